@@ -1,0 +1,118 @@
+//! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use leco_bpf::load::{self, LoadError, Loaded, Options};
+use leco_bpf::pins::PinDir;
+use leco_bpf::preflight::{BPFFS, Missing};
+use nix::unistd::Group;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  loaded, or already loaded
+  1  any other failure
+  2  wrong usage
+  3  not root
+  4  no bpf filesystem, or the pin folder cannot be used
+  5  the kernel has no BTF
+  6  the kernel refused a hook that LECO cannot do without";
+
+/// Loads LECO's eBPF programs and pins them for leco-event-pipe.
+///
+/// Loaded programs stay when this command ends. Running it again is harmless: the same version with the
+/// same options is left as it is, any other is replaced.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Folder below /sys/fs/bpf/ for maps and links
+    #[arg(short, long, value_name = "DIR")]
+    pin: PathBuf,
+    /// Group that may read connections, so that the pipe needs no root
+    #[arg(short, long, value_name = "NAME")]
+    group: Option<String>,
+    /// Announce a connection at most once in this time
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = leco_core::text::parse_duration)]
+    update_interval: Duration,
+    /// Connections that are remembered for a pipe that starts later
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    max_conns: u32,
+    /// Bytes of the ring between kernel and pipe, a power of two
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    ring_size: u32,
+    /// Remove the pins instead, which unloads the programs
+    #[arg(short, long)]
+    unload: bool,
+    /// Tell what is attached, and show what libbpf and the kernel say
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let log = |_, message: String| eprint!("{message}");
+    libbpf_rs::set_print(cli.verbose.then_some((libbpf_rs::PrintLevel::Info, log)));
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("leco-ebpf-load: {error:#}");
+            ExitCode::from(error.downcast_ref().map_or(1, exit_code))
+        }
+    }
+}
+
+fn exit_code(error: &LoadError) -> u8 {
+    match error {
+        LoadError::Option(_) => 2,
+        LoadError::Missing(Missing::Privilege) => 3,
+        LoadError::Missing(Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
+        LoadError::Missing(Missing::Btf) => 5,
+        LoadError::Refused { .. } => 6,
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let dir = PinDir::new(&cli.pin).map_err(LoadError::from)?;
+    let shown = dir.path().display();
+    if cli.unload {
+        load::unload(&dir)?;
+        return Ok(());
+    }
+    let group = cli.group.as_deref().map(group_id).transpose()?;
+    let options = Options {
+        update_interval: cli.update_interval,
+        max_conns: cli.max_conns,
+        ring_size: cli.ring_size,
+        group,
+    };
+    match load::load(&dir, &options)? {
+        Loaded::Already { version } => println!("{version} is already loaded at {shown}"),
+        Loaded::New { version, replaced, hooks, mounted_bpffs } => {
+            if mounted_bpffs {
+                println!("mounted a bpf filesystem at {BPFFS}");
+            }
+            for old in replaced {
+                println!("replaced {old}");
+            }
+            for hook in &hooks {
+                match &hook.refused {
+                    Some(reason) => eprintln!("leco-ebpf-load: {} is not attached: {reason}", hook.name),
+                    None if cli.verbose => println!("{:<26}attached", hook.name),
+                    None => {}
+                }
+            }
+            println!("{version} is loaded at {shown}");
+        }
+    }
+    Ok(())
+}
+
+/// A group by name, or by number.
+fn group_id(name: &str) -> Result<u32, LoadError> {
+    let by_name = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+    by_name
+        .or_else(|| name.parse().ok())
+        .ok_or_else(|| LoadError::Option(format!("--group {name}: there is no such group")))
+}

@@ -1,0 +1,203 @@
+//! The pin folder: `maps/` and `links/` on bpffs, put in place and removed as a whole.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+
+use crate::preflight::BPFFS;
+
+/// Map of the last announced state of every connection.
+pub const CONNS: &str = "conns";
+/// Ring of announcements.
+pub const EVENTS: &str = "events";
+/// Counters of what was lost.
+pub const STATS: &str = "stats";
+
+/// Why a pin folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Outside bpffs, or with `..` in it.
+    #[error("the pin folder must be a folder below {BPFFS}, without `..`: {0} is not")]
+    Outside(PathBuf),
+    /// Holds something that LECO did not make.
+    #[error("{0} holds something that is not LECO's ({1}): nothing was touched. Choose another folder.")]
+    Foreign(PathBuf, String),
+    /// The operating system refused a step.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// How it was refused.
+        source: io::Error,
+    },
+}
+
+impl PinError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// A pin folder, known to be below bpffs.
+#[derive(Debug, Clone)]
+pub struct PinDir {
+    path: PathBuf,
+}
+
+impl PinDir {
+    /// Accepts a folder below `/sys/fs/bpf/` and nothing else, since the loader removes what it replaces.
+    pub fn new(path: &Path) -> Result<Self, PinError> {
+        let below = path.strip_prefix(BPFFS).map_err(|_| PinError::Outside(path.to_owned()))?;
+        let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+        if !plain || below.as_os_str().is_empty() {
+            return Err(PinError::Outside(path.to_owned()));
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a map is pinned.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.path.join("maps").join(name)
+    }
+
+    /// Where the links are pinned.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.path.join("links")
+    }
+
+    /// The versions of the links in the folder, without repeats; empty where nothing is loaded.
+    pub fn versions(&self) -> Result<Vec<String>, PinError> {
+        let links = self.links();
+        let mut versions = Vec::new();
+        let entries = match fs::read_dir(&links) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(versions),
+            entries => entries.map_err(PinError::io("read", &links))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(PinError::io("read", &links))?.file_name();
+            if let Some((_, version)) = name.to_string_lossy().split_once('@')
+                && !versions.iter().any(|known| known == version)
+            {
+                versions.push(version.to_owned());
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
+    pub(crate) fn lock(&self) -> Result<File, PinError> {
+        let root = Path::new(BPFFS);
+        let file = File::open(root).map_err(PinError::io("open", root))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| PinError::io("lock", root)(error.into()))?;
+        Ok(file)
+    }
+
+    /// A new, empty folder beside this one, to be filled and then put in its place. Remains of a loader
+    /// that was killed are removed first.
+    pub(crate) fn stage(&self) -> Result<Self, PinError> {
+        if let Some(parent) = self.path.parent() {
+            fs::create_dir_all(parent).map_err(PinError::io("make", parent))?;
+        }
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push("-loading");
+        let staged = Self { path: self.path.with_file_name(name) };
+        staged.remove()?;
+        for folder in [staged.path.clone(), staged.path.join("maps"), staged.links()] {
+            fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
+        }
+        Ok(staged)
+    }
+
+    /// Puts a staged folder in this one's place in one step, so that a reader finds the old pins or the
+    /// new ones, never some of each; then removes the old ones.
+    pub(crate) fn replace_with(&self, staged: &Self) -> Result<(), PinError> {
+        if !self.path.exists() {
+            return fs::rename(&staged.path, &self.path).map_err(PinError::io("put in place", &self.path));
+        }
+        renameat_with(CWD, &staged.path, CWD, &self.path, RenameFlags::EXCHANGE)
+            .map_err(|error| PinError::io("replace", &self.path)(error.into()))?;
+        staged.remove()
+    }
+
+    /// Refuses a folder in which something lies that LECO never makes.
+    pub(crate) fn refuse_foreign(&self) -> Result<(), PinError> {
+        for name in self.entries()? {
+            if !["maps", "links", "iter"].contains(&name.as_str()) {
+                return Err(PinError::Foreign(self.path.clone(), name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder and the pins in it, which unloads the programs; a folder that is not there is
+    /// fine, one with foreign things in it is refused whole.
+    pub fn remove(&self) -> Result<(), PinError> {
+        self.refuse_foreign()?;
+        if !self.path.exists() {
+            return Ok(());
+        }
+        fs::remove_dir_all(&self.path).map_err(PinError::io("remove", &self.path))
+    }
+
+    fn entries(&self) -> Result<Vec<String>, PinError> {
+        match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries
+                .and_then(|entries| {
+                    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+                })
+                .map_err(PinError::io("read", &self.path)),
+        }
+    }
+
+    /// Opens the folder to a group: everything to be found, the map read, the ring used (a reader of a
+    /// ring buffer has to write its position).
+    pub(crate) fn share_with(&self, group: Option<u32>) -> Result<(), PinError> {
+        let shared = [
+            (self.path.clone(), 0o750),
+            (self.path.join("maps"), 0o750),
+            (self.links(), 0o750),
+            (self.map(CONNS), 0o640),
+            (self.map(STATS), 0o640),
+            (self.map(EVENTS), 0o660),
+        ];
+        for (path, mode) in shared {
+            if let Some(group) = group {
+                chown(&path, None, Some(group)).map_err(PinError::io("give to the group", &path))?;
+            }
+            let mode = if group.is_some() { mode } else { mode & 0o700 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .map_err(PinError::io("set the mode of", &path))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_below_bpffs_are_accepted() {
+        assert!(PinDir::new(Path::new("/sys/fs/bpf/leco")).is_ok());
+        assert!(PinDir::new(Path::new("/sys/fs/bpf/a/b")).is_ok());
+        for path in ["/sys/fs/bpf", "/sys/fs/bpf/", "/etc", "leco", "/sys/fs/bpf/../../etc", "/sys/fs/bpfx/a"] {
+            assert!(matches!(PinDir::new(Path::new(path)), Err(PinError::Outside(_))), "{path}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the unprivileged pipe reads: the map of connections, the ring, and the counters.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use libbpf_rs::libbpf_sys;
+use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
+
+use crate::build_id;
+use crate::pins::{self, PinDir, PinError};
+use crate::record::{CONN_KEY_SIZE, CONN_SIZE, Conn, STATS_SIZE, Stats};
+
+/// `BPF_F_RDONLY` of uapi linux/bpf.h: asks for a descriptor that cannot change the map.
+const BPF_F_RDONLY: u32 = 1 << 3;
+/// Entries fetched from the map by one system call.
+const BATCH: u32 = 512;
+
+/// Why the kernel side cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The pin folder is not one.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// Nothing is loaded there.
+    #[error("nothing is loaded at {0}. Run: leco-ebpf-load --pin {0}")]
+    NotLoaded(String),
+    /// Loaded by another build.
+    #[error(
+        "the programs at {dir} are of version {found}, and this pipe needs {wanted}. Run again: \
+         leco-ebpf-load --pin {dir}"
+    )]
+    Version {
+        /// The pin folder.
+        dir: String,
+        /// Version found there.
+        found: String,
+        /// Version of this build.
+        wanted: String,
+    },
+    /// A pin may not be opened by this user.
+    #[error(
+        "cannot open {0}: permission denied. Run leco-ebpf-load with --group and a group of this user, or \
+         start the pipe as root."
+    )]
+    Permission(String),
+    /// The kernel refused an operation.
+    #[error("cannot {action} {what}: {source}")]
+    Refused {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        what: String,
+        /// How it was refused.
+        source: libbpf_rs::Error,
+    },
+}
+
+/// The kernel side, opened.
+pub struct Reader {
+    conns: MapHandle,
+    stats: MapHandle,
+    ring: RingBuffer<'static>,
+    records: Rc<RefCell<Records>>,
+    /// The ring's epoll instance watches this descriptor: it must live as long as the ring.
+    _events: MapHandle,
+}
+
+#[derive(Default)]
+struct Records {
+    conns: Vec<Conn>,
+    malformed: u64,
+}
+
+impl Reader {
+    /// Opens what [`crate::load::load`] pinned.
+    pub fn open(dir: &PinDir) -> Result<Self, ReadError> {
+        let shown = dir.path().display().to_string();
+        let versions = match dir.versions() {
+            Err(PinError::Io { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(ReadError::Permission(path.display().to_string()));
+            }
+            versions => versions?,
+        };
+        let wanted = build_id();
+        match versions.iter().find(|version| !version.starts_with(&wanted)) {
+            _ if versions.is_empty() => return Err(ReadError::NotLoaded(shown)),
+            Some(found) => return Err(ReadError::Version { dir: shown, found: found.clone(), wanted }),
+            None => {}
+        }
+        let conns = open_map(&dir.map(pins::CONNS), BPF_F_RDONLY)?;
+        let stats = open_map(&dir.map(pins::STATS), BPF_F_RDONLY)?;
+        let events = open_map(&dir.map(pins::EVENTS), 0)?;
+
+        let records = Rc::new(RefCell::new(Records::default()));
+        let sink = Rc::clone(&records);
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&events, move |record| {
+                let mut sink = sink.borrow_mut();
+                match Conn::decode(record) {
+                    Some(conn) => sink.conns.push(conn),
+                    None => sink.malformed += 1,
+                }
+                0
+            })
+            .map_err(refused("read the ring at", &shown))?;
+        let ring = builder.build().map_err(refused("read the ring at", &shown))?;
+        Ok(Self { conns, stats, ring, records, _events: events })
+    }
+
+    /// Entries that fit in the map of connections.
+    #[must_use]
+    pub fn max_conns(&self) -> usize {
+        self.conns.max_entries() as usize
+    }
+
+    /// Becomes readable when the kernel side announces something after a quiet moment.
+    #[must_use]
+    #[allow(unsafe_code)]
+    pub fn event_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the epoll descriptor belongs to the ring, which outlives the borrow of `self`.
+        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+    }
+
+    /// Appends everything announced since the last call to `into`, and tells how many records this version
+    /// could not read.
+    pub fn drain(&self, into: &mut Vec<Conn>) -> Result<u64, ReadError> {
+        self.ring.consume().map_err(refused("read", "the ring of events"))?;
+        let mut records = self.records.borrow_mut();
+        into.append(&mut records.conns);
+        Ok(std::mem::take(&mut records.malformed))
+    }
+
+    /// Whether the ring holds a record that is reserved but not yet written: another look is due.
+    #[must_use]
+    #[allow(unsafe_code)]
+    pub fn has_unfinished(&self) -> bool {
+        // SAFETY: both pointers belong to the ring, which lives as long as `self`; index 0 is the ring that
+        // `open` added.
+        unsafe {
+            let ring = libbpf_sys::ring_buffer__ring(self.ring.as_libbpf_object().as_ptr(), 0);
+            !ring.is_null() && libbpf_sys::ring__avail_data_size(ring) > 0
+        }
+    }
+
+    /// Every connection in the map, in no order.
+    pub fn snapshot(&self) -> Result<Vec<Conn>, ReadError> {
+        let entries = self
+            .conns
+            .lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
+            .map_err(refused("read", "the map of connections"))?;
+        Ok(entries.filter_map(|(_, value)| Conn::decode(&value)).collect())
+    }
+
+    /// What was lost since the programs were loaded.
+    pub fn stats(&self) -> Result<Stats, ReadError> {
+        let value = self
+            .stats
+            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(refused("read", "the counters"))?;
+        Ok(value.as_deref().and_then(Stats::decode).unwrap_or_default())
+    }
+}
+
+fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {
+    let shown = path.display().to_string();
+    let map = MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|source| match source.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => ReadError::Permission(shown.clone()),
+        libbpf_rs::ErrorKind::NotFound => ReadError::NotLoaded(shown.clone()),
+        _ => ReadError::Refused { action: "open", what: shown.clone(), source },
+    })?;
+    let layout = (map.key_size() as usize, map.value_size() as usize);
+    let known = [(CONN_KEY_SIZE, CONN_SIZE), (4, STATS_SIZE), (0, 0)];
+    if known.contains(&layout) {
+        Ok(map)
+    } else {
+        Err(ReadError::Version { dir: shown, found: format!("layout {layout:?}"), wanted: build_id() })
+    }
+}
+
+fn refused(action: &'static str, what: &str) -> impl FnOnce(libbpf_rs::Error) -> ReadError {
+    let what = what.to_owned();
+    move |source| ReadError::Refused { action, what, source }
+}

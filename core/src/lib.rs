@@ -1,0 +1,14 @@
+//! The model behind LECO's frontends: what a person should see of the events a pipe sends.
+//!
+//! Nothing here knows a kernel, a window or a terminal. [`overseer::Overseer`] is the whole of it behind one
+//! interface; [`source`] brings the bytes.
+
+pub mod config;
+pub mod event;
+pub mod fade;
+pub mod lines;
+pub mod overseer;
+pub mod rules;
+pub mod source;
+pub mod tag;
+pub mod text;

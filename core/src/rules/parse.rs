@@ -1,0 +1,92 @@
+//! Rules as they stand in the file, read.
+
+use super::pattern::{Pattern, PatternError};
+use super::template::Template;
+
+/// All regexes of a key, which must hold together.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    pub(crate) patterns: Vec<Pattern>,
+}
+
+/// What a rule makes of a match.
+#[derive(Debug, Clone)]
+pub(crate) struct Action {
+    pub(crate) template: Template,
+    /// The expansion groups lines, too.
+    pub(crate) groups: bool,
+    /// Index in the chain, from 0, of the pattern whose matches are replaced.
+    pub(crate) target: Option<usize>,
+}
+
+/// Reads a key: one regex, or several as `/…/` with flags, joined by ` && `.
+pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
+    let key = key.strip_suffix("&&").map_or(key, str::trim_end);
+    let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
+    let mut patterns = Vec::with_capacity(links.len());
+    for link in links {
+        let case_insensitive = link.flags.chars().rfind(|flag| "iI".contains(*flag)) != Some('I');
+        let pattern = Pattern::compile(link.regex, case_insensitive, link.flags.contains('!'));
+        patterns.push(pattern.map_err(|error| PatternError {
+            offset: error.offset.map(|offset| offset + link.offset),
+            ..error
+        })?);
+    }
+    Ok(Chain { patterns })
+}
+
+struct Link<'k> {
+    regex: &'k str,
+    offset: usize,
+    flags: &'k str,
+}
+
+/// The parts of a key that consists of wrapped regexes throughout; `None` where it is a plain regex.
+fn split_wrapped(key: &str) -> Option<Vec<Link<'_>>> {
+    let mut links = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = &key[at..];
+        let flags = &rest[..rest.find('/')?];
+        if !flags.chars().all(|flag| "iI!".contains(flag)) {
+            return None;
+        }
+        let start = at + flags.len() + 1;
+        let body = &key[start..];
+        // A regex ends at the first slash after which the key ends or another wrapped regex follows.
+        let next = body.match_indices("/ && ").map(|(end, _)| end).find(|end| {
+            let follower = &body[end + 5..];
+            follower.trim_start_matches(['i', 'I', '!']).starts_with('/')
+        });
+        if let Some(end) = next {
+            links.push(Link { regex: &body[..end], offset: start, flags });
+            at = start + end + 5;
+        } else {
+            links.push(Link { regex: body.strip_suffix('/')?, offset: start, flags });
+            return Some(links);
+        }
+    }
+}
+
+/// Reads a value: an optional prefix before a backtick, then the template.
+pub(crate) fn parse_value(value: &str) -> Action {
+    let (groups, target, text) = match value.split_once('`') {
+        Some(("g", text)) => (true, None, text),
+        Some((prefix, text)) => match prefix.as_bytes() {
+            [digit @ b'1'..=b'9'] => (false, Some(usize::from(digit - b'1')), text),
+            [b'g', digit @ b'1'..=b'9'] | [digit @ b'1'..=b'9', b'g'] => (true, Some(usize::from(digit - b'1')), text),
+            _ => (false, None, value),
+        },
+        None => (false, None, value),
+    };
+    Action { template: Template::parse(&unprotect_spaces(text)), groups, target }
+}
+
+/// A leading `\ ` and a trailing ` \` protect a space from being trimmed away.
+fn unprotect_spaces(text: &str) -> String {
+    let text = text.trim();
+    let leading = text.strip_prefix('\\').filter(|rest| rest.starts_with(' ') || rest.is_empty());
+    let text = leading.unwrap_or(text);
+    let text = text.strip_suffix('\\').filter(|rest| rest.ends_with(' ')).unwrap_or(text);
+    text.to_owned()
+}

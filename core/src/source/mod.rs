@@ -1,0 +1,7 @@
+//! Where events come from.
+
+mod fifo;
+mod line_buffer;
+
+pub use fifo::{Fifo, FifoState};
+pub use line_buffer::{LineBuffer, MAX_PARTIAL_LINE};

@@ -1,0 +1,9 @@
+//! Words for numbers, and text from outside made safe to show.
+
+mod clean;
+mod duration;
+mod format;
+
+pub use clean::{clean, clean_bytes};
+pub use duration::{DurationError, parse_duration};
+pub use format::{Protocol, bytes, endpoint, relative_time};
