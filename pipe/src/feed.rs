@@ -1,0 +1,167 @@
+//! Connections in the order in which they are told: the map first, then the ring, each thing once.
+
+use std::time::Duration;
+
+use hashlink::LinkedHashMap;
+use leco_bpf::reader::{ReadError, Reader};
+use leco_bpf::record::{Conn, Stats};
+use leco_core::event::BootNs;
+
+/// What was already told, so that it is not told twice.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// `ns_trx` last told, by `ns`, in the order in which they were told.
+    latest: LinkedHashMap<BootNs, BootNs>,
+    /// Everything up to this `ns_trx` that is not in `latest` was told, and forgotten since.
+    horizon: BootNs,
+    lifetime: u64,
+    capacity: usize,
+}
+
+impl Told {
+    /// Remembers so many connections for so long.
+    #[must_use]
+    pub fn new(capacity: usize, lifetime: Duration) -> Self {
+        let lifetime = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
+        Self { lifetime, capacity: capacity.max(1), ..Self::default() }
+    }
+
+    /// Whether this is news, and from now on it is not.
+    pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
+        let known = self.latest.get(&conn.ns).copied().unwrap_or(self.horizon);
+        if conn.ns_trx <= known {
+            return false;
+        }
+        self.latest.remove(&conn.ns);
+        self.latest.insert(conn.ns, conn.ns_trx);
+        while let Some((_, &oldest)) = self.latest.front()
+            && (self.latest.len() > self.capacity || now.saturating_sub(oldest) > self.lifetime)
+        {
+            self.latest.pop_front();
+            self.horizon = self.horizon.max(oldest);
+        }
+        true
+    }
+}
+
+/// Reads the kernel side.
+pub struct Feed {
+    reader: Reader,
+    told: Told,
+    dropped: u64,
+    malformed: u64,
+    replay_window: u64,
+    replay_skip_dead_pids: bool,
+}
+
+impl Feed {
+    /// Starts where nothing was told yet.
+    pub fn new(reader: Reader, tunables: &crate::tunables::Tunables) -> Result<Self, ReadError> {
+        // What waits in the ring is in the map, too, and is replayed from there.
+        reader.drain(&mut Vec::new())?;
+        let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
+        let dropped = reader.stats()?.ring_dropped;
+        let replay_window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
+        let replay_skip_dead_pids = tunables.replay_skip_dead_pids;
+        Ok(Self { reader, told, dropped, malformed: 0, replay_window, replay_skip_dead_pids })
+    }
+
+    /// Becomes readable when there is something to drain.
+    #[must_use]
+    pub fn event_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.reader.event_fd()
+    }
+
+    /// Everything that is news, oldest first; and whether another look is due soon.
+    pub fn drain(&mut self, now: BootNs) -> Result<(Vec<Conn>, bool), ReadError> {
+        let mut conns = Vec::new();
+        self.malformed += self.reader.drain(&mut conns)?;
+        let look_again = !conns.is_empty() || self.reader.has_unfinished();
+        // What the ring could not take is in the map; the counter says when to look there.
+        let dropped = if look_again { self.reader.stats()?.ring_dropped } else { self.dropped };
+        if dropped != self.dropped {
+            tracing::info!("the ring was full {} times, reading the map instead", dropped - self.dropped);
+            self.dropped = dropped;
+            conns.extend(self.reader.snapshot()?);
+            conns.sort_by_key(|conn| conn.ns_trx);
+        }
+        conns.retain(|conn| self.told.tell(conn, now));
+        Ok((conns, look_again))
+    }
+
+    /// What a new reader is told first, oldest first.
+    pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
+        let mut conns = self.reader.snapshot()?;
+        conns.retain(|conn| {
+            now.saturating_sub(conn.ns_trx) <= self.replay_window
+                && (!self.replay_skip_dead_pids || is_alive(conn.pid))
+        });
+        conns.sort_by_key(|conn| conn.ns_trx);
+        Ok(conns)
+    }
+
+    /// Marks a replayed connection as told; tells whether it was news to the other readers.
+    pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
+        self.told.tell(conn, now)
+    }
+
+    /// Counters of the kernel side, and records that could not be read.
+    pub fn stats(&self) -> Result<(Stats, u64), ReadError> {
+        Ok((self.reader.stats()?, self.malformed))
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    std::fs::exists(format!("/proc/{pid}")).unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn conn(ns: u64, ns_trx: u64) -> Conn {
+        let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Conn {
+            ns,
+            ns_trx,
+            rx: 0,
+            tx: 0,
+            cookie: 0,
+            cgroup: 0,
+            started: 0,
+            local: unspecified,
+            remote: unspecified,
+            pid: 0,
+            uid: 0,
+            local_port: 0,
+            remote_port: 0,
+            protocol: 6,
+            comm: [0; 16],
+        }
+    }
+
+    #[test]
+    fn each_thing_is_told_once() {
+        let mut told = Told::new(100, Duration::from_secs(1));
+        assert!(told.tell(&conn(1, 5), 5));
+        assert!(!told.tell(&conn(1, 5), 5), "again");
+        assert!(!told.tell(&conn(1, 4), 5), "older");
+        assert!(told.tell(&conn(1, 6), 6), "newer");
+        assert!(told.tell(&conn(2, 3), 6), "another connection");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_told_again() {
+        let mut told = Told::new(2, Duration::from_secs(1));
+        for ns in 1..=4 {
+            assert!(told.tell(&conn(ns, ns * 10), 50));
+        }
+        assert_eq!(told.latest.len(), 2);
+        assert!(!told.tell(&conn(1, 10), 50));
+        assert!(told.tell(&conn(1, 51), 51));
+        assert!(told.tell(&conn(9, 2_000_000_000), 2_000_000_000));
+        assert_eq!(told.latest.len(), 1, "the others are older than a second");
+    }
+}

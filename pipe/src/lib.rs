@@ -1,0 +1,9 @@
+//! Turns what LECO's kernel side records into lines of text and hands them to receivers.
+
+pub mod clock;
+pub mod feed;
+pub mod labels;
+pub mod line;
+pub mod outputs;
+pub mod run;
+pub mod tunables;

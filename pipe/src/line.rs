@@ -1,0 +1,229 @@
+//! The text of a line, and the JSON around it.
+
+use std::fmt::Write;
+
+use jiff::tz::TimeZone;
+use leco_bpf::record::Conn;
+use leco_core::event::{Details, EventRecord};
+use leco_core::text::{Protocol, bytes, endpoint, relative_time};
+
+use crate::clock::Now;
+use crate::labels::Labels;
+use crate::tunables::Tunables;
+
+/// Version of the fields beyond `ns`, `ns_trx` and `line`.
+const DETAILS_VERSION: u32 = 1;
+
+/// Formats connections.
+#[derive(Debug)]
+pub struct Formatter {
+    tunables: Tunables,
+    time_zone: TimeZone,
+}
+
+impl Formatter {
+    /// Shows times of the given zone.
+    #[must_use]
+    pub fn new(tunables: Tunables, time_zone: TimeZone) -> Self {
+        Self { tunables, time_zone }
+    }
+
+    /// `TIME :: USER :: COMM [CGROUP] :: ADDR PORT[/PROTO] :: TRAFFIC`
+    #[must_use]
+    pub fn line(&self, conn: &Conn, labels: &Labels, now: &Now) -> String {
+        let mut line = String::with_capacity(96);
+        // Writing to a string cannot fail.
+        let _ = self.write_line(&mut line, conn, labels, now);
+        line
+    }
+
+    fn write_line(&self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
+        let age = now.since(conn.ns);
+        if age > self.tunables.use_reltime_after {
+            write!(line, "{}", relative_time(age))?;
+        } else {
+            let time = self.time_zone.to_datetime(now.wall_at(conn.ns));
+            write!(line, "{:02}:{:02}", time.hour(), time.minute())?;
+        }
+        match &labels.user {
+            Some(user) => write!(line, " :: {user}")?,
+            None => write!(line, " :: {}", conn.uid)?,
+        }
+        let comm = unseparate(labels.script.as_deref().unwrap_or(&labels.comm));
+        write!(line, " :: {comm}")?;
+        if let Some(cgroup) = labels.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
+            write!(line, " [{cgroup}]")?;
+        }
+        let protocol = Protocol::from_number(conn.protocol);
+        if self.tunables.local_addr_port {
+            write!(line, " :: {}", endpoint(conn.local, conn.local_port, protocol))?;
+        }
+        write!(line, " :: {} :: ", endpoint(conn.remote, conn.remote_port, protocol))?;
+        if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
+            write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
+        }
+        Ok(())
+    }
+
+    /// The event as it goes over the wire, with its newline.
+    #[must_use]
+    pub fn event(&self, conn: &Conn, labels: &Labels, now: &Now) -> Vec<u8> {
+        let proto = match Protocol::from_number(conn.protocol) {
+            Protocol::Tcp => "tcp".to_owned(),
+            Protocol::Udp => "udp".to_owned(),
+            Protocol::Other(number) => number.to_string(),
+        };
+        let details = self.tunables.extra_ev_data.then(|| Details {
+            v: DETAILS_VERSION,
+            proto: &proto,
+            pid: conn.pid,
+            uid: conn.uid,
+            user: labels.user.as_deref(),
+            comm: &labels.comm,
+            script: labels.script.as_deref(),
+            cg: labels.cgroup_path.as_deref(),
+            laddr: conn.local.to_canonical(),
+            lport: conn.local_port,
+            raddr: conn.remote.to_canonical(),
+            rport: conn.remote_port,
+            rx: conn.rx,
+            tx: conn.tx,
+        });
+        let line = self.line(conn, labels, now);
+        let record = EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, details };
+        let mut json = serde_json::to_vec(&record).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}
+
+/// Replaces each run of `::`, which would read as the end of a part, by `-`.
+fn unseparate(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find("::") {
+        text.push_str(&rest[..at]);
+        text.push('-');
+        rest = rest[at..].trim_start_matches(':');
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use leco_core::event::Event;
+
+    use super::*;
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    fn conn() -> Conn {
+        Conn {
+            ns: 2 * HOUR_NS,
+            ns_trx: 2 * HOUR_NS,
+            rx: 58,
+            tx: 26,
+            cookie: 1,
+            cgroup: 2,
+            started: HOUR_NS,
+            local: "10.2.0.7".parse().unwrap(),
+            remote: "10.2.0.1".parse().unwrap(),
+            pid: 7,
+            uid: 1000,
+            local_port: 40000,
+            remote_port: 53,
+            protocol: 17,
+            comm: *b"drill\0\0\0\0\0\0\0\0\0\0\0",
+        }
+    }
+
+    fn labels() -> Labels {
+        Labels {
+            user: Some("myuser".into()),
+            comm: "drill".into(),
+            script: None,
+            cgroup_path: Some("user.slice/tmux-spawn-822f3728-1c1c.scope".into()),
+            cgroup: Some("tmux-spawn-822f3728+".into()),
+        }
+    }
+
+    /// 19:32 UTC, three hours after boot.
+    fn now() -> Now {
+        Now { boot: 3 * HOUR_NS, wall: "2026-03-01T19:32:00Z".parse::<Timestamp>().unwrap() }
+    }
+
+    fn line(conn: &Conn, labels: &Labels, change: impl FnOnce(&mut Tunables)) -> String {
+        let mut tunables = Tunables { conn_traffic_min: 0, ..Tunables::default() };
+        change(&mut tunables);
+        Formatter::new(tunables, TimeZone::UTC).line(conn, labels, &now())
+    }
+
+    #[test]
+    fn the_example_of_the_specification() {
+        assert_eq!(
+            line(&conn(), &labels(), |_| ()),
+            "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 10.2.0.1 53/udp :: v 58B / 26B ^"
+        );
+    }
+
+    #[test]
+    fn little_traffic_leaves_the_last_part_empty() {
+        let shown = line(&conn(), &labels(), |tunables| tunables.conn_traffic_min = 85);
+        assert!(shown.ends_with(" :: 10.2.0.1 53/udp :: "), "{shown}");
+        let shown = line(&conn(), &labels(), |tunables| tunables.conn_traffic_min = 84);
+        assert!(shown.ends_with(" :: v 58B / 26B ^"), "{shown}");
+    }
+
+    #[test]
+    fn old_connections_have_a_relative_time() {
+        let shown = line(&conn(), &labels(), |tunables| tunables.use_reltime_after = Duration::from_secs(1800));
+        assert!(shown.starts_with("  -1h :: "), "{shown}");
+    }
+
+    #[test]
+    fn unknown_user_script_local_end_and_equal_cgroup() {
+        let labels = Labels {
+            user: None,
+            comm: "python3".into(),
+            script: Some("web.py".into()),
+            cgroup: Some("web.py".into()),
+            ..labels()
+        };
+        assert_eq!(
+            line(&conn(), &labels, |tunables| tunables.local_addr_port = true),
+            "18:32 :: 1000 :: web.py :: 10.2.0.7 40000/udp :: 10.2.0.1 53/udp :: v 58B / 26B ^"
+        );
+    }
+
+    #[test]
+    fn a_process_cannot_forge_parts_of_a_line() {
+        let labels = Labels { comm: "a :: b::::c".into(), ..labels() };
+        let shown = line(&conn(), &labels, |_| ());
+        assert!(shown.contains(" :: a - b-c [tmux"), "{shown}");
+    }
+
+    #[test]
+    fn mapped_and_empty_addresses() {
+        let to = |remote: &str| Conn { remote: remote.parse::<IpAddr>().unwrap(), protocol: 6, ..conn() };
+        assert!(line(&to("::ffff:192.0.2.1"), &labels(), |_| ()).contains(" :: 192.0.2.1 53 :: "));
+        assert!(line(&to("::"), &labels(), |_| ()).contains(" :: [::] 53 :: "));
+    }
+
+    #[test]
+    fn events_are_read_by_the_core_with_and_without_details() {
+        for extra_ev_data in [false, true] {
+            let formatter =
+                Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
+            let json = formatter.event(&conn(), &labels(), &now());
+            assert_eq!(json.iter().filter(|&&byte| byte == b'\n').count(), 1);
+            let event = Event::parse(json.trim_ascii_end()).unwrap();
+            assert_eq!((event.ns, event.ns_trx), (2 * HOUR_NS, 2 * HOUR_NS));
+            assert_eq!(String::from_utf8(json).unwrap().contains("\"raddr\":\"10.2.0.1\""), extra_ev_data);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Events into a fifo, for whoever reads it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+
+use super::queue::Queue;
+use super::writer::{Writer, Written};
+
+/// Why a fifo cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FifoError {
+    /// Something else is in its place.
+    #[error("{0} is not a fifo but {1}: remove it, or choose another path with --fifo")]
+    NotAFifo(PathBuf, &'static str),
+    /// It cannot be made.
+    #[error("cannot make the fifo {0}: {1}")]
+    Make(PathBuf, io::Error),
+    /// It cannot be opened.
+    #[error("cannot open the fifo {0}: {1}. Its mode must let this user read and write.")]
+    Open(PathBuf, io::Error),
+    /// Its folder cannot be watched.
+    #[error("cannot watch {0}: {1}")]
+    Watch(PathBuf, io::Error),
+}
+
+/// The fifo, and whether somebody reads it.
+#[derive(Debug)]
+pub(crate) struct FifoOutput {
+    path: PathBuf,
+    mode: u32,
+    /// Device and inode of the fifo this pipe made, which it removes on exit.
+    made: Option<(u64, u64)>,
+    inotify: Inotify,
+    folder_watch: WatchDescriptor,
+    fifo_watch: Option<WatchDescriptor>,
+    /// Held open for writing even while nobody reads: then a reader's open succeeds at once, and inotify
+    /// tells of it. That is how to wait for a reader without trying again and again.
+    file: Option<File>,
+    has_reader: bool,
+    blocked: bool,
+    writer: Writer,
+    /// Said once per trouble.
+    complaint: Option<String>,
+}
+
+impl FifoOutput {
+    pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, FifoError> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let watch_error = |error| FifoError::Watch(folder.to_owned(), error);
+        let inotify = Inotify::init().map_err(watch_error)?;
+        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::ONLYDIR;
+        let folder_watch = inotify.watches().add(folder, mask).map_err(watch_error)?;
+        let mut output = Self {
+            path: path.to_owned(),
+            mode,
+            made: None,
+            inotify,
+            folder_watch,
+            fifo_watch: None,
+            file: None,
+            has_reader: false,
+            blocked: false,
+            writer: Writer::default(),
+            complaint: None,
+        };
+        output.attach()?;
+        Ok(output)
+    }
+
+    /// Makes the fifo where it is missing and opens it.
+    fn attach(&mut self) -> Result<(), FifoError> {
+        self.detach();
+        let path = self.path.clone();
+        let open_error = |error| FifoError::Open(path.clone(), error);
+        match fs::symlink_metadata(&self.path) {
+            Ok(there) if there.file_type().is_fifo() => {}
+            Ok(there) => return Err(FifoError::NotAFifo(self.path.clone(), kind_of(there.file_type()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make()?,
+            Err(error) => return Err(open_error(error)),
+        }
+        // Opening for both never blocks and never fails for want of a reader; while it is open, the one
+        // for writing alone succeeds, too.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
+        let both = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path).map_err(open_error)?;
+        let file = OpenOptions::new().write(true).custom_flags(flags).open(&self.path).map_err(open_error)?;
+        drop(both);
+        let kind = file.metadata().map_err(open_error)?.file_type();
+        if !kind.is_fifo() {
+            return Err(FifoError::NotAFifo(self.path.clone(), kind_of(kind)));
+        }
+        // Watched only now, so that these two opens are not taken for a reader's.
+        let watch = self.inotify.watches().add(&self.path, WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW);
+        self.fifo_watch = Some(watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?);
+        self.has_reader = is_read(&file);
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Closes the fifo, with which the kernel forgets what was in it and not read.
+    fn detach(&mut self) {
+        if let Some(watch) = self.fifo_watch.take() {
+            // It is gone already where the fifo is.
+            let _ = self.inotify.watches().remove(watch);
+        }
+        self.file = None;
+        self.has_reader = false;
+        self.blocked = false;
+        self.writer.reset();
+    }
+
+    fn make(&mut self) -> Result<(), FifoError> {
+        let make_error = |error: io::Error| FifoError::Make(self.path.clone(), error);
+        mknodat(CWD, &self.path, FileType::Fifo, Mode::empty(), 0).map_err(|error| make_error(error.into()))?;
+        // The mode is set by itself: the umask is not asked.
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode)).map_err(make_error)?;
+        let made = fs::symlink_metadata(&self.path).map_err(make_error)?;
+        self.made = Some((made.dev(), made.ino()));
+        Ok(())
+    }
+
+    pub(crate) fn poll(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        // A fifo without a reader reports an error for ever: it is not asked then.
+        let wish = if self.blocked { PollFlags::OUT } else { PollFlags::empty() };
+        let file = self.file.as_ref().filter(|_| self.has_reader).map(|file| (file.as_fd(), wish));
+        std::iter::once((self.inotify.as_fd(), PollFlags::IN)).chain(file)
+    }
+
+    /// Follows what happened to the fifo; tells whether a reader came who has to be told everything.
+    pub(crate) fn look(&mut self) -> bool {
+        let (mut replaced, mut opened, mut closed) = (false, false, false);
+        let mut buffer = [0; 4096];
+        // The queue is empty when this fails.
+        while let Ok(events) = self.inotify.read_events(&mut buffer) {
+            for event in events {
+                if event.wd == self.folder_watch {
+                    replaced |= event.name.is_none_or(|name| Some(name) == self.path.file_name());
+                } else if Some(&event.wd) == self.fifo_watch.as_ref() {
+                    opened |= event.mask.contains(EventMask::OPEN);
+                    closed |= event.mask.contains(EventMask::CLOSE_NOWRITE);
+                }
+            }
+        }
+        if replaced && !self.is_current() {
+            self.reattach();
+            return self.has_reader;
+        }
+        let Some(file) = &self.file else { return false };
+        let had_reader = self.has_reader;
+        let is_read = is_read(file);
+        if had_reader && !is_read {
+            // What the reader left behind must not greet the next one.
+            self.reattach();
+            return self.has_reader;
+        }
+        self.has_reader = is_read;
+        is_read && opened && (!had_reader || closed)
+    }
+
+    fn is_current(&self) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let opened = self.file.as_ref().and_then(|file| file.metadata().ok()).map(identity);
+        opened.is_some() && opened == fs::symlink_metadata(&self.path).ok().map(identity)
+    }
+
+    fn reattach(&mut self) {
+        match self.attach() {
+            Ok(()) => self.complaint = None,
+            Err(error) => {
+                let complaint = error.to_string();
+                if self.complaint.as_ref() != Some(&complaint) {
+                    tracing::warn!("{complaint}");
+                    self.complaint = Some(complaint);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn has_reader(&self) -> bool {
+        self.has_reader
+    }
+
+    /// Writes what the reader takes.
+    pub(crate) fn flush(&mut self, queue: &mut Queue) {
+        let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return };
+        match self.writer.write(file, queue) {
+            Ok(written) => self.blocked = written == Written::Blocked,
+            // The reader is gone; the next look finds out whether another came.
+            Err(_) => {
+                queue.clear();
+                self.reattach();
+            }
+        }
+    }
+}
+
+impl Drop for FifoOutput {
+    fn drop(&mut self) {
+        let there = fs::symlink_metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        if self.made.is_some() && there == self.made {
+            // Nothing can be done about a folder that became unwritable.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A fifo open for writing reports an error condition as long as nobody has it open for reading.
+fn is_read(file: &File) -> bool {
+    let mut fds = [PollFd::new(file, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok() && !fds[0].revents().contains(PollFlags::ERR)
+}
+
+fn kind_of(kind: fs::FileType) -> &'static str {
+    match () {
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_dir() => "a folder",
+        () if kind.is_file() => "a file",
+        () => "something else",
+    }
+}
+

@@ -1,0 +1,57 @@
+//! Events on standard output.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+use rustix::event::PollFlags;
+use rustix::fs::OFlags;
+
+use super::queue::Queue;
+use super::writer::{Writer, Written};
+
+/// Standard output as a receiver.
+#[derive(Debug)]
+pub(crate) struct Stdout {
+    file: File,
+    /// Regular files cannot be waited for and never block.
+    can_poll: bool,
+    blocked: bool,
+    writer: Writer,
+}
+
+impl Stdout {
+    /// Opens the same file anew where it can block, since making the inherited one non-blocking would make
+    /// it so for every process that shares it.
+    pub(crate) fn open() -> io::Result<Self> {
+        let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let kind = inherited.metadata()?.file_type();
+        let reopened = (kind.is_fifo() || kind.is_char_device()).then(|| {
+            OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open("/proc/self/fd/1")
+        });
+        let file = match reopened {
+            Some(Ok(file)) => file,
+            _ => inherited,
+        };
+        Ok(Self { file, can_poll: !kind.is_file(), blocked: false, writer: Writer::default() })
+    }
+
+    pub(crate) fn poll(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        // Without a wish the kernel still reports that the reader is gone.
+        let wish = if self.blocked { PollFlags::OUT } else { PollFlags::empty() };
+        self.can_poll.then(|| (self.file.as_fd(), wish))
+    }
+
+    /// Writes what there is; `false` when nobody reads any more.
+    pub(crate) fn flush(&mut self, queue: &mut Queue) -> io::Result<bool> {
+        match self.writer.write(&self.file, queue) {
+            Ok(written) => {
+                self.blocked = written == Written::Blocked;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What can be tuned, from the command line, the environment and the defaults, in this order.
+
+use std::time::Duration;
+
+use leco_core::text::parse_duration;
+
+/// The pipe's tunables; each field is the key of its name with `-` for `_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunables {
+    /// Connections without traffic for longer are not replayed.
+    pub replay_window: Duration,
+    /// Leave connections of processes that are gone out of a replay.
+    pub replay_skip_dead_pids: bool,
+    /// Show the local address and port, too.
+    pub local_addr_port: bool,
+    /// Characters of a cgroup's label; 0 turns it off.
+    pub cg_label_cut: usize,
+    /// Characters of a script's name; 0 turns it off.
+    pub script_name_cut: usize,
+    /// Bytes from which on traffic is shown.
+    pub conn_traffic_min: u64,
+    /// Age from which on the time is shown relative to now.
+    pub use_reltime_after: Duration,
+    /// How long a cgroup's path is remembered.
+    pub cache_cg_paths: Duration,
+    /// How long a cgroup keeps its label after its last use; zero turns labels off.
+    pub cache_cg_labels: Duration,
+    /// How long a user's name is remembered.
+    pub cache_users: Duration,
+    /// How long it is remembered what was sent of a connection.
+    pub cache_conn_ts: Duration,
+    /// How long a script's name is remembered; zero turns script names off.
+    pub cache_pid_cmd: Duration,
+    /// All fields in the JSON.
+    pub extra_ev_data: bool,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        const HOUR: u64 = 3600;
+        let hours = |count| Duration::from_secs(count * HOUR);
+        Self {
+            replay_window: hours(4),
+            replay_skip_dead_pids: false,
+            local_addr_port: false,
+            cg_label_cut: 20,
+            script_name_cut: 16,
+            conn_traffic_min: 5120,
+            use_reltime_after: Duration::from_secs(22 * HOUR + HOUR / 2),
+            cache_cg_paths: hours(4),
+            cache_cg_labels: Duration::from_secs(HOUR / 2),
+            cache_users: hours(4),
+            cache_conn_ts: hours(1),
+            cache_pid_cmd: hours(3),
+            extra_ev_data: false,
+        }
+    }
+}
+
+/// A key that is none, or a value it cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TunableError {
+    /// Not a key.
+    #[error("there is no tunable `{0}`, the keys are: {keys}", keys = KEYS.join(" "))]
+    UnknownKey(String),
+    /// No `=`.
+    #[error("`{0}` is not `key=value`")]
+    NotAPair(String),
+    /// Not a value of that key.
+    #[error("{key}={value}: expected {expected}")]
+    BadValue {
+        /// Key, with `-`.
+        key: String,
+        /// Value as given.
+        value: String,
+        /// What it could have been.
+        expected: &'static str,
+    },
+}
+
+const KEYS: [&str; 13] = [
+    "replay-window",
+    "replay-skip-dead-pids",
+    "local-addr-port",
+    "cg-label-cut",
+    "script-name-cut",
+    "conn-traffic-min",
+    "use-reltime-after",
+    "cache-cg-paths",
+    "cache-cg-labels",
+    "cache-users",
+    "cache-conn-ts",
+    "cache-pid-cmd",
+    "extra-ev-data",
+];
+
+impl Tunables {
+    /// From `LECO_<KEY>` variables and the texts of `-c`, which come before them.
+    pub fn load(
+        variables: impl Iterator<Item = (String, String)>,
+        command_line: &[String],
+    ) -> Result<Self, TunableError> {
+        let mut tunables = Self::default();
+        for (name, value) in variables {
+            // Other programs of LECO may have variables of their own.
+            if let Some(key) = name.strip_prefix("LECO_").map(|key| key.to_ascii_lowercase().replace('_', "-"))
+                && KEYS.contains(&key.as_str())
+            {
+                tunables.set(&key, &value)?;
+            }
+        }
+        for pair in command_line.iter().flat_map(|text| text.split_whitespace()) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| TunableError::NotAPair(pair.to_owned()))?;
+            tunables.set(&key.replace('_', "-"), value)?;
+        }
+        Ok(tunables)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), TunableError> {
+        let bad =
+            |expected| TunableError::BadValue { key: key.to_owned(), value: value.to_owned(), expected };
+        let flag = || match value {
+            "1" | "y" | "yes" | "true" | "on" => Ok(true),
+            "0" | "n" | "no" | "false" | "off" => Ok(false),
+            _ => Err(bad("0 or 1")),
+        };
+        let duration = || parse_duration(value).map_err(|_| bad("a duration like 90, 1:30 or 4h30m"));
+        // Negative turns a label off, as zero does.
+        let cut = || value.parse::<i64>().map(|cut| usize::try_from(cut).unwrap_or(0)).map_err(|_| bad("a number of characters"));
+        let cache = || if value.starts_with('-') { Ok(Duration::ZERO) } else { duration() };
+        match key {
+            "replay-window" => self.replay_window = duration()?,
+            "replay-skip-dead-pids" => self.replay_skip_dead_pids = flag()?,
+            "local-addr-port" => self.local_addr_port = flag()?,
+            "cg-label-cut" => self.cg_label_cut = cut()?,
+            "script-name-cut" => self.script_name_cut = cut()?,
+            "conn-traffic-min" => self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?,
+            "use-reltime-after" => self.use_reltime_after = duration()?,
+            "cache-cg-paths" => self.cache_cg_paths = duration()?,
+            "cache-cg-labels" => self.cache_cg_labels = cache()?,
+            "cache-users" => self.cache_users = duration()?,
+            "cache-conn-ts" => self.cache_conn_ts = duration()?,
+            "cache-pid-cmd" => self.cache_pid_cmd = cache()?,
+            "extra-ev-data" => self.extra_ev_data = flag()?,
+            _ => return Err(TunableError::UnknownKey(key.to_owned())),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)], command_line: &[&str]) -> Result<Tunables, TunableError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Tunables::load(variables, &command_line.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_environment() {
+        let variables = [("LECO_CG_LABEL_CUT", "7"), ("LECO_REPLAY_WINDOW", "1d8h"), ("LECO_TEST_REQUIRE", "all")];
+        let tunables = load(&variables, &["cg_label_cut=9 local-addr-port=1", "cache-pid-cmd=-1"]).unwrap();
+        assert_eq!(tunables.cg_label_cut, 9);
+        assert_eq!(tunables.replay_window, Duration::from_secs(32 * 3600));
+        assert!(tunables.local_addr_port);
+        assert_eq!(tunables.cache_pid_cmd, Duration::ZERO);
+    }
+
+    #[test]
+    fn faults_name_the_key() {
+        for (text, named) in
+            [("cg-labl-cut=1", "cg-labl-cut"), ("cg-label-cut=x", "cg-label-cut=x"), ("lonely", "lonely"), ("replay-window=5q", "replay-window")]
+        {
+            let error = load(&[], &[text]).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(load(&[("LECO_CONN_TRAFFIC_MIN", "-")], &[]).unwrap_err().to_string().contains("conn-traffic-min"));
+    }
+
+    #[test]
+    fn every_key_can_be_set() {
+        for key in KEYS {
+            assert!(load(&[], &[&format!("{key}=1")]).is_ok(), "{key}");
+        }
+    }
+}
