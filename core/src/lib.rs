@@ -3,6 +3,7 @@
 //! Nothing here knows a kernel, a window or a terminal. [`overseer::Overseer`] is the whole of it behind one
 //! interface; [`source`] brings the bytes.
 
+pub mod clock;
 pub mod config;
 pub mod event;
 pub mod fade;

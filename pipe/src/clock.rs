@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
-use rustix::time::{ClockId, clock_gettime};
 
 /// The boot clock and the wall clock at one moment: what maps one to the other.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +33,4 @@ impl Now {
     pub fn wall_at(&self, ns: BootNs) -> Timestamp {
         self.wall.checked_sub(self.since(ns)).unwrap_or(self.wall)
     }
-}
-
-/// `CLOCK_BOOTTIME` in ns.
-#[must_use]
-pub fn boot_ns() -> BootNs {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or_default()
 }

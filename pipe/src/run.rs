@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use leco_bpf::reader::ReadError;
 use leco_bpf::record::Conn;
+use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clock::{Now, boot_ns};
+use crate::clock::Now;
 use crate::feed::Feed;
 use crate::labels::Labeler;
 use crate::line::Formatter;

@@ -77,6 +77,8 @@ impl fmt::Display for Warning {
 /// A config, read.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
+    /// Where it was read from; none where there is no file.
+    pub file: Option<PathBuf>,
     /// Typed settings.
     pub settings: Settings,
     /// Compiled rules.
@@ -141,7 +143,7 @@ impl Config {
         let (rules, faults) = RuleSet::compile(&ini);
         warnings.extend(faults.into_iter().map(|fault| warning(fault.line, fault.column, fault.message)));
         warnings.sort_by_key(|warning| warning.line);
-        Self { settings, rules, warnings }
+        Self { file: Some(file.to_owned()), settings, rules, warnings }
     }
 }
 

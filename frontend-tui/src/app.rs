@@ -1,0 +1,212 @@
+//! The loop between source, keys, model and screen.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use leco_core::clock::boot_ns;
+use leco_core::overseer::Overseer;
+use leco_core::source::{Fifo, FifoState};
+use ratatui::DefaultTerminal;
+use ratatui::layout::Rect;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::theme::Theme;
+use crate::view::{self, Status};
+
+/// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
+const FRAME_INTERVAL: Duration = Duration::from_millis(16);
+/// However many messages wait, the screen is drawn at least so often.
+const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
+/// Fading is drawn at most so often: an eye sees no step between.
+const FADE_INTERVAL: Duration = Duration::from_millis(250);
+/// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
+const MESSAGES: usize = 64;
+
+/// What happens to the view.
+#[derive(Debug)]
+pub enum Message {
+    /// Events, each a line of the wire.
+    Events(Vec<Vec<u8>>),
+    /// The source came, went or lost something.
+    Source(Status),
+    /// A key, a resize.
+    Terminal(Event),
+    /// Asked to leave by a signal.
+    Leave,
+    /// The terminal or the source cannot be read any more.
+    Broken(String),
+}
+
+/// What a person wants of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intention {
+    /// Leave.
+    Quit,
+    /// Draw everything anew, over whatever another program left on the screen.
+    Repaint,
+}
+
+/// What a terminal event means.
+#[must_use]
+pub fn intention(event: &Event) -> Option<Intention> {
+    match event {
+        Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
+        Event::Key(key) => match (key.code, key.modifiers) {
+            (KeyCode::Char('q'), KeyModifiers::NONE) | (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
+                Some(Intention::Quit)
+            }
+            (KeyCode::Char('l'), KeyModifiers::CONTROL) => Some(Intention::Repaint),
+            _ => None,
+        },
+        // A resize is seen when the next frame is drawn.
+        _ => None,
+    }
+}
+
+/// Shows the fifo's events until a key or a signal ends it.
+pub fn run(overseer: &mut Overseer, fifo: PathBuf, theme: Theme) -> anyhow::Result<()> {
+    let (sender, receiver) = sync_channel(MESSAGES);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    // Installs a panic hook, too, that gives the terminal back.
+    let mut terminal = ratatui::try_init()?;
+    let for_signals = sender.clone();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            let _ = for_signals.send(Message::Leave);
+        }
+    });
+    let for_source = sender.clone();
+    thread::spawn(move || read_source(&fifo, &for_source));
+    thread::spawn(move || read_terminal(&sender));
+    let result = show(&mut terminal, overseer, &receiver, theme);
+    ratatui::try_restore()?;
+    result
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    overseer: &mut Overseer,
+    messages: &Receiver<Message>,
+    theme: Theme,
+) -> anyhow::Result<()> {
+    let mut status = Status::default();
+    loop {
+        draw(terminal, overseer, &status, theme)?;
+        let drawn = Instant::now();
+        let fade_in = overseer.next_change(boot_ns()).map(|change| change.max(FADE_INTERVAL));
+        let first = match fade_in {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(fade_in) => messages.recv_timeout(fade_in),
+        };
+        let mut next = match first {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        let awake = Instant::now();
+        // What comes within the interval is drawn together.
+        while let Some(message) = next {
+            match message {
+                Message::Events(lines) => {
+                    let now = boot_ns();
+                    for line in lines {
+                        overseer.receive(&line, now);
+                    }
+                }
+                Message::Source(new) => status = new,
+                Message::Terminal(event) => match intention(&event) {
+                    Some(Intention::Quit) => return Ok(()),
+                    Some(Intention::Repaint) => terminal.clear()?,
+                    None => {}
+                },
+                Message::Leave => return Ok(()),
+                Message::Broken(reason) => anyhow::bail!(reason),
+            }
+            let left = FRAME_INTERVAL.saturating_sub(drawn.elapsed());
+            next = if awake.elapsed() < MAX_BATCH_TIME { messages.recv_timeout(left).ok() } else { None };
+        }
+    }
+}
+
+fn draw(
+    terminal: &mut DefaultTerminal,
+    overseer: &mut Overseer,
+    status: &Status,
+    theme: Theme,
+) -> io::Result<()> {
+    terminal.autoresize()?;
+    let size = terminal.size()?;
+    let rows = view::rows(Rect::new(0, 0, size.width, size.height));
+    let frame = overseer.frame(boot_ns(), rows);
+    terminal.draw(|screen| view::draw(screen, frame, status, theme))?;
+    Ok(())
+}
+
+fn read_source(path: &std::path::Path, sender: &SyncSender<Message>) {
+    let broken = |error: io::Error| Message::Broken(format!("cannot follow {}: {error}", path.display()));
+    let mut fifo = match Fifo::follow(path) {
+        Ok(fifo) => fifo,
+        Err(error) => {
+            let _ = sender.send(broken(error));
+            return;
+        }
+    };
+    let mut told = None;
+    loop {
+        let state = (fifo.state().clone(), fifo.overlong());
+        if told.as_ref() != Some(&state) {
+            let status = Status {
+                source: fifo.describe(),
+                is_reading: state.0 == FifoState::Reading,
+                overlong: state.1,
+            };
+            told = Some(state);
+            if sender.send(Message::Source(status)).is_err() {
+                return;
+            }
+        }
+        let mut lines = Vec::new();
+        let message = match fifo.wait(None, |line| lines.push(line.to_vec())) {
+            Ok(_) if lines.is_empty() => continue,
+            Ok(_) => Message::Events(lines),
+            Err(error) => broken(error),
+        };
+        let is_broken = matches!(message, Message::Broken(_));
+        if sender.send(message).is_err() || is_broken {
+            return;
+        }
+    }
+}
+
+fn read_terminal(sender: &SyncSender<Message>) {
+    loop {
+        let message = match event::read() {
+            Ok(event) => Message::Terminal(event),
+            Err(error) => Message::Broken(format!("cannot read the terminal: {error}")),
+        };
+        let is_broken = matches!(message, Message::Broken(_));
+        if sender.send(message).is_err() || is_broken {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_mean_what_the_footer_says() {
+        let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
+        assert_eq!(intention(&key(KeyCode::Char('q'), KeyModifiers::NONE)), Some(Intention::Quit));
+        assert_eq!(intention(&key(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Intention::Quit));
+        assert_eq!(intention(&key(KeyCode::Char('x'), KeyModifiers::NONE)), None);
+        assert_eq!(intention(&key(KeyCode::Char('l'), KeyModifiers::CONTROL)), Some(Intention::Repaint));
+        assert_eq!(intention(&Event::Resize(20, 3)), None);
+    }
+}

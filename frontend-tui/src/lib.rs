@@ -1,0 +1,7 @@
+//! LECO in a terminal. The model is `leco_core`; here it is drawn and steered.
+
+pub mod app;
+pub mod columns;
+pub mod plain;
+pub mod theme;
+pub mod view;

@@ -1,0 +1,120 @@
+//! Plain lines for pipes and scripts: `--once`, `-d`, `-r`.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use leco_core::clock::boot_ns;
+use leco_core::config::Config;
+use leco_core::overseer::{Overseer, Received};
+use leco_core::rules::Verdict;
+use leco_core::source::{Fifo, FifoState};
+use leco_core::text::{clean, clean_bytes};
+
+/// After the first line, so long a silence means that the replay is over.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Whether writing failed because nobody reads: then the work is done.
+fn unless_broken_pipe(result: io::Result<()>) -> anyhow::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
+    }
+}
+
+/// Prints the lines that are known when the replay is over, or when the time is.
+pub fn once(overseer: &mut Overseer, path: &Path, wait: Duration, mut out: impl Write) -> anyhow::Result<()> {
+    let mut fifo = follow(path)?;
+    let start = Instant::now();
+    let mut last_line: Option<Instant> = None;
+    loop {
+        let quiet_left = last_line.map_or(wait, |last| QUIET.saturating_sub(last.elapsed()));
+        let left = wait.saturating_sub(start.elapsed()).min(quiet_left);
+        if left.is_zero() {
+            break;
+        }
+        let now = boot_ns();
+        let mut arrived = false;
+        fifo.wait(Some(left), |line| {
+            overseer.receive(line, now);
+            arrived = true;
+        })?;
+        if arrived {
+            last_line = Some(Instant::now());
+        }
+    }
+    if last_line.is_none() && *fifo.state() != FifoState::Reading {
+        anyhow::bail!("{} (start leco-event-pipe, or: script/run)", fifo.describe());
+    }
+    let printed = overseer.known_lines().try_for_each(|line| writeln!(out, "{line}"));
+    unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
+}
+
+/// Prints each event as it came, and below it what became of it, until nobody reads any more.
+pub fn debug(overseer: &mut Overseer, path: &Path, mut out: impl Write) -> anyhow::Result<()> {
+    let mut fifo = follow(path)?;
+    let mut told = None;
+    loop {
+        if told.as_ref() != Some(fifo.state()) {
+            told = Some(fifo.state().clone());
+            eprintln!("leco-tui: {}", fifo.describe());
+        }
+        let mut text = String::new();
+        let now = boot_ns();
+        fifo.wait(None, |line| text.push_str(&became(overseer, line, now)))?;
+        if !unless_broken_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {
+            return Ok(());
+        }
+    }
+}
+
+fn became(overseer: &mut Overseer, wire_line: &[u8], now: u64) -> String {
+    let what = match overseer.receive(wire_line, now) {
+        Received::Blank => return String::new(),
+        Received::Line { text, group, is_new } => {
+            let verb = if is_new { "new" } else { "updated" };
+            let group = group.map_or_else(String::new, |group| format!(" [group {}]", clean(&group)));
+            format!("{verb}{group}: {}", clean(&text))
+        }
+        Received::Old => "nothing new".to_owned(),
+        Received::Dropped => "dropped by a rule".to_owned(),
+        Received::Malformed(error) => format!("malformed: {}", error.source),
+    };
+    format!("{}\n  {what}\n", clean_bytes(wire_line))
+}
+
+fn follow(path: &Path) -> anyhow::Result<Fifo> {
+    Fifo::follow(path).with_context(|| format!("cannot follow {}", path.display()))
+}
+
+/// Prints what the rules make of a line, step by step.
+pub fn explain(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
+    let explanation = config.rules.explain(line);
+    let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
+    let places: Vec<String> = explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
+    let place_width = places.iter().map(String::len).max().unwrap_or(0);
+    let key_width = explanation.steps.iter().map(|step| step.rule_key.chars().count()).max().unwrap_or(0).min(40);
+    let mut text = format!("{}\n", explanation.original);
+    for (step, place) in explanation.steps.iter().zip(places) {
+        let result = if step.dropped { "(dropped)" } else { &step.result };
+        text += &format!("  {place:<place_width$}  {:<key_width$}  {result}\n", step.rule_key);
+    }
+    let (shown, discarded, group) = match &explanation.verdict {
+        Verdict::Show { line, group } => (line.as_str(), false, group.as_deref()),
+        Verdict::Drop => ("", true, None),
+    };
+    if !discarded {
+        text += &format!("{shown}\n");
+    }
+    text += &format!(
+        "changed={} discarded={discarded} grouped={}\n",
+        !discarded && shown != explanation.original,
+        group.is_some()
+    );
+    if let Some(group) = group {
+        text += &format!("group={group}\n");
+    }
+    unless_broken_pipe(out.write_all(text.as_bytes())).map(|_| ())
+}

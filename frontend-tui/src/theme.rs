@@ -1,0 +1,161 @@
+//! Opacity as a terminal can show it.
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// How many colours the terminal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColorDepth {
+    /// No colours at all: words and dimming only (`NO_COLOR`).
+    None,
+    /// The sixteen of every terminal.
+    Sixteen,
+    /// The 256 of xterm.
+    Indexed,
+    /// 24 bits.
+    True,
+}
+
+impl ColorDepth {
+    /// From the values of `NO_COLOR`, `COLORTERM` and `TERM`.
+    #[must_use]
+    pub fn detect(no_color: Option<&str>, colorterm: Option<&str>, term: Option<&str>) -> Self {
+        // https://no-color.org: any value but the empty one.
+        if no_color.is_some_and(|value| !value.is_empty()) {
+            return Self::None;
+        }
+        let term = term.unwrap_or_default();
+        match colorterm {
+            Some("truecolor" | "24bit") => Self::True,
+            _ if term.contains("direct") => Self::True,
+            _ if term.contains("256color") => Self::Indexed,
+            _ if term == "dumb" => Self::None,
+            _ => Self::Sixteen,
+        }
+    }
+}
+
+/// Text at full opacity, on a dark background.
+const FOREGROUND: [u8; 3] = [0xe6, 0xe6, 0xe6];
+/// Opacity of separators beside that of the text.
+const SEPARATOR_PERCENT: u16 = 55;
+
+/// Colours of the view.
+#[derive(Debug, Clone, Copy)]
+pub struct Theme {
+    /// What the terminal can show.
+    pub depth: ColorDepth,
+}
+
+impl Theme {
+    /// Text of a line at an opacity (0–255).
+    #[must_use]
+    pub fn text(self, alpha: u8) -> Style {
+        self.blend(FOREGROUND, alpha)
+    }
+
+    /// A tag of a colour at an opacity.
+    #[must_use]
+    pub fn tag(self, rgb: [u8; 3], alpha: u8) -> Style {
+        self.blend(rgb, alpha)
+    }
+
+    /// Times and what stands in brackets: beside the text, not above it.
+    #[must_use]
+    pub fn faint(self, alpha: u8) -> Style {
+        let faint = u16::from(alpha) * SEPARATOR_PERCENT / 100;
+        self.blend(FOREGROUND, u8::try_from(faint).unwrap_or(alpha))
+    }
+
+    /// Header and footer.
+    #[must_use]
+    pub fn frame(self) -> Style {
+        match self.depth {
+            ColorDepth::None => Style::new().add_modifier(Modifier::REVERSED),
+            ColorDepth::Sixteen => Style::new().fg(Color::Gray).bg(Color::Black).add_modifier(Modifier::REVERSED),
+            ColorDepth::Indexed => Style::new().fg(Color::Indexed(250)).bg(Color::Indexed(235)),
+            ColorDepth::True => Style::new().fg(Color::Rgb(0xb8, 0xb8, 0xb8)).bg(Color::Rgb(0x1e, 0x22, 0x26)),
+        }
+    }
+
+    /// Blends a colour towards a dark background.
+    fn blend(self, rgb: [u8; 3], alpha: u8) -> Style {
+        let steps = match alpha {
+            170.. => Style::new().add_modifier(Modifier::BOLD),
+            85.. => Style::new(),
+            _ => Style::new().add_modifier(Modifier::DIM),
+        };
+        let mixed = rgb.map(|channel| u8::try_from(u16::from(channel) * u16::from(alpha) / 255).unwrap_or(channel));
+        match self.depth {
+            ColorDepth::None => steps,
+            ColorDepth::Sixteen => steps.fg(nearest_of_sixteen(rgb)),
+            ColorDepth::Indexed => Style::new().fg(Color::Indexed(nearest_of_256(mixed))),
+            ColorDepth::True => Style::new().fg(Color::Rgb(mixed[0], mixed[1], mixed[2])),
+        }
+    }
+}
+
+/// The default foreground for greys, else the hue by which channels are strong.
+fn nearest_of_sixteen([red, green, blue]: [u8; 3]) -> Color {
+    let strongest = red.max(green).max(blue);
+    let weakest = red.min(green).min(blue);
+    if strongest - weakest < 40 {
+        return Color::Reset;
+    }
+    let middle = u16::midpoint(strongest.into(), weakest.into());
+    let strong = |channel: u8| u16::from(channel) > middle;
+    match (strong(red), strong(green), strong(blue)) {
+        (true, false, false) => Color::Red,
+        (true, true, false) => Color::Yellow,
+        (false, true, false) => Color::Green,
+        (false, true, true) => Color::Cyan,
+        (false, false, true) => Color::Blue,
+        (true, false, true) => Color::Magenta,
+        _ => Color::Reset,
+    }
+}
+
+/// xterm's cube of 6×6×6 colours (16–231) or its ramp of 24 greys (232–255), whichever is nearer.
+fn nearest_of_256(rgb: [u8; 3]) -> u8 {
+    const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+    let distance = |a: [u8; 3], b: [u8; 3]| -> u32 {
+        a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
+    };
+    let level = |channel: u8| (0..6_u8).min_by_key(|&index| LEVELS[usize::from(index)].abs_diff(channel)).unwrap_or(0);
+    let cube = rgb.map(level);
+    let cube_rgb = cube.map(|index| LEVELS[usize::from(index)]);
+    let mean = u8::try_from(rgb.iter().map(|&channel| u16::from(channel)).sum::<u16>() / 3).unwrap_or(u8::MAX);
+    let grey = mean.saturating_sub(3).div_euclid(10).min(23);
+    let grey_rgb = [8 + 10 * grey; 3];
+    if distance(grey_rgb, rgb) < distance(cube_rgb, rgb) { 232 + grey } else { 16 + 36 * cube[0] + 6 * cube[1] + cube[2] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_follows_the_environment() {
+        assert_eq!(ColorDepth::detect(Some("1"), Some("truecolor"), None), ColorDepth::None);
+        assert_eq!(ColorDepth::detect(Some(""), Some("truecolor"), None), ColorDepth::True);
+        assert_eq!(ColorDepth::detect(None, None, Some("tmux-256color")), ColorDepth::Indexed);
+        assert_eq!(ColorDepth::detect(None, None, Some("linux")), ColorDepth::Sixteen);
+        assert_eq!(ColorDepth::detect(None, None, Some("dumb")), ColorDepth::None);
+    }
+
+    #[test]
+    fn indexed_colours_are_the_nearest() {
+        assert_eq!(nearest_of_256([0, 0, 0]), 16);
+        assert_eq!(nearest_of_256([255, 255, 255]), 231);
+        assert_eq!(nearest_of_256([128, 128, 128]), 244);
+        assert_eq!(nearest_of_256([255, 0, 0]), 196);
+    }
+
+    #[test]
+    fn fading_dims_at_every_depth() {
+        for depth in [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True] {
+            let theme = Theme { depth };
+            assert_ne!(theme.text(255), theme.text(100), "{depth:?}");
+            assert_ne!(theme.text(100), theme.text(30), "{depth:?}");
+        }
+    }
+}

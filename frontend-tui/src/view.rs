@@ -1,0 +1,106 @@
+//! What is drawn: a header, a line per slot, a footer.
+
+use leco_core::overseer::{Frame, Row};
+use ratatui::Frame as Screen;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use crate::columns::{Columns, SEPARATOR};
+use crate::theme::Theme;
+
+/// What the screen shows beside the frame of the model.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Where events come from, or what is waited for.
+    pub source: String,
+    /// Whether events can arrive now.
+    pub is_reading: bool,
+    /// Lines of the source that were too long to keep.
+    pub overlong: u64,
+}
+
+/// Header and footer, where there is room.
+fn layout(area: Rect) -> [Rect; 3] {
+    let header = u16::from(area.height >= 3);
+    let footer = u16::from(area.height >= 8);
+    Layout::vertical([Constraint::Length(header), Constraint::Fill(1), Constraint::Length(footer)]).areas(area)
+}
+
+/// Slots that fit on a screen.
+#[must_use]
+pub fn rows(area: Rect) -> usize {
+    layout(area)[1].height.into()
+}
+
+/// Draws everything.
+pub fn draw(screen: &mut Screen<'_>, frame: &Frame, status: &Status, theme: Theme) {
+    let [header, list, footer] = layout(screen.area());
+    screen.render_widget(header_line(frame, status, header.width).style(theme.frame()), header);
+    let visible = frame.rows.iter().flatten().filter(|row| row.alpha > 0);
+    let columns = Columns::fit(visible.map(|row| &*row.text));
+    for (row, area) in frame.rows.iter().zip(list.rows()) {
+        if let Some(row) = row.as_ref().filter(|row| row.alpha > 0) {
+            screen.render_widget(row_line(row, &columns, theme), area);
+        }
+    }
+    if frame.rows.iter().flatten().next().is_none() {
+        let text = if status.is_reading { "no connections yet" } else { status.source.as_str() };
+        let hint = if status.is_reading { "" } else { " (start leco-event-pipe, or: script/run)" };
+        screen.render_widget(Line::styled(format!(" {text}{hint}"), theme.faint(255)), list);
+    }
+    screen.render_widget(Line::raw(" q quit").style(theme.frame()), footer);
+}
+
+fn header_line(frame: &Frame, status: &Status, width: u16) -> Line<'static> {
+    let shown = frame.rows.iter().flatten().filter(|row| row.alpha > 0).count();
+    let counts = frame.counts;
+    let mut facts = format!("{shown} shown · {} ruled away", counts.dropped);
+    let lost = counts.malformed + status.overlong;
+    if lost > 0 {
+        facts = format!("{facts} · {lost} malformed");
+    }
+    let left = format!(" leco   {}", status.source);
+    let gap = usize::from(width).saturating_sub(left.width() + facts.width() + 1);
+    // The facts matter more than where they come from.
+    if gap == 0 { Line::raw(format!(" {facts}")) } else { Line::raw(format!("{left}{}{facts} ", " ".repeat(gap))) }
+}
+
+fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {
+    let alpha = row.alpha;
+    let mut spans = vec![Span::raw(" ")];
+    if !row.tag.text.is_empty() {
+        spans.push(Span::styled(row.tag.text.as_str(), theme.tag(row.tag.rgb, alpha)));
+        spans.push(Span::raw("  "));
+    }
+    match columns.align(&row.text) {
+        Some(parts) => {
+            for (index, (part, padding)) in parts.into_iter().enumerate() {
+                part_spans(part, index == 0, alpha, theme, &mut spans);
+                spans.push(Span::raw(" ".repeat(padding)));
+            }
+        }
+        None => {
+            for (index, part) in row.text.split(SEPARATOR).enumerate() {
+                if index > 0 {
+                    spans.push(Span::styled(SEPARATOR, theme.faint(alpha)));
+                }
+                part_spans(part, index == 0, alpha, theme, &mut spans);
+            }
+        }
+    }
+    Line::from(spans)
+}
+
+/// The first part, the time, is faint, and so is a cgroup at the end of a part: `drill [tmux]`.
+fn part_spans<'r>(part: &'r str, is_time: bool, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    let bracket = part.ends_with(']').then(|| part.rfind(" [")).flatten();
+    match bracket {
+        _ if is_time => spans.push(Span::styled(part, theme.faint(alpha))),
+        Some(at) => {
+            spans.push(Span::styled(&part[..at], theme.text(alpha)));
+            spans.push(Span::styled(&part[at..], theme.faint(alpha)));
+        }
+        None => spans.push(Span::styled(part, theme.text(alpha))),
+    }
+}
