@@ -4,6 +4,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
@@ -74,6 +75,8 @@ pub enum Loaded {
         hooks: Vec<Hook>,
         /// Whether bpffs had to be mounted.
         mounted_bpffs: bool,
+        /// Folders above the pins that were closed to the group and can now be passed.
+        opened: Vec<PathBuf>,
     },
 }
 
@@ -152,8 +155,9 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
         map.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
     }
     staged.share_with(options.group)?;
+    let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
     dir.replace_with(&staged)?;
-    Ok(Loaded::New { version, replaced, hooks, mounted_bpffs })
+    Ok(Loaded::New { version, replaced, hooks, mounted_bpffs, opened })
 }
 
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.

@@ -89,9 +89,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     };
     match load::load(&dir, &options)? {
         Loaded::Already { version } => println!("{version} is already loaded at {shown}"),
-        Loaded::New { version, replaced, hooks, mounted_bpffs } => {
+        Loaded::New { version, replaced, hooks, mounted_bpffs, opened } => {
             if mounted_bpffs {
                 println!("mounted a bpf filesystem at {BPFFS}");
+            }
+            for folder in opened {
+                println!("made {} passable for others, so that the group reaches its pins", folder.display());
             }
             for old in replaced {
                 println!("replaced {old}");

@@ -154,6 +154,22 @@ impl PinDir {
         fs::remove_dir_all(&self.path).map_err(PinError::io("remove", &self.path))
     }
 
+    /// Lets everybody pass through the folders above this one, which systemd mounts for root alone; what
+    /// lies in them keeps its own mode. Returns the folders that were changed.
+    pub(crate) fn open_the_way(&self) -> Result<Vec<PathBuf>, PinError> {
+        const SEARCH_BY_OTHERS: u32 = 0o001;
+        let mut changed = Vec::new();
+        for folder in self.path.ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS)) {
+            let mode = fs::metadata(folder).map_err(PinError::io("look at", folder))?.permissions().mode();
+            if mode & SEARCH_BY_OTHERS == 0 {
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode | SEARCH_BY_OTHERS))
+                    .map_err(PinError::io("set the mode of", folder))?;
+                changed.push(folder.to_owned());
+            }
+        }
+        Ok(changed)
+    }
+
     fn entries(&self) -> Result<Vec<String>, PinError> {
         match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

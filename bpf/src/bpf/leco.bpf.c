@@ -25,7 +25,8 @@ struct sock_state {
 	__u64 tx;
 	__u64 announced; /* jiffies */
 	__u32 owner;     /* thread group that used the socket first */
-	__u32 is_udp;
+	__u16 lport;     /* a socket that was reset has none any more */
+	__u16 is_udp;
 };
 
 /* Where a thread's latest datagram went to or came from. */
@@ -225,6 +226,10 @@ static __always_inline int account(struct sock *sk, int len, bool sent)
 	};
 	fill_process(&c);
 	fill_socket(&c, sk);
+	if (c.lport)
+		s->lport = c.lport;
+	else
+		c.lport = s->lport;
 	struct conn_key key = { .cookie = c.cookie, .pid = pid };
 	bpf_map_update_elem(&conns, &key, &c, BPF_ANY);
 	submit(&c);

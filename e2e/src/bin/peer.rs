@@ -1,0 +1,115 @@
+//! The process that tests watch: makes exactly the traffic its arguments name, under a name of its own.
+//!
+//! `leco-e2e-peer NAME STEP…`, where NAME is hexadecimal bytes (empty: keep the name) and the steps are:
+//! `tcp ADDR:PORT`, `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
+//! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
+//! `child STEP…` (a process of its own that inherits the socket).
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+enum Socket {
+    None,
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+    Unconnected(UdpSocket, SocketAddr),
+}
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().context("a name")?;
+    set_name(&name)?;
+    let mut socket = Socket::None;
+    while let Some(step) = args.next() {
+        let mut operand = || args.next().with_context(|| format!("{step} lacks its operand"));
+        match step.as_str() {
+            "tcp" => socket = Socket::Tcp(TcpStream::connect(operand()?)?),
+            "udp" => {
+                let peer: SocketAddr = operand()?.parse()?;
+                let udp = bound_for(peer)?;
+                udp.connect(peer)?;
+                socket = Socket::Udp(udp);
+            }
+            "unconnected" => {
+                let peer = operand()?.parse()?;
+                socket = match socket {
+                    // Another peer over the same socket.
+                    Socket::Unconnected(udp, _) => Socket::Unconnected(udp, peer),
+                    _ => Socket::Unconnected(bound_for(peer)?, peer),
+                };
+            }
+            "inherited" => socket = Socket::Tcp(inherited()),
+            "send" => send(&mut socket, operand()?.parse()?)?,
+            "recv" => recv(&mut socket, operand()?.parse()?)?,
+            "peek" => {
+                let Socket::Tcp(stream) = &socket else { bail!("only TCP is peeked at") };
+                ensure!(stream.peek(&mut vec![0; operand()?.parse()?])? > 0);
+            }
+            "hold" => {
+                std::io::stdin().read_to_end(&mut Vec::new())?;
+            }
+            "child" => {
+                let Socket::Tcp(stream) = &socket else { bail!("only a TCP socket is inherited") };
+                let status = Command::new(std::env::current_exe()?)
+                    .args(["", "inherited"])
+                    .args(args.by_ref())
+                    .stdin(Stdio::from(OwnedFd::from(stream.try_clone()?)))
+                    .status()?;
+                ensure!(status.success(), "the child failed");
+            }
+            other => bail!("no such step: {other}"),
+        }
+    }
+    Ok(())
+}
+
+/// Standard input is the parent's socket.
+#[allow(unsafe_code)]
+fn inherited() -> TcpStream {
+    const STDIN: RawFd = 0;
+    // SAFETY: the parent put its socket there, and nothing else of this process uses standard input.
+    TcpStream::from(unsafe { OwnedFd::from_raw_fd(STDIN) })
+}
+
+fn bound_for(peer: SocketAddr) -> Result<UdpSocket> {
+    Ok(UdpSocket::bind(if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?)
+}
+
+fn send(socket: &mut Socket, count: usize) -> Result<()> {
+    let bytes = vec![b'x'; count];
+    match socket {
+        Socket::Tcp(stream) => stream.write_all(&bytes)?,
+        Socket::Udp(udp) => ensure!(udp.send(&bytes)? == count),
+        Socket::Unconnected(udp, peer) => ensure!(udp.send_to(&bytes, *peer)? == count),
+        Socket::None => bail!("no socket to send on"),
+    }
+    Ok(())
+}
+
+fn recv(socket: &mut Socket, count: usize) -> Result<()> {
+    let mut bytes = vec![0; count];
+    match socket {
+        Socket::Tcp(stream) => stream.read_exact(&mut bytes)?,
+        Socket::Udp(udp) => ensure!(udp.recv(&mut bytes)? == count),
+        Socket::Unconnected(udp, peer) => {
+            let (received, from) = udp.recv_from(&mut bytes)?;
+            ensure!(received == count && from == *peer, "{received} bytes from {from}");
+        }
+        Socket::None => bail!("no socket to receive on"),
+    }
+    Ok(())
+}
+
+fn set_name(hex: &str) -> Result<()> {
+    let bytes: Vec<u8> = (0..hex.len() / 2)
+        .map(|index| u8::from_str_radix(&hex[2 * index..2 * index + 2], 16))
+        .collect::<Result<_, _>>()?;
+    if !bytes.is_empty() {
+        rustix::thread::set_name(&std::ffi::CString::new(bytes)?)?;
+    }
+    Ok(())
+}

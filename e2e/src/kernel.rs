@@ -1,0 +1,70 @@
+//! The programs, loaded for one test and gone with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::program;
+
+/// `leco-ebpf-load` with a pin folder that no other test has.
+pub struct Loader {
+    pins: PathBuf,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { pins: format!("/sys/fs/bpf/leco-test-{}-{number}", std::process::id()).into() }
+    }
+}
+
+impl Loader {
+    /// Its pin folder.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// Runs the loader.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run(&self, options: &[&str]) -> Output {
+        let mut command = Command::new(program("leco-ebpf-load"));
+        command.arg("--pin").arg(&self.pins).args(options);
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let _ = self.run(&["--unload"]);
+    }
+}
+
+/// Loaded programs.
+pub struct Kernel {
+    loader: Loader,
+}
+
+impl Kernel {
+    /// Loads them with these options; every send and recv is announced unless the options say otherwise.
+    ///
+    /// # Panics
+    /// When the loader fails.
+    #[must_use]
+    pub fn load(options: &[&str]) -> Self {
+        let loader = Loader::default();
+        let output = loader.run(options);
+        assert!(output.status.success(), "{output:?}");
+        Self { loader }
+    }
+
+    /// Where the pins are.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        self.loader.pins()
+    }
+}

@@ -1,0 +1,80 @@
+//! What tests and benchmarks of the whole system share: network namespaces, loaded programs, running
+//! processes, and waiting for a condition with a deadline.
+
+mod kernel;
+mod netns;
+mod process;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use kernel::{Kernel, Loader};
+pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns};
+pub use process::{EventPipe, LineReader, Peer};
+
+/// Nothing in these tests takes so long unless it never comes.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whether the whole system can be tested here; if not, says why, and fails where nothing may be skipped.
+///
+/// # Panics
+/// With `LECO_TEST_REQUIRE=all` instead of skipping.
+#[must_use]
+pub fn can_test_the_kernel() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    skip("loading eBPF programs and making network namespaces needs root")
+}
+
+/// Says that a test is skipped and why; returns `false`.
+///
+/// # Panics
+/// With `LECO_TEST_REQUIRE=all`.
+#[must_use]
+pub fn skip(reason: &str) -> bool {
+    assert!(std::env::var("LECO_TEST_REQUIRE").as_deref() != Ok("all"), "may not be skipped: {reason}");
+    println!("SKIPPED: {reason}");
+    false
+}
+
+/// A program of this workspace, built beside the running one.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let this = std::env::current_exe().unwrap_or_default();
+    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is not built: run cargo build --workspace first"))
+}
+
+/// A copy of a program where any user may run it; it lives as long as the folder.
+///
+/// # Panics
+/// When it cannot be copied.
+#[must_use]
+pub fn program_for_everybody(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+    let copy = folder.path().join(name);
+    let done = std::fs::copy(program(name), &copy)
+        .and_then(|_| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)));
+    done.unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+    (folder, copy)
+}
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// When there is none by the deadline; `what` says what was waited for.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

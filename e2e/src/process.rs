@@ -1,0 +1,194 @@
+//! Running processes of LECO, and the one they watch.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::{Netns, program, program_for_everybody, wait_for};
+
+/// Lines that a process writes, as they come.
+pub struct LineReader {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl LineReader {
+    /// Reads on a thread of its own until the end.
+    pub fn new(from: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                if let Ok(mut lines) = sink.lock() {
+                    lines.push(String::from_utf8_lossy(&line).into_owned());
+                }
+            }
+        });
+        Self { lines }
+    }
+
+    /// Every line so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().map(|lines| lines.clone()).unwrap_or_default()
+    }
+
+    /// Forgets what came so far.
+    pub fn clear(&self) {
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.clear();
+        }
+    }
+}
+
+/// A running `leco-event-pipe`.
+pub struct EventPipe {
+    child: Child,
+    /// What it writes to standard output.
+    pub stdout: LineReader,
+    /// What it complains of.
+    pub stderr: LineReader,
+}
+
+impl EventPipe {
+    /// Starts it with all fields and all traffic shown, and these arguments besides.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(pins: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program("leco-event-pipe"));
+        command.arg("--pin").arg(pins).args(["-E", "-c", "conn-traffic-min=0"]).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command that runs it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let reader = |from: Box<dyn Read + Send>| LineReader::new(from);
+        Self {
+            stdout: reader(stdout.map_or_else(|| Box::new(std::io::empty()) as _, |out| Box::new(out) as _)),
+            stderr: reader(stderr.map_or_else(|| Box::new(std::io::empty()) as _, |err| Box::new(err) as _)),
+            child,
+        }
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Every event so far.
+    ///
+    /// # Panics
+    /// When a line is no JSON.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().iter().map(parse).collect()
+    }
+
+    /// The latest event of a process that has these fields, once there is one.
+    ///
+    /// # Panics
+    /// When there is none by the deadline.
+    pub fn latest(&self, pid: u32, fields: &Value) -> Value {
+        let wanted = fields.as_object().cloned().unwrap_or_default();
+        let matches = |event: &Value| event["pid"] == pid && wanted.iter().all(|(key, value)| event[key] == *value);
+        let what = || {
+            let of_pid: Vec<_> = self.events().into_iter().filter(|event| event["pid"] == pid).collect();
+            format!("{fields} of process {pid} in {of_pid:#?} {:?}", self.stderr.lines())
+        };
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(event) = self.events().into_iter().rfind(matches) {
+                return event;
+            }
+            assert!(start.elapsed() < crate::DEADLINE, "waited in vain for {}", what());
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap_or_else(|error| panic!("signal: {error}"));
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not by the deadline.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the pipe to end", || self.child.try_wait().ok().flatten())
+    }
+}
+
+impl Drop for EventPipe {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `leco-e2e-peer`.
+pub struct Peer {
+    child: Child,
+    _program: tempfile::TempDir,
+    stdin: Option<ChildStdin>,
+}
+
+impl Peer {
+    /// Starts it at the near end as a user, with a name and steps.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(netns: &Netns, uid: u32, name: &[u8], steps: &[&str]) -> Self {
+        let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (folder, peer) = program_for_everybody("leco-e2e-peer");
+        let mut command = netns.near_command("setpriv");
+        command.args([&format!("--reuid={uid}"), &format!("--regid={uid}"), "--clear-groups", "--"]);
+        command.arg(peer).arg(hex).args(steps);
+        let spawned = command.stdin(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdin = child.stdin.take();
+        Self { child, stdin, _program: folder }
+    }
+
+    /// Its process: the commands before it replaced themselves by it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it go on from `hold`, and waits until it has done everything.
+    ///
+    /// # Panics
+    /// When it failed, or did not end by the deadline.
+    pub fn finish(mut self) {
+        drop(self.stdin.take());
+        let status = wait_for("the peer to end", || self.child.try_wait().ok().flatten());
+        assert!(status.success(), "the peer failed: {status}");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,215 @@
+//! Real traffic through the real kernel: who, where to, and exactly how much.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use leco_e2e::{EventPipe, FAR_V4, FAR_V6, Kernel, Netns, Peer, can_test_the_kernel};
+use serde_json::{Value, json};
+
+/// A user without a name on any machine.
+const UID: u32 = 54321;
+
+/// Everything one test needs: every send and recv is announced.
+struct Stage {
+    netns: Netns,
+    // Dropped before the programs are unloaded.
+    pipe: EventPipe,
+    _kernel: Kernel,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let kernel = Kernel::load(&["--update-interval", "0"]);
+        let pipe = EventPipe::start(kernel.pins(), &[]);
+        Self { netns: Netns::new(), pipe, _kernel: kernel }
+    }
+
+    fn peer(&self, steps: &[&str]) -> Peer {
+        Peer::start(&self.netns, UID, b"leco-peer", steps)
+    }
+
+    /// Waits for the event that has the final counts, and checks everything else about it.
+    fn expect(&self, pid: u32, proto: &str, remote: SocketAddr, rx: u64, tx: u64) -> Value {
+        let event = self.pipe.latest(
+            pid,
+            &json!({"raddr": remote.ip(), "rport": remote.port(), "rx": rx, "tx": tx, "proto": proto}),
+        );
+        assert_eq!(event["uid"], UID, "{event}");
+        assert_eq!(event["comm"], "leco-peer", "{event}");
+        let port = if proto == "udp" { format!("{}/udp", remote.port()) } else { remote.port().to_string() };
+        let line = event["line"].as_str().unwrap();
+        assert!(line.contains(&format!(" :: {UID} :: leco-peer :: {} {port} :: v ", remote.ip())), "{line}");
+        event
+    }
+}
+
+/// Takes one connection at the far end: reads and answers.
+fn serve_tcp(listener: &TcpListener, read: usize, answer: usize) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut vec![0; read]).unwrap();
+    stream.write_all(&vec![b'y'; answer]).unwrap();
+}
+
+fn answer_udp(socket: &UdpSocket, answer: usize) {
+    let (_, from) = socket.recv_from(&mut [0; 65536]).unwrap();
+    socket.send_to(&vec![b'y'; answer], from).unwrap();
+}
+
+fn tcp(address: IpAddr) {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let listener = stage.netns.at_far_end(|| TcpListener::bind((address, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    let peer = stage.peer(&["tcp", &remote.to_string(), "send", "70000", "peek", "100", "recv", "12345", "send", "1", "hold"]);
+    serve_tcp(&listener, 70000, 12345);
+    let event = stage.expect(peer.id(), "tcp", remote, 12345, 70001);
+    let local: IpAddr = event["laddr"].as_str().unwrap().parse().unwrap();
+    assert_eq!(local.is_ipv4(), address.is_ipv4());
+    assert_ne!(event["lport"], 0);
+    peer.finish();
+}
+
+#[test]
+fn tcp_v4() {
+    tcp(FAR_V4);
+}
+
+#[test]
+fn tcp_v6() {
+    tcp(FAR_V6);
+}
+
+fn udp(address: IpAddr, kind: &str) {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let socket = stage.netns.at_far_end(|| UdpSocket::bind((address, 0)).unwrap());
+    let remote = socket.local_addr().unwrap();
+    let peer = stage.peer(&[kind, &remote.to_string(), "send", "1200", "recv", "300", "send", "7", "hold"]);
+    answer_udp(&socket, 300);
+    stage.expect(peer.id(), "udp", remote, 300, 1207);
+    peer.finish();
+}
+
+#[test]
+fn udp_connected_v4() {
+    udp(FAR_V4, "udp");
+}
+
+#[test]
+fn udp_connected_v6() {
+    udp(FAR_V6, "udp");
+}
+
+#[test]
+fn udp_unconnected_v4() {
+    udp(FAR_V4, "unconnected");
+}
+
+#[test]
+fn udp_unconnected_v6() {
+    udp(FAR_V6, "unconnected");
+}
+
+#[test]
+fn each_peer_of_an_unconnected_socket_has_a_line_of_its_own() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let sockets = stage.netns.at_far_end(|| [0, 1].map(|_| UdpSocket::bind((FAR_V4, 0)).unwrap()));
+    let [first, second] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let peer = stage.peer(&[
+        "unconnected", &first.to_string(), "send", "10", "recv", "20",
+        "unconnected", &second.to_string(), "send", "30", "recv", "40", "hold",
+    ]);
+    answer_udp(&sockets[0], 20);
+    answer_udp(&sockets[1], 40);
+    let one = stage.expect(peer.id(), "udp", first, 20, 10);
+    let other = stage.expect(peer.id(), "udp", second, 40, 30);
+    assert_ne!(one["ns"], other["ns"]);
+    assert_eq!(one["lport"], other["lport"], "it is one socket");
+    peer.finish();
+}
+
+#[test]
+fn two_processes_that_share_a_socket_are_told_apart() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let listener = stage.netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    let peer = stage.peer(&["tcp", &remote.to_string(), "send", "100", "child", "send", "23", "recv", "5"]);
+    let parent = peer.id();
+    serve_tcp(&listener, 123, 5);
+    peer.finish();
+    let of_parent = stage.expect(parent, "tcp", remote, 0, 100);
+    let of_child = leco_e2e::wait_for("the child's event", || {
+        let to_remote = |event: &Value| event["rport"] == remote.port() && event["raddr"] == json!(remote.ip());
+        stage.pipe.events().into_iter().rfind(|event| to_remote(event) && event["pid"] != parent && event["rx"] == 5)
+    });
+    assert_eq!((&of_child["tx"], &of_child["uid"]), (&json!(23), &json!(UID)), "{of_child}");
+    assert_ne!(of_parent["ns"], of_child["ns"]);
+}
+
+#[test]
+fn hostile_process_names_are_cleaned() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    for (name, shown) in [
+        (&b"\x1b[31mred"[..], "\u{fffd}[31mred"),
+        (b"two\nlines\r", "two\u{fffd}lines\u{fffd}"),
+        (b"bad\xff\xc3utf8", "bad\u{fffd}\u{fffd}utf8"),
+        (b"a :: b::c", "a - b-c"),
+        (b"\"quoted\\\"", "\"quoted\\\""),
+    ] {
+        let stage = Stage::set();
+        let socket = stage.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+        let remote = socket.local_addr().unwrap();
+        let peer = Peer::start(&stage.netns, UID, name, &["udp", &remote.to_string(), "send", "9"]);
+        let pid = peer.id();
+        peer.finish();
+        let event = stage.pipe.latest(pid, &json!({"rport": remote.port(), "tx": 9}));
+        let line = event["line"].as_str().unwrap();
+        let expected = format!(":: {UID} :: {shown} :: {} {}/udp :: v 0B / 9B ^", remote.ip(), remote.port());
+        assert!(line.ends_with(&expected), "{line:?}, not …{expected:?}");
+    }
+}
+
+#[test]
+fn a_full_ring_loses_no_connection() {
+    const CONNECTIONS: u16 = 300;
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&["--ring-size", "4096"]);
+    let pipe = EventPipe::start(kernel.pins(), &[]);
+    let netns = Netns::new();
+    let ports: Vec<String> = (1..=CONNECTIONS).map(|port| SocketAddr::new(FAR_V4, port).to_string()).collect();
+    let mut steps = Vec::new();
+    for port in &ports {
+        steps.extend(["udp", port.as_str(), "send", "1"]);
+    }
+    pipe.signal(rustix::process::Signal::STOP);
+    let peer = Peer::start(&netns, UID, b"many", &steps);
+    let pid = peer.id();
+    peer.finish();
+    pipe.signal(rustix::process::Signal::CONT);
+    leco_e2e::wait_for("all connections", || {
+        let events = pipe.events();
+        let mut ports: Vec<_> =
+            events.iter().filter(|event| event["pid"] == pid).filter_map(|event| event["rport"].as_u64()).collect();
+        ports.sort_unstable();
+        (ports == (1..=u64::from(CONNECTIONS)).collect::<Vec<_>>()).then_some(())
+    });
+    assert!(
+        pipe.stderr.lines().iter().any(|line| line.contains("the ring was full")),
+        "the ring did not overflow: {:?}",
+        pipe.stderr.lines()
+    );
+}
