@@ -29,9 +29,9 @@ fn main() -> Result<()> {
         .with_context(|| format!("compiling {SOURCE}"))?;
     // The fingerprint that tells one build of the programs from another: FNV-1a over the object.
     let object = fs::read(out.join("leco.bpf.o")).context("the object clang wrote")?;
-    let hash = object
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = object.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     println!("cargo:rustc-env=LECO_BPF_OBJECT_HASH={}", hash & 0xffff_ffff);
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod record;
 #[allow(
     clippy::all,
     clippy::pedantic,
+    clippy::unwrap_used,
     missing_docs,
     unreachable_pub,
     unsafe_code,

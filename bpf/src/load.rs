@@ -107,7 +107,7 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     preflight::privileges()?;
     preflight::btf()?;
     let mounted_bpffs = preflight::bpffs()?;
-    let _lock = dir.lock()?;
+    let _lock = pins::lock()?;
     let version = version(options);
     let replaced = dir.versions()?;
     if replaced == [version.as_str()] {
@@ -120,7 +120,9 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     let staged = dir.stage()?;
     let mut hooks = Vec::new();
     let mut links = Vec::new();
-    for (hook, program) in REQUIRED.into_iter().zip([&mut skel.progs.send_length, &mut skel.progs.recv_length]) {
+    for (hook, program) in
+        REQUIRED.into_iter().zip([&mut skel.progs.send_length, &mut skel.progs.recv_length])
+    {
         let link = program.attach().map_err(|reason| LoadError::Refused { hook, reason })?;
         links.push(pin_link(link, program, &staged, &version)?);
         hooks.push(Hook { name: hook, refused: None });
@@ -136,7 +138,9 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
         let attached = match (&peers_refused, &cgroup) {
             (Some(reason), _) => Err(reason.clone()),
             (None, None) => Err("no cgroup2 is mounted".into()),
-            (None, Some(cgroup)) => program.attach_cgroup(cgroup.as_raw_fd()).map_err(|error| error.to_string()),
+            (None, Some(cgroup)) => {
+                program.attach_cgroup(cgroup.as_raw_fd()).map_err(|error| error.to_string())
+            }
         };
         let refused = match attached {
             Ok(link) => {
@@ -163,7 +167,7 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.
 pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
     if preflight::is_bpffs(preflight::BPFFS.as_ref()) {
-        let _lock = dir.lock()?;
+        let _lock = pins::lock()?;
         dir.remove()?;
     }
     Ok(())
@@ -236,6 +240,5 @@ fn pin_link(mut link: Link, program: &ProgramMut<'_>, dir: &PinDir, version: &st
 }
 
 fn io_error(error: &libbpf_rs::Error) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::Other, error.to_string())
+    std::io::Error::other(error.to_string())
 }
-

@@ -98,15 +98,6 @@ impl PinDir {
         Ok(versions)
     }
 
-    /// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
-    pub(crate) fn lock(&self) -> Result<File, PinError> {
-        let root = Path::new(BPFFS);
-        let file = File::open(root).map_err(PinError::io("open", root))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| PinError::io("lock", root)(error.into()))?;
-        Ok(file)
-    }
-
     /// A new, empty folder beside this one, to be filled and then put in its place. Remains of a loader
     /// that was killed are removed first.
     pub(crate) fn stage(&self) -> Result<Self, PinError> {
@@ -204,6 +195,14 @@ impl PinDir {
     }
 }
 
+/// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
+pub(crate) fn lock() -> Result<File, PinError> {
+    let root = Path::new(BPFFS);
+    let file = File::open(root).map_err(PinError::io("open", root))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|error| PinError::io("lock", root)(error.into()))?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +211,8 @@ mod tests {
     fn only_folders_below_bpffs_are_accepted() {
         assert!(PinDir::new(Path::new("/sys/fs/bpf/leco")).is_ok());
         assert!(PinDir::new(Path::new("/sys/fs/bpf/a/b")).is_ok());
-        for path in ["/sys/fs/bpf", "/sys/fs/bpf/", "/etc", "leco", "/sys/fs/bpf/../../etc", "/sys/fs/bpfx/a"] {
+        for path in ["/sys/fs/bpf", "/sys/fs/bpf/", "/etc", "leco", "/sys/fs/bpf/../../etc", "/sys/fs/bpfx/a"]
+        {
             assert!(matches!(PinDir::new(Path::new(path)), Err(PinError::Outside(_))), "{path}");
         }
     }

@@ -167,11 +167,12 @@ impl Reader {
 
 fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {
     let shown = path.display().to_string();
-    let map = MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|source| match source.kind() {
-        libbpf_rs::ErrorKind::PermissionDenied => ReadError::Permission(shown.clone()),
-        libbpf_rs::ErrorKind::NotFound => ReadError::NotLoaded(shown.clone()),
-        _ => ReadError::Refused { action: "open", what: shown.clone(), source },
-    })?;
+    let map =
+        MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|source| match source.kind() {
+            libbpf_rs::ErrorKind::PermissionDenied => ReadError::Permission(shown.clone()),
+            libbpf_rs::ErrorKind::NotFound => ReadError::NotLoaded(shown.clone()),
+            _ => ReadError::Refused { action: "open", what: shown.clone(), source },
+        })?;
     let layout = (map.key_size() as usize, map.value_size() as usize);
     let known = [(CONN_KEY_SIZE, CONN_SIZE), (4, STATS_SIZE), (0, 0)];
     if known.contains(&layout) {

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_malformed_line_is_named_without_its_escapes() {
-        for line in [&b"{\"ns\":1}"[..], b"\x1b[2J", b"[]", b"{\"ns\":-1,\"ns_trx\":1,\"line\":\"\"}", &[b'x'; 9999]] {
+        for line in
+            [&b"{\"ns\":1}"[..], b"\x1b[2J", b"[]", b"{\"ns\":-1,\"ns_trx\":1,\"line\":\"\"}", &[b'x'; 9999]]
+        {
             let error = Event::parse(line).unwrap_err().to_string();
             assert!(!error.contains('\x1b') && error.len() < 800, "{error}");
         }

@@ -45,7 +45,9 @@ impl Curve {
         for part in text.split([' ', '\t', ',', '(', ')']).filter(|part| !part.is_empty()) {
             if let Some(ends) = part.strip_prefix("range=") {
                 let pair = ends.split_once(':').and_then(|(low, high)| Some((finite(low)?, finite(high)?)));
-                range = Some(pair.filter(|(low, high)| low < high).ok_or_else(|| CurveError::Range(ends.into()))?);
+                range = Some(
+                    pair.filter(|(low, high)| low < high).ok_or_else(|| CurveError::Range(ends.into()))?,
+                );
             } else {
                 numbers.push(finite(part).ok_or_else(|| CurveError::NotANumber(part.into()))?);
             }
@@ -61,8 +63,8 @@ impl Curve {
             return Err(CurveError::NotRising(pair[0][0], pair[1][0]));
         }
         let ys = || pairs.iter().map(|pair| pair[1]);
-        let (low, high) =
-            range.unwrap_or_else(|| (ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max)));
+        let (low, high) = range
+            .unwrap_or_else(|| (ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max)));
         // A flat curve has no lowest and highest point to stand for 0 % and 100 %: it is opaque.
         let opacity = |y: f64| if high > low { (y - low) / (high - low) } else { 1.0 };
         let points: Vec<_> = pairs.iter().map(|pair| (pair[0], opacity(pair[1]))).collect();
@@ -96,7 +98,7 @@ fn cardinal(points: &[(f64, f64)]) -> Spline<f64, f64> {
     let before = mirror(points[0], points[1]);
     let after = mirror(points[count - 1], points[count - 2]);
     let keys = std::iter::once(before).chain(points.iter().copied()).chain(std::iter::once(after));
-    Spline::from_iter(keys.map(|(x, y)| Key::new(x, y, Interpolation::CatmullRom)))
+    keys.map(|(x, y)| Key::new(x, y, Interpolation::CatmullRom)).collect()
 }
 
 /// A curve laid over a time, as steps of alpha.
@@ -170,7 +172,9 @@ mod tests {
         let mut age = 0;
         let mut changes = 0;
         while let Some(next) = fade.next_change(age) {
-            assert!(next > age && fade.alpha(next) != fade.alpha(age) && fade.alpha(next - 1) == fade.alpha(age));
+            assert!(
+                next > age && fade.alpha(next) != fade.alpha(age) && fade.alpha(next - 1) == fade.alpha(age)
+            );
             age = next;
             changes += 1;
         }

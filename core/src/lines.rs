@@ -64,14 +64,14 @@ impl Lines {
     /// Takes an event: `updated` is its `ns_trx`.
     pub(crate) fn update(
         &mut self,
-        key: LineKey,
+        key: &LineKey,
         ns: BootNs,
         updated: BootNs,
         text: &str,
         fade: &Fade,
         now: BootNs,
     ) -> Update {
-        if let Some(line) = self.known.get_mut(&key) {
+        if let Some(line) = self.known.get_mut(key) {
             line.ns = line.ns.min(ns);
             if updated < line.updated || (updated == line.updated && *line.text == *text) {
                 return Update::Old;
@@ -81,14 +81,14 @@ impl Lines {
                 line.text = text.into();
             }
             let shown = line.slot.is_some();
-            self.known.to_back(&key);
+            self.known.to_back(key);
             if !shown {
-                self.show(&key, fade, now);
+                self.show(key, fade, now);
             }
             return Update::Changed;
         }
         self.known.insert(key.clone(), Line { ns, updated, text: text.into(), slot: None });
-        self.show(&key, fade, now);
+        self.show(key, fade, now);
         self.forget();
         Update::New
     }

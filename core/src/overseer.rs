@@ -132,7 +132,7 @@ impl Overseer {
         let key = group.clone().map_or(LineKey::Connection(event.ns), LineKey::Group);
         // A clock ahead of ours would keep its line fresh for as long as it is ahead.
         let updated = event.ns_trx.min(now);
-        match self.lines.update(key, event.ns, updated, &text, &self.fade, now) {
+        match self.lines.update(&key, event.ns, updated, &text, &self.fade, now) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
         }

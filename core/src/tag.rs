@@ -27,7 +27,11 @@ impl Tag {
     pub fn new(ns: BootNs, chars: usize, format: &str) -> Self {
         let hash = SipHasher24::new_with_key(KEY).hash(ns.to_string().as_bytes()).to_le_bytes();
         let encoded = URL_SAFE_NO_PAD.encode(hash);
-        let text = if chars == 0 { String::new() } else { format.replace("$1", &encoded[..chars.min(encoded.len())]) };
+        let text = if chars == 0 {
+            String::new()
+        } else {
+            format.replace("$1", &encoded[..chars.min(encoded.len())])
+        };
         Self { text, rgb: lift([hash[0], hash[1], hash[2]]) }
     }
 }

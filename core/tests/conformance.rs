@@ -57,7 +57,11 @@ fn fade() {
         for point in each(case, "opacity") {
             let (fraction, expected) = (point[0].as_f64().unwrap(), point[1].as_f64().unwrap());
             let opacity = curve.opacity(fraction);
-            assert!((opacity - expected).abs() <= 0.002, "{} at {fraction}: {opacity}, not {expected}", case["curve"]);
+            assert!(
+                (opacity - expected).abs() <= 0.002,
+                "{} at {fraction}: {opacity}, not {expected}",
+                case["curve"]
+            );
             checked += 1;
         }
     }

@@ -1,8 +1,8 @@
 //! Two network namespaces with a wire between them, removed with the test.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,7 +65,8 @@ impl Netns {
         let path = PathBuf::from("/run/netns").join(self.side("far"));
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
-                let namespace = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let namespace =
+                    File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                 move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
                     .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                 run()
@@ -91,5 +92,10 @@ impl Drop for Netns {
 
 fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap_or_else(|error| panic!("ip: {error}"));
-    assert!(output.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "ip {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -94,7 +94,8 @@ impl EventPipe {
     /// When a line is no JSON.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {
-        let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let parse =
+            |line: &String| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().iter().map(parse).collect()
     }
 
@@ -104,7 +105,8 @@ impl EventPipe {
     /// When there is none by the deadline.
     pub fn latest(&self, pid: u32, fields: &Value) -> Value {
         let wanted = fields.as_object().cloned().unwrap_or_default();
-        let matches = |event: &Value| event["pid"] == pid && wanted.iter().all(|(key, value)| event[key] == *value);
+        let matches =
+            |event: &Value| event["pid"] == pid && wanted.iter().all(|(key, value)| event[key] == *value);
         let what = || {
             let of_pid: Vec<_> = self.events().into_iter().filter(|event| event["pid"] == pid).collect();
             format!("{fields} of process {pid} in {of_pid:#?} {:?}", self.stderr.lines())

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use leco_core::source::{Fifo, FifoState};
 use leco_e2e::{
-    EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, can_test_the_kernel, program, program_for_everybody, wait_for,
+    EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, can_test_the_kernel, program, program_for_everybody,
+    wait_for,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -30,7 +31,9 @@ fn wait_for_line(fifo: &mut Fifo, text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let start = std::time::Instant::now();
     while !lines.iter().any(|line| line.contains(text)) {
-        let left = leco_e2e::DEADLINE.checked_sub(start.elapsed()).unwrap_or_else(|| panic!("no {text}: {lines:#?}"));
+        let left = leco_e2e::DEADLINE
+            .checked_sub(start.elapsed())
+            .unwrap_or_else(|| panic!("no {text}: {lines:#?}"));
         fifo.wait(Some(left), |line| lines.push(String::from_utf8_lossy(line).into_owned())).unwrap();
     }
     lines
@@ -52,15 +55,26 @@ fn a_killed_and_restarted_pipe_replays() {
 
     let pipe = EventPipe::start(kernel.pins(), &[]);
     let after = pipe.latest(pid, &json!({"rport": port}));
-    assert_eq!((&before["ns"], &before["ns_trx"], &before["line"]), (&after["ns"], &after["ns_trx"], &after["line"]));
+    assert_eq!(
+        (&before["ns"], &before["ns_trx"], &before["line"]),
+        (&after["ns"], &after["ns_trx"], &after["line"])
+    );
     pipe.latest(later, &json!({"rport": later_port}));
     let order: Vec<u64> = pipe.events().iter().filter_map(|event| event["ns_trx"].as_u64()).collect();
     assert!(order.is_sorted(), "{order:?}");
 
-    let dump = Command::new(program("leco-event-pipe")).arg("-p").arg(kernel.pins()).args(["-C", "-E"]).output().unwrap();
+    let dump = Command::new(program("leco-event-pipe"))
+        .arg("-p")
+        .arg(kernel.pins())
+        .args(["-C", "-E"])
+        .output()
+        .unwrap();
     assert!(dump.status.success());
-    let dumped: Vec<Value> =
-        dump.stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let dumped: Vec<Value> = dump
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
     assert!(dumped.iter().any(|event| event["pid"] == pid && event["rport"] == port), "{dumped:#?}");
 }
 
@@ -134,7 +148,13 @@ fn a_fifo_that_was_there_stays_and_a_reader_that_never_reads_hurts_nobody() {
 fn unprivileged(pins: &Path, gid: u32) -> (tempfile::TempDir, Command) {
     let (folder, pipe) = program_for_everybody("leco-event-pipe");
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={UID}"), &format!("--regid={gid}"), "--clear-groups", "--no-new-privs", "--"]);
+    command.args([
+        &format!("--reuid={UID}"),
+        &format!("--regid={gid}"),
+        "--clear-groups",
+        "--no-new-privs",
+        "--",
+    ]);
     command.arg(pipe).arg("--pin").arg(pins).args(["-E", "-c", "conn-traffic-min=0"]);
     (folder, command)
 }
@@ -178,7 +198,10 @@ fn says_what_is_wrong_and_what_to_do() {
     };
     let (code, said) = pipe(&["-p", "/sys/fs/bpf/leco-nothing-here"]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("nothing is loaded at /sys/fs/bpf/leco-nothing-here. Run: leco-ebpf-load"), "{said}");
+    assert!(
+        said.contains("nothing is loaded at /sys/fs/bpf/leco-nothing-here. Run: leco-ebpf-load"),
+        "{said}"
+    );
     let (_, said) = pipe(&["-p", "/tmp"]);
     assert!(said.contains("must be a folder below /sys/fs/bpf"), "{said}");
 

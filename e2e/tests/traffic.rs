@@ -62,7 +62,19 @@ fn tcp(address: IpAddr) {
     let stage = Stage::set();
     let listener = stage.netns.at_far_end(|| TcpListener::bind((address, 0)).unwrap());
     let remote = listener.local_addr().unwrap();
-    let peer = stage.peer(&["tcp", &remote.to_string(), "send", "70000", "peek", "100", "recv", "12345", "send", "1", "hold"]);
+    let peer = stage.peer(&[
+        "tcp",
+        &remote.to_string(),
+        "send",
+        "70000",
+        "peek",
+        "100",
+        "recv",
+        "12345",
+        "send",
+        "1",
+        "hold",
+    ]);
     serve_tcp(&listener, 70000, 12345);
     let event = stage.expect(peer.id(), "tcp", remote, 12345, 70001);
     let local: IpAddr = event["laddr"].as_str().unwrap().parse().unwrap();
@@ -123,8 +135,19 @@ fn each_peer_of_an_unconnected_socket_has_a_line_of_its_own() {
     let sockets = stage.netns.at_far_end(|| [0, 1].map(|_| UdpSocket::bind((FAR_V4, 0)).unwrap()));
     let [first, second] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
     let peer = stage.peer(&[
-        "unconnected", &first.to_string(), "send", "10", "recv", "20",
-        "unconnected", &second.to_string(), "send", "30", "recv", "40", "hold",
+        "unconnected",
+        &first.to_string(),
+        "send",
+        "10",
+        "recv",
+        "20",
+        "unconnected",
+        &second.to_string(),
+        "send",
+        "30",
+        "recv",
+        "40",
+        "hold",
     ]);
     answer_udp(&sockets[0], 20);
     answer_udp(&sockets[1], 40);
@@ -149,8 +172,13 @@ fn two_processes_that_share_a_socket_are_told_apart() {
     peer.finish();
     let of_parent = stage.expect(parent, "tcp", remote, 0, 100);
     let of_child = leco_e2e::wait_for("the child's event", || {
-        let to_remote = |event: &Value| event["rport"] == remote.port() && event["raddr"] == json!(remote.ip());
-        stage.pipe.events().into_iter().rfind(|event| to_remote(event) && event["pid"] != parent && event["rx"] == 5)
+        let to_remote =
+            |event: &Value| event["rport"] == remote.port() && event["raddr"] == json!(remote.ip());
+        stage
+            .pipe
+            .events()
+            .into_iter()
+            .rfind(|event| to_remote(event) && event["pid"] != parent && event["rx"] == 5)
     });
     assert_eq!((&of_child["tx"], &of_child["uid"]), (&json!(23), &json!(UID)), "{of_child}");
     assert_ne!(of_parent["ns"], of_child["ns"]);
@@ -190,7 +218,8 @@ fn a_full_ring_loses_no_connection() {
     let kernel = Kernel::load(&["--ring-size", "4096"]);
     let pipe = EventPipe::start(kernel.pins(), &[]);
     let netns = Netns::new();
-    let ports: Vec<String> = (1..=CONNECTIONS).map(|port| SocketAddr::new(FAR_V4, port).to_string()).collect();
+    let ports: Vec<String> =
+        (1..=CONNECTIONS).map(|port| SocketAddr::new(FAR_V4, port).to_string()).collect();
     let mut steps = Vec::new();
     for port in &ports {
         steps.extend(["udp", port.as_str(), "send", "1"]);
@@ -202,8 +231,11 @@ fn a_full_ring_loses_no_connection() {
     pipe.signal(rustix::process::Signal::CONT);
     leco_e2e::wait_for("all connections", || {
         let events = pipe.events();
-        let mut ports: Vec<_> =
-            events.iter().filter(|event| event["pid"] == pid).filter_map(|event| event["rport"].as_u64()).collect();
+        let mut ports: Vec<_> = events
+            .iter()
+            .filter(|event| event["pid"] == pid)
+            .filter_map(|event| event["rport"].as_u64())
+            .collect();
         ports.sort_unstable();
         (ports == (1..=u64::from(CONNECTIONS)).collect::<Vec<_>>()).then_some(())
     });

@@ -25,7 +25,8 @@ impl Columns {
             }
             frequency[count] += 1;
         }
-        let usual = frequency.iter().enumerate().max_by_key(|(_, times)| **times).map_or(0, |(count, _)| count);
+        let usual =
+            frequency.iter().enumerate().max_by_key(|(_, times)| **times).map_or(0, |(count, _)| count);
         let mut widths = vec![0; usual];
         for line in lines.filter(|line| line.split(SEPARATOR).count() == usual) {
             for (width, part) in widths.iter_mut().zip(line.split(SEPARATOR)) {
@@ -40,7 +41,8 @@ impl Columns {
     pub fn align<'l>(&self, line: &'l str) -> Option<Vec<(&'l str, usize)>> {
         let parts: Vec<&str> = line.split(SEPARATOR).collect();
         (parts.len() == self.widths.len()).then(|| {
-            let padding = self.widths.iter().zip(&parts).map(|(width, part)| width.saturating_sub(part.width()) + 2);
+            let padding =
+                self.widths.iter().zip(&parts).map(|(width, part)| width.saturating_sub(part.width()) + 2);
             parts.iter().copied().zip(padding).collect()
         })
     }

@@ -93,9 +93,11 @@ fn follow(path: &Path) -> anyhow::Result<Fifo> {
 pub fn explain(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
     let explanation = config.rules.explain(line);
     let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
-    let places: Vec<String> = explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
+    let places: Vec<String> =
+        explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
     let place_width = places.iter().map(String::len).max().unwrap_or(0);
-    let key_width = explanation.steps.iter().map(|step| step.rule_key.chars().count()).max().unwrap_or(0).min(40);
+    let key_width =
+        explanation.steps.iter().map(|step| step.rule_key.chars().count()).max().unwrap_or(0).min(40);
     let mut text = format!("{}\n", explanation.original);
     for (step, place) in explanation.steps.iter().zip(places) {
         let result = if step.dropped { "(dropped)" } else { &step.result };

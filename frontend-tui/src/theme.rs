@@ -71,9 +71,13 @@ impl Theme {
     pub fn frame(self) -> Style {
         match self.depth {
             ColorDepth::None => Style::new().add_modifier(Modifier::REVERSED),
-            ColorDepth::Sixteen => Style::new().fg(Color::Gray).bg(Color::Black).add_modifier(Modifier::REVERSED),
+            ColorDepth::Sixteen => {
+                Style::new().fg(Color::Gray).bg(Color::Black).add_modifier(Modifier::REVERSED)
+            }
             ColorDepth::Indexed => Style::new().fg(Color::Indexed(250)).bg(Color::Indexed(235)),
-            ColorDepth::True => Style::new().fg(Color::Rgb(0xb8, 0xb8, 0xb8)).bg(Color::Rgb(0x1e, 0x22, 0x26)),
+            ColorDepth::True => {
+                Style::new().fg(Color::Rgb(0xb8, 0xb8, 0xb8)).bg(Color::Rgb(0x1e, 0x22, 0x26))
+            }
         }
     }
 
@@ -84,7 +88,8 @@ impl Theme {
             85.. => Style::new(),
             _ => Style::new().add_modifier(Modifier::DIM),
         };
-        let mixed = rgb.map(|channel| u8::try_from(u16::from(channel) * u16::from(alpha) / 255).unwrap_or(channel));
+        let mixed =
+            rgb.map(|channel| u8::try_from(u16::from(channel) * u16::from(alpha) / 255).unwrap_or(channel));
         match self.depth {
             ColorDepth::None => steps,
             ColorDepth::Sixteen => steps.fg(nearest_of_sixteen(rgb)),
@@ -120,13 +125,20 @@ fn nearest_of_256(rgb: [u8; 3]) -> u8 {
     let distance = |a: [u8; 3], b: [u8; 3]| -> u32 {
         a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
     };
-    let level = |channel: u8| (0..6_u8).min_by_key(|&index| LEVELS[usize::from(index)].abs_diff(channel)).unwrap_or(0);
+    let level = |channel: u8| {
+        (0..6_u8).min_by_key(|&index| LEVELS[usize::from(index)].abs_diff(channel)).unwrap_or(0)
+    };
     let cube = rgb.map(level);
     let cube_rgb = cube.map(|index| LEVELS[usize::from(index)]);
-    let mean = u8::try_from(rgb.iter().map(|&channel| u16::from(channel)).sum::<u16>() / 3).unwrap_or(u8::MAX);
+    let mean =
+        u8::try_from(rgb.iter().map(|&channel| u16::from(channel)).sum::<u16>() / 3).unwrap_or(u8::MAX);
     let grey = mean.saturating_sub(3).div_euclid(10).min(23);
     let grey_rgb = [8 + 10 * grey; 3];
-    if distance(grey_rgb, rgb) < distance(cube_rgb, rgb) { 232 + grey } else { 16 + 36 * cube[0] + 6 * cube[1] + cube[2] }
+    if distance(grey_rgb, rgb) < distance(cube_rgb, rgb) {
+        232 + grey
+    } else {
+        16 + 36 * cube[0] + 6 * cube[1] + cube[2]
+    }
 }
 
 #[cfg(test)]

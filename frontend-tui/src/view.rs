@@ -24,7 +24,8 @@ pub struct Status {
 fn layout(area: Rect) -> [Rect; 3] {
     let header = u16::from(area.height >= 3);
     let footer = u16::from(area.height >= 8);
-    Layout::vertical([Constraint::Length(header), Constraint::Fill(1), Constraint::Length(footer)]).areas(area)
+    Layout::vertical([Constraint::Length(header), Constraint::Fill(1), Constraint::Length(footer)])
+        .areas(area)
 }
 
 /// Slots that fit on a screen.
@@ -63,7 +64,11 @@ fn header_line(frame: &Frame, status: &Status, width: u16) -> Line<'static> {
     let left = format!(" leco   {}", status.source);
     let gap = usize::from(width).saturating_sub(left.width() + facts.width() + 1);
     // The facts matter more than where they come from.
-    if gap == 0 { Line::raw(format!(" {facts}")) } else { Line::raw(format!("{left}{}{facts} ", " ".repeat(gap))) }
+    if gap == 0 {
+        Line::raw(format!(" {facts}"))
+    } else {
+        Line::raw(format!("{left}{}{facts} ", " ".repeat(gap)))
+    }
 }
 
 fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {

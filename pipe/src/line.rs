@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn old_connections_have_a_relative_time() {
-        let shown = line(&conn(), &labels(), |tunables| tunables.use_reltime_after = Duration::from_secs(1800));
+        let shown =
+            line(&conn(), &labels(), |tunables| tunables.use_reltime_after = Duration::from_secs(1800));
         assert!(shown.starts_with("  -1h :: "), "{shown}");
     }
 
@@ -217,8 +218,7 @@ mod tests {
     #[test]
     fn events_are_read_by_the_core_with_and_without_details() {
         for extra_ev_data in [false, true] {
-            let formatter =
-                Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
+            let formatter = Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
             let json = formatter.event(&conn(), &labels(), &now());
             assert_eq!(json.iter().filter(|&&byte| byte == b'\n').count(), 1);
             let event = Event::parse(json.trim_ascii_end()).unwrap();

@@ -74,7 +74,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     // Variables of other programs may be no UTF-8; those of LECO are.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut tunables = Tunables::load(variables, &cli.conf)?;
     tunables.extra_ev_data |= cli.extra_ev_data;
     let reader = Reader::open(&PinDir::new(&cli.pin)?)?;
@@ -102,7 +103,9 @@ fn dump(feed: &Feed, mut labeler: Labeler, formatter: &Formatter) -> anyhow::Res
         out.write_all(&formatter.event(conn, &labels, &now))
     });
     match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(()),
     }
 }

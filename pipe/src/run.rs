@@ -89,7 +89,11 @@ impl Pipe {
             Err(error) => return Err(RunError::Wait(error.into())),
         }
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        Ok(Ready { stop: is_ready(&fds[0]), events: is_ready(&fds[1]), output: fds[2..].iter().any(is_ready) })
+        Ok(Ready {
+            stop: is_ready(&fds[0]),
+            events: is_ready(&fds[1]),
+            output: fds[2..].iter().any(is_ready),
+        })
     }
 
     /// Tells what is new; whether another look is due.

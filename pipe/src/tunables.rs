@@ -103,7 +103,8 @@ impl Tunables {
         let mut tunables = Self::default();
         for (name, value) in variables {
             // Other programs of LECO may have variables of their own.
-            if let Some(key) = name.strip_prefix("LECO_").map(|key| key.to_ascii_lowercase().replace('_', "-"))
+            if let Some(key) =
+                name.strip_prefix("LECO_").map(|key| key.to_ascii_lowercase().replace('_', "-"))
                 && KEYS.contains(&key.as_str())
             {
                 tunables.set(&key, &value)?;
@@ -126,7 +127,12 @@ impl Tunables {
         };
         let duration = || parse_duration(value).map_err(|_| bad("a duration like 90, 1:30 or 4h30m"));
         // Negative turns a label off, as zero does.
-        let cut = || value.parse::<i64>().map(|cut| usize::try_from(cut).unwrap_or(0)).map_err(|_| bad("a number of characters"));
+        let cut = || {
+            value
+                .parse::<i64>()
+                .map(|cut| usize::try_from(cut).unwrap_or(0))
+                .map_err(|_| bad("a number of characters"))
+        };
         let cache = || if value.starts_with('-') { Ok(Duration::ZERO) } else { duration() };
         match key {
             "replay-window" => self.replay_window = duration()?,
@@ -134,7 +140,9 @@ impl Tunables {
             "local-addr-port" => self.local_addr_port = flag()?,
             "cg-label-cut" => self.cg_label_cut = cut()?,
             "script-name-cut" => self.script_name_cut = cut()?,
-            "conn-traffic-min" => self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?,
+            "conn-traffic-min" => {
+                self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?
+            }
             "use-reltime-after" => self.use_reltime_after = duration()?,
             "cache-cg-paths" => self.cache_cg_paths = duration()?,
             "cache-cg-labels" => self.cache_cg_labels = cache()?,
@@ -159,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_before_the_environment() {
-        let variables = [("LECO_CG_LABEL_CUT", "7"), ("LECO_REPLAY_WINDOW", "1d8h"), ("LECO_TEST_REQUIRE", "all")];
+        let variables =
+            [("LECO_CG_LABEL_CUT", "7"), ("LECO_REPLAY_WINDOW", "1d8h"), ("LECO_TEST_REQUIRE", "all")];
         let tunables = load(&variables, &["cg_label_cut=9 local-addr-port=1", "cache-pid-cmd=-1"]).unwrap();
         assert_eq!(tunables.cg_label_cut, 9);
         assert_eq!(tunables.replay_window, Duration::from_secs(32 * 3600));
@@ -169,13 +178,21 @@ mod tests {
 
     #[test]
     fn faults_name_the_key() {
-        for (text, named) in
-            [("cg-labl-cut=1", "cg-labl-cut"), ("cg-label-cut=x", "cg-label-cut=x"), ("lonely", "lonely"), ("replay-window=5q", "replay-window")]
-        {
+        for (text, named) in [
+            ("cg-labl-cut=1", "cg-labl-cut"),
+            ("cg-label-cut=x", "cg-label-cut=x"),
+            ("lonely", "lonely"),
+            ("replay-window=5q", "replay-window"),
+        ] {
             let error = load(&[], &[text]).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
-        assert!(load(&[("LECO_CONN_TRAFFIC_MIN", "-")], &[]).unwrap_err().to_string().contains("conn-traffic-min"));
+        assert!(
+            load(&[("LECO_CONN_TRAFFIC_MIN", "-")], &[])
+                .unwrap_err()
+                .to_string()
+                .contains("conn-traffic-min")
+        );
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Ini {
                 continue;
             }
             continues = false;
-            if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| strip_comment(rest).strip_suffix(']'))
+            if let Some(name) =
+                trimmed.strip_prefix('[').and_then(|rest| strip_comment(rest).strip_suffix(']'))
                 && !name.contains(" = ")
             {
                 name.trim().clone_into(&mut section);
@@ -89,16 +90,15 @@ impl Ini {
 /// Cuts an inline comment: a `#` with a space before it and a space or the end after it.
 fn strip_comment(line: &str) -> &str {
     let cut = line.match_indices('#').find(|&(at, _)| {
-        line[..at].ends_with([' ', '\t']) && line[at + 1..].chars().next().is_none_or(|next| next == ' ' || next == '\t')
+        line[..at].ends_with([' ', '\t'])
+            && line[at + 1..].chars().next().is_none_or(|next| next == ' ' || next == '\t')
     });
     cut.map_or(line, |(at, _)| &line[..at]).trim_end()
 }
 
 /// In rules the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
 fn split_entry(line: &str, is_rule: bool) -> Option<(&str, &str)> {
-    let spaced = || {
-        line.split_once(" = ").or_else(|| line.strip_suffix(" =").map(|key| (key, "")))
-    };
+    let spaced = || line.split_once(" = ").or_else(|| line.strip_suffix(" =").map(|key| (key, "")));
     let (key, value) = is_rule.then(spaced).flatten().or_else(|| line.split_once('='))?;
     let key = key.trim();
     (!key.is_empty()).then_some((key, value.trim()))

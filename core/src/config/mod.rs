@@ -38,7 +38,7 @@ impl Default for Settings {
             fifo: default_fifo(),
             conn_list_cache: 200,
             debug: false,
-            line_fade_time: Duration::from_secs(60),
+            line_fade_time: Duration::from_mins(1),
             line_fade_curve,
             line_uid_chars: 3,
             line_uid_fmt: "#$1".into(),
@@ -119,7 +119,8 @@ const OVERLAY_TEXT_KEYS: [&str; 4] = ["font", "font-height", "font-shadow", "lin
 impl Config {
     /// Reads a file; without one, `$XDG_CONFIG_HOME/leco/widget.ini` if it exists, else the defaults.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path.map(Path::to_owned).or_else(|| default_path().filter(|path| path.exists())) else {
+        let Some(path) = path.map(Path::to_owned).or_else(|| default_path().filter(|path| path.exists()))
+        else {
             return Ok(Self::default());
         };
         let text = read_bounded(&path).map_err(|source| ConfigError { path: path.clone(), source })?;
@@ -130,8 +131,7 @@ impl Config {
     #[must_use]
     pub fn parse(text: &str, file: &Path) -> Self {
         let ini = Ini::parse(text);
-        let warning =
-            |line, column, message| Warning { file: file.to_owned(), line, column, message };
+        let warning = |line, column, message| Warning { file: file.to_owned(), line, column, message };
         let mut settings = Settings::default();
         let mut warnings: Vec<_> =
             ini.malformed.iter().map(|fault| warning(fault.line, None, fault.message.clone())).collect();
@@ -182,14 +182,19 @@ impl Settings {
                 self.line_fade_curve = Curve::parse(value).map_err(|error| format!("{key}: {error}"))?;
             }
             ("text", "line-uid-chars") => {
-                self.line_uid_chars =
-                    value.parse().ok().filter(|count| *count <= 11).ok_or_else(|| bad("a number from 0 to 11"))?;
+                self.line_uid_chars = value
+                    .parse()
+                    .ok()
+                    .filter(|count| *count <= 11)
+                    .ok_or_else(|| bad("a number from 0 to 11"))?;
             }
             ("text", "line-uid-fmt") => value.clone_into(&mut self.line_uid_fmt),
             ("window", key) if WINDOW_KEYS.contains(&key) => {}
             ("text", key) if OVERLAY_TEXT_KEYS.contains(&key) => {}
             (section, _) if ini::RULE_SECTIONS.contains(&section) => {}
-            ("window" | "text" | "run", _) => return Err(format!("there is no key {key} in [{}]", entry.section)),
+            ("window" | "text" | "run", _) => {
+                return Err(format!("there is no key {key} in [{}]", entry.section));
+            }
             (section, _) => {
                 return Err(format!(
                     "there is no section [{section}], expected window, text, run, rx-proc or rx-group"
@@ -214,7 +219,9 @@ fn expand(path: &str) -> PathBuf {
         let rest = path.strip_prefix(prefix)?;
         Some(PathBuf::from(std::env::var_os(variable)?).join(rest))
     };
-    below("~/", "HOME").or_else(|| below("$XDG_RUNTIME_DIR/", "XDG_RUNTIME_DIR")).unwrap_or_else(|| path.into())
+    below("~/", "HOME")
+        .or_else(|| below("$XDG_RUNTIME_DIR/", "XDG_RUNTIME_DIR"))
+        .unwrap_or_else(|| path.into())
 }
 
 #[cfg(test)]

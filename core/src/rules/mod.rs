@@ -172,7 +172,8 @@ struct Replaced {
 }
 
 fn replace(line: &str, found: &[Captures<'_>], action: &Action) -> Replaced {
-    let mut replaced = Replaced { text: String::with_capacity(line.len()), key: String::new(), matched: Vec::new() };
+    let mut replaced =
+        Replaced { text: String::with_capacity(line.len()), key: String::new(), matched: Vec::new() };
     let mut copied = 0;
     for captures in found {
         let span = captures.span();
@@ -204,7 +205,8 @@ impl Rule {
                     return Err(warning(None, &message));
                 }
                 Some(pattern) if pattern.negated => {
-                    let message = format!("regex number {} is negated and matches nothing to replace", target + 1);
+                    let message =
+                        format!("regex number {} is negated and matches nothing to replace", target + 1);
                     return Err(warning(None, &message));
                 }
                 Some(_) => {}

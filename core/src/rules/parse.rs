@@ -74,7 +74,9 @@ pub(crate) fn parse_value(value: &str) -> Action {
         Some(("g", text)) => (true, None, text),
         Some((prefix, text)) => match prefix.as_bytes() {
             [digit @ b'1'..=b'9'] => (false, Some(usize::from(digit - b'1')), text),
-            [b'g', digit @ b'1'..=b'9'] | [digit @ b'1'..=b'9', b'g'] => (true, Some(usize::from(digit - b'1')), text),
+            [b'g', digit @ b'1'..=b'9'] | [digit @ b'1'..=b'9', b'g'] => {
+                (true, Some(usize::from(digit - b'1')), text)
+            }
             _ => (false, None, value),
         },
         None => (false, None, value),

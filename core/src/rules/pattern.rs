@@ -74,10 +74,8 @@ impl Captures<'_> {
 
 impl Pattern {
     pub(crate) fn compile(regex: &str, case_insensitive: bool, negated: bool) -> Result<Self, PatternError> {
-        let linear = regex::RegexBuilder::new(regex)
-            .case_insensitive(case_insensitive)
-            .size_limit(SIZE_LIMIT)
-            .build();
+        let linear =
+            regex::RegexBuilder::new(regex).case_insensitive(case_insensitive).size_limit(SIZE_LIMIT).build();
         let engine = match linear {
             Ok(regex) => Engine::Linear(regex),
             Err(linear_error) => {

@@ -73,7 +73,8 @@ impl Fifo {
     /// Sleeps until something arrives, the fifo comes or goes, or the time is over; hands out every line
     /// that arrived. Tells whether the time was over.
     pub fn wait(&mut self, timeout: Option<Duration>, deliver: impl FnMut(&[u8])) -> io::Result<bool> {
-        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let timeout = timeout
+            .map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         let mut fds = vec![PollFd::new(&self.inotify, PollFlags::IN)];
         if let Some(file) = &self.file {
             fds.push(PollFd::new(file, PollFlags::IN));
@@ -107,7 +108,9 @@ impl Fifo {
                 self.lines.push(&self.buffer[..count], deliver);
                 Ok(())
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(())
+            }
             Err(_) => self.reopen(),
         }
     }
@@ -142,7 +145,11 @@ impl Fifo {
             Err(error) => self.state = FifoState::Unreadable(error.to_string()),
             Ok(there) if !there.file_type().is_fifo() => self.state = FifoState::NotAFifo,
             Ok(_) => {
-                match OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&self.path) {
+                match OpenOptions::new()
+                    .read(true)
+                    .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                    .open(&self.path)
+                {
                     Ok(file) => {
                         self.file = Some(file);
                         self.state = FifoState::Reading;
@@ -178,7 +185,8 @@ impl Fifo {
                     }
                     return Ok(());
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 // A folder that may not be read: one above it tells when that changes.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                 Err(error) => return Err(error),

@@ -39,7 +39,8 @@ fn units(text: &str) -> Option<f64> {
 
 /// Plain decimal digits only: the standard parser would also take `inf`, `1e9` and signs.
 fn number(text: &str) -> Option<f64> {
-    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.') && text.starts_with(|c: char| c.is_ascii_digit());
+    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && text.starts_with(|c: char| c.is_ascii_digit());
     plain.then(|| text.parse().ok())?
 }
 

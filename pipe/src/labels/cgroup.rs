@@ -93,13 +93,17 @@ impl CgroupLabels {
         if let Some(known) = self.labels.get_and_renew(path, now) {
             return Some(Rc::clone(known));
         }
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).map(without_unit_type).collect();
+        let parts: Vec<&str> =
+            path.split('/').filter(|part| !part.is_empty()).map(without_unit_type).collect();
         let (name, parents) = parts.split_last()?;
         let plain = cut(name, self.cut);
         let label = match self.owner(&plain, now) {
             None => plain,
             Some(other) => {
-                let differing = parents.iter().rev().find(|parent| !other.split('/').any(|part| without_unit_type(part) == **parent));
+                let differing = parents
+                    .iter()
+                    .rev()
+                    .find(|parent| !other.split('/').any(|part| without_unit_type(part) == **parent));
                 let with_parent = differing.map(|parent| cut(&format!("{parent}/{name}"), self.cut));
                 let with_suffix =
                     (0..).map(|number| cut_with_suffix(name, self.cut, &format!(".{}", letters(number))));

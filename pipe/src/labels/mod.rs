@@ -69,7 +69,8 @@ impl Labeler {
             script_names: HashMap::new(),
             script_cut: if tunables.cache_pid_cmd.is_zero() { 0 } else { tunables.script_name_cut },
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
-            cgroups: cgroups_shown.then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
+            cgroups: cgroups_shown
+                .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
         }
     }
 
@@ -81,7 +82,13 @@ impl Labeler {
             (Some(labels), Some(path)) => labels.label(path, now),
             _ => None,
         };
-        Labels { user: self.user(conn.uid, now), script: self.script(conn, &comm, now), comm, cgroup_path, cgroup }
+        Labels {
+            user: self.user(conn.uid, now),
+            script: self.script(conn, &comm, now),
+            comm,
+            cgroup_path,
+            cgroup,
+        }
     }
 
     fn user(&mut self, uid: u32, now: BootNs) -> Option<Rc<str>> {
@@ -183,7 +190,8 @@ mod tests {
                 script_name_cut: usize::try_from(case["cut"].as_u64().unwrap()).unwrap(),
                 ..Tunables::default()
             };
-            let argv: Vec<&str> = case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+            let argv: Vec<&str> =
+                case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
             let comm = case["comm"].as_str().unwrap();
             let mut labeler = Labeler::new(&tunables, None);
             let script = script::is_interpreter(comm)

@@ -4,9 +4,33 @@ use leco_core::text::clean_bytes;
 
 /// Names of interpreters, to which a version may be added: `python3.11`.
 const INTERPRETERS: [&str; 27] = [
-    "python", "python3", "java", "node", "perl", "lua", "php", "stack", "ocamlscript", "nimrun", "tcl", "tclsh",
-    "sh", "zsh", "bash", "nix-shell", "awk", "scm", "guile", "clisp", "racket", "cl", "sbcl", "ruby", "deno",
-    "bun", "dash",
+    "python",
+    "python3",
+    "java",
+    "node",
+    "perl",
+    "lua",
+    "php",
+    "stack",
+    "ocamlscript",
+    "nimrun",
+    "tcl",
+    "tclsh",
+    "sh",
+    "zsh",
+    "bash",
+    "nix-shell",
+    "awk",
+    "scm",
+    "guile",
+    "clisp",
+    "racket",
+    "cl",
+    "sbcl",
+    "ruby",
+    "deno",
+    "bun",
+    "dash",
 ];
 
 /// Whether a process of this name runs scripts. A thread's name may follow after a space.

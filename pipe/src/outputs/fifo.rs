@@ -58,7 +58,11 @@ impl FifoOutput {
         };
         let watch_error = |error| FifoError::Watch(folder.to_owned(), error);
         let inotify = Inotify::init().map_err(watch_error)?;
-        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::ONLYDIR;
+        let mask = WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVED_TO
+            | WatchMask::MOVED_FROM
+            | WatchMask::ONLYDIR;
         let folder_watch = inotify.watches().add(folder, mask).map_err(watch_error)?;
         let mut output = Self {
             path: path.to_owned(),
@@ -91,7 +95,12 @@ impl FifoOutput {
         // Opening for both never blocks and never fails for want of a reader; while it is open, the one
         // for writing alone succeeds, too.
         let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed();
-        let both = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path).map_err(open_error)?;
+        let both = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(&self.path)
+            .map_err(open_error)?;
         let file = OpenOptions::new().write(true).custom_flags(flags).open(&self.path).map_err(open_error)?;
         drop(both);
         let kind = file.metadata().map_err(open_error)?.file_type();
@@ -99,7 +108,10 @@ impl FifoOutput {
             return Err(FifoError::NotAFifo(self.path.clone(), kind_of(kind)));
         }
         // Watched only now, so that these two opens are not taken for a reader's.
-        let watch = self.inotify.watches().add(&self.path, WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW);
+        let watch = self
+            .inotify
+            .watches()
+            .add(&self.path, WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW);
         self.fifo_watch = Some(watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?);
         self.has_reader = is_read(&file);
         self.file = Some(file);
@@ -120,7 +132,8 @@ impl FifoOutput {
 
     fn make(&mut self) -> Result<(), FifoError> {
         let make_error = |error: io::Error| FifoError::Make(self.path.clone(), error);
-        mknodat(CWD, &self.path, FileType::Fifo, Mode::empty(), 0).map_err(|error| make_error(error.into()))?;
+        mknodat(CWD, &self.path, FileType::Fifo, Mode::empty(), 0)
+            .map_err(|error| make_error(error.into()))?;
         // The mode is set by itself: the umask is not asked.
         fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode)).map_err(make_error)?;
         let made = fs::symlink_metadata(&self.path).map_err(make_error)?;
@@ -228,4 +241,3 @@ fn kind_of(kind: fs::FileType) -> &'static str {
         () => "something else",
     }
 }
-

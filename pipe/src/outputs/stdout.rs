@@ -28,7 +28,10 @@ impl Stdout {
         let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let kind = inherited.metadata()?.file_type();
         let reopened = (kind.is_fifo() || kind.is_char_device()).then(|| {
-            OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open("/proc/self/fd/1")
+            OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open("/proc/self/fd/1")
         });
         let file = match reopened {
             Some(Ok(file)) => file,
