@@ -3,6 +3,7 @@
 //! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
 
 pub mod cgroup2;
+mod hooks;
 pub mod load;
 pub mod pins;
 pub mod preflight;

@@ -1,18 +1,21 @@
 //! Loads the programs, attaches each by itself, and pins maps and links.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, ProgramMut};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, Object, OpenObject, ProgramMut};
 use rustix::time::{ClockId, clock_getres};
 
+use crate::hooks::{Attach, HOOKS, HookSpec, Targets};
 use crate::pins::{self, PinDir, PinError};
 use crate::preflight::{self, Missing};
+use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::{build_id, cgroup2};
 
@@ -50,7 +53,7 @@ pub enum LoadError {
         /// The hook, as the kernel names it.
         hook: &'static str,
         /// The refusal.
-        reason: libbpf_rs::Error,
+        reason: String,
     },
     /// An option the kernel would refuse.
     #[error("{0}")]
@@ -89,10 +92,6 @@ pub struct Hook {
     pub refused: Option<String>,
 }
 
-const REQUIRED: [&str; 2] = ["tp_btf sock_send_length", "tp_btf sock_recv_length"];
-const PEERS: [&str; 4] = ["cgroup sendmsg4", "cgroup sendmsg6", "cgroup recvmsg4", "cgroup recvmsg6"];
-const PEERS_LOST: &str = "unconnected UDP shows no peer";
-
 /// Version of the programs with these options, as it stands in the names of the links.
 #[must_use]
 pub fn version(options: &Options) -> String {
@@ -115,42 +114,46 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     }
     dir.refuse_foreign()?;
 
-    let mut storage = MaybeUninit::uninit();
-    let (mut skel, peers_refused) = load_programs(&mut storage, options)?;
     let staged = dir.stage()?;
-    let mut hooks = Vec::new();
-    let mut links = Vec::new();
-    for (hook, program) in
-        REQUIRED.into_iter().zip([&mut skel.progs.send_length, &mut skel.progs.recv_length])
-    {
-        let link = program.attach().map_err(|reason| LoadError::Refused { hook, reason })?;
-        links.push(pin_link(link, program, &staged, &version)?);
-        hooks.push(Hook { name: hook, refused: None });
-    }
+    let done = fill(&staged, options, &version).and_then(|hooks| {
+        let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
+        dir.replace_with(&staged)?;
+        Ok((hooks, opened))
+    });
+    let (hooks, opened) = done.inspect_err(|_| {
+        // Half of the programs must not go on counting; the failure itself is what a person has to know.
+        let _ = staged.remove();
+    })?;
+    Ok(Loaded::New { version, replaced, hooks, mounted_bpffs, opened })
+}
+
+/// Loads the programs, attaches each by itself, and pins everything in an empty folder.
+fn fill(staged: &PinDir, options: &Options, version: &str) -> Result<Vec<Hook>, LoadError> {
+    let mut storage = [const { MaybeUninit::uninit() }; 2];
+    let (mut skel, mut refused) = load_programs(&mut storage, options)?;
+    set_interval(&skel, options)?;
     let cgroup = cgroup2::root().and_then(|root| File::open(root).ok());
-    let peer_programs = [
-        &mut skel.progs.sendmsg4,
-        &mut skel.progs.sendmsg6,
-        &mut skel.progs.recvmsg4,
-        &mut skel.progs.recvmsg6,
-    ];
-    for (hook, program) in PEERS.into_iter().zip(peer_programs) {
-        let attached = match (&peers_refused, &cgroup) {
-            (Some(reason), _) => Err(reason.clone()),
-            (None, None) => Err("no cgroup2 is mounted".into()),
-            (None, Some(cgroup)) => {
-                program.attach_cgroup(cgroup.as_raw_fd()).map_err(|error| error.to_string())
-            }
+    let object = skel.object();
+    let maps: Vec<_> = object.maps().collect();
+    let map = |name: &str| maps.iter().find(|map| map.name() == name).map(|map| map.as_fd());
+    let targets = Targets { cgroup: cgroup.as_ref().map(AsFd::as_fd), map: &map };
+    let mut hooks = Vec::new();
+    for (spec, program) in HOOKS.iter().filter_map(|spec| Some((spec, program(object, spec.program)?))) {
+        let attached = match refused.remove(spec.program) {
+            Some(reason) => Err(reason),
+            None => spec.attach(&program, &targets),
         };
-        let refused = match attached {
-            Ok(link) => {
-                links.push(pin_link(link, program, &staged, &version)?);
+        let refused = match (attached, spec.lost) {
+            (Ok(link), _) => {
+                pin_link(link, &pin_path(staged, spec, version))?;
                 None
             }
-            Err(reason) => Some(format!("{reason}; {PEERS_LOST}")),
+            (Err(reason), Some(lost)) => Some(format!("{reason}; {lost}")),
+            (Err(reason), None) => return Err(LoadError::Refused { hook: spec.name, reason }),
         };
-        hooks.push(Hook { name: hook, refused });
+        hooks.push(Hook { name: spec.name, refused });
     }
+    drop(maps);
     let maps = &mut skel.maps;
     for (map, name) in
         [(&mut maps.conns, pins::CONNS), (&mut maps.events, pins::EVENTS), (&mut maps.stats, pins::STATS)]
@@ -159,9 +162,11 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
         map.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
     }
     staged.share_with(options.group)?;
-    let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
-    dir.replace_with(&staged)?;
-    Ok(Loaded::New { version, replaced, hooks, mounted_bpffs, opened })
+    Ok(hooks)
+}
+
+fn program<'o>(object: &'o Object, name: &str) -> Option<ProgramMut<'o>> {
+    object.progs_mut().find(|program| program.name() == name)
 }
 
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.
@@ -187,56 +192,85 @@ fn check(options: &Options) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Loads all programs; where the kernel refuses that, those LECO cannot do without, and the reason.
+/// Programs the kernel refused, with the reason.
+type Refused = HashMap<&'static str, String>;
+
+/// Loads every program the kernel takes. All at once is tried first: only where that fails each is tried by
+/// itself.
 fn load_programs<'obj>(
-    storage: &'obj mut MaybeUninit<libbpf_rs::OpenObject>,
+    storage: &'obj mut [MaybeUninit<OpenObject>; 2],
     options: &Options,
-) -> Result<(LecoSkel<'obj>, Option<String>), LoadError> {
-    let mut probe = MaybeUninit::uninit();
-    let peers_refused = match open(&mut probe, options).and_then(OpenSkel::load) {
-        Ok(_) => None,
-        Err(error) => Some(error.to_string()),
-    };
-    let refused = |reason| LoadError::Refused { hook: REQUIRED[0], reason };
-    let mut skel = open(storage, options).map_err(refused)?;
-    if peers_refused.is_some() {
-        for program in [
-            &mut skel.progs.sendmsg4,
-            &mut skel.progs.sendmsg6,
-            &mut skel.progs.recvmsg4,
-            &mut skel.progs.recvmsg6,
-        ] {
-            program.set_autoload(false);
+) -> Result<(LecoSkel<'obj>, Refused), LoadError> {
+    let [first, second] = storage;
+    let broken =
+        |error: libbpf_rs::Error| LoadError::Refused { hook: "the programs", reason: error.to_string() };
+    if let Ok(skel) = open(first, options, &|_| true).map_err(broken)?.load() {
+        return Ok((skel, Refused::new()));
+    }
+    let mut refused = Refused::new();
+    for spec in &HOOKS {
+        let mut probe = MaybeUninit::uninit();
+        if let Err(error) = open(&mut probe, options, &|name| name == spec.program).and_then(OpenSkel::load) {
+            refused.insert(spec.program, error.to_string());
         }
     }
-    Ok((skel.load().map_err(refused)?, peers_refused))
+    if let Some(spec) = HOOKS.iter().find(|spec| spec.lost.is_none() && refused.contains_key(spec.program)) {
+        let reason = refused.remove(spec.program).unwrap_or_default();
+        return Err(LoadError::Refused { hook: spec.name, reason });
+    }
+    let skel = open(second, options, &|name| !refused.contains_key(name)).map_err(broken)?;
+    Ok((skel.load().map_err(broken)?, refused))
 }
 
+/// Opens the object with the programs that are wanted.
 fn open<'obj>(
-    storage: &'obj mut MaybeUninit<libbpf_rs::OpenObject>,
+    storage: &'obj mut MaybeUninit<OpenObject>,
     options: &Options,
+    wants: &dyn Fn(&str) -> bool,
 ) -> libbpf_rs::Result<OpenLecoSkel<'obj>> {
     let mut skel = LecoSkelBuilder::default().open(storage)?;
     if let Some(rodata) = skel.maps.rodata_data.as_deref_mut() {
         rodata.update_interval_jiffies = jiffies(options.update_interval);
+        rodata.jiffy_ns = jiffy_ns();
     }
     skel.maps.conns.set_max_entries(options.max_conns)?;
     skel.maps.events.set_max_entries(options.ring_size)?;
+    for mut program in skel.open_object_mut().progs_mut() {
+        let wanted = wants(&program.name().to_string_lossy());
+        program.set_autoload(wanted);
+    }
     Ok(skel)
+}
+
+/// Tells the reader how long announcements are held back.
+fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError> {
+    let stats = Stats { update_interval: options.update_interval, ..Stats::default() };
+    skel.maps
+        .stats
+        .update(&0_u32.to_ne_bytes(), &stats.encode(), MapFlags::ANY)
+        .map_err(|error| LoadError::Refused { hook: "the map of counters", reason: error.to_string() })
 }
 
 /// The kernel's tick is what its coarse clocks advance by (`TICK_NSEC`), so their resolution tells its
 /// length without a look at the kernel's configuration.
-fn jiffies(interval: Duration) -> u64 {
+fn jiffy_ns() -> u64 {
     let tick = clock_getres(ClockId::MonotonicCoarse);
-    let tick_ns = u128::try_from(tick.tv_sec * 1_000_000_000 + tick.tv_nsec).unwrap_or(0).max(1);
-    u64::try_from(interval.as_nanos() / tick_ns).unwrap_or(u64::MAX)
+    u64::try_from(tick.tv_sec * 1_000_000_000 + tick.tv_nsec).unwrap_or(0).max(1)
 }
 
-fn pin_link(mut link: Link, program: &ProgramMut<'_>, dir: &PinDir, version: &str) -> Result<Link, PinError> {
-    let path = dir.links().join(format!("{}@{version}", program.name().to_string_lossy()));
-    link.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
-    Ok(link)
+fn jiffies(interval: Duration) -> u64 {
+    u64::try_from(interval.as_nanos() / u128::from(jiffy_ns())).unwrap_or(u64::MAX)
+}
+
+fn pin_path(dir: &PinDir, spec: &HookSpec, version: &str) -> PathBuf {
+    match spec.attach {
+        Attach::Iterator { pin, .. } => dir.iterator(pin),
+        Attach::Tracepoint | Attach::Cgroup => dir.links().join(format!("{}@{version}", spec.program)),
+    }
+}
+
+fn pin_link(mut link: Link, path: &Path) -> Result<(), PinError> {
+    link.pin(path).map_err(|error| PinError::io("pin", path)(io_error(&error)))
 }
 
 fn io_error(error: &libbpf_rs::Error) -> std::io::Error {

@@ -16,6 +16,11 @@ pub const EVENTS: &str = "events";
 /// Counters of what was lost.
 pub const STATS: &str = "stats";
 
+/// Iterator over the bytes of sockets that were not announced yet.
+pub const SOCKETS: &str = "sockets";
+/// The same of what is counted in `conns` itself.
+pub const FLOWS: &str = "flows";
+
 /// Why a pin folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
@@ -79,6 +84,12 @@ impl PinDir {
         self.path.join("links")
     }
 
+    /// Where an iterator is pinned.
+    #[must_use]
+    pub fn iterator(&self, name: &str) -> PathBuf {
+        self.path.join("iter").join(name)
+    }
+
     /// The versions of the links in the folder, without repeats; empty where nothing is loaded.
     pub fn versions(&self) -> Result<Vec<String>, PinError> {
         let links = self.links();
@@ -108,7 +119,9 @@ impl PinDir {
         name.push("-loading");
         let staged = Self { path: self.path.with_file_name(name) };
         staged.remove()?;
-        for folder in [staged.path.clone(), staged.path.join("maps"), staged.links()] {
+        for folder in
+            [staged.path.clone(), staged.path.join("maps"), staged.path.join("iter"), staged.links()]
+        {
             fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
         }
         Ok(staged)
@@ -172,18 +185,22 @@ impl PinDir {
         }
     }
 
-    /// Opens the folder to a group: everything to be found, the map read, the ring used (a reader of a
-    /// ring buffer has to write its position).
+    /// Opens the folder to a group: everything to be found, maps and iterators read, the ring used (a
+    /// reader of a ring buffer has to write its position).
     pub(crate) fn share_with(&self, group: Option<u32>) -> Result<(), PinError> {
         let shared = [
             (self.path.clone(), 0o750),
             (self.path.join("maps"), 0o750),
+            (self.path.join("iter"), 0o750),
             (self.links(), 0o750),
             (self.map(CONNS), 0o640),
             (self.map(STATS), 0o640),
             (self.map(EVENTS), 0o660),
+            (self.iterator(SOCKETS), 0o640),
+            (self.iterator(FLOWS), 0o640),
         ];
-        for (path, mode) in shared {
+        // An iterator that the kernel refused has no pin.
+        for (path, mode) in shared.into_iter().filter(|(path, _)| path.exists()) {
             if let Some(group) = group {
                 chown(&path, None, Some(group)).map_err(PinError::io("give to the group", &path))?;
             }

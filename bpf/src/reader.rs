@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use inotify::{Inotify, WatchMask};
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 
@@ -46,6 +47,12 @@ pub enum ReadError {
          start the pipe as root."
     )]
     Permission(String),
+    /// The pins are gone: nothing will come any more.
+    #[error("the programs at {0} were unloaded or replaced. Start leco-event-pipe again.")]
+    Unloaded(String),
+    /// A pin cannot be read or watched.
+    #[error("cannot read {0}: {1}")]
+    Pinned(String, io::Error),
     /// The kernel refused an operation.
     #[error("cannot {action} {what}: {source}")]
     Refused {
@@ -64,6 +71,9 @@ pub struct Reader {
     stats: MapHandle,
     ring: RingBuffer<'static>,
     records: Rc<RefCell<Records>>,
+    dir: PinDir,
+    /// The folder of the pins is watched, since a ring whose programs are gone is only silent.
+    unloading: Inotify,
     /// The ring's epoll instance watches this descriptor: it must live as long as the ring.
     _events: MapHandle,
 }
@@ -90,6 +100,8 @@ impl Reader {
             Some(found) => return Err(ReadError::Version { dir: shown, found: found.clone(), wanted }),
             None => {}
         }
+        let unloading =
+            watch_unloading(&dir.links()).map_err(|error| ReadError::Pinned(shown.clone(), error))?;
         let conns = open_map(&dir.map(pins::CONNS), BPF_F_RDONLY)?;
         let stats = open_map(&dir.map(pins::STATS), BPF_F_RDONLY)?;
         let events = open_map(&dir.map(pins::EVENTS), 0)?;
@@ -108,7 +120,7 @@ impl Reader {
             })
             .map_err(refused("read the ring at", &shown))?;
         let ring = builder.build().map_err(refused("read the ring at", &shown))?;
-        Ok(Self { conns, stats, ring, records, _events: events })
+        Ok(Self { conns, stats, ring, records, dir: dir.clone(), unloading, _events: events })
     }
 
     /// Entries that fit in the map of connections.
@@ -132,6 +144,34 @@ impl Reader {
         let mut records = self.records.borrow_mut();
         into.append(&mut records.conns);
         Ok(std::mem::take(&mut records.malformed))
+    }
+
+    /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at.
+    #[must_use]
+    pub fn unloading_fd(&self) -> BorrowedFd<'_> {
+        self.unloading.as_fd()
+    }
+
+    /// Fails once the programs were unloaded or replaced.
+    pub fn check_loaded(&mut self) -> Result<(), ReadError> {
+        match self.unloading.read_events(&mut [0; 1024]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            _ => Err(ReadError::Unloaded(self.dir.path().display().to_string())),
+        }
+    }
+
+    /// Appends every connection with bytes that were not announced when they came, and takes them for
+    /// announced from now on. Nothing where the kernel refused the iterators.
+    pub fn pending(&self, into: &mut Vec<Conn>) -> Result<(), ReadError> {
+        for name in [pins::SOCKETS, pins::FLOWS] {
+            let path = self.dir.iterator(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ReadError::Pinned(path.display().to_string(), error)),
+            }
+        }
+        Ok(())
     }
 
     /// Whether the ring holds a record that is reserved but not yet written: another look is due.
@@ -163,6 +203,12 @@ impl Reader {
             .map_err(refused("read", "the counters"))?;
         Ok(value.as_deref().and_then(Stats::decode).unwrap_or_default())
     }
+}
+
+fn watch_unloading(links: &Path) -> io::Result<Inotify> {
+    let inotify = Inotify::init()?;
+    inotify.watches().add(links, WatchMask::DELETE | WatchMask::DELETE_SELF)?;
+    Ok(inotify)
 }
 
 fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {

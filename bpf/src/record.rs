@@ -1,13 +1,14 @@
 //! The records of the kernel side, decoded: the layout is `src/bpf/leco.h`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 /// Bytes of one encoded [`Conn`].
-pub const CONN_SIZE: usize = 128;
+pub const CONN_SIZE: usize = 144;
 /// Bytes of a key of `conns`.
 pub const CONN_KEY_SIZE: usize = 32;
 /// Bytes of the value of `stats`.
-pub const STATS_SIZE: usize = 16;
+pub const STATS_SIZE: usize = 24;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -54,11 +55,14 @@ impl Conn {
         if bytes.len() != CONN_SIZE {
             return None;
         }
-        let word = |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
-        let half = |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
-        let short = |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
+        let word =
+            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
+        let half =
+            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
+        let short =
+            |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
         let block = |at: usize| -> Option<[u8; 16]> { bytes.get(at..at + 16)?.try_into().ok() };
-        let family = short(110)?;
+        let family = short(126)?;
         Some(Self {
             ns: word(0)?,
             ns_trx: word(8)?,
@@ -67,14 +71,14 @@ impl Conn {
             cookie: word(32)?,
             cgroup: word(40)?,
             started: word(48)?,
-            local: address(family, block(64)?)?,
-            remote: address(family, block(80)?)?,
-            pid: half(96)?,
-            uid: half(100)?,
-            local_port: short(104)?,
-            remote_port: short(106)?,
-            protocol: short(108)?,
-            comm: block(112)?,
+            local: address(family, block(80)?)?,
+            remote: address(family, block(96)?)?,
+            pid: half(112)?,
+            uid: half(116)?,
+            local_port: short(120)?,
+            remote_port: short(122)?,
+            protocol: short(124)?,
+            comm: block(128)?,
         })
     }
 
@@ -100,16 +104,31 @@ pub struct Stats {
     pub ring_dropped: u64,
     /// Sockets whose storage could not be allocated: their bytes were not counted.
     pub sockets_skipped: u64,
+    /// A connection is announced at most once in this time; what came since is pending.
+    pub update_interval: Duration,
 }
 
 impl Stats {
+    /// The value of `stats`, to be written at load.
+    pub(crate) fn encode(&self) -> [u8; STATS_SIZE] {
+        let interval = u64::try_from(self.update_interval.as_nanos()).unwrap_or(u64::MAX);
+        let mut bytes = [0; STATS_SIZE];
+        let words = [self.ring_dropped, self.sockets_skipped, interval];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
     /// Decodes the value of `stats`; `None` where it has another size.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (dropped, skipped) = bytes.split_first_chunk::<8>()?;
-        Some(Self {
-            ring_dropped: u64::from_ne_bytes(*dropped),
-            sockets_skipped: u64::from_ne_bytes(skipped.try_into().ok()?),
+        let (words, rest) = bytes.as_chunks::<8>();
+        let [ring_dropped, sockets_skipped, interval] = *words else { return None };
+        rest.is_empty().then(|| Self {
+            ring_dropped: u64::from_ne_bytes(ring_dropped),
+            sockets_skipped: u64::from_ne_bytes(sockets_skipped),
+            update_interval: Duration::from_nanos(u64::from_ne_bytes(interval)),
         })
     }
 }
@@ -148,8 +167,15 @@ mod tests {
                 offset_of!(types::conn, family),
                 offset_of!(types::conn, comm),
             ],
-            [0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 100, 104, 106, 108, 110, 112]
+            [0, 8, 16, 24, 32, 40, 48, 80, 96, 112, 116, 120, 122, 124, 126, 128]
         );
+    }
+
+    #[test]
+    fn counters_read_back_as_written() {
+        let stats = Stats { ring_dropped: 1, sockets_skipped: 2, update_interval: Duration::from_millis(3) };
+        assert_eq!(Stats::decode(&stats.encode()), Some(stats));
+        assert_eq!(Stats::decode(&[0; STATS_SIZE - 1]), None);
     }
 
     #[test]
@@ -157,8 +183,8 @@ mod tests {
         assert_eq!(Conn::decode(&[0; CONN_SIZE - 1]), None);
         assert_eq!(Conn::decode(&[0; CONN_SIZE]), None, "family 0");
         let mut record = [0; CONN_SIZE];
-        record[110..112].copy_from_slice(&AF_INET6.to_ne_bytes());
-        record[112..116].copy_from_slice(b"curl");
+        record[126..128].copy_from_slice(&AF_INET6.to_ne_bytes());
+        record[128..132].copy_from_slice(b"curl");
         let conn = Conn::decode(&record).unwrap();
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));

@@ -103,6 +103,7 @@ impl EventPipe {
     ///
     /// # Panics
     /// When there is none by the deadline.
+    #[must_use]
     pub fn latest(&self, pid: u32, fields: &Value) -> Value {
         let wanted = fields.as_object().cloned().unwrap_or_default();
         let matches =
@@ -160,7 +161,7 @@ impl Peer {
     /// When it cannot be started.
     #[must_use]
     pub fn start(netns: &Netns, uid: u32, name: &[u8], steps: &[&str]) -> Self {
-        let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = name.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let (folder, peer) = program_for_everybody("leco-e2e-peer");
         let mut command = netns.near_command("setpriv");
         command.args([&format!("--reuid={uid}"), &format!("--regid={uid}"), "--clear-groups", "--"]);

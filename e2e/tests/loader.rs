@@ -1,5 +1,7 @@
 //! The loader as a process.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! The pipe as a process: replay, fifo, privileges, and what it says when something is wrong.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -59,7 +61,7 @@ fn a_killed_and_restarted_pipe_replays() {
         (&before["ns"], &before["ns_trx"], &before["line"]),
         (&after["ns"], &after["ns_trx"], &after["line"])
     );
-    pipe.latest(later, &json!({"rport": later_port}));
+    let _ = pipe.latest(later, &json!({"rport": later_port}));
     let order: Vec<u64> = pipe.events().iter().filter_map(|event| event["ns_trx"].as_u64()).collect();
     assert!(order.is_sorted(), "{order:?}");
 
@@ -76,6 +78,27 @@ fn a_killed_and_restarted_pipe_replays() {
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
     assert!(dumped.iter().any(|event| event["pid"] == pid && event["rport"] == port), "{dumped:#?}");
+}
+
+#[test]
+fn a_pipe_whose_programs_are_unloaded_says_so() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    for options in [&["--unload"][..], &["--update-interval", "1s"]] {
+        let loader = Loader::default();
+        assert!(loader.run(&[]).status.success());
+        let netns = Netns::new();
+        let mut pipe = EventPipe::start(loader.pins(), &[]);
+        let (pid, port) = make_connection(&netns);
+        let _ = pipe.latest(pid, &json!({"rport": port}));
+        assert!(loader.run(options).status.success());
+        assert_eq!(pipe.wait().code(), Some(1));
+        wait_for("its reason", || {
+            let said = pipe.stderr.lines().join(" ");
+            said.contains("were unloaded or replaced. Start leco-event-pipe again").then_some(())
+        });
+    }
 }
 
 #[test]
@@ -177,7 +200,7 @@ fn runs_unprivileged_when_given_the_pins_by_group() {
         let (_folder, command) = unprivileged(kernel.pins(), GID);
         let pipe = EventPipe::spawn(command);
         let (pid, port) = make_connection(&netns);
-        pipe.latest(pid, &json!({"rport": port, "tx": 9}));
+        let _ = pipe.latest(pid, &json!({"rport": port, "tx": 9}));
     }
     let (_folder, mut command) = unprivileged(kernel.pins(), GID + 1);
     let refused = command.output().unwrap();

@@ -1,5 +1,7 @@
 //! Real traffic through the real kernel: who, where to, and exactly how much.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
@@ -19,7 +21,11 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
-        let kernel = Kernel::load(&["--update-interval", "0"]);
+        Self::with_update_interval("0")
+    }
+
+    fn with_update_interval(interval: &str) -> Self {
+        let kernel = Kernel::load(&["--update-interval", interval]);
         let pipe = EventPipe::start(kernel.pins(), &[]);
         Self { netns: Netns::new(), pipe, _kernel: kernel }
     }
@@ -124,6 +130,40 @@ fn udp_unconnected_v4() {
 #[test]
 fn udp_unconnected_v6() {
     udp(FAR_V6, "unconnected");
+}
+
+/// Bytes that come right after an announcement are held back; nothing that comes later brings them.
+fn last_bytes(kind: &str, interval: &str, ends: bool) {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::with_update_interval(interval);
+    let socket = stage.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let remote = socket.local_addr().unwrap();
+    let remote_text = remote.to_string();
+    let mut steps = vec![kind, &remote_text, "send", "1000", "send", "200", "send", "30", "send", "4"];
+    if !ends {
+        steps.push("hold");
+    }
+    let peer = stage.peer(&steps);
+    stage.expect(peer.id(), "udp", remote, 0, 1234);
+    peer.finish();
+}
+
+#[test]
+fn the_last_bytes_before_a_silence_are_told() {
+    last_bytes("udp", "1s", false);
+}
+
+#[test]
+fn the_last_bytes_of_an_unconnected_socket_before_a_silence_are_told() {
+    last_bytes("unconnected", "1s", false);
+}
+
+#[test]
+fn a_closed_connection_has_its_final_counts() {
+    // So long an interval never ends here: the close itself tells.
+    last_bytes("udp", "1h", true);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
 use leco_bpf::record::{Conn, Stats};
+use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
 /// What was already told, so that it is not told twice.
@@ -44,10 +45,60 @@ impl Told {
     }
 }
 
+/// When to ask the kernel side for bytes that came too soon after an announcement to be announced.
+///
+/// The kernel side announces by itself whatever comes an interval after the last time. So one look an
+/// interval after the last sign of life finds everything, and while there is none no look is due.
+#[derive(Debug, Default)]
+pub struct PendingLook {
+    /// How long announcements are held back, in ns, with a margin for the kernel's tick; zero: not at all.
+    interval: u64,
+    last_sign: BootNs,
+    due: Option<BootNs>,
+}
+
+impl PendingLook {
+    /// A kernel counts time in ticks of at most 10 ms: that much later nothing is held back any more.
+    const MARGIN: Duration = Duration::from_millis(20);
+
+    /// For a kernel side that holds announcements back so long.
+    #[must_use]
+    pub fn new(update_interval: Duration) -> Self {
+        let interval =
+            if update_interval.is_zero() { Duration::ZERO } else { update_interval + Self::MARGIN };
+        Self { interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX), ..Self::default() }
+    }
+
+    /// Something was announced.
+    pub fn saw_a_sign(&mut self, now: BootNs) {
+        if self.interval > 0 {
+            self.last_sign = now;
+            self.due.get_or_insert(now.saturating_add(self.interval));
+        }
+    }
+
+    /// Whether to look now; the next look follows from what it finds.
+    pub fn is_due(&mut self, now: BootNs) -> bool {
+        if self.due.is_none_or(|due| due > now) {
+            return false;
+        }
+        let next = self.last_sign.saturating_add(self.interval);
+        self.due = (next > now).then_some(next);
+        true
+    }
+
+    /// When the next look is due.
+    #[must_use]
+    pub fn due(&self) -> Option<BootNs> {
+        self.due
+    }
+}
+
 /// Reads the kernel side.
 pub struct Feed {
     reader: Reader,
     told: Told,
+    pending: PendingLook,
     dropped: u64,
     malformed: u64,
     replay_window: u64,
@@ -60,10 +111,21 @@ impl Feed {
         // What waits in the ring is in the map, too, and is replayed from there.
         reader.drain(&mut Vec::new())?;
         let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
-        let dropped = reader.stats()?.ring_dropped;
+        let stats = reader.stats()?;
+        let mut pending = PendingLook::new(stats.update_interval);
+        // Sockets may have been in use before.
+        pending.saw_a_sign(boot_ns());
         let replay_window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
         let replay_skip_dead_pids = tunables.replay_skip_dead_pids;
-        Ok(Self { reader, told, dropped, malformed: 0, replay_window, replay_skip_dead_pids })
+        Ok(Self {
+            reader,
+            told,
+            pending,
+            dropped: stats.ring_dropped,
+            malformed: 0,
+            replay_window,
+            replay_skip_dead_pids,
+        })
     }
 
     /// Becomes readable when there is something to drain.
@@ -72,11 +134,35 @@ impl Feed {
         self.reader.event_fd()
     }
 
+    /// Becomes readable when the programs are unloaded.
+    #[must_use]
+    pub fn unloading_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.reader.unloading_fd()
+    }
+
+    /// Fails once the programs are unloaded.
+    pub fn check_loaded(&mut self) -> Result<(), ReadError> {
+        self.reader.check_loaded()
+    }
+
+    /// When to drain although nothing is readable.
+    #[must_use]
+    pub fn pending_due(&self) -> Option<BootNs> {
+        self.pending.due()
+    }
+
     /// Everything that is news, oldest first; and whether another look is due soon.
     pub fn drain(&mut self, now: BootNs) -> Result<(Vec<Conn>, bool), ReadError> {
         let mut conns = Vec::new();
         self.malformed += self.reader.drain(&mut conns)?;
         let look_again = !conns.is_empty() || self.reader.has_unfinished();
+        if self.pending.is_due(now) {
+            self.reader.pending(&mut conns)?;
+            conns.sort_by_key(|conn| conn.ns_trx);
+        }
+        if !conns.is_empty() {
+            self.pending.saw_a_sign(now);
+        }
         // What the ring could not take is in the map; the counter says when to look there.
         let dropped = if look_again { self.reader.stats()?.ring_dropped } else { self.dropped };
         if dropped != self.dropped {
@@ -150,6 +236,24 @@ mod tests {
         assert!(!told.tell(&conn(1, 4), 5), "older");
         assert!(told.tell(&conn(1, 6), 6), "newer");
         assert!(told.tell(&conn(2, 3), 6), "another connection");
+    }
+
+    #[test]
+    fn held_back_bytes_are_looked_for_an_interval_after_the_last_sign_and_then_never() {
+        let ms = |ms: u64| ms * 1_000_000;
+        let mut look = PendingLook::new(Duration::from_secs(1));
+        assert!(!look.is_due(ms(10)) && look.due().is_none(), "nothing happened yet");
+        look.saw_a_sign(ms(100));
+        look.saw_a_sign(ms(600));
+        assert_eq!(look.due(), Some(ms(1120)));
+        assert!(!look.is_due(ms(1119)));
+        assert!(look.is_due(ms(1120)));
+        assert_eq!(look.due(), Some(ms(1620)), "what came after the second sign");
+        assert!(look.is_due(ms(1620)));
+        assert_eq!(look.due(), None, "silence costs nothing");
+        let mut never = PendingLook::new(Duration::ZERO);
+        never.saw_a_sign(ms(1));
+        assert_eq!(never.due(), None, "nothing is held back");
     }
 
     #[test]

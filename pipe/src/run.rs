@@ -53,12 +53,13 @@ impl Pipe {
     pub fn run(mut self, stop: &OwnedFd) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
         loop {
-            let ready = self.wait(stop, look_at)?;
-            if ready.stop {
-                return Ok(());
+            let wake_at = [look_at, self.feed.pending_due()].into_iter().flatten().min();
+            let Some(ready) = self.wait(stop, wake_at)? else { return Ok(()) };
+            if ready.unloading {
+                self.feed.check_loaded()?;
             }
             let now = Now::read();
-            if ready.events || look_at.is_some_and(|at| at <= now.boot) {
+            if ready.events || wake_at.is_some_and(|at| at <= now.boot) {
                 look_at = self.drain(&now)?.then(|| now.boot + LOOK_AGAIN_NS);
             }
             if ready.output {
@@ -73,10 +74,14 @@ impl Pipe {
         }
     }
 
-    fn wait(&self, stop: &OwnedFd, until: Option<BootNs>) -> Result<Ready, RunError> {
+    /// What is ready; `None` when it is time to stop.
+    fn wait(&self, stop: &OwnedFd, until: Option<BootNs>) -> Result<Option<Ready>, RunError> {
         let outputs = self.output.poll();
-        let fixed: [(BorrowedFd<'_>, PollFlags); 2] =
-            [(stop.as_fd(), PollFlags::IN), (self.feed.event_fd(), PollFlags::IN)];
+        let fixed: [(BorrowedFd<'_>, PollFlags); 3] = [
+            (stop.as_fd(), PollFlags::IN),
+            (self.feed.event_fd(), PollFlags::IN),
+            (self.feed.unloading_fd(), PollFlags::IN),
+        ];
         let mut fds: Vec<PollFd<'_>> =
             fixed.into_iter().chain(outputs).map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish)).collect();
         let timeout = until.map(|until| {
@@ -89,11 +94,12 @@ impl Pipe {
             Err(error) => return Err(RunError::Wait(error.into())),
         }
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        Ok(Ready {
-            stop: is_ready(&fds[0]),
+        let ready = Ready {
             events: is_ready(&fds[1]),
-            output: fds[2..].iter().any(is_ready),
-        })
+            unloading: is_ready(&fds[2]),
+            output: fds[3..].iter().any(is_ready),
+        };
+        Ok((!is_ready(&fds[0])).then_some(ready))
     }
 
     /// Tells what is new; whether another look is due.
@@ -126,7 +132,7 @@ impl Pipe {
 }
 
 struct Ready {
-    stop: bool,
     events: bool,
+    unloading: bool,
     output: bool,
 }

@@ -18,6 +18,7 @@ typedef __u32 __wsum;
 typedef _Bool bool;
 #define true 1
 #define false 0
+#define NULL ((void *)0)
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -43,6 +44,11 @@ enum {
 	IPPROTO_UDP = 17,
 	MSG_PEEK = 0x2,
 	MSG_ERRQUEUE = 0x2000,
+};
+
+/* The stable context of cgroup/sock_release: only passed on. */
+struct bpf_sock {
+	__u32 bound_dev_if;
 };
 
 /* The stable context of cgroup/sendmsg* and cgroup/recvmsg* (uapi linux/bpf.h): no relocation needed. */
@@ -86,6 +92,27 @@ struct task_struct {
 	struct task_struct *group_leader;
 	__u64 start_boottime;
 	char comm[16];
+};
+
+struct bpf_map;
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
 };
 
 #pragma clang attribute pop

@@ -13,6 +13,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Announce a connection at most once in so many jiffies. The loader knows the length of one. */
 const volatile __u64 update_interval_jiffies = 300;
+const volatile __u64 jiffy_ns = 10000000;
 
 /* Wake the reader at once after a quiet moment, then leave it to its own timer for so long. The reader
  * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */
@@ -24,9 +25,12 @@ struct sock_state {
 	__u64 rx;
 	__u64 tx;
 	__u64 announced; /* jiffies */
+	__u64 seen;      /* jiffies of the latest bytes that were not announced */
+	__u64 cookie;
 	__u32 owner;     /* thread group that used the socket first */
 	__u16 lport;     /* a socket that was reset has none any more */
-	__u16 is_udp;
+	__u8 is_udp;
+	__u8 pending; /* bytes came since the last announcement */
 };
 
 /* Where a thread's latest datagram went to or came from. */
@@ -113,6 +117,36 @@ static void submit(const struct conn *c)
 	bpf_ringbuf_submit(record, flags);
 }
 
+/* When bytes came that were noted by the tick alone. */
+static __u64 ns_of(__u64 seen)
+{
+	return bpf_ktime_get_boot_ns() - (bpf_jiffies64() - seen) * jiffy_ns;
+}
+
+/* A tick is long: bytes of the one in which the connection was announced still came after that. */
+static void advance(struct conn *c, __u64 seen)
+{
+	__u64 ns = ns_of(seen);
+	c->ns_trx = ns > c->ns_trx ? ns : c->ns_trx + 1;
+}
+
+/* Brings the map's entry of a socket up to what the socket counted since its last announcement. The mark
+ * goes before the counters are read: bytes that come in between set it again. */
+static struct conn *settle(struct sock_state *s)
+{
+	if (!s->pending)
+		return NULL;
+	s->pending = 0;
+	struct conn_key key = { .cookie = s->cookie, .pid = s->owner };
+	struct conn *c = bpf_map_lookup_elem(&conns, &key);
+	if (!c)
+		return NULL;
+	c->rx = s->rx;
+	c->tx = s->tx;
+	advance(c, s->seen);
+	return c;
+}
+
 static void fill_process(struct conn *c)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -139,6 +173,14 @@ static void fill_socket(struct conn *c, struct sock *sk)
 	}
 }
 
+/* An IPv6 socket may send over IPv4: its address then is an IPv4-mapped one. */
+static __always_inline void unmap(__u8 *addr)
+{
+	__u32 *words = (__u32 *)addr;
+	words[0] = words[3];
+	words[1] = words[2] = words[3] = 0;
+}
+
 /* A socket shared with its owner by another process, or one without a peer of its own: counted in
  * `conns` itself, by process and peer, so that nobody is charged for another's bytes. */
 static int account_flow(struct sock *sk, __u32 pid, int len, bool sent, bool by_peer)
@@ -157,8 +199,12 @@ static int account_flow(struct sock *sk, __u32 pid, int len, bool sent, bool by_
 	struct conn *known = bpf_map_lookup_elem(&conns, &key);
 	if (known) {
 		__sync_fetch_and_add(sent ? &known->tx : &known->rx, len);
-		if (!due(&known->announced, jiffies))
+		if (!due(&known->announced, jiffies)) {
+			known->seen = jiffies;
+			known->pending = 1;
 			return 0;
+		}
+		known->pending = 0;
 		known->ns_trx = bpf_ktime_get_boot_ns();
 		submit(known);
 		return 0;
@@ -167,6 +213,8 @@ static int account_flow(struct sock *sk, __u32 pid, int len, bool sent, bool by_
 	fill_process(&c);
 	fill_socket(&c, sk);
 	if (key.peer_family) {
+		if (c.family == AF_INET6 && key.peer_family == AF_INET)
+			unmap(c.laddr);
 		c.family = key.peer_family;
 		c.rport = key.peer_port;
 		__builtin_memcpy(c.raddr, key.peer_addr, sizeof(c.raddr));
@@ -176,8 +224,11 @@ static int account_flow(struct sock *sk, __u32 pid, int len, bool sent, bool by_
 	if (bpf_map_update_elem(&conns, &key, &c, BPF_NOEXIST)) {
 		/* Another thread of the process was first: its announcement stands, these bytes join it. */
 		known = bpf_map_lookup_elem(&conns, &key);
-		if (known)
+		if (known) {
 			__sync_fetch_and_add(sent ? &known->tx : &known->rx, len);
+			known->seen = jiffies;
+			known->pending = 1;
+		}
 		return 0;
 	}
 	submit(&c);
@@ -201,6 +252,7 @@ static __always_inline int account(struct sock *sk, int len, bool sent)
 		struct sock_state fresh = {
 			.ns = bpf_ktime_get_boot_ns(),
 			.announced = jiffies - update_interval_jiffies,
+			.cookie = bpf_get_socket_cookie(sk),
 			.owner = pid,
 			.is_udp = is_udp,
 		};
@@ -215,8 +267,12 @@ static __always_inline int account(struct sock *sk, int len, bool sent)
 		return account_flow(sk, pid, len, sent, by_peer);
 
 	__sync_fetch_and_add(sent ? &s->tx : &s->rx, len);
-	if (!due(&s->announced, jiffies))
+	if (!due(&s->announced, jiffies)) {
+		s->seen = jiffies;
+		s->pending = 1;
 		return 0;
+	}
+	s->pending = 0;
 	struct conn c = {
 		.ns = s->ns,
 		.ns_trx = bpf_ktime_get_boot_ns(),
@@ -249,6 +305,46 @@ int BPF_PROG(recv_length, struct sock *sk, int ret, int flags)
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
 	return account(sk, ret, false);
+}
+
+/* A closed socket has its last word: what came since its last announcement. */
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	struct sock_state *s = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	struct conn *c = s ? settle(s) : NULL;
+	if (c)
+		submit(c);
+	return 1;
+}
+
+/* Read by the pipe one interval after the last announcement: what came since then, of live sockets … */
+SEC("iter/bpf_sk_storage_map")
+int pending_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock_state *s = ctx->value;
+	if (!ctx->sk || !s)
+		return 0;
+	struct conn *c = settle(s);
+	if (c) {
+		s->announced = bpf_jiffies64();
+		bpf_seq_write(ctx->meta->seq, c, sizeof(*c));
+	}
+	return 0;
+}
+
+/* … and of what is counted in `conns` itself. */
+SEC("iter/bpf_map_elem")
+int pending_flows(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct conn *c = ctx->value;
+	if (!c || !c->pending)
+		return 0;
+	c->pending = 0;
+	c->announced = bpf_jiffies64();
+	advance(c, c->seen);
+	bpf_seq_write(ctx->meta->seq, c, sizeof(*c));
+	return 0;
 }
 
 /* These run before the tracepoints above, in the same thread. */

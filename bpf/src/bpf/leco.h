@@ -11,7 +11,9 @@ struct conn {
 	__u64 cookie; /* of the socket, unique since boot */
 	__u64 cgroup; /* id of the cgroup2 folder: its inode number */
 	__u64 started; /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
-	__u64 announced; /* jiffies of the last announcement; the kernel side's own */
+	__u64 announced; /* jiffies of the last announcement; this and the next two are the kernel side's own */
+	__u64 seen; /* jiffies of the latest bytes, where they were not announced */
+	__u64 pending; /* bytes came since the last announcement */
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
 	__u8 raddr[16];
 	__u32 pid; /* thread group */
@@ -36,4 +38,5 @@ struct conn_key {
 struct stats {
 	__u64 ring_dropped;  /* announcements that found the ring full */
 	__u64 socks_skipped; /* sockets whose storage could not be allocated */
+	__u64 update_interval_ns; /* as loaded, for the reader's timer */
 };
