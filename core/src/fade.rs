@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn steps_name_each_change_and_nothing_else() {
-        let fade = Fade::new(&Curve::parse(DEFAULT_CURVE).unwrap(), Duration::from_secs(60));
+        let fade = Fade::new(&Curve::parse(DEFAULT_CURVE).unwrap(), Duration::from_mins(1));
         assert_eq!((fade.alpha(0), fade.alpha(60_000_000_000), fade.alpha(u64::MAX)), (255, 0, 0));
         let mut age = 0;
         let mut changes = 0;

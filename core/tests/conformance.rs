@@ -1,5 +1,7 @@
 //! The cases of `conformance/`, all of them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;

@@ -57,7 +57,7 @@ fn serve_tcp(listener: &TcpListener, read: usize, answer: usize) {
 }
 
 fn answer_udp(socket: &UdpSocket, answer: usize) {
-    let (_, from) = socket.recv_from(&mut [0; 65536]).unwrap();
+    let (_, from) = socket.recv_from(&mut [0; 4096]).unwrap();
     socket.send_to(&vec![b'y'; answer], from).unwrap();
 }
 

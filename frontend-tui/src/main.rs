@@ -18,9 +18,9 @@ use leco_tui::{app, plain};
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Settings and rules [default: $XDG_CONFIG_HOME/leco/widget.ini, if there is one]
+    /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
     config: Option<PathBuf>,
-    /// Read events from this fifo [default: $XDG_RUNTIME_DIR/leco.fifo]
+    /// Read events from this fifo [default: leco.fifo in the runtime folder]
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
     /// Show what the rules make of a line, and exit

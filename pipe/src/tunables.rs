@@ -141,7 +141,7 @@ impl Tunables {
             "cg-label-cut" => self.cg_label_cut = cut()?,
             "script-name-cut" => self.script_name_cut = cut()?,
             "conn-traffic-min" => {
-                self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?
+                self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?;
             }
             "use-reltime-after" => self.use_reltime_after = duration()?,
             "cache-cg-paths" => self.cache_cg_paths = duration()?,
@@ -171,7 +171,7 @@ mod tests {
             [("LECO_CG_LABEL_CUT", "7"), ("LECO_REPLAY_WINDOW", "1d8h"), ("LECO_TEST_REQUIRE", "all")];
         let tunables = load(&variables, &["cg_label_cut=9 local-addr-port=1", "cache-pid-cmd=-1"]).unwrap();
         assert_eq!(tunables.cg_label_cut, 9);
-        assert_eq!(tunables.replay_window, Duration::from_secs(32 * 3600));
+        assert_eq!(tunables.replay_window, Duration::from_hours(32));
         assert!(tunables.local_addr_port);
         assert_eq!(tunables.cache_pid_cmd, Duration::ZERO);
     }

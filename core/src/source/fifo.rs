@@ -315,19 +315,32 @@ mod tests {
         assert!(fifo.wait(Some(Duration::from_millis(50)), |_| ()).unwrap(), "woke up without a reason");
     }
 
+    /// Root may read everything: the test thread becomes another user, which threads can one by one.
     #[test]
     fn waits_for_permission() {
-        if rustix::process::geteuid().is_root() {
-            println!("skipped: root may read everything");
-            return;
-        }
+        use rustix::process::{Uid, geteuid};
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("leco.fifo");
         make_fifo(&path);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
-        let mut fifo = Fifo::follow(&path).unwrap();
-        assert!(matches!(fifo.state(), FifoState::Unreadable(_)));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Reading);
+        let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o000);
+        std::thread::scope(|scope| {
+            let (refused, told) = std::sync::mpsc::channel();
+            let path = &path;
+            let reader = scope.spawn(move || {
+                if geteuid().is_root() {
+                    let nobody = Uid::from_raw(65534);
+                    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                }
+                let mut fifo = Fifo::follow(path).unwrap();
+                assert!(matches!(fifo.state(), FifoState::Unreadable(_)));
+                refused.send(()).unwrap();
+                wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Reading);
+            });
+            told.recv().unwrap();
+            set_mode(0o644);
+            reader.join().unwrap();
+        });
     }
 }

@@ -78,10 +78,9 @@ mod tests {
         assert!(buffer.partial.capacity() <= MAX_PARTIAL_LINE);
         assert_eq!(lines(&mut buffer, b"tail\nnext\n"), [b"next"]);
         assert_eq!(buffer.overlong(), 1);
-        let exact = [&[b'y'; MAX_PARTIAL_LINE][..], b"\n"].concat();
-        assert_eq!(lines(&mut buffer, &exact).len(), 1);
-        let over = [&[b'y'; MAX_PARTIAL_LINE + 1][..], b"\n"].concat();
-        assert!(lines(&mut buffer, &over).is_empty());
+        let line_of = |length: usize| format!("{}\n", "y".repeat(length)).into_bytes();
+        assert_eq!(lines(&mut buffer, &line_of(MAX_PARTIAL_LINE)).len(), 1);
+        assert!(lines(&mut buffer, &line_of(MAX_PARTIAL_LINE + 1)).is_empty());
         assert_eq!(buffer.overlong(), 2);
     }
 }

@@ -205,13 +205,12 @@ impl FifoOutput {
     /// Writes what the reader takes.
     pub(crate) fn flush(&mut self, queue: &mut Queue) {
         let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return };
-        match self.writer.write(file, queue) {
-            Ok(written) => self.blocked = written == Written::Blocked,
+        if let Ok(written) = self.writer.write(file, queue) {
+            self.blocked = written == Written::Blocked;
+        } else {
             // The reader is gone; the next look finds out whether another came.
-            Err(_) => {
-                queue.clear();
-                self.reattach();
-            }
+            queue.clear();
+            self.reattach();
         }
     }
 }
