@@ -4,6 +4,7 @@
 mod kernel;
 mod netns;
 mod process;
+mod tmux;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub use kernel::{Kernel, Loader};
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns};
 pub use process::{EventPipe, LineReader, Peer};
+pub use tmux::Tmux;
 
 /// Nothing in these tests takes so long unless it never comes.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,6 +28,16 @@ pub fn can_test_the_kernel() -> bool {
         return true;
     }
     skip("loading eBPF programs and making network namespaces needs root")
+}
+
+/// Whether there is a tmux to run a terminal program in; if not, says so, and fails where nothing may be
+/// skipped.
+///
+/// # Panics
+/// With `LECO_TEST_REQUIRE=all` instead of skipping.
+#[must_use]
+pub fn can_use_tmux() -> bool {
+    std::process::Command::new("tmux").arg("-V").output().is_ok() || skip("there is no tmux")
 }
 
 /// Says that a test is skipped and why; returns `false`.

@@ -1,10 +1,10 @@
 //! The loop between source, keys, model and screen.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{panic, process, thread};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use leco_core::clock::boot_ns;
@@ -74,6 +74,7 @@ pub fn run(overseer: &mut Overseer, fifo: PathBuf, theme: Theme) -> anyhow::Resu
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     // Installs a panic hook, too, that gives the terminal back.
     let mut terminal = ratatui::try_init()?;
+    exit_on_panic();
     let for_signals = sender.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() {
@@ -86,6 +87,16 @@ pub fn run(overseer: &mut Overseer, fifo: PathBuf, theme: Theme) -> anyhow::Resu
     let result = show(&mut terminal, overseer, &receiver, theme);
     ratatui::try_restore()?;
     result
+}
+
+/// A thread that panics has given the terminal back: the others must not go on drawing over the shell.
+fn exit_on_panic() {
+    const STATUS_OF_A_PANIC: i32 = 101;
+    let restore_and_report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        restore_and_report(info);
+        process::exit(STATUS_OF_A_PANIC);
+    }));
 }
 
 fn show(
@@ -147,7 +158,10 @@ fn draw(
     Ok(())
 }
 
-fn read_source(path: &std::path::Path, sender: &SyncSender<Message>) {
+fn read_source(path: &Path, sender: &SyncSender<Message>) {
+    // So that a test can see the terminal given back.
+    #[cfg(debug_assertions)]
+    assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
     let broken = |error: io::Error| Message::Broken(format!("cannot follow {}: {error}", path.display()));
     let mut fifo = match Fifo::follow(path) {
         Ok(fifo) => fifo,

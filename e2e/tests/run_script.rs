@@ -1,0 +1,71 @@
+//! `script/run`, as the README tells a newcomer to start it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use leco_e2e::{Tmux, can_test_the_kernel, can_use_tmux};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../script/run")
+}
+
+/// Pins and folders that a run made and did not remove.
+fn left_behind() -> Vec<PathBuf> {
+    ["/sys/fs/bpf", "/tmp", "/run"]
+        .into_iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("leco-run")))
+        .collect()
+}
+
+#[test]
+fn once_prints_the_line_of_a_real_connection_and_leaves_nothing() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let output = Command::new(script()).arg("--once").output().unwrap();
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said} {complained}");
+    assert!(said.lines().count() == 1 && said.contains("/udp :: v 0B / 5B ^"), "{said} {complained}");
+    assert!(said.contains(" :: 127.0.0.1 "), "{said}");
+    assert_eq!(left_behind(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn however_the_view_ends_nothing_is_left() {
+    if !can_test_the_kernel() || !can_use_tmux() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let by_key = |key: &'static str| move |terminal: &Tmux| terminal.type_keys(key);
+    let by_signal_to_the_script = |_: &Tmux| {
+        let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    };
+    let by_signal_to_the_view =
+        |terminal: &Tmux| kill_process(terminal.process("leco-tui"), Signal::TERM).unwrap();
+    let ways: [&dyn Fn(&Tmux); 4] =
+        [&by_key("q"), &by_key("C-c"), &by_signal_to_the_script, &by_signal_to_the_view];
+    for end in ways {
+        let command = format!("sh -c 'echo $$ >{}; exec {}'", pid_file.display(), script().display());
+        let terminal = Tmux::start(100, 20, &command);
+        terminal.wait_for("the view", |screen| screen.contains("q quit"));
+        assert!(left_behind().iter().any(|path| path.starts_with("/sys/fs/bpf")), "it is loaded");
+        end(&terminal);
+        terminal.wait_for("its end", |screen| screen.contains("exit status"));
+        assert_eq!(left_behind(), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let output = Command::new(script()).arg("--nonsense").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("script/run --once"));
+}
