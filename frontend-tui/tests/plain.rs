@@ -1,0 +1,135 @@
+//! `leco-tui` without a terminal: `--once`, `-d`, `-r`, and what it says of wrong usage.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use leco_core::clock::boot_ns;
+
+const LINE: &str = "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 10.2.0.1 53/udp :: v 58B / 26B ^";
+const CONFIG: &str = "[rx-group]\ndropme =\n[rx-proc]\n^(\\s*\\S+ ::) myuser :: = $1\n\\ 53/udp :: = \\ DNS ::\n\
+                      \\ \\[tmux-spawn-\\S+\\] :: = \\ [tmux] ::\nbulk (\\S+) = g`bulk $1\n";
+
+struct Stage {
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("widget.ini"), CONFIG).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leco-tui"));
+        command.current_dir(&self.folder).args(arguments).stdin(Stdio::null());
+        command.env_remove("XDG_CONFIG_HOME").env("HOME", self.folder.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn make_fifo(&self) {
+        assert!(Command::new("mkfifo").arg(self.path("fifo")).status().unwrap().success());
+    }
+}
+
+fn event(ns: u64, line: &str) -> String {
+    serde_json::json!({"ns": ns, "ns_trx": ns, "line": line}).to_string() + "\n"
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_line_is_explained_step_by_step() {
+    let stage = Stage::set();
+    let output = stage.run(&["widget.ini", "-r", LINE]);
+    assert!(output.status.success());
+    insta::assert_snapshot!(text(&output.stdout));
+    let output = stage.run(&["widget.ini", "-r", "dropme :: x"]);
+    insta::assert_snapshot!(text(&output.stdout));
+    let output = stage.run(&["widget.ini", "-r", "18:32 :: bulk rsync :: 192.0.2.1 873 :: "]);
+    insta::assert_snapshot!(text(&output.stdout));
+}
+
+#[test]
+fn once_prints_what_is_known_and_ends() {
+    let stage = Stage::set();
+    stage.make_fifo();
+    let child = stage.command(&["widget.ini", "-f", "fifo", "--once", "--wait", "20"]);
+    let mut child = { child }.stdout(Stdio::piped()).spawn().unwrap();
+    let mut fifo = OpenOptions::new().write(true).open(stage.path("fifo")).unwrap();
+    let now = boot_ns();
+    for (ns, line) in
+        [(now, LINE), (now + 1, "dropme :: x"), (now + 2, "a :: b"), (now, "the same, reworded")]
+    {
+        fifo.write_all(event(ns, line).as_bytes()).unwrap();
+    }
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut printed).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(printed, "a :: b\nthe same, reworded\n");
+}
+
+#[test]
+fn once_says_what_it_waited_for_in_vain() {
+    let stage = Stage::set();
+    let output = stage.run(&["-f", "fifo", "--once", "--wait", "0.05"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "leco-tui: waiting for fifo (start leco-event-pipe, or: script/run)\n");
+}
+
+#[test]
+fn debug_prints_raw_events_and_what_became_of_them() {
+    let stage = Stage::set();
+    stage.make_fifo();
+    let mut child =
+        stage.command(&["widget.ini", "-f", "fifo", "-d"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut fifo = OpenOptions::new().write(true).open(stage.path("fifo")).unwrap();
+    for line in [
+        event(1, "a :: 53/udp :: b"),
+        event(1, "a :: 53/udp :: b"),
+        event(2, "dropme"),
+        event(3, "bulk x\u{1b}[2J"),
+        "{\"ns\":\n".into(),
+    ] {
+        fifo.write_all(line.as_bytes()).unwrap();
+    }
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let printed: Vec<String> = lines.take(10).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    insta::assert_snapshot!(printed.join("\n"));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let stage = Stage::set();
+    let output = stage.run(&["none.ini"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("leco-tui: cannot read the config none.ini: "));
+    let output = stage.run(&["--nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    let output = stage.run(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "leco-tui: this is no terminal: use --once or --debug for plain lines\n"
+    );
+    fs::write(stage.path("bad.ini"), "[text]\nline-fade-curve = 1\n[rx-proc]\n(a = b\n").unwrap();
+    let output = stage.run(&["bad.ini", "-r", "x"]);
+    assert!(output.status.success(), "a fault in a config stops nothing");
+    assert!(text(&output.stderr).contains("bad.ini:2:") && text(&output.stderr).contains("bad.ini:4:"));
+}
