@@ -1,0 +1,74 @@
+//! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
+//!
+//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed. Needs root; its traffic goes
+//! over loopback. Figures are of one run on one machine: compare within a run, not between machines.
+
+mod cost;
+mod latency;
+mod process;
+mod report;
+mod terminal;
+
+use std::num::NonZero;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use leco_e2e::{Kernel, program};
+
+use crate::process::Watched;
+use crate::report::Report;
+use crate::terminal::Terminal;
+
+/// A group and user without a name on any machine.
+const ID: u32 = 54321;
+const COLUMNS: NonZero<u16> = NonZero::new(120).unwrap();
+const ROWS: NonZero<u16> = NonZero::new(40).unwrap();
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(report) if report.missed() => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("leco-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Report> {
+    ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
+    let mut report = Report::default();
+    {
+        let kernel = Kernel::load(&["--group", &ID.to_string()]);
+        let folder = tempfile::tempdir()?;
+        std::os::unix::fs::chown(folder.path(), Some(ID), Some(ID))?;
+        for name in ["leco-event-pipe", "leco-tui"] {
+            std::fs::copy(program(name), folder.path().join(name)).with_context(|| name.to_owned())?;
+        }
+        // Lines are gone at once, so that nothing changes on screen while nothing happens.
+        let config = folder.path().join("widget.ini");
+        std::fs::write(&config, "[text]\nline-fade-time = 1\n")?;
+        let fifo = folder.path().join("fifo");
+        let mut pipe = unprivileged(folder.path().join("leco-event-pipe"));
+        pipe.arg("--pin").arg(kernel.pins()).arg("--fifo").arg(&fifo);
+        let pipe = Watched::start(pipe.stdin(Stdio::null()))?;
+        let mut view = unprivileged(folder.path().join("leco-tui"));
+        view.arg(&config).arg("--fifo").arg(&fifo).env("TERM", "xterm-256color");
+        let mut terminal = Terminal::open(COLUMNS, ROWS)?;
+        let view = terminal.start(view)?;
+        terminal.wait_for("no connections yet")?;
+
+        latency::measure(&mut terminal, &mut report)?;
+        process::measure_idle(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
+        process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
+    }
+    cost::measure(&mut report)?;
+    Ok(report)
+}
+
+fn unprivileged(program: std::path::PathBuf) -> Command {
+    let mut command = Command::new("setpriv");
+    let id = ID.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs", "--"]).arg(program);
+    command
+}

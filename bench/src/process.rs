@@ -1,0 +1,77 @@
+//! What running processes cost while nothing happens.
+
+use std::fs;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::Report;
+
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A process that ends with the measurement.
+pub(crate) struct Watched(Child);
+
+impl Watched {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
+    }
+
+    /// Times any of its threads went to sleep: each was woken before.
+    fn sleeps(&self) -> Result<u64> {
+        let mut total = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            total += field(&task?.path().join("status"), "voluntary_ctxt_switches:")?;
+        }
+        Ok(total)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// The number after a label in a file of /proc.
+fn field(path: &std::path::Path, label: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let number =
+        text.lines().find_map(|line| line.strip_prefix(label)?.split_whitespace().next()?.parse().ok());
+    number.with_context(|| format!("no {label} in {}", path.display()))
+}
+
+/// Wakeups of each process in ten seconds of silence.
+pub(crate) fn measure_idle(processes: &[(&str, &Watched)], report: &mut Report) -> Result<()> {
+    let total = || -> Result<u64> { processes.iter().map(|(_, process)| process.sleeps()).sum() };
+    // What was held back an update interval ago is shown and fades; then nothing is left to do.
+    for _ in 0..60 {
+        let before = total()?;
+        sleep(Duration::from_secs(4));
+        if total()? == before {
+            for (name, process) in processes {
+                let before = process.sleeps()?;
+                sleep(IDLE);
+                let woken = process.sleeps()? - before;
+                report.limit(&format!("{name}: wakeups in 10 s of silence"), woken as f64, 0.0, "");
+            }
+            return Ok(());
+        }
+    }
+    bail!("the machine is never silent: no idle figures")
+}
+
+/// Memory of each process.
+pub(crate) fn measure_memory(processes: &[(&str, &Watched)], report: &mut Report) -> Result<()> {
+    for (name, process) in processes {
+        let proc = std::path::PathBuf::from(format!("/proc/{}", process.0.id()));
+        let resident = field(&proc.join("status"), "VmRSS:")?;
+        let own = field(&proc.join("smaps_rollup"), "Pss:")?;
+        report.tell(&format!("{name}: resident, proportional"), &format!("{resident} KiB, {own} KiB"));
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Figures and their limits.
+
+/// What was measured so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    missed: bool,
+}
+
+impl Report {
+    /// Prints a figure that has no limit.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn tell(&mut self, what: &str, figure: &str) {
+        println!("{what:<66} {figure}");
+    }
+
+    /// Prints a figure, and whether it keeps its limit.
+    pub(crate) fn limit(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
+        let kept = value <= limit;
+        self.missed |= !kept;
+        let verdict = if kept { "kept" } else { "MISSED" };
+        self.tell(what, &format!("{value:.1} {unit} (limit {limit} {unit}: {verdict})"));
+    }
+
+    /// Whether any limit was missed.
+    pub(crate) fn missed(&self) -> bool {
+        self.missed
+    }
+}

@@ -1,0 +1,74 @@
+//! A pseudo-terminal, and what a terminal emulator would show of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::process::Watched;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Terminal {
+    emulator: vt100::Parser,
+    ours: File,
+    theirs: File,
+}
+
+impl Terminal {
+    pub(crate) fn open(columns: NonZero<u16>, rows: NonZero<u16>) -> Result<Self> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let name = ptsname(&ours, Vec::new())?;
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let theirs = OpenOptions::new().read(true).write(true).open(path).context("the terminal's end")?;
+        let size = Winsize { ws_row: rows.get(), ws_col: columns.get(), ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&theirs, size)?;
+        Ok(Self { emulator: vt100::Parser::new(rows, columns, 0), ours: ours.into(), theirs })
+    }
+
+    pub(crate) fn start(&self, mut command: Command) -> Result<Watched> {
+        let end = || self.theirs.try_clone();
+        Watched::start(command.stdin(end()?).stdout(end()?).stderr(end()?))
+    }
+
+    /// Waits until the text is on the screen; returns when that was.
+    pub(crate) fn wait_for(&mut self, text: &str) -> Result<Instant> {
+        let start = Instant::now();
+        let mut buffer = [0; 16 << 10];
+        loop {
+            if self.emulator.screen().contents().contains(text) {
+                return Ok(Instant::now());
+            }
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
+            if left.is_zero() || poll(&mut fds, Some(&Timespec::try_from(left)?))? == 0 {
+                bail!("waited in vain for {text:?}, the screen is:\n{}", self.emulator.screen().contents());
+            }
+            let count = self.ours.read(&mut buffer)?;
+            self.emulator.process(&buffer[..count]);
+        }
+    }
+
+    /// Takes what was drawn so far, so that the terminal's buffer never stops the view.
+    pub(crate) fn drain(&mut self, time: Duration) -> Result<()> {
+        let start = Instant::now();
+        let mut buffer = [0; 16 << 10];
+        while let Some(left) = time.checked_sub(start.elapsed()) {
+            let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
+            if poll(&mut fds, Some(&Timespec::try_from(left)?))? > 0 {
+                let count = self.ours.read(&mut buffer)?;
+                self.emulator.process(&buffer[..count]);
+            }
+        }
+        Ok(())
+    }
+}
