@@ -11,5 +11,6 @@ pub mod lines;
 pub mod overseer;
 pub mod rules;
 pub mod source;
+pub mod style;
 pub mod tag;
 pub mod text;

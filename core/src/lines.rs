@@ -8,15 +8,37 @@ use std::sync::Arc;
 use hashlink::LinkedHashMap;
 
 use crate::event::BootNs;
-use crate::fade::Fade;
+use crate::fade::{Fader, Times};
+use crate::style::LineStyle;
 
 /// What a line stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum LineKey {
+pub(crate) enum LineKey {
     /// One connection, by its `ns`.
     Connection(BootNs),
     /// All connections that rules put under one key.
     Group(Arc<str>),
+}
+
+/// What the rules and styles made of a line as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) text: Arc<str>,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) style: LineStyle,
+    /// Index of its curve in `[curves]`.
+    pub(crate) curve: Option<usize>,
+}
+
+/// An event that is to be shown.
+pub(crate) struct Arrival<'a> {
+    /// Of the connection.
+    pub(crate) ns: BootNs,
+    /// Its `ns_trx`.
+    pub(crate) updated: BootNs,
+    /// As received.
+    pub(crate) received: &'a str,
+    pub(crate) shown: Shown,
 }
 
 /// A connection or group as last received.
@@ -24,11 +46,28 @@ pub enum LineKey {
 pub(crate) struct Line {
     /// Oldest `ns` seen in it: its identity, from which its tag is made.
     pub(crate) ns: BootNs,
+    /// `ns` of the connection whose line it shows.
+    latest: BootNs,
     /// When it was last updated, on the boot clock.
     pub(crate) updated: BootNs,
-    /// As the rules left it.
+    /// As received, for other rules to be applied to it.
+    received: Box<str>,
     pub(crate) text: Arc<str>,
+    pub(crate) style: LineStyle,
+    curve: Option<usize>,
     slot: Option<usize>,
+}
+
+impl Line {
+    pub(crate) fn times(&self) -> Times {
+        Times { first: self.ns, updated: self.updated, curve: self.curve }
+    }
+
+    fn show_as(&mut self, shown: Shown) {
+        self.text = shown.text;
+        self.style = shown.style;
+        self.curve = shown.curve;
+    }
 }
 
 /// What an update did.
@@ -61,52 +100,99 @@ impl Lines {
         self.forget();
     }
 
-    /// Takes an event: `updated` is its `ns_trx`.
-    pub(crate) fn update(
-        &mut self,
-        key: &LineKey,
-        ns: BootNs,
-        updated: BootNs,
-        text: &str,
-        fade: &Fade,
-        now: BootNs,
-    ) -> Update {
-        if let Some(line) = self.known.get_mut(key) {
+    /// Takes an event.
+    pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: BootNs) -> Update {
+        let Arrival { ns, updated, received, shown } = arrival;
+        let key = key(ns, &shown);
+        if let Some(line) = self.known.get_mut(&key) {
             line.ns = line.ns.min(ns);
-            if updated < line.updated || (updated == line.updated && *line.text == *text) {
+            if updated < line.updated || (updated == line.updated && line.text == shown.text) {
                 return Update::Old;
             }
             line.updated = updated;
-            if *line.text != *text {
-                line.text = text.into();
+            line.latest = ns;
+            if *line.received != *received {
+                line.received = received.into();
             }
-            let shown = line.slot.is_some();
-            self.known.to_back(key);
-            if !shown {
-                self.show(key, fade, now);
+            let is_shown = line.slot.is_some();
+            line.show_as(shown);
+            self.known.to_back(&key);
+            if !is_shown {
+                self.show(&key, fader, now);
             }
             return Update::Changed;
         }
-        self.known.insert(key.clone(), Line { ns, updated, text: text.into(), slot: None });
-        self.show(key, fade, now);
+        let mut line = Line {
+            ns,
+            latest: ns,
+            updated,
+            received: received.into(),
+            text: shown.text,
+            style: shown.style,
+            curve: shown.curve,
+            slot: None,
+        };
+        let mut update = Update::New;
+        // A connection that has now come into a group is no line of its own any more.
+        if let LineKey::Group(_) = key
+            && let Some(alone) = self.known.remove(&LineKey::Connection(ns))
+        {
+            update = Update::Changed;
+            line.slot = alone.slot;
+        }
+        let slot = line.slot;
+        self.known.insert(key.clone(), line);
+        match slot {
+            Some(slot) => self.slots[slot] = Some(key),
+            None => self.show(&key, fader, now),
+        }
         self.forget();
-        Update::New
+        update
+    }
+
+    /// Makes every known line anew from what was received; `remake` says what it is now, or that it is
+    /// dropped. Lines stay in their slots.
+    pub(crate) fn remake(&mut self, mut remake: impl FnMut(&str) -> Option<Shown>) {
+        for (_, mut line) in std::mem::take(&mut self.known) {
+            let slot = line.slot.take();
+            let shown = remake(&line.received);
+            if let Some(slot) = slot {
+                self.slots[slot] = None;
+            }
+            let Some(shown) = shown else { continue };
+            let key = key(line.latest, &shown);
+            line.show_as(shown);
+            // Of lines that have become one, the later one is shown where the earlier one was.
+            let earlier = self.known.remove(&key);
+            line.ns = earlier.as_ref().map_or(line.ns, |earlier| line.ns.min(earlier.ns));
+            line.updated = earlier.as_ref().map_or(line.updated, |earlier| line.updated.max(earlier.updated));
+            line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
+            if let Some(slot) = line.slot {
+                self.slots[slot] = Some(key.clone());
+            }
+            self.known.insert(key, line);
+        }
     }
 
     /// Gives a line the next free slot, else that of the line least recently updated.
-    fn show(&mut self, key: &LineKey, fade: &Fade, now: BootNs) {
-        let age = |line: &Line| now.saturating_sub(line.updated);
-        let shown = |slot: &Option<LineKey>| slot.as_ref().and_then(|key| self.known.get(key));
-        let free = self.slots.iter().position(|slot| {
-            shown(slot).is_none_or(|line| fade.alpha(age(line)) == 0 && fade.next_change(age(line)).is_none())
-        });
-        let oldest = || {
-            let ages = self.slots.iter().enumerate().filter_map(|(slot, key)| {
-                key.as_ref().and_then(|key| self.known.get(key)).map(|line| (line.updated, slot))
-            });
-            ages.min().map(|(_, slot)| slot)
-        };
-        if let Some(slot) = free.or_else(oldest) {
+    fn show(&mut self, key: &LineKey, fader: &Fader, now: BootNs) {
+        let mut oldest: Option<(BootNs, usize)> = None;
+        let mut free = None;
+        for (slot, there) in self.slots.iter().enumerate() {
+            let Some(line) = there.as_ref().and_then(|key| self.known.get(key)) else {
+                free = Some(slot);
+                break;
+            };
+            let is_gone = |times| fader.alpha(times, now) == 0 && fader.next_change(times, now).is_none();
+            if is_gone(line.times()) {
+                free = Some(slot);
+                break;
+            }
+            if oldest.is_none_or(|(updated, _)| line.updated < updated) {
+                oldest = Some((line.updated, slot));
+            }
+        }
+        if let Some(slot) = free.or(oldest.map(|(_, slot)| slot)) {
             self.place(slot, key);
         }
     }
@@ -167,8 +253,8 @@ impl Lines {
     }
 
     /// What stands in each slot.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Option<(&LineKey, &Line)>> {
-        self.slots.iter().map(|slot| slot.as_ref().and_then(|key| Some((key, self.known.get(key)?))))
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Option<&Line>> {
+        self.slots.iter().map(|slot| slot.as_ref().and_then(|key| self.known.get(key)))
     }
 
     /// Every known line, least recently updated first.
@@ -176,3 +262,10 @@ impl Lines {
         self.known.values()
     }
 }
+
+fn key(ns: BootNs, shown: &Shown) -> LineKey {
+    shown.group.clone().map_or(LineKey::Connection(ns), LineKey::Group)
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::config::{Config, Settings};
 use crate::event::{BootNs, Event, MalformedEvent};
-use crate::fade::Fade;
-use crate::lines::{LineKey, Lines, Update};
-use crate::rules::{Explanation, RuleSet, Verdict};
+use crate::fade::{Curve, Fade, Fader};
+use crate::lines::{Arrival, Lines, Shown, Update};
+use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
+use crate::style::{LineStyle, StyleSet};
 use crate::tag::Tag;
 use crate::text::clean;
 
@@ -29,6 +30,8 @@ pub struct Row {
     pub tag: Arc<Tag>,
     /// Opacity, 0–255.
     pub alpha: u8,
+    /// How it is drawn, where that differs from other lines.
+    pub style: LineStyle,
     /// Time since its last update.
     pub age: Duration,
 }
@@ -50,7 +53,7 @@ pub enum Received {
     /// It has a line, whether in a slot or not.
     Line {
         /// As the rules left it, safe to print.
-        text: String,
+        text: Arc<str>,
         /// The group it belongs to, where it belongs to one.
         group: Option<Arc<str>>,
         /// Whether it was not known before.
@@ -71,7 +74,8 @@ pub enum Received {
 pub struct Overseer {
     settings: Settings,
     rules: RuleSet,
-    fade: Fade,
+    styles: StyleSet,
+    fader: Fader,
     lines: Lines,
     frame: Frame,
     /// What each row of the frame was made from: its line's `ns`.
@@ -82,13 +86,12 @@ impl Overseer {
     /// Starts with nothing known.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let fade = Fade::new(&config.settings.line_fade_curve, config.settings.line_fade_time);
-        let lines = Lines::new(config.settings.conn_list_cache);
         Self {
+            fader: fader(&config),
+            lines: Lines::new(config.settings.run.conn_list_cache),
             settings: config.settings,
             rules: config.rules,
-            fade,
-            lines,
+            styles: config.styles,
             frame: Frame::default(),
             tagged: Vec::new(),
         }
@@ -100,12 +103,16 @@ impl Overseer {
         &self.settings
     }
 
-    /// Takes new settings and rules; lines that are known stay as they are until their next update.
+    /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay
+    /// in their slots; what rules dropped before comes back with its next event.
     pub fn reload(&mut self, config: Config) {
-        self.fade = Fade::new(&config.settings.line_fade_curve, config.settings.line_fade_time);
-        self.lines.set_capacity(config.settings.conn_list_cache);
+        self.fader = fader(&config);
         self.settings = config.settings;
         self.rules = config.rules;
+        self.styles = config.styles;
+        let (rules, styles) = (&mut self.rules, &self.styles);
+        self.lines.remake(|received| show(rules, styles, received));
+        self.lines.set_capacity(self.settings.run.conn_list_cache);
         self.tagged.clear();
     }
 
@@ -122,17 +129,16 @@ impl Overseer {
                 return Received::Malformed(error);
             }
         };
-        let (text, group) = match self.rules.apply(&clean(&event.line)) {
-            Verdict::Show { line, group } => (line, group.map(Arc::<str>::from)),
-            Verdict::Drop => {
-                self.frame.counts.dropped += 1;
-                return Received::Dropped;
-            }
+        let received = clean(&event.line);
+        let Some(shown) = show(&mut self.rules, &self.styles, &received) else {
+            self.frame.counts.dropped += 1;
+            return Received::Dropped;
         };
-        let key = group.clone().map_or(LineKey::Connection(event.ns), LineKey::Group);
+        let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
         // A clock ahead of ours would keep its line fresh for as long as it is ahead.
         let updated = event.ns_trx.min(now);
-        match self.lines.update(&key, event.ns, updated, &text, &self.fade, now) {
+        let arrival = Arrival { ns: event.ns, updated, received: &received, shown };
+        match self.lines.update(arrival, &self.fader, now) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
         }
@@ -144,21 +150,24 @@ impl Overseer {
         self.frame.rows.resize(rows, None);
         self.tagged.resize(rows, None);
         for ((line, row), tagged) in self.lines.slots().zip(&mut self.frame.rows).zip(&mut self.tagged) {
-            let Some((_, line)) = line else {
+            let Some(line) = line else {
                 (*row, *tagged) = (None, None);
                 continue;
             };
-            let age = now.saturating_sub(line.updated);
             let tag = match row {
                 Some(row) if *tagged == Some(line.ns) => Arc::clone(&row.tag),
-                _ => Arc::new(Tag::new(line.ns, self.settings.line_uid_chars, &self.settings.line_uid_fmt)),
+                _ => {
+                    let text = &self.settings.text;
+                    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt))
+                }
             };
             *tagged = Some(line.ns);
             *row = Some(Row {
                 text: Arc::clone(&line.text),
                 tag,
-                alpha: self.fade.alpha(age),
-                age: Duration::from_nanos(age),
+                alpha: self.fader.alpha(line.times(), now),
+                style: line.style,
+                age: Duration::from_nanos(now.saturating_sub(line.updated)),
             });
         }
         &self.frame
@@ -167,10 +176,8 @@ impl Overseer {
     /// Time until a visible line changes its alpha; `None` while none will.
     #[must_use]
     pub fn next_change(&self, now: BootNs) -> Option<Duration> {
-        let changes = self.lines.slots().flatten().filter_map(|(_, line)| {
-            let age = now.saturating_sub(line.updated);
-            self.fade.next_change(age).map(|next| next - age)
-        });
+        let lines = self.lines.slots().flatten();
+        let changes = lines.filter_map(|line| self.fader.next_change(line.times(), now));
         changes.min().map(Duration::from_nanos)
     }
 
@@ -184,4 +191,27 @@ impl Overseer {
     pub fn explain(&self, line: &str) -> Explanation {
         self.rules.explain(line)
     }
+
+    /// Every rule, with how often it held since the config was read.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
+        self.rules.infos()
+    }
+}
+
+fn fader(config: &Config) -> Fader {
+    let text = &config.settings.text;
+    let fade = |points, time| Fade::new(&Curve::new(points, text.line_fade_spline), time);
+    let named = config.curves.iter().map(|(_, points)| fade(points, text.line_fade_time));
+    let linger =
+        (!text.line_linger_time.is_zero()).then(|| fade(&text.line_linger_curve, text.line_linger_time));
+    Fader::new(fade(&text.line_fade_curve, text.line_fade_time), named, linger)
+}
+
+/// What rules and styles make of a line; `None` where it is dropped.
+fn show(rules: &mut RuleSet, styles: &StyleSet, received: &str) -> Option<Shown> {
+    let Verdict::Show { line, group } = rules.apply(received) else { return None };
+    // A config may put anything into a line.
+    let text: Arc<str> = clean(&line).into();
+    let (style, curve) = styles.style(&text);
+    Some(Shown { text, group: group.map(Arc::from), style, curve })
 }

@@ -8,15 +8,18 @@ use std::{panic, process, thread};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use leco_core::clock::boot_ns;
+use leco_core::config::{ConfigWatch, Reload};
 use leco_core::overseer::Overseer;
 use leco_core::source::{Fifo, FifoState};
 use ratatui::DefaultTerminal;
 use ratatui::layout::Rect;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::theme::Theme;
-use crate::view::{self, Status};
+use crate::view::{self, Source, Status};
 
 /// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
 const FRAME_INTERVAL: Duration = Duration::from_millis(16);
@@ -33,7 +36,9 @@ pub enum Message {
     /// Events, each a line of the wire.
     Events(Vec<Vec<u8>>),
     /// The source came, went or lost something.
-    Source(Status),
+    Source(Source),
+    /// The config changed.
+    Config(Reload),
     /// A key, a resize.
     Terminal(Event),
     /// Asked to leave by a signal.
@@ -69,7 +74,14 @@ pub fn intention(event: &Event) -> Option<Intention> {
 }
 
 /// Shows the fifo's events until a key or a signal ends it.
-pub fn run(overseer: &mut Overseer, fifo: PathBuf, theme: Theme) -> anyhow::Result<()> {
+///
+/// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
+pub fn run(
+    overseer: &mut Overseer,
+    fifo: PathBuf,
+    config: Option<PathBuf>,
+    theme: Theme,
+) -> anyhow::Result<()> {
     let (sender, receiver) = sync_channel(MESSAGES);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     // Installs a panic hook, too, that gives the terminal back.
@@ -83,6 +95,10 @@ pub fn run(overseer: &mut Overseer, fifo: PathBuf, theme: Theme) -> anyhow::Resu
     });
     let for_source = sender.clone();
     thread::spawn(move || read_source(&fifo, &for_source));
+    if let Some(config) = config {
+        let for_config = sender.clone();
+        thread::spawn(move || watch_config(&config, &for_config));
+    }
     thread::spawn(move || read_terminal(&sender));
     let result = show(&mut terminal, overseer, &receiver, theme);
     ratatui::try_restore()?;
@@ -129,7 +145,8 @@ fn show(
                         overseer.receive(&line, now);
                     }
                 }
-                Message::Source(new) => status = new,
+                Message::Source(source) => status.source = source,
+                Message::Config(reload) => status.notice = Some(apply(reload, overseer)),
                 Message::Terminal(event) => match intention(&event) {
                     Some(Intention::Quit) => return Ok(()),
                     Some(Intention::Repaint) => terminal.clear()?,
@@ -174,13 +191,13 @@ fn read_source(path: &Path, sender: &SyncSender<Message>) {
     loop {
         let state = (fifo.state().clone(), fifo.overlong());
         if told.as_ref() != Some(&state) {
-            let status = Status {
-                source: fifo.describe(),
+            let source = Source {
+                text: fifo.describe(),
                 is_reading: state.0 == FifoState::Reading,
                 overlong: state.1,
             };
             told = Some(state);
-            if sender.send(Message::Source(status)).is_err() {
+            if sender.send(Message::Source(source)).is_err() {
                 return;
             }
         }
@@ -193,6 +210,42 @@ fn read_source(path: &Path, sender: &SyncSender<Message>) {
         let is_broken = matches!(message, Message::Broken(_));
         if sender.send(message).is_err() || is_broken {
             return;
+        }
+    }
+}
+
+/// Lets a changed config take effect, if it is good; what to tell of it.
+fn apply(reload: Reload, overseer: &mut Overseer) -> String {
+    const STAYS: &str = "the config before stays";
+    match reload {
+        Reload::Good(config) => {
+            overseer.reload(*config);
+            "the changed config is in effect".into()
+        }
+        Reload::Bad(diagnostics) => match diagnostics.as_slice() {
+            [only] => format!("{only}; {STAYS}"),
+            [first, others @ ..] => format!("{first}; and {} more; {STAYS}", others.len()),
+            [] => STAYS.into(),
+        },
+        Reload::Unreadable(reason) => format!("{reason}; {STAYS}"),
+    }
+}
+
+/// Tells of every change of the config; a file that cannot be followed only never changes.
+fn watch_config(path: &Path, sender: &SyncSender<Message>) {
+    let Ok(mut watch) = ConfigWatch::follow(path) else { return };
+    loop {
+        if !matches!(poll(&mut [PollFd::new(&watch, PollFlags::IN)], None), Ok(_) | Err(Errno::INTR)) {
+            return;
+        }
+        match watch.look() {
+            Ok(None) => {}
+            Ok(Some(reload)) => {
+                if sender.send(Message::Config(reload)).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
         }
     }
 }

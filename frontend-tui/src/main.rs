@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::ColorChoice;
 use clap::Parser;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
@@ -16,6 +17,7 @@ use leco_tui::{app, plain};
 ///
 /// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
 #[derive(Parser)]
+#[allow(clippy::struct_excessive_bools)]
 #[command(version)]
 struct Cli {
     /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
@@ -26,6 +28,12 @@ struct Cli {
     /// Show what the rules make of a line, and exit
     #[arg(short, long, value_name = "LINE")]
     rx_test: Option<String>,
+    /// With --rx-test: as JSON, for scripts
+    #[arg(long, requires = "rx_test")]
+    json: bool,
+    /// Show everything in the config that cannot be used, and exit: 1 if there is anything
+    #[arg(long)]
+    check_config: bool,
     /// Print raw events and what became of them, as plain lines
     #[arg(short, long)]
     debug: bool,
@@ -39,7 +47,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("leco-tui: {error:#}");
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
@@ -47,17 +55,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::load(cli.config.as_deref())?;
-    for warning in &config.warnings {
-        eprintln!("{warning}");
+    let stderr = anstream::AutoStream::auto(io::stderr());
+    let in_colour = stderr.current_choice() != ColorChoice::Never;
+    for diagnostic in &config.diagnostics {
+        eprintln!("{}", diagnostic.render(in_colour));
     }
+    if cli.check_config {
+        return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    show(cli, config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let out = io::stdout();
     if let Some(line) = &cli.rx_test {
-        return plain::explain(&config, line, out.lock());
+        return if cli.json {
+            plain::explain_as_json(&config, line, out.lock())
+        } else {
+            plain::explain(&config, line, anstream::AutoStream::auto(out).lock())
+        };
     }
-    let debug = cli.debug || config.settings.debug;
-    let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.fifo.clone());
+    let debug = cli.debug || config.settings.run.debug;
+    let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.run.fifo.clone());
+    let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::new(config);
     if cli.once {
         return plain::once(&mut overseer, &fifo, cli.wait, out.lock());
@@ -74,5 +97,5 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         variable("COLORTERM").as_deref(),
         variable("TERM").as_deref(),
     );
-    app::run(&mut overseer, fifo, Theme { depth })
+    app::run(&mut overseer, fifo, config_path, Theme::new(depth))
 }

@@ -1,9 +1,11 @@
 //! Plain lines for pipes and scripts: `--once`, `-d`, `-r`.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use leco_core::clock::boot_ns;
 use leco_core::config::Config;
@@ -89,26 +91,36 @@ fn follow(path: &Path) -> anyhow::Result<Fifo> {
     Fifo::follow(path).with_context(|| format!("cannot follow {}", path.display()))
 }
 
-/// Prints what the rules make of a line, step by step.
+/// Of a rule's key so many characters are shown before what it made of the line.
+const MAX_KEY: usize = 40;
+
+/// Prints what the rules make of a line, step by step; what each rule put in is set off.
 pub fn explain(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
     let explanation = config.rules.explain(line);
     let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
     let places: Vec<String> =
         explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
     let place_width = places.iter().map(String::len).max().unwrap_or(0);
-    let key_width =
-        explanation.steps.iter().map(|step| step.rule_key.chars().count()).max().unwrap_or(0).min(40);
-    let mut text = format!("{}\n", explanation.original);
+    let keys = || explanation.steps.iter().map(|step| step.rule_key.chars().count());
+    let key_width = keys().max().unwrap_or(0).min(MAX_KEY);
+    let mut text = format!("{}\n", clean(&explanation.original));
     for (step, place) in explanation.steps.iter().zip(places) {
-        let result = if step.dropped { "(dropped)" } else { &step.result };
-        text += &format!("  {place:<place_width$}  {:<key_width$}  {result}\n", step.rule_key);
+        let result = match () {
+            () if step.dropped => "(dropped)".to_owned(),
+            () if step.exceeded => "(took too many steps, counts as not matching)".to_owned(),
+            () => set_off(&step.result, &step.placed),
+        };
+        text += &format!(
+            "  {PLACE}{place:<place_width$}{PLACE:#}  {:<key_width$}  {result}\n",
+            clean(&step.rule_key)
+        );
     }
     let (shown, discarded, group) = match &explanation.verdict {
         Verdict::Show { line, group } => (line.as_str(), false, group.as_deref()),
         Verdict::Drop => ("", true, None),
     };
     if !discarded {
-        text += &format!("{shown}\n");
+        text += &format!("{}\n", clean(shown));
     }
     text += &format!(
         "changed={} discarded={discarded} grouped={}\n",
@@ -116,7 +128,41 @@ pub fn explain(config: &Config, line: &str, mut out: impl Write) -> anyhow::Resu
         group.is_some()
     );
     if let Some(group) = group {
-        text += &format!("group={group}\n");
+        text += &format!("group={}\n", clean(group));
     }
     unless_broken_pipe(out.write_all(text.as_bytes())).map(|_| ())
+}
+
+const PLACE: Style = Style::new().dimmed();
+const PLACED: Style = AnsiColor::Green.on_default().bold();
+
+/// A line with some of its bytes set off by colour.
+fn set_off(line: &str, spans: &[Range<usize>]) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut at = 0;
+    for span in spans.iter().filter(|span| !span.is_empty()) {
+        let (before, placed) = (clean(&line[at..span.start]), clean(&line[span.clone()]));
+        text += &format!("{before}{PLACED}{placed}{PLACED:#}");
+        at = span.end;
+    }
+    text + &clean(&line[at..])
+}
+
+/// The same as one JSON object.
+pub fn explain_as_json(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
+    let explanation = config.rules.explain(line);
+    let (shown, group) = match &explanation.verdict {
+        Verdict::Show { line, group } => (Some(line), group.as_deref()),
+        Verdict::Drop => (None, None),
+    };
+    let json = serde_json::json!({
+        "file": config.file,
+        "original": explanation.original,
+        "steps": explanation.steps,
+        "line": shown,
+        "group": group,
+        "changed": shown.is_some_and(|line| *line != explanation.original),
+        "discarded": shown.is_none(),
+    });
+    unless_broken_pipe(writeln!(out, "{json}")).map(|_| ())
 }

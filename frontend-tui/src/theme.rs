@@ -1,5 +1,6 @@
 //! Opacity as a terminal can show it.
 
+use leco_core::style::LineStyle;
 use ratatui::style::{Color, Modifier, Style};
 
 /// How many colours the terminal has.
@@ -44,13 +45,42 @@ const SEPARATOR_PERCENT: u16 = 55;
 pub struct Theme {
     /// What the terminal can show.
     pub depth: ColorDepth,
+    /// Text, and what is behind it, where a style says so.
+    style: LineStyle,
 }
 
 impl Theme {
+    /// The usual colours at a depth.
+    #[must_use]
+    pub fn new(depth: ColorDepth) -> Self {
+        Self { depth, style: LineStyle::default() }
+    }
+
+    /// The same with a line's own style.
+    #[must_use]
+    pub fn with_style(self, style: LineStyle) -> Self {
+        Self { style, ..self }
+    }
+
+    /// What is behind a line at an opacity.
+    #[must_use]
+    pub fn background(self, alpha: u8) -> Style {
+        let Some(bg) = self.style.bg else { return Style::new() };
+        let alpha = u8::try_from(u16::from(alpha) * u16::from(bg.alpha) / 255).unwrap_or(alpha);
+        match self.colour([bg.red, bg.green, bg.blue], alpha) {
+            Some(colour) => Style::new().bg(colour),
+            None => Style::new(),
+        }
+    }
+
+    fn foreground(self) -> [u8; 3] {
+        self.style.fg.map_or(FOREGROUND, |fg| [fg.red, fg.green, fg.blue])
+    }
+
     /// Text of a line at an opacity (0–255).
     #[must_use]
     pub fn text(self, alpha: u8) -> Style {
-        self.blend(FOREGROUND, alpha)
+        self.blend(self.foreground(), alpha)
     }
 
     /// A tag of a colour at an opacity.
@@ -63,7 +93,7 @@ impl Theme {
     #[must_use]
     pub fn faint(self, alpha: u8) -> Style {
         let faint = u16::from(alpha) * SEPARATOR_PERCENT / 100;
-        self.blend(FOREGROUND, u8::try_from(faint).unwrap_or(alpha))
+        self.blend(self.foreground(), u8::try_from(faint).unwrap_or(alpha))
     }
 
     /// Header and footer.
@@ -88,13 +118,22 @@ impl Theme {
             85.. => Style::new(),
             _ => Style::new().add_modifier(Modifier::DIM),
         };
+        match (self.depth, self.colour(rgb, alpha)) {
+            (ColorDepth::None | ColorDepth::Sixteen, Some(colour)) => steps.fg(colour),
+            (ColorDepth::None | ColorDepth::Sixteen, None) => steps,
+            (_, colour) => Style::new().fg(colour.unwrap_or_default()),
+        }
+    }
+
+    /// A colour blended towards a dark background, where the terminal has so many.
+    fn colour(self, rgb: [u8; 3], alpha: u8) -> Option<Color> {
         let mixed =
             rgb.map(|channel| u8::try_from(u16::from(channel) * u16::from(alpha) / 255).unwrap_or(channel));
         match self.depth {
-            ColorDepth::None => steps,
-            ColorDepth::Sixteen => steps.fg(nearest_of_sixteen(rgb)),
-            ColorDepth::Indexed => Style::new().fg(Color::Indexed(nearest_of_256(mixed))),
-            ColorDepth::True => Style::new().fg(Color::Rgb(mixed[0], mixed[1], mixed[2])),
+            ColorDepth::None => None,
+            ColorDepth::Sixteen => Some(nearest_of_sixteen(rgb)),
+            ColorDepth::Indexed => Some(Color::Indexed(nearest_of_256(mixed))),
+            ColorDepth::True => Some(Color::Rgb(mixed[0], mixed[1], mixed[2])),
         }
     }
 }
@@ -165,7 +204,7 @@ mod tests {
     #[test]
     fn fading_dims_at_every_depth() {
         for depth in [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True] {
-            let theme = Theme { depth };
+            let theme = Theme::new(depth);
             assert_ne!(theme.text(255), theme.text(100), "{depth:?}");
             assert_ne!(theme.text(100), theme.text(30), "{depth:?}");
         }

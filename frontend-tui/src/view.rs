@@ -12,11 +12,20 @@ use crate::theme::Theme;
 /// What the screen shows beside the frame of the model.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// Where events come from, or what is waited for.
-    pub source: String,
+    /// Where events come from.
+    pub source: Source,
+    /// What was last to be told, once.
+    pub notice: Option<String>,
+}
+
+/// The source of events, and how it is.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Its name, or what is waited for.
+    pub text: String,
     /// Whether events can arrive now.
     pub is_reading: bool,
-    /// Lines of the source that were too long to keep.
+    /// Lines of it that were too long to keep.
     pub overlong: u64,
 }
 
@@ -46,22 +55,24 @@ pub fn draw(screen: &mut Screen<'_>, frame: &Frame, status: &Status, theme: Them
         }
     }
     if frame.rows.iter().flatten().next().is_none() {
-        let text = if status.is_reading { "no connections yet" } else { status.source.as_str() };
-        let hint = if status.is_reading { "" } else { " (start leco-event-pipe, or: script/run)" };
+        let source = &status.source;
+        let text = if source.is_reading { "no connections yet" } else { source.text.as_str() };
+        let hint = if source.is_reading { "" } else { " (start leco-event-pipe, or: script/run)" };
         screen.render_widget(Line::styled(format!(" {text}{hint}"), theme.faint(255)), list);
     }
-    screen.render_widget(Line::raw(" q quit").style(theme.frame()), footer);
+    let notice = status.notice.as_ref().map_or_else(String::new, |notice| format!("   {notice}"));
+    screen.render_widget(Line::raw(format!(" q quit{notice}")).style(theme.frame()), footer);
 }
 
 fn header_line(frame: &Frame, status: &Status, width: u16) -> Line<'static> {
     let shown = frame.rows.iter().flatten().filter(|row| row.alpha > 0).count();
     let counts = frame.counts;
     let mut facts = format!("{shown} shown · {} ruled away", counts.dropped);
-    let lost = counts.malformed + status.overlong;
+    let lost = counts.malformed + status.source.overlong;
     if lost > 0 {
         facts = format!("{facts} · {lost} malformed");
     }
-    let left = format!(" leco   {}", status.source);
+    let left = format!(" leco   {}", status.source.text);
     let gap = usize::from(width).saturating_sub(left.width() + facts.width() + 1);
     // The facts matter more than where they come from.
     if gap == 0 {
@@ -73,6 +84,7 @@ fn header_line(frame: &Frame, status: &Status, width: u16) -> Line<'static> {
 
 fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {
     let alpha = row.alpha;
+    let theme = theme.with_style(row.style);
     let mut spans = vec![Span::raw(" ")];
     if !row.tag.text.is_empty() {
         spans.push(Span::styled(row.tag.text.as_str(), theme.tag(row.tag.rgb, alpha)));
@@ -94,7 +106,7 @@ fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {
             }
         }
     }
-    Line::from(spans)
+    Line::from(spans).style(theme.background(alpha))
 }
 
 /// The first part, the time, is faint, and so is a cgroup at the end of a part: `drill [tmux]`.

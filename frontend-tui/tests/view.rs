@@ -5,7 +5,7 @@
 use leco_core::config::Config;
 use leco_core::overseer::Overseer;
 use leco_tui::theme::{ColorDepth, Theme};
-use leco_tui::view::{self, Status};
+use leco_tui::view::{self, Source, Status};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Rect;
@@ -35,12 +35,15 @@ fn screen(width: u16, height: u16, depth: ColorDepth, status: &Status) -> Termin
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut overseer = overseer();
     let frame = overseer.frame(60 * SECOND, view::rows(Rect::new(0, 0, width, height)));
-    terminal.draw(|screen| view::draw(screen, frame, status, Theme { depth })).unwrap();
+    terminal.draw(|screen| view::draw(screen, frame, status, Theme::new(depth))).unwrap();
     terminal
 }
 
 fn reading() -> Status {
-    Status { source: "reading /run/user/1000/leco.fifo".into(), is_reading: true, overlong: 0 }
+    Status {
+        source: Source { text: "reading /run/user/1000/leco.fifo".into(), is_reading: true, overlong: 0 },
+        notice: None,
+    }
 }
 
 #[test]
@@ -60,11 +63,14 @@ fn the_smallest_one() {
 
 #[test]
 fn waiting() {
-    let status = Status { source: "waiting for /run/leco.fifo".into(), ..Status::default() };
+    let status = Status {
+        source: Source { text: "waiting for /run/leco.fifo".into(), ..Source::default() },
+        notice: None,
+    };
     let mut terminal = Terminal::new(TestBackend::new(90, 8)).unwrap();
     let mut overseer = Overseer::new(Config::default());
     let frame = overseer.frame(0, 6);
-    terminal.draw(|screen| view::draw(screen, frame, &status, Theme { depth: ColorDepth::None })).unwrap();
+    terminal.draw(|screen| view::draw(screen, frame, &status, Theme::new(ColorDepth::None))).unwrap();
     insta::assert_snapshot!(terminal.backend());
 }
 

@@ -1,5 +1,8 @@
 //! The ini reader: sections, keys and values with their places, nothing interpreted and nothing lost.
 
+use std::fmt;
+use std::ops::Range;
+
 /// A key with its value and where both stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -9,17 +12,59 @@ pub struct Entry {
     pub key: String,
     /// Value, trimmed, without its comments, continuation lines joined by one space.
     pub value: String,
-    /// Line of the key, from 1.
-    pub line: usize,
+    /// Byte of the file's text at which the key starts.
+    pub key_at: usize,
+    /// Where the pieces of the value stand.
+    pieces: Vec<Piece>,
 }
 
-/// A line that is neither a section, nor a key with a value, nor a comment.
+/// What of a value stands on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Byte of the value.
+    start: usize,
+    /// Byte of the text.
+    at: usize,
+    length: usize,
+}
+
+impl Entry {
+    /// Bytes of the text in which the key stands.
+    #[must_use]
+    pub fn key_span(&self) -> Range<usize> {
+        self.key_at..self.key_at + self.key.len()
+    }
+
+    /// Bytes of the text in which a part of the value stands; the whole value's first line without one.
+    #[must_use]
+    pub fn value_span(&self, part: Option<Range<usize>>) -> Range<usize> {
+        let part = part.unwrap_or(0..self.value.len());
+        let index = self.pieces.partition_point(|piece| piece.start <= part.start).saturating_sub(1);
+        let Some(piece) = self.pieces.get(index) else { return self.key_span() };
+        // The space that joins two pieces stands for the end of a line.
+        let within = |byte: usize| piece.at + byte.saturating_sub(piece.start).min(piece.length);
+        within(part.start)..within(part.end)
+    }
+}
+
+/// A place in the text, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// Line, from 1.
-    pub line: usize,
-    /// What is wrong, and what was expected.
-    pub message: String,
+    /// Bytes of the text.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: &'static str,
+    /// What to do.
+    pub help: &'static str,
+}
+
+/// A section's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Name, trimmed.
+    pub name: String,
+    /// Bytes of the text in which it stands.
+    pub span: Range<usize>,
 }
 
 /// A file as it was written.
@@ -27,12 +72,14 @@ pub struct Malformed {
 pub struct Ini {
     /// Every entry in the order of the file.
     pub entries: Vec<Entry>,
+    /// Every section's header in the order of the file.
+    pub headers: Vec<Header>,
     /// Every line that could not be read.
     pub malformed: Vec<Malformed>,
 }
 
 /// Sections whose keys are regexes: there the key ends at ` = ` and not at the first `=`.
-pub const RULE_SECTIONS: [&str; 2] = ["rx-group", "rx-proc"];
+pub const REGEX_SECTIONS: [&str; 3] = ["rx-group", "rx-proc", "rx-style"];
 
 impl Ini {
     /// Reads a file's text: any text has a result.
@@ -42,9 +89,12 @@ impl Ini {
         let mut section = String::new();
         // Whether the line before could be continued: a comment in between does not end an entry.
         let mut continues = false;
-        for (index, raw) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            let line = index + 1;
-            let trimmed = raw.trim();
+        let mut line_at = 0;
+        for raw in text.split_inclusive('\n') {
+            let start = line_at;
+            line_at += raw.len();
+            let trimmed = trim(raw);
+            let at = start + (trimmed.as_ptr() as usize - raw.as_ptr() as usize);
             if trimmed.starts_with(['#', ';']) {
                 continue;
             }
@@ -56,35 +106,73 @@ impl Ini {
                 && raw.starts_with([' ', '\t'])
                 && let Some(last) = ini.entries.last_mut()
             {
-                let more = strip_comment(trimmed);
-                if !last.value.is_empty() && !more.is_empty() {
-                    last.value.push(' ');
-                }
-                last.value.push_str(more);
+                last.extend(strip_comment(trimmed), at);
                 continue;
             }
             continues = false;
-            if let Some(name) =
-                trimmed.strip_prefix('[').and_then(|rest| strip_comment(rest).strip_suffix(']'))
-                && !name.contains(" = ")
-            {
-                name.trim().clone_into(&mut section);
+            if let Some(name) = header(trimmed) {
+                name.clone_into(&mut section);
+                let span = at..at + strip_comment(trimmed).len();
+                ini.headers.push(Header { name: name.to_owned(), span });
                 continue;
             }
-            match split_entry(strip_comment(trimmed), RULE_SECTIONS.contains(&section.as_str())) {
-                Some((key, value)) => {
-                    let (key, value) = (key.to_owned(), value.to_owned());
-                    ini.entries.push(Entry { section: section.clone(), key, value, line });
-                    continues = true;
-                }
-                None => ini.malformed.push(Malformed {
-                    line,
-                    message: "this is neither a [section] nor `key = value`, the line is skipped".into(),
-                }),
+            let content = strip_comment(trimmed);
+            if let Some((key, value)) = split_entry(content, REGEX_SECTIONS.contains(&section.as_str())) {
+                // Both are slices of the line.
+                let offset = |part: &str| at + (part.as_ptr() as usize - content.as_ptr() as usize);
+                ini.entries.push(Entry {
+                    section: section.clone(),
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                    key_at: offset(key),
+                    pieces: vec![Piece { start: 0, at: offset(value), length: value.len() }],
+                });
+                continues = true;
+            } else {
+                ini.malformed.push(Malformed {
+                    span: at..at + content.len(),
+                    message: "this is neither a [section] nor `key = value`, the line is skipped",
+                    help: "write `key = value`, or put a # before a comment",
+                });
             }
         }
         ini
     }
+}
+
+/// Writes every entry in the order of the file, in one form: what was read reads the same again.
+impl fmt::Display for Ini {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for entry in &self.entries {
+            if entry.section != section {
+                section = &entry.section;
+                writeln!(f, "[{section}]")?;
+            }
+            let space = if entry.value.is_empty() { "" } else { " " };
+            writeln!(f, "{} ={space}{}", entry.key, entry.value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn extend(&mut self, more: &str, at: usize) {
+        if more.is_empty() {
+            return;
+        }
+        if !self.value.is_empty() {
+            self.value.push(' ');
+        }
+        self.pieces.push(Piece { start: self.value.len(), at, length: more.len() });
+        self.value.push_str(more);
+    }
+}
+
+/// The name in `[name]`; a regex may start and end with brackets, too.
+fn header(line: &str) -> Option<&str> {
+    let name = strip_comment(line).strip_prefix('[')?.strip_suffix(']')?;
+    (!name.contains(['[', ']', '='])).then(|| trim(name))
 }
 
 /// Cuts an inline comment: a `#` with a space before it and a space or the end after it.
@@ -98,52 +186,114 @@ fn strip_comment(line: &str) -> &str {
 
 /// In rules the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
 fn split_entry(line: &str, is_rule: bool) -> Option<(&str, &str)> {
-    let spaced = || line.split_once(" = ").or_else(|| line.strip_suffix(" =").map(|key| (key, "")));
+    let spaced = || line.split_once(" = ").or_else(|| Some((line.strip_suffix(" =")?, &line[line.len()..])));
     let (key, value) = is_rule.then(spaced).flatten().or_else(|| line.split_once('='))?;
-    let key = key.trim();
-    (!key.is_empty()).then_some((key, value.trim()))
+    let key = trim(key);
+    (!key.is_empty()).then_some((key, trim(value)))
+}
+
+/// Without spaces at both ends, nor the byte order marks that some editors leave.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn entries(text: &str) -> Vec<(String, String, String, usize)> {
-        Ini::parse(text).entries.into_iter().map(|e| (e.section, e.key, e.value, e.line)).collect()
+    fn entries(text: &str) -> Vec<(String, String, String)> {
+        Ini::parse(text).entries.into_iter().map(|e| (e.section, e.key, e.value)).collect()
     }
 
-    fn entry(section: &str, key: &str, value: &str, line: usize) -> (String, String, String, usize) {
-        (section.into(), key.into(), value.into(), line)
+    fn entry(section: &str, key: &str, value: &str) -> (String, String, String) {
+        (section.into(), key.into(), value.into())
     }
+
+    const COMMENTED: &str = "\u{feff}# top\n[text] # the text\n font-height = 15 # px\r\n\
+                             line-fade-curve = 0,1\n\t; not this\n  2,3 # end\n\nlost line\n[run]\nfifo=/a#b";
 
     #[test]
     fn comments_continuations_and_sections() {
-        let text = "\u{feff}# top\n[text] # the text\n font-height = 15 # px\r\nline-fade-curve = 0,1\n\t; not this\n  \
-                    2,3 # end\n\nlost line\n[run]\nfifo=/a#b\n";
-        let ini = Ini::parse(text);
+        let ini = Ini::parse(COMMENTED);
         assert_eq!(
-            entries(text),
+            entries(COMMENTED),
             [
-                entry("text", "font-height", "15", 3),
-                entry("text", "line-fade-curve", "0,1 2,3", 4),
-                entry("run", "fifo", "/a#b", 10),
+                entry("text", "font-height", "15"),
+                entry("text", "line-fade-curve", "0,1 2,3"),
+                entry("run", "fifo", "/a#b"),
             ]
         );
         assert_eq!(ini.malformed.len(), 1);
-        assert_eq!(ini.malformed[0].line, 8);
+        assert_eq!(&COMMENTED[ini.malformed[0].span.clone()], "lost line");
+        assert_eq!(&COMMENTED[ini.headers[0].span.clone()], "[text]");
+    }
+
+    #[test]
+    fn every_place_is_known() {
+        let ini = Ini::parse(COMMENTED);
+        let curve = &ini.entries[1];
+        assert_eq!(&COMMENTED[curve.key_span()], "line-fade-curve");
+        assert_eq!(&COMMENTED[curve.value_span(Some(0..3))], "0,1");
+        assert_eq!(&COMMENTED[curve.value_span(Some(4..7))], "2,3");
+        assert_eq!(&COMMENTED[curve.value_span(Some(6..7))], "3");
+        assert_eq!(&COMMENTED[curve.value_span(None)], "0,1", "its first line");
+        assert_eq!(&COMMENTED[ini.entries[2].value_span(None)], "/a#b");
     }
 
     #[test]
     fn a_regex_may_contain_equals_signs_and_brackets() {
-        let text = "[rx-proc]\n(?=a)b = c=d\n(?=a)b =\n[a]x = y\nplain=z\n";
+        let text = "[rx-proc]\n(?=a)b = c=d\n(?=a)b =\n[a]x = y\n[a]=[b]\nplain=z\n";
         assert_eq!(
             entries(text),
             [
-                entry("rx-proc", "(?=a)b", "c=d", 2),
-                entry("rx-proc", "(?=a)b", "", 3),
-                entry("rx-proc", "[a]x", "y", 4),
-                entry("rx-proc", "plain", "z", 5),
+                entry("rx-proc", "(?=a)b", "c=d"),
+                entry("rx-proc", "(?=a)b", ""),
+                entry("rx-proc", "[a]x", "y"),
+                entry("rx-proc", "[a]", "[b]"),
+                entry("rx-proc", "plain", "z"),
             ]
         );
+    }
+
+    #[test]
+    fn nul_bytes_crlf_and_a_missing_last_newline_are_ordinary() {
+        assert_eq!(entries("[run]\r\nfifo = /a\0b\r\n"), [entry("run", "fifo", "/a\0b")]);
+        assert_eq!(entries("[run]\nfifo = /a"), [entry("run", "fifo", "/a")]);
+    }
+
+    fn file() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            "\\[rx-proc\\]|\\[rx-group\\]|\\[text\\]|\\[run\\]|\\[[a-z =]{0,4}\\]",
+            "[ \t]{0,2}[a-z/&!$`\\\\(=\\[\\]#;]{0,6} ?= ?[a-z/&!$`\\\\#=\\[\\] ]{0,8}",
+            "[ \t#;=\\[\\]\u{feff}\u{a0}\ra-b]{0,8}",
+            ".{0,12}",
+        ];
+        proptest::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn printing_keeps_every_entry_and_its_order(text in file()) {
+            let read = entries(&text);
+            // Beside a `=`, a lone `#` may begin a comment when it is printed.
+            prop_assume!(read.iter().all(|(_, key, value)| !key.ends_with('#') && !value.starts_with('#')));
+            prop_assert_eq!(entries(&Ini::parse(&text).to_string()), read);
+        }
+
+        #[test]
+        fn every_span_is_in_the_text(text in file()) {
+            let ini = Ini::parse(&text);
+            for entry in &ini.entries {
+                prop_assert_eq!(&text[entry.key_span()], &entry.key);
+                prop_assert!(text.get(entry.value_span(None)).is_some());
+                for (at, c) in entry.value.char_indices() {
+                    let there = &text[entry.value_span(Some(at..at + c.len_utf8()))];
+                    // The space that joins two lines stands for the line's end.
+                    prop_assert!(there == c.to_string() || c == ' ', "{:?} {:?}", there, c);
+                }
+            }
+        }
     }
 }

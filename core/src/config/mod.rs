@@ -1,78 +1,32 @@
-//! The config file: typed settings and rules, and what could not be used of it.
+//! The config file: typed settings, rules, styles and curves, and what could not be used of it.
 
+mod color;
+mod diagnostic;
 pub mod ini;
+mod keys;
+mod settings;
+mod watch;
 
-use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use self::ini::{Entry, Ini};
-use crate::fade::{Curve, DEFAULT_CURVE};
+pub use self::color::Rgba;
+pub use self::diagnostic::Diagnostic;
+pub(crate) use self::diagnostic::Fault;
+use self::ini::{Header, Ini};
+pub use self::keys::SETTINGS;
+pub use self::settings::{
+    LineHeight, RunSettings, Settings, Shadow, TextSettings, WindowFlag, WindowHint, WindowSettings,
+};
+pub use self::watch::{ConfigWatch, Reload};
+use crate::fade::Points;
 use crate::rules::RuleSet;
-use crate::text::parse_duration;
+use crate::style::StyleSet;
 
-/// What the frontends share; every default stands in [`Settings::default`].
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where events come from.
-    pub fifo: PathBuf,
-    /// Connections (or groups) that are remembered, shown or not.
-    pub conn_list_cache: usize,
-    /// Print raw events and what became of them.
-    pub debug: bool,
-    /// How long a line takes to its end value.
-    pub line_fade_time: Duration,
-    /// Opacity over that time.
-    pub line_fade_curve: Curve,
-    /// Characters of a line's tag.
-    pub line_uid_chars: usize,
-    /// Form of the tag, `$1` being its characters.
-    pub line_uid_fmt: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        #[allow(clippy::expect_used)]
-        let line_fade_curve = Curve::parse(DEFAULT_CURVE).expect("the default curve is a curve");
-        Self {
-            fifo: default_fifo(),
-            conn_list_cache: 200,
-            debug: false,
-            line_fade_time: Duration::from_mins(1),
-            line_fade_curve,
-            line_uid_chars: 3,
-            line_uid_fmt: "#$1".into(),
-        }
-    }
-}
-
-/// `leco.fifo` in the user's runtime folder, in `/tmp` where there is none.
-fn default_fifo() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from).join("leco.fifo")
-}
-
-/// A key or line that could not be used: the default stays and the rest of the file counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// File, as it was named.
-    pub file: PathBuf,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1, where it is known.
-    pub column: Option<usize>,
-    /// What is wrong, and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:", self.file.display(), self.line)?;
-        if let Some(column) = self.column {
-            write!(f, "{column}:")?;
-        }
-        write!(f, " {}", self.message)
-    }
-}
+/// Sections that are no settings: curves by name, and those whose keys are regexes.
+const OTHER_SECTIONS: [&str; 4] = ["curves", "rx-group", "rx-proc", "rx-style"];
+/// A config larger than this is no config: bytes.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// A config, read.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +35,14 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Typed settings.
     pub settings: Settings,
+    /// Curves of `[curves]`, to which styles refer by index.
+    pub curves: Vec<(String, Points)>,
     /// Compiled rules.
     pub rules: RuleSet,
-    /// What could not be used.
-    pub warnings: Vec<Warning>,
+    /// Compiled styles.
+    pub styles: StyleSet,
+    /// What could not be used, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// A file that cannot be read, or is no config at all.
@@ -95,159 +53,200 @@ pub struct ConfigError {
     source: std::io::Error,
 }
 
-/// A config larger than this is no config: bytes.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
-
-/// Keys of the overlay's window, which this frontend leaves to it.
-const WINDOW_KEYS: [&str; 12] = [
-    "title",
-    "init-offset-left",
-    "init-offset-top",
-    "init-width",
-    "init-height",
-    "pad-x",
-    "pad-y",
-    "frames-per-second-max",
-    "rgba-bg",
-    "rgba-fg",
-    "flags",
-    "hints",
-];
-/// Keys of the overlay's text.
-const OVERLAY_TEXT_KEYS: [&str; 4] = ["font", "font-height", "font-shadow", "line-height"];
-
 impl Config {
-    /// Reads a file; without one, `$XDG_CONFIG_HOME/leco/widget.ini` if it exists, else the defaults.
-    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path.map(Path::to_owned).or_else(|| default_path().filter(|path| path.exists()))
-        else {
-            return Ok(Self::default());
-        };
-        let text = read_bounded(&path).map_err(|source| ConfigError { path: path.clone(), source })?;
-        Ok(Self::parse(&text, &path))
+    /// Which file is read: the one that was named, else `$XDG_CONFIG_HOME/leco/widget.ini`, which need not
+    /// exist.
+    #[must_use]
+    pub fn path(explicit: Option<&Path>) -> Option<PathBuf> {
+        explicit.map(Path::to_owned).or_else(|| {
+            let base = std::env::var_os("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+            Some(base.join("leco/widget.ini"))
+        })
     }
 
-    /// Reads a config's text; `file` stands in its warnings.
-    #[must_use]
-    pub fn parse(text: &str, file: &Path) -> Self {
-        let ini = Ini::parse(text);
-        let warning = |line, column, message| Warning { file: file.to_owned(), line, column, message };
-        let mut settings = Settings::default();
-        let mut warnings: Vec<_> =
-            ini.malformed.iter().map(|fault| warning(fault.line, None, fault.message.clone())).collect();
-        for entry in &ini.entries {
-            if let Err(message) = settings.set(entry) {
-                warnings.push(warning(entry.line, None, message));
-            }
+    /// Reads the file that was named; without a name the usual one if it exists, else the defaults.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        match Self::path(explicit) {
+            Some(path) if explicit.is_some() || path.exists() => Self::read(&path),
+            _ => Ok(Self::default()),
         }
-        let (rules, faults) = RuleSet::compile(&ini);
-        warnings.extend(faults.into_iter().map(|fault| warning(fault.line, fault.column, fault.message)));
-        warnings.sort_by_key(|warning| warning.line);
-        Self { file: Some(file.to_owned()), settings, rules, warnings }
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = read_bounded(path).map_err(|source| ConfigError { path: path.to_owned(), source })?;
+        Ok(Self::parse(&bytes, path))
+    }
+
+    /// Reads a config's bytes; `file` stands in its diagnostics. Any bytes have a result.
+    #[must_use]
+    pub fn parse(bytes: &[u8], file: &Path) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let mut faults = Vec::new();
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let at = error.valid_up_to();
+            faults.push(
+                Fault::new(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8")
+                    .with_help("save the file in UTF-8"),
+            );
+        }
+        let ini = Ini::parse(&text);
+        faults.extend(
+            ini.malformed.iter().map(|bad| Fault::new(bad.span.clone(), bad.message).with_help(bad.help)),
+        );
+        faults.extend(ini.headers.iter().filter_map(unknown_section));
+        let mut settings = Settings::default();
+        let mut curves = Vec::new();
+        for entry in &ini.entries {
+            let read = match entry.section.as_str() {
+                "" => Err(Fault::new(entry.key_span(), "this key stands before the first section")
+                    .with_help("write a [section] above it")),
+                "curves" => {
+                    keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
+                }
+                section if SETTINGS.iter().any(|(name, _)| *name == section) => {
+                    keys::set(&mut settings, entry)
+                }
+                // Rules and styles come below; an unknown section is told once, at its header.
+                _ => Ok(()),
+            };
+            faults.extend(read.err());
+        }
+        let (rules, rule_faults) = RuleSet::compile(&ini, &text);
+        let (styles, style_faults) = StyleSet::compile(&ini, &curves);
+        faults.extend(rule_faults.into_iter().chain(style_faults));
+        faults.sort_by_key(|fault| fault.span.start);
+        let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
+        Self { file: Some(file.to_owned()), settings, curves, rules, styles, diagnostics }
     }
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
+fn unknown_section(header: &Header) -> Option<Fault> {
+    let known: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).chain(OTHER_SECTIONS).collect();
+    if known.contains(&header.name.as_str()) {
+        return None;
+    }
+    let fault = Fault::new(header.span.clone(), format!("there is no section [{}]", header.name));
+    Some(match keys::nearest(&header.name, &known) {
+        Some(near) => fault.with_help(format!("did you mean [{near}]?")),
+        None => fault.with_help(format!("the sections are {}", known.join(", "))),
+    })
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         return Err(std::io::Error::other(format!("it is larger than {} MiB", MAX_CONFIG_BYTES >> 20)));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn default_path() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-    Some(base.join("leco/widget.ini"))
-}
-
-impl Settings {
-    fn set(&mut self, entry: &Entry) -> Result<(), String> {
-        let key = entry.key.replace('_', "-");
-        let value = entry.value.as_str();
-        let bad = |expected: &str| format!("{key} = {value}: expected {expected}");
-        match (entry.section.as_str(), key.as_str()) {
-            ("run", "fifo") => self.fifo = expand(value),
-            ("run", "conn-list-cache") => {
-                self.conn_list_cache = value.parse().map_err(|_| bad("a number of connections"))?;
-            }
-            ("run", "debug") => self.debug = parse_bool(value).ok_or_else(|| bad("yes or no"))?,
-            ("text", "line-fade-time") => {
-                self.line_fade_time = parse_duration(value).map_err(|error| format!("{key}: {error}"))?;
-            }
-            ("text", "line-fade-curve") => {
-                self.line_fade_curve = Curve::parse(value).map_err(|error| format!("{key}: {error}"))?;
-            }
-            ("text", "line-uid-chars") => {
-                self.line_uid_chars = value
-                    .parse()
-                    .ok()
-                    .filter(|count| *count <= 11)
-                    .ok_or_else(|| bad("a number from 0 to 11"))?;
-            }
-            ("text", "line-uid-fmt") => value.clone_into(&mut self.line_uid_fmt),
-            ("window", key) if WINDOW_KEYS.contains(&key) => {}
-            ("text", key) if OVERLAY_TEXT_KEYS.contains(&key) => {}
-            (section, _) if ini::RULE_SECTIONS.contains(&section) => {}
-            ("window" | "text" | "run", _) => {
-                return Err(format!("there is no key {key} in [{}]", entry.section));
-            }
-            (section, _) => {
-                return Err(format!(
-                    "there is no section [{section}], expected window, text, run, rx-proc or rx-group"
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "y" | "yes" | "true" | "1" | "on" => Some(true),
-        "n" | "no" | "false" | "0" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Replaces a leading `~/` and `$XDG_RUNTIME_DIR/`.
-fn expand(path: &str) -> PathBuf {
-    let below = |prefix: &str, variable: &str| {
-        let rest = path.strip_prefix(prefix)?;
-        Some(PathBuf::from(std::env::var_os(variable)?).join(rest))
-    };
-    below("~/", "HOME")
-        .or_else(|| below("$XDG_RUNTIME_DIR/", "XDG_RUNTIME_DIR"))
-        .unwrap_or_else(|| path.into())
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fade::SplineKind;
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text.as_bytes(), Path::new("w.ini"))
+    }
 
     #[test]
     fn each_fault_is_named_with_its_place_and_the_rest_counts() {
-        let text = "[text]\nline_fade_time = 2m\nline-fade-curve = 0,1\nnonsense = 1\nstray\n[wndow]\na = b\n\
-                    [rx-proc]\n(open = x\n!/a/ = b\nfine = f\n[run]\ndebug = maybe\nconn-list-cache = 9\n";
-        let config = Config::parse(text, Path::new("w.ini"));
-        let shown: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
-        let starts = ["w.ini:3:", "w.ini:4:", "w.ini:5:", "w.ini:7:", "w.ini:9:", "w.ini:10:", "w.ini:13:"];
-        assert_eq!(shown.len(), starts.len(), "{shown:#?}");
-        for (warning, start) in shown.iter().zip(starts) {
-            assert!(warning.starts_with(start), "{warning}");
-        }
-        assert_eq!(config.settings.line_fade_time, Duration::from_mins(2));
-        assert_eq!(config.settings.conn_list_cache, 9);
-        assert!(config.settings.line_fade_curve.opacity(1.0) < 1e-9, "the default stays");
+        let text = "stray = 1\n[text]\nline_fade_time = 2m\nline-fade-curve = 0,1\nfont-heigth = 1\nlost\n\
+                    [wndow]\na = b\nc = d\n[window]\nrgba-bg = 12345\nflags = resizable shiny\n  borderless\n\
+                    font = x\nhints = vsync\n[rx-proc]\n(open = x\n!/a/ = b\na{5000000} = b\nfine = f\n\
+                    2`x = 3`y\n[curves]\nslow = 0,100 50,50 50,0\n[rx-style]\nx = fg=red curve=fast\n[run]\n\
+                    debug = maybe\nconn-list-cache = 9\n";
+        let config = parse(text);
+        let shown: Vec<_> = config.diagnostics.iter().map(|fault| fault.render(false)).collect();
+        insta::assert_snapshot!(shown.join("\n"));
+        assert_eq!(config.settings.text.line_fade_time, Duration::from_mins(2));
+        assert_eq!(config.settings.run.conn_list_cache, 9);
+        assert_eq!(config.settings.text.line_fade_curve, Points::default(), "the default stays");
         assert_eq!(config.rules.explain("fine").steps.len(), 1);
     }
 
     #[test]
-    fn a_missing_explicit_file_is_an_error_and_a_missing_default_is_none() {
-        let error = Config::load(Some(Path::new("/nonexistent/x.ini"))).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read the config /nonexistent/x.ini: "), "{error}");
+    fn every_key_takes_its_forms() {
+        let text = "[window]\ntitle = a b\ninit-offset-left = -5\nframes-per-second-max = 0.25\nrgba_fg = #abc\n\
+                    flags = always-on-top\nhints = vsync=1 override_redirect=0\n[text]\nfont = ~/x.ttf\n\
+                    font-shadow = 1,1 -2,2.5,ff000080\nline-height = +10\nline-fade-spline = Natural\n\
+                    line-linger-time = 1h\nline-linger-curve = 0,1 1,0\n[run]\nfifo = /x/y\ndebug = ON\n";
+        let config = parse(text);
+        assert_eq!(config.diagnostics, []);
+        let Settings { window, text, run } = config.settings;
+        assert_eq!((window.title.as_str(), window.init_offset_left), ("a b", -5));
+        assert_eq!(window.rgba_fg, Rgba { red: 0xaa, green: 0xbb, blue: 0xcc, alpha: 255 });
+        assert_eq!(window.flags, [WindowFlag::AlwaysOnTop]);
+        assert_eq!(window.hints[1], (WindowHint::OverrideRedirect, "0".into()));
+        assert_eq!(text.font_shadow.len(), 2);
+        assert_eq!(text.font_shadow[1].rgba.alpha, 0x80);
+        assert_eq!(text.line_height, LineHeight::Gap(10.0));
+        assert_eq!(text.line_fade_spline, SplineKind::Natural);
+        assert_eq!(text.line_linger_time, Duration::from_hours(1));
+        assert!(run.debug && text.font.is_some_and(|font| !font.starts_with("~")));
+        for (form, height) in
+            [("20", LineHeight::Pixels(20.0)), ("1.5", LineHeight::Times(1.5)), ("+0", LineHeight::Gap(0.0))]
+        {
+            assert_eq!(parse(&format!("[text]\nline-height = {form}")).settings.text.line_height, height);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let error = |path: &Path| Config::load(Some(path)).unwrap_err().to_string();
+        let missing = error(Path::new("/nonexistent/x.ini"));
+        assert!(missing.starts_with("cannot read the config /nonexistent/x.ini: "), "{missing}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(error(folder.path()).contains("directory"), "{}", error(folder.path()));
+        let large = folder.path().join("large.ini");
+        // A file of 100 MB that takes no room.
+        std::fs::File::create(&large).unwrap().set_len(100_000_000).unwrap();
+        assert!(error(&large).ends_with("it is larger than 4 MiB"), "{}", error(&large));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_and_the_rest_counts() {
+        let config =
+            Config::parse(b"[run]\ndebug = yes\n# caf\xe9\nconn-list-cache = 5\n", Path::new("w.ini"));
+        assert_eq!(config.diagnostics.len(), 1);
+        assert_eq!(config.diagnostics[0].to_string(), "w.ini:3:6: this is not UTF-8");
+        assert!(config.settings.run.debug && config.settings.run.conn_list_cache == 5);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let config = Config::parse(&bytes, Path::new("w.ini"));
+            for diagnostic in &config.diagnostics {
+                prop_assert!(!diagnostic.render(true).is_empty());
+            }
+        }
+
+        #[test]
+        fn no_setting_panics(
+            section in "window|text|run|curves|rx-style|rx-proc|rx-group",
+            key in "[a-z-]{0,12}",
+            known in 0_usize..26,
+            value in "[0-9a-f,.+#=/ -]{0,20}|.{0,20}",
+        ) {
+            let keys: Vec<&str> = SETTINGS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+            let known = keys[known % keys.len()];
+            let config = parse(&format!("[{section}]\n{key} = {value}\n{known} = {value}\n"));
+            for diagnostic in &config.diagnostics {
+                prop_assert!(!diagnostic.render(false).is_empty());
+            }
+        }
     }
 }

@@ -1,12 +1,48 @@
 //! Rules as they stand in the file, read.
 
-use super::pattern::{Pattern, PatternError};
+use super::pattern::{LimitExceeded, Pattern, PatternError};
 use super::template::Template;
+use crate::config::Fault;
+use crate::config::ini::Entry;
 
 /// All regexes of a key, which must hold together.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     pub(crate) patterns: Vec<Pattern>,
+}
+
+impl Chain {
+    /// Reads the key of an entry; the fault names the place in the file.
+    pub(crate) fn parse(entry: &Entry) -> Result<Self, Fault> {
+        parse_key(&entry.key).map_err(|error| {
+            let span = error.span.map_or(entry.key_span(), |span| {
+                entry.key_at + span.start..entry.key_at + span.end.min(entry.key.len()).max(span.start)
+            });
+            let fault = Fault::new(span, format!("{}, the rule is skipped", error.message));
+            match error.help {
+                Some(help) => fault.with_help(help),
+                None => fault,
+            }
+        })
+    }
+
+    /// Whether every regex of it holds.
+    pub(crate) fn holds(&self, line: &str) -> Result<bool, LimitExceeded> {
+        self.holds_if(|pattern| pattern.is_found(line))
+    }
+
+    /// The same, where something else may know which patterns are found.
+    pub(crate) fn holds_if(
+        &self,
+        mut is_found: impl FnMut(&Pattern) -> Result<bool, LimitExceeded>,
+    ) -> Result<bool, LimitExceeded> {
+        for pattern in &self.patterns {
+            if is_found(pattern)? == pattern.negated {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// What a rule makes of a match.
@@ -20,7 +56,7 @@ pub(crate) struct Action {
 }
 
 /// Reads a key: one regex, or several as `/…/` with flags, joined by ` && `.
-pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
+fn parse_key(key: &str) -> Result<Chain, PatternError> {
     let key = key.strip_suffix("&&").map_or(key, str::trim_end);
     let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
     let mut patterns = Vec::with_capacity(links.len());
@@ -28,7 +64,7 @@ pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
         let case_insensitive = link.flags.chars().rfind(|flag| "iI".contains(*flag)) != Some('I');
         let pattern = Pattern::compile(link.regex, case_insensitive, link.flags.contains('!'));
         patterns.push(pattern.map_err(|error| PatternError {
-            offset: error.offset.map(|offset| offset + link.offset),
+            span: error.span.map(|span| span.start + link.offset..span.end + link.offset),
             ..error
         })?);
     }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use regex_syntax::ast::{self, ErrorKind};
+
 /// Steps after which a backtracking match gives up; then the pattern counts as not matching.
 const BACKTRACK_LIMIT: usize = 50_000;
 /// Bytes that one compiled pattern may take.
@@ -11,15 +13,17 @@ const SIZE_LIMIT: usize = 4 << 20;
 /// Why a regex does not compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatternError {
-    /// Byte in the regex where the fault is, where it is known.
-    pub(crate) offset: Option<usize>,
+    /// Bytes of the regex that are meant, where they are known.
+    pub(crate) span: Option<Range<usize>>,
     /// What is wrong.
     pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: Option<&'static str>,
 }
 
-/// A match took more steps than it may.
+/// A match took more steps than it may, or its result more room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StepLimit;
+pub struct LimitExceeded;
 
 #[derive(Debug, Clone)]
 enum Engine {
@@ -31,8 +35,11 @@ enum Engine {
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     engine: Engine,
+    case_insensitive: bool,
     /// Matches where the regex does not.
     pub(crate) negated: bool,
+    /// Its index in the set of all linear patterns, where it is in one.
+    pub(crate) in_set: Option<usize>,
 }
 
 /// The groups of one match.
@@ -86,58 +93,109 @@ impl Pattern {
                     .build();
                 match backtracking {
                     Ok(regex) => Engine::Backtracking(Box::new(regex)),
-                    Err(error) => return Err(PatternError::new(&error, &linear_error)),
+                    Err(error) => return Err(PatternError::new(regex, &error, &linear_error)),
                 }
             }
         };
-        Ok(Self { engine, negated })
+        Ok(Self { engine, case_insensitive, negated, in_set: None })
+    }
+
+    /// The regex as it goes into a set of case-insensitive ones; `None` where it needs backtracking.
+    pub(crate) fn for_set(&self) -> Option<String> {
+        match &self.engine {
+            Engine::Linear(regex) if self.case_insensitive => Some(regex.as_str().to_owned()),
+            Engine::Linear(regex) => Some(format!("(?-i){}", regex.as_str())),
+            Engine::Backtracking(_) => None,
+        }
     }
 
     /// Whether the regex is found, whatever the negation.
-    pub(crate) fn is_found(&self, text: &str) -> Result<bool, StepLimit> {
+    pub(crate) fn is_found(&self, text: &str) -> Result<bool, LimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.is_match(text)),
-            Engine::Backtracking(regex) => regex.is_match(text).map_err(|_| StepLimit),
+            Engine::Backtracking(regex) => regex.is_match(text).map_err(|_| LimitExceeded),
         }
     }
 
     /// The first match.
-    pub(crate) fn first<'t>(&self, text: &'t str) -> Result<Option<Captures<'t>>, StepLimit> {
+    pub(crate) fn first<'t>(&self, text: &'t str) -> Result<Option<Captures<'t>>, LimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.captures(text).map(Captures::Linear)),
             Engine::Backtracking(regex) => {
-                regex.captures(text).map(|found| found.map(Captures::Backtracking)).map_err(|_| StepLimit)
+                regex.captures(text).map(|found| found.map(Captures::Backtracking)).map_err(|_| LimitExceeded)
             }
         }
     }
 
     /// Every match, from left to right.
-    pub(crate) fn all<'t>(&self, text: &'t str) -> Result<Vec<Captures<'t>>, StepLimit> {
+    pub(crate) fn all<'t>(&self, text: &'t str) -> Result<Vec<Captures<'t>>, LimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.captures_iter(text).map(Captures::Linear).collect()),
             Engine::Backtracking(regex) => regex
                 .captures_iter(text)
-                .map(|found| found.map(Captures::Backtracking).map_err(|_| StepLimit))
+                .map(|found| found.map(Captures::Backtracking).map_err(|_| LimitExceeded))
                 .collect(),
         }
     }
 }
 
 impl PatternError {
-    fn new(error: &fancy_regex::Error, linear: &regex::Error) -> Self {
-        match error {
-            fancy_regex::Error::ParseError(offset, kind) => {
-                Self { offset: Some(*offset), message: kind.to_string() }
+    fn new(regex: &str, error: &fancy_regex::Error, linear: &regex::Error) -> Self {
+        match (ast::parse::Parser::new().parse(regex), error) {
+            // What only the backtracking engine understands, its own error is about.
+            (Err(ast), fancy_regex::Error::ParseError(at, kind))
+                if matches!(
+                    ast.kind(),
+                    ErrorKind::UnsupportedLookAround | ErrorKind::UnsupportedBackreference
+                ) =>
+            {
+                Self { span: Some(*at..*at + 1), message: kind.to_string(), help: None }
             }
-            // The last line of the linear engine's report is its one-line summary.
-            _ => Self {
-                offset: None,
-                message: linear
-                    .to_string()
-                    .lines()
-                    .last()
-                    .map_or_else(|| error.to_string(), |line| line.trim_start_matches("error: ").to_owned()),
-            },
+            (Err(ast), _) => {
+                let (message, help) = describe(ast.kind());
+                let span = ast.span();
+                let span = span.start.offset..span.end.offset.max(span.start.offset + 1);
+                Self { span: Some(span), message, help }
+            }
+            _ => {
+                let message = match linear {
+                    regex::Error::CompiledTooBig(_) => "this regex is too large".to_owned(),
+                    other => other
+                        .to_string()
+                        .lines()
+                        .last()
+                        .unwrap_or_default()
+                        .trim_start_matches("error: ")
+                        .into(),
+                };
+                Self { span: None, message, help: Some("repeat less") }
+            }
         }
     }
+}
+
+/// A fault of a regex in words, and what to do.
+fn describe(kind: &ErrorKind) -> (String, Option<&'static str>) {
+    let known = match kind {
+        ErrorKind::GroupUnclosed => ("this group is never closed", "add a \")\" before \" =\""),
+        ErrorKind::GroupUnopened => ("no group is open here", "write \\) for a bracket that is meant"),
+        ErrorKind::ClassUnclosed => {
+            ("this class is never closed", "add a \"]\", or write \\[ if a bracket is meant")
+        }
+        ErrorKind::RepetitionMissing => {
+            ("nothing stands here to be repeated", "write \\* or \\+ if the sign is meant")
+        }
+        ErrorKind::EscapeUnexpectedEof => {
+            ("nothing follows this backslash", "write \\\\ for a backslash that is meant")
+        }
+        ErrorKind::EscapeUnrecognized => ("there is no such escape", "leave the backslash out"),
+        ErrorKind::RepetitionCountUnclosed | ErrorKind::RepetitionCountDecimalEmpty => {
+            ("this is not a repetition like {2,3}", "write \\{ for a brace that is meant")
+        }
+        other => {
+            let text = other.to_string();
+            return (text, None);
+        }
+    };
+    (known.0.to_owned(), Some(known.1))
 }

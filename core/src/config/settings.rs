@@ -1,0 +1,211 @@
+//! Typed settings; every default stands here, once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::color::Rgba;
+use crate::fade::{Points, SplineKind};
+
+/// Everything a config can set besides rules, curves and styles.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// `[window]`
+    pub window: WindowSettings,
+    /// `[text]`
+    pub text: TextSettings,
+    /// `[run]`
+    pub run: RunSettings,
+}
+
+/// `[window]`: the overlay's window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowSettings {
+    /// Title, by which window managers know it.
+    pub title: String,
+    /// Pixels from the left of the screen.
+    pub init_offset_left: i32,
+    /// Pixels from the top of the screen.
+    pub init_offset_top: i32,
+    /// Pixels.
+    pub init_width: u32,
+    /// Pixels.
+    pub init_height: u32,
+    /// Pixels between the left and right edge and the text.
+    pub pad_x: u32,
+    /// Pixels between the upper and lower edge and the text.
+    pub pad_y: u32,
+    /// Frames per second at most; 0 is the display's own rate, 0.25 one frame in four seconds.
+    pub frames_per_second_max: f64,
+    /// Background.
+    pub rgba_bg: Rgba,
+    /// Text.
+    pub rgba_fg: Rgba,
+    /// What the window is to be.
+    pub flags: Vec<WindowFlag>,
+    /// Hints for SDL, in the order of the file.
+    pub hints: Vec<(WindowHint, String)>,
+}
+
+impl Default for WindowSettings {
+    fn default() -> Self {
+        Self {
+            title: "LECO".into(),
+            init_offset_left: 20,
+            init_offset_top: 40,
+            init_width: 600,
+            init_height: 400,
+            pad_x: 8,
+            pad_y: 8,
+            frames_per_second_max: 0.0,
+            rgba_bg: Rgba { red: 0x00, green: 0x0c, blue: 0x08, alpha: 0x66 },
+            rgba_fg: Rgba { red: 0xff, green: 0xff, blue: 0xff, alpha: 0xff },
+            flags: vec![
+                WindowFlag::Resizable,
+                WindowFlag::NotFocusable,
+                WindowFlag::Borderless,
+                WindowFlag::Transparent,
+                WindowFlag::Utility,
+            ],
+            hints: Vec::new(),
+        }
+    }
+}
+
+/// Makes an enum of names as they stand in a config.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal, #[$about:meta])* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $(#[$about] $variant,)*
+        }
+
+        impl $name {
+            /// Every name.
+            pub const NAMES: &[&str] = &[$($text),*];
+
+            /// By its name.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// A flag of the overlay's window.
+    WindowFlag {
+        Resizable = "resizable", /// Its size can be changed.
+        NotFocusable = "not_focusable", /// It never takes the keyboard.
+        Borderless = "borderless", /// Without decorations.
+        Transparent = "transparent", /// What is behind it shines through.
+        Utility = "utility", /// Not in the taskbar and the window list.
+        AlwaysOnTop = "always_on_top", /// Above all other windows.
+        Fullscreen = "fullscreen", /// As large as the screen.
+        Minimized = "minimized", /// Starts minimized.
+        Maximized = "maximized", /// Starts maximized.
+    }
+}
+
+named! {
+    /// A hint for SDL.
+    WindowHint {
+        OverrideRedirect = "override_redirect", /// The window manager leaves it alone.
+        Vsync = "vsync", /// Wait for the display.
+        NoSignalHandlers = "no_signal_handlers", /// Leave signals alone.
+        ActivateWhenRaised = "activate_when_raised", /// Take the focus when raised.
+        ActivateWhenShown = "activate_when_shown", /// Take the focus when shown.
+        DisplayPriority = "display_priority", /// Which display comes first.
+        WaylandScaleToDisplay = "wayland_scale_to_display", /// Scale as the display does.
+    }
+}
+
+/// A shadow behind the text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shadow {
+    /// Pixels to the right.
+    pub x: f32,
+    /// Pixels down.
+    pub y: f32,
+    /// Colour.
+    pub rgba: Rgba,
+}
+
+/// Distance from one line to the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LineHeight {
+    /// So many times the font's height: `1.5`.
+    Times(f32),
+    /// So many pixels between lines: `+10`.
+    Gap(f32),
+    /// So many pixels: `20`.
+    Pixels(f32),
+}
+
+/// `[text]`: the lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSettings {
+    /// Font file; the system's sans where there is none.
+    pub font: Option<PathBuf>,
+    /// Pixels.
+    pub font_height: f32,
+    /// Shadows, in the order in which they are drawn.
+    pub font_shadow: Vec<Shadow>,
+    /// Distance of lines.
+    pub line_height: LineHeight,
+    /// How long a line takes to its end value.
+    pub line_fade_time: Duration,
+    /// Opacity over that time.
+    pub line_fade_curve: Points,
+    /// What joins the points of all curves.
+    pub line_fade_spline: SplineKind,
+    /// How long a connection takes from its first event to the end of its linger curve; zero: there is none.
+    pub line_linger_time: Duration,
+    /// The most opacity that a connection has which exists for so long.
+    pub line_linger_curve: Points,
+    /// Characters of a line's tag.
+    pub line_uid_chars: usize,
+    /// Form of the tag, `$1` being its characters.
+    pub line_uid_fmt: String,
+}
+
+impl Default for TextSettings {
+    fn default() -> Self {
+        Self {
+            font: None,
+            font_height: 14.0,
+            font_shadow: Vec::new(),
+            line_height: LineHeight::Times(1.5),
+            line_fade_time: Duration::from_mins(1),
+            line_fade_curve: Points::default(),
+            line_fade_spline: SplineKind::Cardinal,
+            line_linger_time: Duration::ZERO,
+            line_linger_curve: Points::default(),
+            line_uid_chars: 3,
+            line_uid_fmt: "#$1".into(),
+        }
+    }
+}
+
+/// `[run]`: where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSettings {
+    /// Fifo from which events are read.
+    pub fifo: PathBuf,
+    /// Connections (or groups) that are remembered, shown or not.
+    pub conn_list_cache: usize,
+    /// Print raw events and what became of them.
+    pub debug: bool,
+}
+
+impl Default for RunSettings {
+    /// The fifo is `leco.fifo` in the user's runtime folder, in `/tmp` where there is none.
+    fn default() -> Self {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
+        Self { fifo: runtime.join("leco.fifo"), conn_list_cache: 200, debug: false }
+    }
+}

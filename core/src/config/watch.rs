@@ -1,0 +1,295 @@
+//! Following the config file through every way in which editors and people replace it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+
+use super::{Config, ConfigError, Diagnostic, read_bounded};
+
+/// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
+const MAX_LINKS: usize = 40;
+
+/// What came of a change of the file.
+#[derive(Debug)]
+pub enum Reload {
+    /// A config without a fault, to take effect now.
+    Good(Box<Config>),
+    /// Faults: the config before stays in force.
+    Bad(Vec<Diagnostic>),
+    /// It cannot be read: the config before stays in force.
+    Unreadable(String),
+}
+
+/// A config file, followed by its path.
+#[derive(Debug)]
+pub struct ConfigWatch {
+    path: PathBuf,
+    inotify: Inotify,
+    /// Watched folders, each with the names in it that lead to the file.
+    folders: BTreeMap<PathBuf, (WatchDescriptor, BTreeSet<OsString>)>,
+    last: Option<Vec<u8>>,
+}
+
+impl ConfigWatch {
+    /// Starts to follow a path, whether there is a file now or not.
+    pub fn follow(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let last = read_bounded(&path).ok();
+        let mut watch = Self { path, inotify: Inotify::init()?, folders: BTreeMap::new(), last };
+        watch.watch_folders();
+        Ok(watch)
+    }
+
+    /// Looks at what happened since the last call; `None` where the file says what it said before. Never
+    /// waits: the descriptor tells when to call.
+    pub fn look(&mut self) -> io::Result<Option<Reload>> {
+        let mut relevant = false;
+        let mut buffer = [0; 4096];
+        loop {
+            let events = match self.inotify.read_events(&mut buffer) {
+                Ok(events) => events,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            for event in events {
+                let folder = self.folders.iter().find(|(_, (watch, _))| *watch == event.wd);
+                relevant |= match (folder, event.name) {
+                    (Some((folder, (_, names))), Some(name)) if names.contains(name) => {
+                        // A file that is only being written is read when that is done.
+                        !event.mask.contains(EventMask::CREATE) || is_complete(&folder.join(name))
+                    }
+                    (_, Some(_)) => false,
+                    // The folder itself went or came.
+                    (_, None) => true,
+                };
+            }
+        }
+        if !relevant {
+            return Ok(None);
+        }
+        self.watch_folders();
+        Ok(self.read_again())
+    }
+
+    fn read_again(&mut self) -> Option<Reload> {
+        match read_bounded(&self.path) {
+            Ok(bytes) if self.last.as_ref() == Some(&bytes) => None,
+            Ok(bytes) => {
+                let config = Config::parse(&bytes, &self.path);
+                self.last = Some(bytes);
+                Some(if config.diagnostics.is_empty() {
+                    Reload::Good(Box::new(config))
+                } else {
+                    Reload::Bad(config.diagnostics)
+                })
+            }
+            Err(source) => {
+                self.last.take()?;
+                Some(Reload::Unreadable(ConfigError { path: self.path.clone(), source }.to_string()))
+            }
+        }
+    }
+
+    /// Watches every folder in which a change can lead to another file, and no others: each one more would
+    /// wake the frontend for what is none of its business.
+    fn watch_folders(&mut self) {
+        let mut wanted = BTreeMap::<PathBuf, BTreeSet<OsString>>::new();
+        for (folder, name) in names_on_the_way(&self.path) {
+            wanted.entry(folder).or_default().insert(name);
+        }
+        let mask = WatchMask::CLOSE_WRITE
+            | WatchMask::CREATE
+            | WatchMask::MOVED_TO
+            | WatchMask::MOVED_FROM
+            | WatchMask::DELETE
+            | WatchMask::ATTRIB
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR;
+        let mut folders = BTreeMap::new();
+        for (folder, names) in wanted {
+            // A folder that is not there, or may not be read, tells nothing; the one above it does.
+            if let Ok(watch) = self.inotify.watches().add(&folder, mask) {
+                folders.insert(folder, (watch, names));
+            }
+        }
+        for (watch, _) in std::mem::replace(&mut self.folders, folders).into_values() {
+            if !self.folders.values().any(|(kept, _)| *kept == watch) {
+                // It is gone already where its folder is.
+                let _ = self.inotify.watches().remove(watch);
+            }
+        }
+    }
+}
+
+impl AsFd for ConfigWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// Whether a name that has just come stands for a whole file: a link does, a new file is still empty.
+fn is_complete(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| !there.is_file() || there.nlink() > 1)
+}
+
+/// Each folder with the name in it on which it depends what file a path means: the file itself, symbolic
+/// links on the way, whose targets the way goes on at, and the first part that is missing.
+fn names_on_the_way(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut way = Vec::new();
+    let mut rest: Vec<OsString> = parts(path);
+    let mut folder = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        if name == ".." {
+            folder.pop();
+            continue;
+        }
+        let there = folder.join(&name);
+        let target = fs::read_link(&there).ok().filter(|_| links < MAX_LINKS);
+        let is_missing = fs::symlink_metadata(&there).is_err();
+        if target.is_some() || is_missing || rest.is_empty() {
+            way.push((folder.clone(), name));
+        }
+        if is_missing {
+            break;
+        }
+        if let Some(target) = target {
+            links += 1;
+            if target.is_absolute() {
+                folder = PathBuf::from("/");
+            }
+            rest.extend(parts(&target));
+        } else {
+            folder = there;
+        }
+    }
+    way
+}
+
+/// The parts of a path, last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsStr::new("..").to_owned()),
+        _ => None,
+    };
+    path.components().filter_map(part).rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn config(cache: usize) -> String {
+        format!("[run]\nconn-list-cache = {cache}\n")
+    }
+
+    /// Waits for the next reload.
+    fn next(watch: &mut ConfigWatch) -> Reload {
+        let start = Instant::now();
+        loop {
+            if let Some(reload) = watch.look().unwrap() {
+                return reload;
+            }
+            let left = DEADLINE.checked_sub(start.elapsed()).expect("a reload in time");
+            poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&Timespec::try_from(left).unwrap())).unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn expect(watch: &mut ConfigWatch, cache: usize) {
+        let reload = next(watch);
+        let Reload::Good(config) = reload else { panic!("{reload:?}") };
+        assert_eq!(config.settings.run.conn_list_cache, cache);
+    }
+
+    #[test]
+    fn every_way_of_replacing_a_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leco/widget.ini");
+        let mut watch = ConfigWatch::follow(&path).unwrap();
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        // The folder's coming is no file's; but it is watched from now on.
+        assert!(watch.look().unwrap().is_none());
+
+        fs::write(&path, config(1)).unwrap();
+        expect(&mut watch, 1);
+        fs::write(&path, config(2)).unwrap();
+        expect(&mut watch, 2);
+        let beside = path.with_file_name(".widget.ini.swp");
+        fs::write(&beside, config(3)).unwrap();
+        fs::rename(&beside, &path).unwrap();
+        expect(&mut watch, 3);
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(next(&mut watch), Reload::Unreadable(_)));
+        fs::write(&beside, config(4)).unwrap();
+        fs::hard_link(&beside, &path).unwrap();
+        expect(&mut watch, 4);
+    }
+
+    #[test]
+    fn a_bad_file_is_reported_and_a_good_one_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("widget.ini");
+        fs::write(&path, config(1)).unwrap();
+        let mut watch = ConfigWatch::follow(&path).unwrap();
+        fs::write(&path, "[run]\nconn-list-cache = many\n[rx-proc]\n(a = b\n").unwrap();
+        let Reload::Bad(diagnostics) = next(&mut watch) else { panic!("not bad") };
+        assert_eq!(diagnostics.len(), 2);
+        fs::write(&path, config(2)).unwrap();
+        expect(&mut watch, 2);
+        // The same again is no change.
+        fs::write(&path, config(2)).unwrap();
+        fs::write(folder.path().join("other.ini"), "x").unwrap();
+        assert!(watch.look().unwrap().is_none());
+    }
+
+    #[test]
+    fn links_are_followed_wherever_they_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (version, cache) in [("v1", 1), ("v2", 2)] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("widget.ini"), config(cache)).unwrap();
+        }
+        fs::create_dir(at("conf")).unwrap();
+        symlink("v1", at("current")).unwrap();
+        symlink("../current/widget.ini", at("conf/widget.ini")).unwrap();
+        let mut watch = ConfigWatch::follow(&at("conf/widget.ini")).unwrap();
+        // The file that is meant changes.
+        fs::write(at("v1/widget.ini"), config(3)).unwrap();
+        expect(&mut watch, 3);
+        // A link in the middle changes.
+        symlink("v2", at("next")).unwrap();
+        fs::rename(at("next"), at("current")).unwrap();
+        expect(&mut watch, 2);
+        fs::write(at("v2/widget.ini"), config(4)).unwrap();
+        expect(&mut watch, 4);
+        // The link at the end becomes a file.
+        fs::write(at("plain"), config(5)).unwrap();
+        fs::rename(at("plain"), at("conf/widget.ini")).unwrap();
+        expect(&mut watch, 5);
+    }
+
+    #[test]
+    fn a_circle_of_links_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        assert!(ConfigWatch::follow(&folder.path().join("a")).unwrap().look().unwrap().is_none());
+    }
+}

@@ -1,0 +1,59 @@
+//! The opacity of a line, from all that has a say in it.
+
+use super::Fade;
+use crate::event::BootNs;
+
+/// The curve a line fades by, its time since the last update, and the cap on long-lived connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Fader {
+    /// The usual curve, then those of `[curves]`.
+    fades: Vec<Fade>,
+    linger: Option<Fade>,
+}
+
+/// What of a line its opacity depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// First event.
+    pub(crate) first: BootNs,
+    /// Latest update.
+    pub(crate) updated: BootNs,
+    /// Index of its curve in `[curves]`.
+    pub(crate) curve: Option<usize>,
+}
+
+impl Fader {
+    pub(crate) fn new(usual: Fade, named: impl Iterator<Item = Fade>, linger: Option<Fade>) -> Self {
+        Self { fades: std::iter::once(usual).chain(named).collect(), linger }
+    }
+
+    fn fade(&self, times: Times) -> &Fade {
+        let index = times.curve.map_or(0, |curve| curve + 1);
+        self.fades.get(index).unwrap_or(&self.fades[0])
+    }
+
+    /// Alpha (0–255) of a line now.
+    pub(crate) fn alpha(&self, times: Times, now: BootNs) -> u8 {
+        let alpha = self.fade(times).alpha(now.saturating_sub(times.updated));
+        let cap = self.linger.as_ref().map(|linger| linger.alpha(now.saturating_sub(times.first)));
+        cap.map_or(alpha, |cap| cap.min(alpha))
+    }
+
+    /// Time in ns until the line's alpha changes; `None` when it stays.
+    pub(crate) fn next_change(&self, times: Times, now: BootNs) -> Option<u64> {
+        let before = self.alpha(times, now);
+        let mut at = now;
+        // A step of one curve shows only where the other does not hide it.
+        loop {
+            let faded = at.saturating_sub(times.updated);
+            let lived = at.saturating_sub(times.first);
+            let fade = self.fade(times).next_change(faded).map(|next| next - faded);
+            let linger =
+                self.linger.as_ref().and_then(|linger| linger.next_change(lived)).map(|next| next - lived);
+            at = at.checked_add([fade, linger].into_iter().flatten().min()?)?;
+            if self.alpha(times, at) != before {
+                return Some(at - now);
+            }
+        }
+    }
+}

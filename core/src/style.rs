@@ -1,0 +1,139 @@
+//! Styles of lines: `[rx-style]`, whose keys are regexes like those of rules.
+
+use std::ops::Range;
+
+use crate::config::ini::{Entry, Ini};
+use crate::config::{Fault, Rgba};
+use crate::fade::Points;
+use crate::rules::Chain;
+
+/// How a line is drawn, where that differs from the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct LineStyle {
+    /// Text.
+    pub fg: Option<Rgba>,
+    /// Background.
+    pub bg: Option<Rgba>,
+    /// Around the text.
+    pub outline: Option<Outline>,
+}
+
+/// A line around glyphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Outline {
+    /// Width in pixels.
+    pub pixels: u8,
+    /// Colour.
+    pub rgba: Rgba,
+}
+
+#[derive(Debug, Clone)]
+struct StyleRule {
+    chain: Chain,
+    style: LineStyle,
+    curve: Option<usize>,
+}
+
+/// The styles of a config, in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub struct StyleSet {
+    rules: Vec<StyleRule>,
+}
+
+impl StyleSet {
+    /// Compiles the styles of a file; those that cannot be used are left out and named.
+    pub(crate) fn compile(ini: &Ini, curves: &[(String, Points)]) -> (Self, Vec<Fault>) {
+        let mut set = Self::default();
+        let mut faults = Vec::new();
+        for entry in ini.entries.iter().filter(|entry| entry.section == "rx-style") {
+            match StyleRule::compile(entry, curves) {
+                Ok(rule) => set.rules.push(rule),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        (set, faults)
+    }
+
+    /// Style of a line as it is shown, and the index of its curve in [`crate::config::Config::curves`]: of
+    /// all styles that hold, the later one counts.
+    #[must_use]
+    pub fn style(&self, line: &str) -> (LineStyle, Option<usize>) {
+        let mut style = LineStyle::default();
+        let mut curve = None;
+        for rule in self.rules.iter().filter(|rule| rule.chain.holds(line) == Ok(true)) {
+            style.fg = rule.style.fg.or(style.fg);
+            style.bg = rule.style.bg.or(style.bg);
+            style.outline = rule.style.outline.or(style.outline);
+            curve = rule.curve.or(curve);
+        }
+        (style, curve)
+    }
+}
+
+impl StyleRule {
+    fn compile(entry: &Entry, curves: &[(String, Points)]) -> Result<Self, Fault> {
+        let chain = Chain::parse(entry)?;
+        let mut rule = Self { chain, style: LineStyle::default(), curve: None };
+        let value = entry.value.as_str();
+        for word in value.split_whitespace() {
+            let at = word.as_ptr() as usize - value.as_ptr() as usize;
+            rule.set(word, curves)
+                .map_err(|(part, message)| {
+                    let span = entry.value_span(Some(at + part.start..at + part.end));
+                    Fault::new(span, format!("{message}, the style is skipped"))
+                })
+                .map_err(|fault| fault.with_help("write fg=RGBA bg=RGBA curve=NAME outline=PIXELS,RGBA"))?;
+        }
+        Ok(rule)
+    }
+
+    fn set(&mut self, word: &str, curves: &[(String, Points)]) -> Result<(), (Range<usize>, String)> {
+        let whole = 0..word.len();
+        let Some((key, value)) = word.split_once('=') else {
+            return Err((whole, format!("`{word}` is not key=value")));
+        };
+        let bad = |expected: &str| (key.len() + 1..word.len(), format!("{key}={value}: expected {expected}"));
+        let rgba = |text: &str| Rgba::parse(text).ok_or_else(|| bad("a colour like ffd166"));
+        match key {
+            "fg" => self.style.fg = Some(rgba(value)?),
+            "bg" => self.style.bg = Some(rgba(value)?),
+            "outline" => {
+                let (pixels, colour) =
+                    value.split_once(',').map_or((value, None), |(px, rgba)| (px, Some(rgba)));
+                let pixels = pixels.parse().ok().filter(|pixels| *pixels <= 16);
+                let pixels = pixels.ok_or_else(|| bad("pixels up to 16, and a colour after a comma"))?;
+                self.style.outline = Some(Outline { pixels, rgba: colour.map_or(Ok(Rgba::BLACK), rgba)? });
+            }
+            "curve" => {
+                let named = curves.iter().rposition(|(name, _)| name.eq_ignore_ascii_case(value));
+                self.curve = Some(named.ok_or_else(|| bad("the name of a curve in [curves]"))?);
+            }
+            _ => return Err((0..key.len(), format!("there is no style {key}"))),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn later_styles_count_and_earlier_ones_fill_in() {
+        let text = "[curves]\nslow = 0,1 1,1\nFast = 0,1 1,0\n[rx-style]\nfire = fg=ffd166 outline=2\n\
+                    fox = bg=#00000080 curve=slow\n/fire/ && !/wall/ = fg=f00 curve=fast outline=1,fff\n";
+        let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
+        assert_eq!(config.diagnostics, []);
+        let (style, curve) = config.styles.style("firefox");
+        assert_eq!(style.fg, Rgba::parse("f00"));
+        assert_eq!(style.bg, Rgba::parse("00000080"));
+        assert_eq!(style.outline, Rgba::parse("fff").map(|rgba| Outline { pixels: 1, rgba }));
+        assert_eq!(curve, Some(1));
+        let (style, curve) = config.styles.style("firewall");
+        assert_eq!((style.fg, curve), (Rgba::parse("ffd166"), None));
+        assert_eq!(config.styles.style("curl"), (LineStyle::default(), None));
+    }
+}
