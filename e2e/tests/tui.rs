@@ -128,6 +128,27 @@ fn a_waiting_view_says_for_what_and_goes_on_when_it_comes() {
 }
 
 #[test]
+fn a_changed_config_takes_effect_at_once_and_a_bad_one_is_told() {
+    if !can_use_tmux() {
+        return;
+    }
+    let writer = Writer::new();
+    let config = writer.folder.path().join("widget.ini");
+    std::fs::write(&config, "[rx-proc]\nproc = first\n").unwrap();
+    let terminal = Tmux::start(110, 10, &tui(&writer.path(), config.to_str().unwrap()));
+    writer.write(&numbered(1));
+    terminal.wait_for("the line as the config has it", |screen| screen.contains("first-01"));
+    std::fs::write(&config, "[rx-proc]\n(proc = second\n").unwrap();
+    let screen = terminal.wait_for("what is wrong", |screen| screen.contains("this group is never closed"));
+    assert!(screen.contains("first-01") && screen.contains("widget.ini:2:1:"), "{screen}");
+    let beside = config.with_extension("new");
+    std::fs::write(&beside, "[rx-proc]\nproc = third\n").unwrap();
+    std::fs::rename(&beside, &config).unwrap();
+    let screen = terminal.wait_for("the line as it is now", |screen| screen.contains("third-01"));
+    assert!(screen.contains("the changed config is in effect"), "{screen}");
+}
+
+#[test]
 fn signals_and_panics_give_the_terminal_back() {
     if !can_use_tmux() {
         return;

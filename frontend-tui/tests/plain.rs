@@ -133,3 +133,28 @@ fn what_is_wrong_is_told_with_its_place() {
     assert!(output.status.success(), "a fault in a config stops nothing");
     assert!(text(&output.stderr).contains("bad.ini:2:") && text(&output.stderr).contains("bad.ini:4:"));
 }
+
+#[test]
+fn the_config_can_be_checked() {
+    let stage = Stage::set();
+    let output = stage.run(&["widget.ini", "--check-config"]);
+    assert!(output.status.success() && output.stderr.is_empty());
+    fs::write(stage.path("bad.ini"), "[text]\nfont-heigth = 3\n[rx-proc]\n^(\\s*\\S+ :: myuser :: = $1\n")
+        .unwrap();
+    let output = stage.run(&["bad.ini", "--check-config"]);
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(text(&output.stderr));
+}
+
+#[test]
+fn an_explanation_can_be_json() {
+    let stage = Stage::set();
+    let output = stage.run(&["widget.ini", "--json", "-r", LINE]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["line"], "18:32 :: drill [tmux] :: 10.2.0.1 DNS :: v 58B / 26B ^");
+    assert_eq!(json["steps"][1]["rule_line"], 5);
+    let matched = &json["steps"][1]["matched"][0];
+    let span = |key: &str| usize::try_from(matched[key].as_u64().unwrap()).unwrap();
+    assert_eq!(&json["steps"][0]["result"].as_str().unwrap()[span("start")..span("end")], " 53/udp ::");
+    assert_eq!(json["changed"], true);
+}

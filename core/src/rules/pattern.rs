@@ -7,6 +7,9 @@ use regex_syntax::ast::{self, ErrorKind};
 
 /// Steps after which a backtracking match gives up; then the pattern counts as not matching.
 const BACKTRACK_LIMIT: usize = 50_000;
+/// A longer line is too much for backtracking at once: what is looked at ahead of each position takes no
+/// steps, but time that grows with the square of the length (20 ms at 4 KiB).
+const BACKTRACK_BYTES: usize = 1024;
 /// Bytes that one compiled pattern may take.
 const SIZE_LIMIT: usize = 4 << 20;
 
@@ -113,7 +116,7 @@ impl Pattern {
     pub(crate) fn is_found(&self, text: &str) -> Result<bool, LimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.is_match(text)),
-            Engine::Backtracking(regex) => regex.is_match(text).map_err(|_| LimitExceeded),
+            Engine::Backtracking(regex) => regex.is_match(short(text)?).map_err(|_| LimitExceeded),
         }
     }
 
@@ -121,9 +124,10 @@ impl Pattern {
     pub(crate) fn first<'t>(&self, text: &'t str) -> Result<Option<Captures<'t>>, LimitExceeded> {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.captures(text).map(Captures::Linear)),
-            Engine::Backtracking(regex) => {
-                regex.captures(text).map(|found| found.map(Captures::Backtracking)).map_err(|_| LimitExceeded)
-            }
+            Engine::Backtracking(regex) => regex
+                .captures(short(text)?)
+                .map(|found| found.map(Captures::Backtracking))
+                .map_err(|_| LimitExceeded),
         }
     }
 
@@ -132,11 +136,16 @@ impl Pattern {
         match &self.engine {
             Engine::Linear(regex) => Ok(regex.captures_iter(text).map(Captures::Linear).collect()),
             Engine::Backtracking(regex) => regex
-                .captures_iter(text)
+                .captures_iter(short(text)?)
                 .map(|found| found.map(Captures::Backtracking).map_err(|_| LimitExceeded))
                 .collect(),
         }
     }
+}
+
+/// A text that may be tried with backtracking.
+fn short(text: &str) -> Result<&str, LimitExceeded> {
+    if text.len() > BACKTRACK_BYTES { Err(LimitExceeded) } else { Ok(text) }
 }
 
 impl PatternError {

@@ -1,0 +1,102 @@
+//! The example config: nothing in it is wrong, and what it says of defaults is true.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use leco_core::config::{Config, SETTINGS, Settings};
+use leco_core::rules::Verdict;
+
+const EXAMPLE: &str = include_str!("../../widget.ini");
+
+fn example() -> Config {
+    Config::parse(EXAMPLE.as_bytes(), Path::new("widget.ini"))
+}
+
+#[test]
+fn it_has_no_fault() {
+    let shown: Vec<_> = example().diagnostics.iter().map(|fault| fault.render(false)).collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n"));
+    assert_eq!(example().settings, Settings::default());
+}
+
+/// `#key = value`, which prose is not: that has a space after its `#`.
+fn is_default(line: &str) -> bool {
+    line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+}
+
+#[test]
+fn its_defaults_are_those_of_the_code() {
+    let uncommented: Vec<&str> = EXAMPLE
+        .lines()
+        .map(|line| if is_default(line) { &line[1..] } else { line })
+        // An empty value says that there is none by default.
+        .filter(|line| !line.ends_with(" =") || line.contains(['/', '\\']))
+        .collect();
+    let config = Config::parse(uncommented.join("\n").as_bytes(), Path::new("widget.ini"));
+    assert_eq!(config.diagnostics, []);
+    let mut settings = config.settings;
+    // Without a runtime folder the default is in /tmp, and the variable stands for nothing.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        settings.run.fifo = Settings::default().run.fifo;
+    }
+    assert_eq!(settings, Settings::default());
+}
+
+#[test]
+fn every_key_is_in_it_once() {
+    for (section, keys) in SETTINGS {
+        let start = EXAMPLE.find(&format!("\n[{section}]\n")).unwrap();
+        let text = &EXAMPLE[start + 2..];
+        let text = &text[..text.find("\n[").unwrap_or(text.len())];
+        for key in keys {
+            let times = text.lines().filter(|line| line.starts_with(&format!("#{key} ="))).count();
+            assert_eq!(times, 1, "{key}");
+        }
+    }
+}
+
+#[test]
+fn it_makes_a_common_desktop_quiet() {
+    let mut rules = example().rules;
+    let mut shown = |line: &str| match rules.apply(line) {
+        Verdict::Show { line, group } => (line, group),
+        Verdict::Drop => ("dropped".into(), None),
+    };
+    let mut expect = |line: &str, text: &str, group: Option<&str>| {
+        assert_eq!(shown(line), (text.to_owned(), group.map(Into::into)), "{line}");
+    };
+    expect("18:32 :: me :: python3 :: 127.0.0.1 5432 :: ", "dropped", None);
+    expect("18:32 :: me :: curl :: 127.0.0.1 8080 :: ", "18:32 :: me :: curl :: 127.0.0.1 8080 :: ", None);
+    expect("18:32 :: avahi :: avahi-daemon :: 224.0.0.251 5353/udp :: ", "dropped", None);
+    expect(
+        "18:32 :: me :: firefox [app-gnome-firefox-4711] :: 192.0.2.1 443 :: v 1M / 2K ^",
+        "18:32 :: me :: firefox [firefox] :: 192.0.2.1 443 :: v 1M / 2K ^",
+        Some("firefox 192.0.2.1"),
+    );
+    expect(
+        "18:32 :: _apt :: http :: 192.0.2.7 80 :: ",
+        "18:32 :: _apt :: http :: 192.0.2.7 80 :: ",
+        Some("updates http"),
+    );
+    expect(
+        "18:32 :: me :: drill [tmux-spawn-822f3728+] :: 192.0.2.53 53/udp :: ",
+        "18:32 :: me :: drill [tmux] :: 192.0.2.53 DNS :: ",
+        None,
+    );
+    expect(
+        "18:32 :: me :: ssh [sshfs-nas] :: 192.0.2.9 22 :: ",
+        "18:32 :: me :: sshfs [sshfs-nas] :: 192.0.2.9 22 :: ",
+        None,
+    );
+    expect(
+        "18:32 :: root :: nginx [docker-0123456789a+] :: 192.0.2.8 443 :: ",
+        "18:32 :: root :: nginx [docker 01234567] :: 192.0.2.8 443 :: ",
+        Some("docker-0123456789a+"),
+    );
+    expect(
+        "18:32 :: systemd+ :: ntpd :: 192.0.2.4 123/udp :: ",
+        "18:32 :: systemd+ :: ntpd :: 192.0.2.4 NTP :: ",
+        None,
+    );
+}
