@@ -5,6 +5,7 @@
 
 mod cost;
 mod latency;
+mod model;
 mod process;
 mod report;
 mod terminal;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report> {
     ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
     let mut report = Report::default();
+    model::measure(&mut report)?;
     {
         let kernel = Kernel::load(&["--group", &ID.to_string()]);
         let folder = tempfile::tempdir()?;

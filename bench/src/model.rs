@@ -1,0 +1,87 @@
+//! What the model costs: rules, events, frames.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use leco_core::config::Config;
+use leco_core::overseer::Overseer;
+
+use crate::report::Report;
+
+const LINE: &str = "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 192.0.2.1 853 :: v 58B / 26B ^";
+const ROUNDS: usize = 21;
+
+/// Median time of one call in µs.
+fn median_us(calls: u32, mut call: impl FnMut()) -> f64 {
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..calls {
+                call();
+            }
+            start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[ROUNDS / 2]
+}
+
+fn config(text: &str) -> Result<Config> {
+    let config = Config::parse(text.as_bytes(), Path::new("bench.ini"));
+    ensure!(config.diagnostics.is_empty(), "{:?}", config.diagnostics);
+    Ok(config)
+}
+
+/// So many rules of the kinds that widget.ini has, few of which match.
+fn rules(count: usize) -> String {
+    let mut text = String::from("[rx-proc]\n");
+    for number in 0..count {
+        text += &match number % 5 {
+            0 => format!("\\ {number}53/udp :: = \\ name{number} ::\n"),
+            1 => format!(":: (fire|water)fox{number}\\b.* :: (\\S+) 443 :: = $1 $2\n"),
+            2 => format!("/proc{number}/ && !/{number}/ = x\n"),
+            3 => format!("\\ \\[app-(gnome|kde)?-?([\\w.]+){number}\\S*\\] :: = \\ [$2] ::\n"),
+            _ => format!("^(\\s*\\S+ ::) user{number} :: = $1\n"),
+        };
+    }
+    text + "\\ \\[tmux-spawn-\\S+\\] :: = \\ [tmux] ::\n"
+}
+
+/// Figures of the model, against their limits.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    let mut hundred = config(&rules(99))?.rules;
+    let time = median_us(500, || drop(black_box(hundred.apply(black_box(LINE)))));
+    report.limit("100 rules on a line, one of which matches", time, 10.0, "µs");
+
+    let mut overseer = Overseer::new(config(&rules(24))?);
+    overseer.frame(1, 50);
+    let mut now = 1_000_000_000_u64;
+    let time = median_us(500, || {
+        now += 1_000_000;
+        let ns = now % 50;
+        let event = format!("{{\"ns\":{ns},\"ns_trx\":{now},\"line\":\"{LINE}\",\"more\":\"{:x<180}\"}}", "");
+        overseer.receive(event.as_bytes(), now);
+    });
+    report.limit("receiving a 300-byte event with 25 rules", time, 5.0, "µs");
+
+    for ns in 0..50 {
+        let event = format!("{{\"ns\":{ns},\"ns_trx\":{now},\"line\":\"{LINE}\"}}");
+        overseer.receive(event.as_bytes(), now);
+    }
+    let time = median_us(2000, || {
+        black_box(overseer.frame(now, 50));
+    });
+    report.limit("a frame of 50 lines", time, 10.0, "µs");
+
+    let line = "a".repeat(4096) + "!";
+    for regex in ["(?=(a+)+$)b", "(?=a)(a|a)+\\1$"] {
+        let mut rules = config(&format!("[rx-proc]\n{regex} = x\n"))?.rules;
+        for length in [4097, 1000] {
+            let time = median_us(1, || drop(black_box(rules.apply(&line[4097 - length..]))));
+            report.limit(&format!("{regex} on {length} bytes"), time / 1000.0, 5.0, "ms");
+        }
+    }
+    Ok(())
+}
