@@ -1,0 +1,16 @@
+//! Any bytes may come over the wire.
+#![no_main]
+
+use leco_core::config::Config;
+use leco_core::overseer::Overseer;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let mut overseer = Overseer::new(Config::default());
+    for line in bytes.split(|&byte| byte == b'\n') {
+        overseer.receive(line, 1_000);
+    }
+    let frame = overseer.frame(2_000, 5);
+    for row in frame.rows.iter().flatten() {
+        assert!(!row.text.chars().any(char::is_control));
+    }
+});
