@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +12,7 @@ use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use leco_core::fade::{Curve, Points, SplineKind};
 use leco_e2e::{LineReader, skip, wait_for};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 const SAMPLES: u32 = 200;
 
@@ -22,7 +24,9 @@ struct Driver {
 
 impl Driver {
     fn start() -> Option<Self> {
-        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn();
+        let mut command = Command::new("chromedriver");
+        // A group of their own, in which a driver that is killed leaves no browser behind.
+        let spawned = command.arg("--port=0").stdout(Stdio::piped()).process_group(0).spawn();
         let Ok(mut child) = spawned else {
             let _ = skip("there is no chromedriver");
             return None;
@@ -39,7 +43,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }
 }
