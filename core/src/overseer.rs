@@ -192,6 +192,15 @@ impl Overseer {
         self.rules.explain(line)
     }
 
+    /// What a person should be told of rules that are too slow for a line, once for each.
+    pub fn take_notice(&mut self) -> Option<String> {
+        let newly = self.rules.take_newly_exceeded();
+        let named: Vec<_> =
+            newly.iter().map(|rule| format!("line {}: {}", rule.line, clean(rule.key))).collect();
+        (!named.is_empty())
+            .then(|| format!("a rule takes too many steps and counts as not matching ({})", named.join("; ")))
+    }
+
     /// Every rule, with how often it held since the config was read.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
         self.rules.infos()

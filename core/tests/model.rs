@@ -111,6 +111,19 @@ fn catastrophic_regexes_end_by_their_limit_and_are_named() {
 }
 
 #[test]
+fn a_slow_rule_is_told_of_once() {
+    let mut overseer = Overseer::new(config("[rx-proc]\n(?=a)(a|a)+\\1$ = x\nfine = f\n"));
+    assert_eq!(overseer.take_notice(), None);
+    for ns in 1..4 {
+        overseer.receive(&event(ns, ns, &("a".repeat(500) + "!")), 10);
+    }
+    let notice = overseer.take_notice().unwrap();
+    assert!(notice.contains("line 2: (?=a)(a|a)+\\1$") && !notice.contains("fine"), "{notice}");
+    overseer.receive(&event(9, 9, &("a".repeat(500) + "!")), 10);
+    assert_eq!(overseer.take_notice(), None);
+}
+
+#[test]
 fn a_rule_cannot_make_a_line_explode() {
     let mut text = String::from("[rx-proc]\n");
     for _ in 0..40 {

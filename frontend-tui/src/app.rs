@@ -144,6 +144,7 @@ fn show(
                     for line in lines {
                         overseer.receive(&line, now);
                     }
+                    status.notice = overseer.take_notice().or(status.notice.take());
                 }
                 Message::Source(source) => status.source = source,
                 Message::Config(reload) => status.notice = Some(apply(reload, overseer)),

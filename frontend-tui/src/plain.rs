@@ -66,6 +66,9 @@ pub fn debug(overseer: &mut Overseer, path: &Path, mut out: impl Write) -> anyho
         let mut text = String::new();
         let now = boot_ns();
         fifo.wait(None, |line| text.push_str(&became(overseer, line, now)))?;
+        if let Some(notice) = overseer.take_notice() {
+            eprintln!("leco-tui: {notice}");
+        }
         if !unless_broken_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {
             return Ok(());
         }

@@ -65,6 +65,8 @@ pub struct RuleInfo<'r> {
 pub struct RuleSet {
     rules: Vec<Rule>,
     hits: Vec<RuleHits>,
+    /// Of which rules it was told that they exceeded a limit.
+    told: Vec<bool>,
     /// Every pattern that needs no backtracking: one pass over a line finds the rules that may hold.
     set: Option<RegexSet>,
 }
@@ -127,7 +129,8 @@ impl RuleSet {
                 Err(fault) => faults.push(fault),
             }
         }
-        let set = Self { hits: vec![RuleHits::default(); rules.len()], set: build_set(&mut rules), rules };
+        let (hits, told) = (vec![RuleHits::default(); rules.len()], vec![false; rules.len()]);
+        let set = Self { hits, told, set: build_set(&mut rules), rules };
         (set, faults)
     }
 
@@ -145,6 +148,22 @@ impl RuleSet {
         let mut recorder = explain::Recorder { rules: &self.rules, steps: Vec::new() };
         let verdict = self.run(line, &mut recorder);
         Explanation { original: line.to_owned(), steps: recorder.steps, verdict }
+    }
+
+    /// Rules that exceeded a limit for the first time since the last call.
+    pub(crate) fn take_newly_exceeded(&mut self) -> Vec<RuleInfo<'_>> {
+        let (rules, hits) = (&self.rules, &self.hits);
+        let newly = rules
+            .iter()
+            .zip(hits)
+            .zip(&mut self.told)
+            .filter(|((_, hits), told)| hits.exceeded > 0 && !**told);
+        newly
+            .map(|((rule, &hits), told)| {
+                *told = true;
+                RuleInfo { line: rule.line, key: &rule.key, hits }
+            })
+            .collect()
     }
 
     /// Every rule with what it did so far.
