@@ -16,6 +16,8 @@ pub struct Entry {
     pub key_at: usize,
     /// Where the pieces of the value stand.
     pieces: Vec<Piece>,
+    /// Its lines as they were written, without comments.
+    lines: Vec<String>,
 }
 
 /// What of a value stands on one line.
@@ -126,6 +128,7 @@ impl Ini {
                     value: value.to_owned(),
                     key_at: offset(key),
                     pieces: vec![Piece { start: 0, at: offset(value), length: value.len() }],
+                    lines: vec![content.to_owned()],
                 });
                 continues = true;
             } else {
@@ -140,7 +143,7 @@ impl Ini {
     }
 }
 
-/// Writes every entry in the order of the file, in one form: what was read reads the same again.
+/// Writes every entry as it was written, in the order of the file, without comments and blank lines.
 impl fmt::Display for Ini {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
@@ -149,8 +152,7 @@ impl fmt::Display for Ini {
                 section = &entry.section;
                 writeln!(f, "[{section}]")?;
             }
-            let space = if entry.value.is_empty() { "" } else { " " };
-            writeln!(f, "{} ={space}{}", entry.key, entry.value)?;
+            writeln!(f, "{}", entry.lines.join("\n  "))?;
         }
         Ok(())
     }
@@ -166,6 +168,7 @@ impl Entry {
         }
         self.pieces.push(Piece { start: self.value.len(), at, length: more.len() });
         self.value.push_str(more);
+        self.lines.push(more.to_owned());
     }
 }
 
@@ -178,10 +181,14 @@ fn header(line: &str) -> Option<&str> {
 /// Cuts an inline comment: a `#` with a space before it and a space or the end after it.
 fn strip_comment(line: &str) -> &str {
     let cut = line.match_indices('#').find(|&(at, _)| {
-        line[..at].ends_with([' ', '\t'])
-            && line[at + 1..].chars().next().is_none_or(|next| next == ' ' || next == '\t')
+        line[..at].ends_with(is_space) && line[at + 1..].chars().next().is_none_or(is_space)
     });
-    cut.map_or(line, |(at, _)| &line[..at]).trim_end()
+    cut.map_or(line, |(at, _)| trim(&line[..at]))
+}
+
+/// Space of any kind, and the byte order marks that some editors leave.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
 }
 
 /// In rules the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
@@ -192,9 +199,9 @@ fn split_entry(line: &str, is_rule: bool) -> Option<(&str, &str)> {
     (!key.is_empty()).then_some((key, trim(value)))
 }
 
-/// Without spaces at both ends, nor the byte order marks that some editors leave.
+/// Without spaces at both ends.
 fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+    text.trim_matches(is_space)
 }
 
 #[cfg(test)]
@@ -277,8 +284,6 @@ mod tests {
         #[test]
         fn printing_keeps_every_entry_and_its_order(text in file()) {
             let read = entries(&text);
-            // Beside a `=`, a lone `#` may begin a comment when it is printed.
-            prop_assume!(read.iter().all(|(_, key, value)| !key.ends_with('#') && !value.starts_with('#')));
             prop_assert_eq!(entries(&Ini::parse(&text).to_string()), read);
         }
 
