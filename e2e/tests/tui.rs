@@ -165,6 +165,6 @@ fn signals_and_panics_give_the_terminal_back() {
     // Only debug builds know this variable.
     let terminal = Tmux::start(80, 10, &format!("export LECO_TUI_PANIC=source; {}", tui(&writer.path(), "")));
     let screen = terminal.wait_for("its end", |screen| screen.contains("exit status"));
-    assert!(screen.contains("exit status 101") && screen.contains("asked to panic"), "{screen}");
+    assert!(screen.contains("exit status 1") && screen.contains("it panicked: asked to panic"), "{screen}");
     assert!(is_restored(&terminal));
 }

@@ -1,10 +1,11 @@
 //! The loop between source, keys, model and screen.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-use std::{panic, process, thread};
+use std::{panic, thread};
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use leco_core::clock::boot_ns;
@@ -84,35 +85,47 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let (sender, receiver) = sync_channel(MESSAGES);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    // Installs a panic hook, too, that gives the terminal back.
+    let report = panic::take_hook();
     let mut terminal = ratatui::try_init()?;
-    exit_on_panic();
+    restore_on_panic(report);
     let for_signals = sender.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             let _ = for_signals.send(Message::Leave);
         }
     });
-    let for_source = sender.clone();
-    thread::spawn(move || read_source(&fifo, &for_source));
+    spawn(sender.clone(), move |sender| read_source(&fifo, sender));
     if let Some(config) = config {
-        let for_config = sender.clone();
-        thread::spawn(move || watch_config(&config, &for_config));
+        spawn(sender.clone(), move |sender| watch_config(&config, sender));
     }
-    thread::spawn(move || read_terminal(&sender));
+    spawn(sender, read_terminal);
     let result = show(&mut terminal, overseer, &receiver, theme);
     ratatui::try_restore()?;
     result
 }
 
-/// A thread that panics has given the terminal back: the others must not go on drawing over the shell.
-fn exit_on_panic() {
-    const STATUS_OF_A_PANIC: i32 = 101;
-    let restore_and_report = panic::take_hook();
+/// Gives the terminal back where the thread that draws panics. Another one must not: the screen would be
+/// drawn over the shell that it gave back. Its panic ends the drawing first.
+fn restore_on_panic(report: Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>) {
+    let drawing = thread::current().id();
     panic::set_hook(Box::new(move |info| {
-        restore_and_report(info);
-        process::exit(STATUS_OF_A_PANIC);
+        if thread::current().id() == drawing {
+            ratatui::restore();
+            report(info);
+        }
     }));
+}
+
+/// Runs a thread whose panic ends the view with its reason.
+fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + Send + 'static) {
+    thread::spawn(move || {
+        if let Err(panicked) = panic::catch_unwind(AssertUnwindSafe(|| work(&sender))) {
+            let reason = panicked.downcast_ref::<String>().map(String::as_str);
+            let reason = reason.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+            let _ = sender
+                .send(Message::Broken(format!("it panicked: {reason}. This is a bug, please report it.")));
+        }
+    });
 }
 
 fn show(
