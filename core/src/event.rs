@@ -1,6 +1,7 @@
 //! The wire schema: one JSON object per line.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Nanoseconds on the boot clock (`CLOCK_BOOTTIME`), which goes on in suspend.
 pub type BootNs = u64;
@@ -14,6 +15,39 @@ pub struct Event {
     pub ns_trx: BootNs,
     /// The line to show, as the pipe wrote it.
     pub line: String,
+    /// `in` or `out`, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub dir: Text,
+    /// What became of it, such as `refused`, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub state: Text,
+    /// Whether its program was never seen with its peer before.
+    #[serde(default, deserialize_with = "lenient", rename = "new")]
+    pub is_new: Flag,
+}
+
+/// A text of an event that decides on nothing but looks: what is none counts as an empty one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text(pub String);
+
+/// The same for what is true or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flag(pub bool);
+
+/// How a connection stands, as far as that changes its looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum ConnectionState {
+    /// Outgoing, and nothing went wrong.
+    #[default]
+    Ordinary,
+    /// It came from outside.
+    Incoming,
+    /// Its peer refused it.
+    Refused,
+    /// Its peer did not answer.
+    TimedOut,
+    /// The firewall stopped it.
+    Blocked,
 }
 
 /// Why a received line is no event.
@@ -26,7 +60,47 @@ pub struct MalformedEvent {
     pub source: serde_json::Error,
 }
 
+/// Takes a field of any type, since readers take events of any writer.
+fn lenient<'de, D: Deserializer<'de>, T: From<Lenient>>(from: D) -> Result<T, D::Error> {
+    Ok(Lenient::deserialize(from)?.into())
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Lenient {
+    Text(String),
+    Flag(bool),
+    Other(IgnoredAny),
+}
+
+impl From<Lenient> for Text {
+    fn from(value: Lenient) -> Self {
+        match value {
+            Lenient::Text(text) => Self(text),
+            Lenient::Flag(_) | Lenient::Other(_) => Self::default(),
+        }
+    }
+}
+
+impl From<Lenient> for Flag {
+    fn from(value: Lenient) -> Self {
+        Self(matches!(value, Lenient::Flag(true)))
+    }
+}
+
 impl Event {
+    /// How it stands: what went wrong says more than where it came from.
+    #[must_use]
+    pub fn connection_state(&self) -> ConnectionState {
+        match (self.state.0.as_str(), self.dir.0.as_str()) {
+            ("blocked", _) => ConnectionState::Blocked,
+            ("refused", _) => ConnectionState::Refused,
+            ("timeout", _) => ConnectionState::TimedOut,
+            (_, "in") => ConnectionState::Incoming,
+            _ => ConnectionState::Ordinary,
+        }
+    }
+
     /// Reads one line without its newline.
     pub fn parse(line: &[u8]) -> Result<Self, MalformedEvent> {
         /// Of a malformed line, so much is kept for the log.
@@ -95,7 +169,23 @@ mod tests {
     #[test]
     fn takes_the_three_fields_and_ignores_the_rest() {
         let event = Event::parse(br#"{"ns":1,"x":[{}],"ns_trx":2,"line":"a :: b"}"#).unwrap();
-        assert_eq!(event, Event { ns: 1, ns_trx: 2, line: "a :: b".into() });
+        assert_eq!((event.ns, event.ns_trx, event.line.as_str()), (1, 2, "a :: b"));
+        assert_eq!((event.connection_state(), event.is_new), (ConnectionState::Ordinary, Flag(false)));
+    }
+
+    #[test]
+    fn how_a_connection_stands_is_taken_where_it_is_told_and_ignored_where_it_is_no_such_thing() {
+        let stands = |fields: &str| {
+            let event = format!(r#"{{"ns":1,"ns_trx":2,"line":"a",{fields}}}"#);
+            let event = Event::parse(event.as_bytes()).unwrap();
+            (event.connection_state(), event.is_new.0)
+        };
+        assert_eq!(stands(r#""dir":"in","new":true"#), (ConnectionState::Incoming, true));
+        assert_eq!(stands(r#""dir":"out","state":"refused""#), (ConnectionState::Refused, false));
+        assert_eq!(stands(r#""dir":"in","state":"blocked""#), (ConnectionState::Blocked, false));
+        assert_eq!(stands(r#""state":"timeout""#), (ConnectionState::TimedOut, false));
+        assert_eq!(stands(r#""dir":7,"state":{"a":[]},"new":"yes""#), (ConnectionState::Ordinary, false));
+        assert_eq!(stands(r#""dir":null,"state":null,"new":null"#), (ConnectionState::Ordinary, false));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashlink::LinkedHashMap;
 
-use crate::event::BootNs;
+use crate::event::{BootNs, ConnectionState};
 use crate::fade::{Fader, Times};
 use crate::style::LineStyle;
 
@@ -38,6 +38,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) updated: BootNs,
     /// As received.
     pub(crate) received: &'a str,
+    pub(crate) state: ConnectionState,
+    pub(crate) is_first_ever: bool,
     pub(crate) shown: Shown,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct Line {
     /// As received, for other rules to be applied to it.
     received: Box<str>,
     pub(crate) text: Arc<str>,
+    pub(crate) state: ConnectionState,
+    pub(crate) is_first_ever: bool,
     pub(crate) style: LineStyle,
     curve: Option<usize>,
     slot: Option<usize>,
@@ -102,7 +106,7 @@ impl Lines {
 
     /// Takes an event.
     pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: BootNs) -> Update {
-        let Arrival { ns, updated, received, shown } = arrival;
+        let Arrival { ns, updated, received, state, is_first_ever, shown } = arrival;
         let key = key(ns, &shown);
         if let Some(line) = self.known.get_mut(&key) {
             line.ns = line.ns.min(ns);
@@ -111,6 +115,8 @@ impl Lines {
             }
             line.updated = updated;
             line.latest = ns;
+            line.state = state;
+            line.is_first_ever = is_first_ever;
             if *line.received != *received {
                 line.received = received.into();
             }
@@ -127,6 +133,8 @@ impl Lines {
             latest: ns,
             updated,
             received: received.into(),
+            state,
+            is_first_ever,
             text: shown.text,
             style: shown.style,
             curve: shown.curve,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Settings};
-use crate::event::{BootNs, Event, MalformedEvent};
+use crate::event::{BootNs, ConnectionState, Event, MalformedEvent};
 use crate::fade::{Curve, Fade, Fader};
 use crate::lines::{Arrival, Lines, Shown, Update};
 use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
@@ -24,12 +24,18 @@ pub struct Frame {
 /// A line in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// Its oldest event: by it a line is known from another one.
+    pub ns: BootNs,
     /// As the rules left it, safe to print.
     pub text: Arc<str>,
     /// Its tag.
     pub tag: Arc<Tag>,
     /// Opacity, 0–255.
     pub alpha: u8,
+    /// How its connection stands.
+    pub state: ConnectionState,
+    /// Whether its program was never seen with its peer before.
+    pub is_first_ever: bool,
     /// How it is drawn, where that differs from other lines.
     pub style: LineStyle,
     /// Time since its last update.
@@ -137,7 +143,14 @@ impl Overseer {
         let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
         // A clock ahead of ours would keep its line fresh for as long as it is ahead.
         let updated = event.ns_trx.min(now);
-        let arrival = Arrival { ns: event.ns, updated, received: &received, shown };
+        let arrival = Arrival {
+            ns: event.ns,
+            updated,
+            received: &received,
+            state: event.connection_state(),
+            is_first_ever: event.is_new.0,
+            shown,
+        };
         match self.lines.update(arrival, &self.fader, now) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
@@ -163,9 +176,12 @@ impl Overseer {
             };
             *tagged = Some(line.ns);
             *row = Some(Row {
+                ns: line.ns,
                 text: Arc::clone(&line.text),
                 tag,
                 alpha: self.fader.alpha(line.times(), now),
+                state: line.state,
+                is_first_ever: line.is_first_ever,
                 style: line.style,
                 age: Duration::from_nanos(now.saturating_sub(line.updated)),
             });
@@ -178,6 +194,18 @@ impl Overseer {
     pub fn next_change(&self, now: BootNs) -> Option<Duration> {
         let lines = self.lines.slots().flatten();
         let changes = lines.filter_map(|line| self.fader.next_change(line.times(), now));
+        changes.min().map(Duration::from_nanos)
+    }
+
+    /// Time until the alpha of a line in the last frame is off by more than a tolerance (in steps of 1/255),
+    /// or has come to its end; `None` while none will be. A frontend that draws then is right within the
+    /// tolerance, and draws more seldom the more lines fade at once.
+    #[must_use]
+    pub fn next_visible_change(&self, now: BootNs, tolerance: u8) -> Option<Duration> {
+        let rows = self.lines.slots().zip(&self.frame.rows);
+        let changes = rows.filter_map(|(line, row)| {
+            self.fader.next_beyond(line?.times(), now, row.as_ref()?.alpha, tolerance)
+        });
         changes.min().map(Duration::from_nanos)
     }
 

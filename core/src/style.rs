@@ -27,6 +27,21 @@ pub struct Outline {
     pub rgba: Rgba,
 }
 
+impl Outline {
+    /// Widest outline, in pixels.
+    const MAX_PIXELS: u8 = 16;
+
+    /// Reads `PIXELS` or `PIXELS,RGBA`, else says which bytes are wrong and what was expected.
+    pub(crate) fn parse(text: &str) -> Result<Self, (Range<usize>, &'static str)> {
+        let (pixels, colour) = text.split_once(',').map_or((text, None), |(px, rgba)| (px, Some(rgba)));
+        let width = pixels.parse().ok().filter(|width| *width <= Self::MAX_PIXELS);
+        let width = width.ok_or((0..pixels.len(), "pixels up to 16, and a colour after a comma"))?;
+        let rgba = colour.map_or(Some(Rgba::BLACK), Rgba::parse);
+        let rgba = rgba.ok_or((pixels.len() + 1..text.len(), "a colour like ffd166 after the comma"))?;
+        Ok(Self { pixels: width, rgba })
+    }
+}
+
 #[derive(Debug, Clone)]
 struct StyleRule {
     chain: Chain,
@@ -98,11 +113,8 @@ impl StyleRule {
             "fg" => self.style.fg = Some(rgba(value)?),
             "bg" => self.style.bg = Some(rgba(value)?),
             "outline" => {
-                let (pixels, colour) =
-                    value.split_once(',').map_or((value, None), |(px, rgba)| (px, Some(rgba)));
-                let pixels = pixels.parse().ok().filter(|pixels| *pixels <= 16);
-                let pixels = pixels.ok_or_else(|| bad("pixels up to 16, and a colour after a comma"))?;
-                self.style.outline = Some(Outline { pixels, rgba: colour.map_or(Ok(Rgba::BLACK), rgba)? });
+                let outline = Outline::parse(value).map_err(|(_, expected)| bad(expected))?;
+                self.style.outline = Some(outline);
             }
             "curve" => {
                 let named = curves.iter().rposition(|(name, _)| name.eq_ignore_ascii_case(value));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::color::Rgba;
 use super::diagnostic::Fault;
 use super::ini::Entry;
-use super::settings::{LineHeight, Settings, Shadow, WindowFlag, WindowHint};
+use super::settings::{Effect, Effects, Layer, LineHeight, Settings, Shadow, WindowFlag, WindowHint};
 use crate::fade::{Points, SplineKind};
+use crate::style::Outline;
 use crate::text::parse_duration;
 
 /// Sections of settings, each with its keys as they stand in a config.
@@ -26,6 +27,13 @@ pub const SETTINGS: [(&str, &[&str]); 3] = [
             "frames-per-second-max",
             "rgba-bg",
             "rgba-fg",
+            "rgba-in",
+            "rgba-new",
+            "rgba-refused",
+            "rgba-blocked",
+            "layer",
+            "monitor",
+            "click-through",
             "flags",
             "hints",
         ],
@@ -36,6 +44,10 @@ pub const SETTINGS: [(&str, &[&str]); 3] = [
             "font",
             "font-height",
             "font-shadow",
+            "font-outline",
+            "effects",
+            "effect-new",
+            "effect-gone",
             "line-height",
             "line-fade-time",
             "line-fade-curve",
@@ -72,11 +84,24 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("window", "frames-per-second-max") => window.frames_per_second_max = value.frames()?,
         ("window", "rgba-bg") => window.rgba_bg = value.rgba()?,
         ("window", "rgba-fg") => window.rgba_fg = value.rgba()?,
+        ("window", "rgba-in") => window.rgba_in = value.rgba()?,
+        ("window", "rgba-new") => window.rgba_new = value.rgba()?,
+        ("window", "rgba-refused") => window.rgba_refused = value.rgba()?,
+        ("window", "rgba-blocked") => window.rgba_blocked = value.rgba()?,
+        ("window", "layer") => window.layer = value.named(Layer::parse, Layer::NAMES)?,
+        ("window", "monitor") => {
+            window.monitor = (!value.text.is_empty()).then(|| value.text.to_owned());
+        }
+        ("window", "click-through") => window.click_through = value.boolean()?,
         ("window", "flags") => window.flags = value.flags()?,
         ("window", "hints") => window.hints = value.hints()?,
         ("text", "font") => text.font = (!value.text.is_empty()).then(|| expand(value.text)),
         ("text", "font-height") => text.font_height = value.positive("a height in pixels like 14")?,
         ("text", "font-shadow") => text.font_shadow = value.shadows()?,
+        ("text", "font-outline") => text.font_outline = value.outline()?,
+        ("text", "effects") => text.effects = value.named(Effects::parse, Effects::NAMES)?,
+        ("text", "effect-new") => text.effect_new = value.named(Effect::parse, Effect::NAMES)?,
+        ("text", "effect-gone") => text.effect_gone = value.named(Effect::parse, Effect::NAMES)?,
         ("text", "line-height") => text.line_height = value.line_height()?,
         ("text", "line-fade-time") => text.line_fade_time = value.duration()?,
         ("text", "line-fade-curve") => text.line_fade_curve = curve(entry)?,
@@ -188,6 +213,18 @@ impl Value<'_> {
 
     fn duration(&self) -> Result<Duration, Fault> {
         parse_duration(self.text).map_err(|_| self.bad("a duration like 90, 1:30, 5m or 1d8h"))
+    }
+
+    fn named<T>(&self, parse: impl Fn(&str) -> Option<T>, names: &[&str]) -> Result<T, Fault> {
+        parse(&self.text.to_ascii_lowercase()).ok_or_else(|| self.bad(&format!("one of {}", names.join(" "))))
+    }
+
+    fn outline(&self) -> Result<Option<Outline>, Fault> {
+        if matches!(self.text, "" | "0" | "none") {
+            return Ok(None);
+        }
+        let outline = Outline::parse(self.text);
+        outline.map(Some).map_err(|(part, expected)| self.bad_part(part, expected))
     }
 
     fn spline(&self) -> Result<SplineKind, Fault> {

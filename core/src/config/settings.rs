@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::color::Rgba;
+use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
+use crate::style::Outline;
 
 /// Everything a config can set besides rules, curves and styles.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -40,6 +42,20 @@ pub struct WindowSettings {
     pub rgba_bg: Rgba,
     /// Text.
     pub rgba_fg: Rgba,
+    /// Text of connections that came from outside.
+    pub rgba_in: Rgba,
+    /// Tag and mark of what was never seen before.
+    pub rgba_new: Rgba,
+    /// Text of connections that were refused or timed out.
+    pub rgba_refused: Rgba,
+    /// Text of connections that the firewall stopped.
+    pub rgba_blocked: Rgba,
+    /// Above or below other windows.
+    pub layer: Layer,
+    /// Which monitor: its name as the display server tells it, or `primary`; the whole screen without one.
+    pub monitor: Option<String>,
+    /// Whether clicks go to what is below.
+    pub click_through: bool,
     /// What the window is to be.
     pub flags: Vec<WindowFlag>,
     /// Hints for SDL, in the order of the file.
@@ -59,6 +75,13 @@ impl Default for WindowSettings {
             frames_per_second_max: 0.0,
             rgba_bg: Rgba { red: 0x00, green: 0x0c, blue: 0x08, alpha: 0x66 },
             rgba_fg: Rgba { red: 0xff, green: 0xff, blue: 0xff, alpha: 0xff },
+            rgba_in: Rgba { red: 0x7f, green: 0xc8, blue: 0xa9, alpha: 0xff },
+            rgba_new: Rgba { red: 0xff, green: 0xd1, blue: 0x66, alpha: 0xff },
+            rgba_refused: Rgba { red: 0xf4, green: 0xa2, blue: 0x59, alpha: 0xff },
+            rgba_blocked: Rgba { red: 0xef, green: 0x6f, blue: 0x6c, alpha: 0xff },
+            layer: Layer::Top,
+            monitor: None,
+            click_through: true,
             flags: vec![
                 WindowFlag::Resizable,
                 WindowFlag::NotFocusable,
@@ -94,6 +117,60 @@ macro_rules! named {
             }
         }
     };
+}
+
+impl WindowSettings {
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has(&self, flag: WindowFlag) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// The value of a hint; of several the last counts.
+    #[must_use]
+    pub fn hint(&self, hint: WindowHint) -> Option<&str> {
+        self.hints.iter().rfind(|(name, _)| *name == hint).map(|(_, value)| value.as_str())
+    }
+
+    /// Colour of a connection's text, where its state has one.
+    #[must_use]
+    pub fn state_rgba(&self, state: ConnectionState) -> Option<Rgba> {
+        match state {
+            ConnectionState::Ordinary => None,
+            ConnectionState::Incoming => Some(self.rgba_in),
+            ConnectionState::Refused | ConnectionState::TimedOut => Some(self.rgba_refused),
+            ConnectionState::Blocked => Some(self.rgba_blocked),
+        }
+    }
+}
+
+named! {
+    /// Where among the windows the overlay is.
+    Layer {
+        Overlay = "overlay", /// Above everything, full-screen windows and panels included.
+        Top = "top", /// Above ordinary windows.
+        Bottom = "bottom", /// Below ordinary windows.
+        Background = "background", /// On the wallpaper.
+    }
+}
+
+named! {
+    /// How a line comes or goes.
+    Effect {
+        None = "none", /// At once.
+        Slide = "slide", /// From or to the side.
+        Glow = "glow", /// In a shine of its colour.
+        Blur = "blur", /// Out of or into a haze.
+    }
+}
+
+named! {
+    /// When lines come and go with an effect.
+    Effects {
+        Auto = "auto", /// While the machine does not run on its battery.
+        Always = "always", /// Always.
+        None = "none", /// Never.
+    }
 }
 
 named! {
@@ -155,6 +232,14 @@ pub struct TextSettings {
     pub font_height: f32,
     /// Shadows, in the order in which they are drawn.
     pub font_shadow: Vec<Shadow>,
+    /// Line around the glyphs, where a style does not say otherwise.
+    pub font_outline: Option<Outline>,
+    /// When lines come and go with an effect.
+    pub effects: Effects,
+    /// How a new line comes.
+    pub effect_new: Effect,
+    /// How a line goes whose slot is taken, or that a curve or rule ends at once.
+    pub effect_gone: Effect,
     /// Distance of lines.
     pub line_height: LineHeight,
     /// How long a line takes to its end value.
@@ -179,6 +264,13 @@ impl Default for TextSettings {
             font: None,
             font_height: 14.0,
             font_shadow: Vec::new(),
+            font_outline: Some(Outline {
+                pixels: 1,
+                rgba: Rgba { red: 0, green: 0, blue: 0, alpha: 0xb0 },
+            }),
+            effects: Effects::Auto,
+            effect_new: Effect::Slide,
+            effect_gone: Effect::Slide,
             line_height: LineHeight::Times(1.5),
             line_fade_time: Duration::from_mins(1),
             line_fade_curve: Points::default(),

@@ -32,6 +32,14 @@ impl Fader {
         self.fades.get(index).unwrap_or(&self.fades[0])
     }
 
+    /// Whether a line's alpha will stay as it is.
+    fn is_last(&self, times: Times, now: BootNs) -> bool {
+        let fade = self.fade(times).next_change(now.saturating_sub(times.updated));
+        let linger =
+            self.linger.as_ref().and_then(|linger| linger.next_change(now.saturating_sub(times.first)));
+        fade.or(linger).is_none()
+    }
+
     /// Alpha (0–255) of a line now.
     pub(crate) fn alpha(&self, times: Times, now: BootNs) -> u8 {
         let alpha = self.fade(times).alpha(now.saturating_sub(times.updated));
@@ -41,7 +49,22 @@ impl Fader {
 
     /// Time in ns until the line's alpha changes; `None` when it stays.
     pub(crate) fn next_change(&self, times: Times, now: BootNs) -> Option<u64> {
-        let before = self.alpha(times, now);
+        self.next_beyond(times, now, self.alpha(times, now), 0)
+    }
+
+    /// Time in ns until the line's alpha differs from the one that is drawn by more than the tolerance;
+    /// `None` when it never will.
+    pub(crate) fn next_beyond(
+        &self,
+        times: Times,
+        now: BootNs,
+        drawn: u8,
+        tolerance: u8,
+    ) -> Option<u64> {
+        let is_beyond = |alpha: u8| alpha.abs_diff(drawn) > tolerance;
+        if is_beyond(self.alpha(times, now)) {
+            return Some(0);
+        }
         let mut at = now;
         // A step of one curve shows only where the other does not hide it.
         loop {
@@ -51,7 +74,8 @@ impl Fader {
             let linger =
                 self.linger.as_ref().and_then(|linger| linger.next_change(lived)).map(|next| next - lived);
             at = at.checked_add([fade, linger].into_iter().flatten().min()?)?;
-            if self.alpha(times, at) != before {
+            // The end of a fade is never left out: a line that is gone must not stay as a shade.
+            if is_beyond(self.alpha(times, at)) || (self.alpha(times, at) != drawn && self.is_last(times, at)) {
                 return Some(at - now);
             }
         }

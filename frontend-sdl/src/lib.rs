@@ -1,0 +1,1 @@
+//! LECO on the desktop.
