@@ -1,1 +1,3 @@
+//! `leco-sdl-widget`: connections on the desktop.
+
 fn main() {}

@@ -1,9 +1,8 @@
 //! Parts of lines set under each other.
 
+use leco_core::text::SEPARATOR;
 use unicode_width::UnicodeWidthStr;
 
-/// What stands between the parts of a line.
-pub const SEPARATOR: &str = " :: ";
 /// A part that is wider than this does not widen its column.
 const MAX_COLUMN: usize = 44;
 

@@ -1,12 +1,13 @@
 //! What is drawn: a header, a line per slot, a footer.
 
 use leco_core::overseer::{Frame, Row};
+use leco_core::text::{SEPARATOR, split_part};
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::columns::{Columns, SEPARATOR};
+use crate::columns::Columns;
 use crate::theme::Theme;
 
 /// What the screen shows beside the frame of the model.
@@ -109,15 +110,8 @@ fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {
     Line::from(spans).style(theme.background(alpha))
 }
 
-/// The first part, the time, is faint, and so is a cgroup at the end of a part: `drill [tmux]`.
 fn part_spans<'r>(part: &'r str, is_time: bool, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    let bracket = part.ends_with(']').then(|| part.rfind(" [")).flatten();
-    match bracket {
-        _ if is_time => spans.push(Span::styled(part, theme.faint(alpha))),
-        Some(at) => {
-            spans.push(Span::styled(&part[..at], theme.text(alpha)));
-            spans.push(Span::styled(&part[at..], theme.faint(alpha)));
-        }
-        None => spans.push(Span::styled(part, theme.text(alpha))),
-    }
+    let (text, faint) = split_part(part, is_time);
+    let styled = [(text, theme.text(alpha)), (faint, theme.faint(alpha))];
+    spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
 }

@@ -264,10 +264,7 @@ impl Default for TextSettings {
             font: None,
             font_height: 14.0,
             font_shadow: Vec::new(),
-            font_outline: Some(Outline {
-                pixels: 1,
-                rgba: Rgba { red: 0, green: 0, blue: 0, alpha: 0xb0 },
-            }),
+            font_outline: Some(Outline { pixels: 1, rgba: Rgba { red: 0, green: 0, blue: 0, alpha: 0xb0 } }),
             effects: Effects::Auto,
             effect_new: Effect::Slide,
             effect_gone: Effect::Slide,

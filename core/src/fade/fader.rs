@@ -54,13 +54,7 @@ impl Fader {
 
     /// Time in ns until the line's alpha differs from the one that is drawn by more than the tolerance;
     /// `None` when it never will.
-    pub(crate) fn next_beyond(
-        &self,
-        times: Times,
-        now: BootNs,
-        drawn: u8,
-        tolerance: u8,
-    ) -> Option<u64> {
+    pub(crate) fn next_beyond(&self, times: Times, now: BootNs, drawn: u8, tolerance: u8) -> Option<u64> {
         let is_beyond = |alpha: u8| alpha.abs_diff(drawn) > tolerance;
         if is_beyond(self.alpha(times, now)) {
             return Some(0);
@@ -75,7 +69,8 @@ impl Fader {
                 self.linger.as_ref().and_then(|linger| linger.next_change(lived)).map(|next| next - lived);
             at = at.checked_add([fade, linger].into_iter().flatten().min()?)?;
             // The end of a fade is never left out: a line that is gone must not stay as a shade.
-            if is_beyond(self.alpha(times, at)) || (self.alpha(times, at) != drawn && self.is_last(times, at)) {
+            if is_beyond(self.alpha(times, at)) || (self.alpha(times, at) != drawn && self.is_last(times, at))
+            {
                 return Some(at - now);
             }
         }

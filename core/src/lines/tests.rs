@@ -23,7 +23,14 @@ fn shown(text: &str, group: Option<&str>) -> Shown {
 
 fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Update {
     let text = format!("line {ns} {updated}");
-    let arrival = Arrival { state: ConnectionState::Ordinary, is_first_ever: false, ns, updated, received: &text, shown: shown(&text, group) };
+    let arrival = Arrival {
+        state: ConnectionState::Ordinary,
+        is_first_ever: false,
+        ns,
+        updated,
+        received: &text,
+        shown: shown(&text, group),
+    };
     lines.update(arrival, &fader(), updated)
 }
 

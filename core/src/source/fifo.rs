@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,6 +68,12 @@ impl Fifo {
     #[must_use]
     pub fn overlong(&self) -> u64 {
         self.lines.overlong()
+    }
+
+    /// What becomes readable when [`Self::wait`] has something to do: for a loop that waits for other things,
+    /// too. They change whenever it has done something.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.inotify.as_fd()).chain(self.file.as_ref().map(AsFd::as_fd))
     }
 
     /// Sleeps until something arrives, the fifo comes or goes, or the time is over; hands out every line
@@ -221,12 +227,6 @@ impl fmt::Display for FifoState {
             Self::NotAFifo => f.write_str("waiting: this is not a fifo:"),
             Self::Unreadable(error) => write!(f, "waiting ({error}):"),
         }
-    }
-}
-
-impl AsFd for Fifo {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.inotify.as_fd()
     }
 }
 

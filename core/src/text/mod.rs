@@ -3,7 +3,9 @@
 mod clean;
 mod duration;
 mod format;
+mod parts;
 
 pub use clean::{clean, clean_bytes};
 pub use duration::{DurationError, parse_duration};
 pub use format::{Protocol, bytes, endpoint, relative_time};
+pub use parts::{SEPARATOR, split_part};

@@ -1,0 +1,362 @@
+//! Rows of text on a picture that is kept, so that only what has changed is drawn and shown again. It knows no
+//! window and reads no clock.
+
+pub mod effects;
+mod emoji;
+mod fonts;
+mod look;
+pub mod pixels;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leco_core::config::{Effect, Rgba, Settings};
+use leco_core::event::BootNs;
+use leco_core::overseer::{Frame, Row};
+use leco_core::tag::Tag;
+
+use self::effects::{Stage, Way};
+pub use self::fonts::FontError;
+use self::fonts::Fonts;
+use self::look::Look;
+use self::pixels::{Canvas, Rect, pixels, premultiplied};
+use self::text::{Ink, TextPicture};
+
+/// While a line comes or goes, so often a frame is wanted; a display may be slower.
+const ANIMATION_INTERVAL: Duration = Duration::from_millis(16);
+/// A line older than this at its first appearance is no news.
+const NEWS: Duration = Duration::from_secs(1);
+/// What is fainter than this vanishes without an effect: nobody would see it.
+const FAINT: u8 = 8;
+
+/// Draws frames of the model.
+pub struct Painter {
+    look: Look,
+    fonts: Fonts,
+    slots: Vec<Slot>,
+    width: i32,
+    height: i32,
+    /// Nothing of what the canvas holds can be used.
+    is_stale: bool,
+    has_effects: bool,
+}
+
+/// A slot, what is in it and what was last drawn of it.
+#[derive(Default)]
+struct Slot {
+    line: Option<Line>,
+    leaving: Option<Leaving>,
+    /// Where on the canvas it was drawn.
+    drawn: Rect,
+    is_dirty: bool,
+}
+
+/// A line as it is drawn.
+struct Line {
+    row: Row,
+    picture: TextPicture,
+    band: Option<Rgba>,
+    /// When it came, where it came with an effect that is not over.
+    came: Option<BootNs>,
+}
+
+/// A line that goes.
+struct Leaving {
+    picture: TextPicture,
+    alpha: u8,
+    since: BootNs,
+}
+
+impl Painter {
+    /// Prepares for a window of this size in pixels, of which `factor` are one pixel of the config. Also
+    /// tells what of the settings could not be used.
+    pub fn new(
+        settings: &Settings,
+        width: i32,
+        height: i32,
+        factor: f32,
+    ) -> Result<(Self, Option<String>), FontError> {
+        let look = Look::new(settings, factor);
+        let (fonts, notice) = Fonts::open(settings.text.font.as_deref(), look.font_height)?;
+        let mut painter =
+            Self { look, fonts, slots: Vec::new(), width, height, is_stale: true, has_effects: false };
+        painter.resize(width, height);
+        Ok((painter, notice))
+    }
+
+    /// Another size of the window: everything is drawn again.
+    pub fn resize(&mut self, width: i32, height: i32) {
+        (self.width, self.height) = (width, height);
+        let rows = self.rows();
+        self.slots.resize_with(rows, Slot::default);
+        for slot in &mut self.slots {
+            // How much of a line fits has changed.
+            slot.line = None;
+            slot.leaving = None;
+        }
+        self.is_stale = true;
+    }
+
+    /// The canvas is another one, on which nothing is drawn yet.
+    pub fn forget_canvas(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Whether the background is drawn as opaque, for displays on which nothing can shine through.
+    pub fn set_opaque(&mut self, is_opaque: bool) {
+        self.is_stale |= self.look.is_opaque != is_opaque;
+        self.look.is_opaque = is_opaque;
+    }
+
+    /// Whether lines come and go with their effects.
+    pub fn set_effects(&mut self, has_effects: bool) {
+        self.has_effects = has_effects;
+    }
+
+    /// Slots that fit.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let room = self.height - 2 * self.look.pad_y;
+        usize::try_from(room / self.look.step).unwrap_or(0)
+    }
+
+    /// Time until the next step of an effect, if one is not over.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Duration> {
+        let moves = |slot: &Slot| {
+            slot.leaving.is_some() || slot.line.as_ref().is_some_and(|line| line.came.is_some())
+        };
+        self.slots.iter().any(moves).then_some(ANIMATION_INTERVAL)
+    }
+
+    /// Takes a frame of the model.
+    pub fn update(&mut self, frame: &Frame, now: BootNs) {
+        for index in 0..self.slots.len() {
+            let row = frame.rows.get(index).and_then(Option::as_ref).filter(|row| row.alpha > 0);
+            let mut slot = std::mem::take(&mut self.slots[index]);
+            self.update_slot(&mut slot, row, now);
+            self.slots[index] = slot;
+        }
+    }
+
+    fn update_slot(&mut self, slot: &mut Slot, row: Option<&Row>, now: BootNs) {
+        let is_same = match (&slot.line, row) {
+            (Some(line), Some(row)) => line.row.ns == row.ns,
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            slot.is_dirty = true;
+            let gone = slot.line.take();
+            if self.has_effects && self.look.effect_gone != Effect::None {
+                slot.leaving = gone.filter(|line| line.row.alpha >= FAINT).map(|line| Leaving {
+                    picture: line.picture,
+                    alpha: line.row.alpha,
+                    since: now,
+                });
+            }
+        }
+        if let Some(row) = row {
+            let is_unchanged = slot.line.as_ref().is_some_and(|line| looks_alike(&line.row, row));
+            if is_unchanged {
+                if let Some(line) = &mut slot.line {
+                    slot.is_dirty |= line.row.alpha != row.alpha;
+                    line.row.alpha = row.alpha;
+                }
+            } else {
+                let is_news = !is_same && row.age < NEWS;
+                let has_effect = self.has_effects && self.look.effect_new != Effect::None;
+                let came = match slot.line.take() {
+                    Some(line) => line.came,
+                    None => (is_news && has_effect).then_some(now),
+                };
+                slot.is_dirty = true;
+                slot.line = Some(self.draw_line(row, came));
+            }
+        }
+        let has_ended = |effect, way, since: BootNs| {
+            Duration::from_nanos(now.saturating_sub(since)) >= effects::duration(effect, way)
+        };
+        if let Some(line) = &mut slot.line
+            && let Some(came) = line.came
+        {
+            slot.is_dirty = true;
+            line.came = (!has_ended(self.look.effect_new, Way::Coming, came)).then_some(came);
+        }
+        if let Some(leaving) = &slot.leaving {
+            slot.is_dirty = true;
+            if has_ended(self.look.effect_gone, Way::Going, leaving.since) {
+                slot.leaving = None;
+            }
+        }
+    }
+
+    fn draw_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
+        let look = &self.look;
+        let ink = Ink {
+            fg: row.style.fg.or_else(|| look.state_rgba(row.state)).unwrap_or(look.fg),
+            tag: row.tag.rgb,
+            first_ever: row.is_first_ever.then_some(look.new),
+            outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
+            shadows: &look.shadows,
+        };
+        let width = self.width - 2 * look.pad_x;
+        let picture = text::draw(&mut self.fonts, &row.tag.text, &row.text, &ink, width);
+        Line { row: row.clone(), picture, band: row.style.bg, came }
+    }
+
+    /// Draws what has changed, and returns where that is.
+    pub fn paint(&mut self, canvas: &mut Canvas<'_>, now: BootNs) -> Vec<Rect> {
+        let is_stale = std::mem::take(&mut self.is_stale);
+        let mut damage = if is_stale { vec![canvas.bounds()] } else { Vec::new() };
+        for index in 0..self.slots.len() {
+            if std::mem::take(&mut self.slots[index].is_dirty) || is_stale {
+                let area = self.extent(index, now).intersection(canvas.bounds());
+                let drawn = std::mem::replace(&mut self.slots[index].drawn, area);
+                join(&mut damage, drawn.union(area).intersection(canvas.bounds()));
+            }
+        }
+        let background = self.look.background();
+        for &area in &damage {
+            canvas.fill(area, background);
+            for index in 0..self.slots.len() {
+                if !self.slots[index].drawn.intersection(area).is_empty() {
+                    self.draw_slot(index, canvas, area, now);
+                }
+            }
+        }
+        damage
+    }
+
+    /// Where the text of a slot begins.
+    fn origin(&self, index: usize) -> (i32, i32) {
+        let centred = (self.look.step - self.fonts.height()).div_euclid(2);
+        (self.look.pad_x, self.look.pad_y + pixels(index) * self.look.step + centred)
+    }
+
+    /// The band across the window that is a slot's own.
+    fn band(&self, index: usize) -> Rect {
+        Rect {
+            x: 0,
+            y: self.look.pad_y + pixels(index) * self.look.step,
+            width: self.width,
+            height: self.look.step,
+        }
+    }
+
+    /// Where a slot is drawn now.
+    fn extent(&self, index: usize, now: BootNs) -> Rect {
+        let slot = &self.slots[index];
+        let (x, y) = self.origin(index);
+        let place = |text: &TextPicture, stage: Stage| {
+            let reach = if stage.haze > 0 || stage.shine > 0.0 { pixels(self.reach()) } else { 0 };
+            let bounds = text.picture.bounds();
+            if bounds.is_empty() {
+                return bounds;
+            }
+            let around = Rect {
+                x: -reach,
+                y: -reach,
+                width: bounds.width + 2 * reach,
+                height: bounds.height + 2 * reach,
+            };
+            around.moved(x + text.x + stage.shift, y + text.y)
+        };
+        let mut area = Rect::default();
+        if let Some(leaving) = &slot.leaving {
+            area = area.union(place(&leaving.picture, self.stage_of_leaving(leaving, now)));
+        }
+        if let Some(line) = &slot.line {
+            area = area.union(place(&line.picture, self.stage_of_line(line, now)));
+            if line.band.is_some() {
+                area = area.union(self.band(index));
+            }
+        }
+        area
+    }
+
+    fn reach(&self) -> usize {
+        effects::reach(self.look.factor)
+    }
+
+    fn stage_of_line(&self, line: &Line, now: BootNs) -> Stage {
+        line.came
+            .and_then(|came| {
+                let elapsed = Duration::from_nanos(now.saturating_sub(came));
+                effects::stage(self.look.effect_new, Way::Coming, elapsed, self.look.factor)
+            })
+            .unwrap_or(Stage::PLAIN)
+    }
+
+    fn stage_of_leaving(&self, leaving: &Leaving, now: BootNs) -> Stage {
+        let elapsed = Duration::from_nanos(now.saturating_sub(leaving.since));
+        effects::stage(self.look.effect_gone, Way::Going, elapsed, self.look.factor)
+            .unwrap_or(Stage { opacity: 0.0, ..Stage::PLAIN })
+    }
+
+    fn draw_slot(&self, index: usize, canvas: &mut Canvas<'_>, clip: Rect, now: BootNs) {
+        let slot = &self.slots[index];
+        if let Some(leaving) = &slot.leaving {
+            let stage = self.stage_of_leaving(leaving, now);
+            self.draw_text(index, &leaving.picture, leaving.alpha, stage, canvas, clip);
+        }
+        if let Some(line) = &slot.line {
+            let stage = self.stage_of_line(line, now);
+            if let Some(band) = line.band {
+                let alpha = effects::dimmed(line.row.alpha, stage.opacity);
+                let pixel = pixels::scale(premultiplied(band), alpha.into());
+                canvas.tint(self.band(index).intersection(clip), pixel);
+            }
+            self.draw_text(index, &line.picture, line.row.alpha, stage, canvas, clip);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn draw_text(
+        &self,
+        index: usize,
+        text: &TextPicture,
+        alpha: u8,
+        stage: Stage,
+        canvas: &mut Canvas<'_>,
+        clip: Rect,
+    ) {
+        let (x, y) = self.origin(index);
+        let (x, y) = (x + text.x + stage.shift, y + text.y);
+        let alpha = effects::dimmed(alpha, stage.opacity);
+        let reach = self.reach();
+        let around = pixels(reach);
+        if stage.haze > 0 {
+            let hazy = effects::blurred(&text.picture, stage.haze.min(reach / 2), reach);
+            canvas.draw(&hazy, x - around, y - around, alpha, clip);
+        } else if stage.shine > 0.0 {
+            let shining = effects::shining(&text.picture, stage.shine, reach / 2, reach);
+            canvas.draw(&shining, x - around, y - around, alpha, clip);
+        } else {
+            canvas.draw(&text.picture, x, y, alpha, clip);
+        }
+    }
+}
+
+/// Whether two rows have the same picture.
+fn looks_alike(a: &Row, b: &Row) -> bool {
+    let same_tag = |a: &Arc<Tag>, b: &Arc<Tag>| Arc::ptr_eq(a, b) || a == b;
+    a.ns == b.ns
+        && a.text == b.text
+        && same_tag(&a.tag, &b.tag)
+        && a.style == b.style
+        && a.state == b.state
+        && a.is_first_ever == b.is_first_ever
+}
+
+/// Adds an area to others; those that overlap become one, so that nothing is drawn twice.
+fn join(areas: &mut Vec<Rect>, mut area: Rect) {
+    if area.is_empty() {
+        return;
+    }
+    while let Some(index) = areas.iter().position(|other| !other.intersection(area).is_empty()) {
+        area = area.union(areas.swap_remove(index));
+    }
+    areas.push(area);
+}
