@@ -9,6 +9,7 @@ pub mod event;
 pub mod fade;
 pub mod lines;
 pub mod overseer;
+pub mod plain;
 pub mod rules;
 pub mod source;
 pub mod style;

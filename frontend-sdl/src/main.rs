@@ -1,3 +1,64 @@
 //! `leco-sdl-widget`: connections on the desktop.
 
-fn main() {}
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstream::{AutoStream, ColorChoice};
+use clap::Parser;
+use leco_core::config::{Config, ConfigError};
+use leco_core::overseer::Overseer;
+use leco_core::plain;
+
+/// Shows network connections on the desktop, as lines that appear, are updated, and fade.
+///
+/// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
+    config: Option<PathBuf>,
+    /// Read events from this fifo [default: leco.fifo in the runtime folder]
+    #[arg(short, long, value_name = "PATH")]
+    fifo: Option<PathBuf>,
+    /// Show what the rules make of a line, and exit
+    #[arg(short, long, value_name = "LINE")]
+    rx_test: Option<String>,
+    /// Show everything in the config that cannot be used, and exit: 1 if there is anything
+    #[arg(long)]
+    check_config: bool,
+    /// Print raw events and what became of them, as plain lines
+    #[arg(short, long)]
+    debug: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("leco-sdl-widget: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(cli.config.as_deref())?;
+    let in_colour = AutoStream::auto(io::stderr()).current_choice() != ColorChoice::Never;
+    for diagnostic in &config.diagnostics {
+        eprintln!("{}", diagnostic.render(in_colour));
+    }
+    if cli.check_config {
+        return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if let Some(line) = &cli.rx_test {
+        plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
+    } else if cli.debug || config.settings.run.debug {
+        let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.run.fifo.clone());
+        plain::debug("leco-sdl-widget", &mut Overseer::new(config), &fifo, io::stdout().lock())?;
+    } else {
+        let file = Config::path(cli.config.as_deref());
+        leco_sdl_widget::app::run(config, cli.fifo.clone(), file.as_deref())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

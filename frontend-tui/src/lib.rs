@@ -2,6 +2,5 @@
 
 pub mod app;
 pub mod columns;
-pub mod plain;
 pub mod theme;
 pub mod view;

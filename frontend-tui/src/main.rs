@@ -9,9 +9,10 @@ use anstream::ColorChoice;
 use clap::Parser;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
+use leco_core::plain;
 use leco_core::text::parse_duration;
 use leco_tui::theme::{ColorDepth, Theme};
-use leco_tui::{app, plain};
+use leco_tui::app;
 
 /// Shows network connections as lines that appear, are updated, and fade.
 ///
@@ -72,21 +73,21 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let out = io::stdout();
     if let Some(line) = &cli.rx_test {
-        return if cli.json {
+        return Ok(if cli.json {
             plain::explain_as_json(&config, line, out.lock())
         } else {
             plain::explain(&config, line, anstream::AutoStream::auto(out).lock())
-        };
+        }?);
     }
     let debug = cli.debug || config.settings.run.debug;
     let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.run.fifo.clone());
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::new(config);
     if cli.once {
-        return plain::once(&mut overseer, &fifo, cli.wait, out.lock());
+        return Ok(plain::once(&mut overseer, &fifo, cli.wait, out.lock())?);
     }
     if debug {
-        return plain::debug(&mut overseer, &fifo, out.lock());
+        return Ok(plain::debug("leco-tui", &mut overseer, &fifo, out.lock())?);
     }
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         anyhow::bail!("this is no terminal: use --once or --debug for plain lines");

@@ -58,6 +58,12 @@ impl Fifo {
         Ok(fifo)
     }
 
+    /// The path that it follows.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What it is doing now.
     #[must_use]
     pub fn state(&self) -> &FifoState {

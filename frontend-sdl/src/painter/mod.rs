@@ -103,10 +103,13 @@ impl Painter {
         self.is_stale = true;
     }
 
-    /// Whether the background is drawn as opaque, for displays on which nothing can shine through.
-    pub fn set_opaque(&mut self, is_opaque: bool) {
-        self.is_stale |= self.look.is_opaque != is_opaque;
+    /// Whether the background is drawn as opaque, for displays on which nothing can shine through. Tells
+    /// whether that is a change.
+    pub fn set_opaque(&mut self, is_opaque: bool) -> bool {
+        let is_change = self.look.is_opaque != is_opaque;
+        self.is_stale |= is_change;
         self.look.is_opaque = is_opaque;
+        is_change
     }
 
     /// Whether lines come and go with their effects.

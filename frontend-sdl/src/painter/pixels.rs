@@ -115,6 +115,12 @@ impl Pixmap {
         self.pixels.chunks_exact_mut(self.width.max(1))
     }
 
+    /// The bytes of some rows, which must be within the picture, as the display has them.
+    #[must_use]
+    pub fn row_bytes(&self, rows: std::ops::Range<usize>) -> &[u8] {
+        bytemuck::cast_slice(&self.pixels[rows.start * self.width..rows.end * self.width])
+    }
+
     /// All pixels, row by row.
     pub fn pixels_mut(&mut self) -> &mut [u32] {
         &mut self.pixels

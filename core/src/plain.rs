@@ -1,33 +1,57 @@
-//! Plain lines for pipes and scripts: `--once`, `-d`, `-r`.
+//! Plain lines for pipes and scripts, the same in every frontend: `--once`, `-d`, `-r`.
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use anyhow::Context;
-use leco_core::clock::boot_ns;
-use leco_core::config::Config;
-use leco_core::overseer::{Overseer, Received};
-use leco_core::rules::Verdict;
-use leco_core::source::{Fifo, FifoState};
-use leco_core::text::{clean, clean_bytes};
+
+use crate::clock::boot_ns;
+use crate::config::Config;
+use crate::overseer::{Overseer, Received};
+use crate::rules::Verdict;
+use crate::source::{Fifo, FifoState};
+use crate::text::{clean, clean_bytes};
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// Why plain lines cannot be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlainError {
+    /// The fifo's folder cannot be watched.
+    #[error("cannot follow {path}: {source}")]
+    Follow {
+        /// Of the fifo.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// No events can come.
+    #[error("{0} (start leco-event-pipe, or: script/run)")]
+    Waiting(String),
+    /// Nobody takes the lines, for another reason than that nobody reads any more.
+    #[error("cannot write to standard output: {0}")]
+    Write(io::Error),
+}
+
 /// Whether writing failed because nobody reads: then the work is done.
-fn unless_broken_pipe(result: io::Result<()>) -> anyhow::Result<bool> {
+fn unless_broken_pipe(result: io::Result<()>) -> Result<bool, PlainError> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write to standard output"),
+        Err(error) => Err(PlainError::Write(error)),
     }
 }
 
 /// Prints the lines that are known when the replay is over, or when the time is.
-pub fn once(overseer: &mut Overseer, path: &Path, wait: Duration, mut out: impl Write) -> anyhow::Result<()> {
+pub fn once(
+    overseer: &mut Overseer,
+    path: &Path,
+    wait: Duration,
+    mut out: impl Write,
+) -> Result<(), PlainError> {
     let mut fifo = follow(path)?;
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
@@ -42,32 +66,40 @@ pub fn once(overseer: &mut Overseer, path: &Path, wait: Duration, mut out: impl 
         fifo.wait(Some(left), |line| {
             overseer.receive(line, now);
             arrived = true;
-        })?;
+        })
+        .map_err(|source| PlainError::Follow { path: path.to_owned(), source })?;
         if arrived {
             last_line = Some(Instant::now());
         }
     }
     if last_line.is_none() && *fifo.state() != FifoState::Reading {
-        anyhow::bail!("{} (start leco-event-pipe, or: script/run)", fifo.describe());
+        return Err(PlainError::Waiting(fifo.describe()));
     }
     let printed = overseer.known_lines().try_for_each(|line| writeln!(out, "{line}"));
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
 }
 
-/// Prints each event as it came, and below it what became of it, until nobody reads any more.
-pub fn debug(overseer: &mut Overseer, path: &Path, mut out: impl Write) -> anyhow::Result<()> {
+/// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
+/// told besides goes to standard error under the program's name.
+pub fn debug(
+    program: &str,
+    overseer: &mut Overseer,
+    path: &Path,
+    mut out: impl Write,
+) -> Result<(), PlainError> {
     let mut fifo = follow(path)?;
     let mut told = None;
     loop {
         if told.as_ref() != Some(fifo.state()) {
             told = Some(fifo.state().clone());
-            eprintln!("leco-tui: {}", fifo.describe());
+            eprintln!("{program}: {}", fifo.describe());
         }
         let mut text = String::new();
         let now = boot_ns();
-        fifo.wait(None, |line| text.push_str(&became(overseer, line, now)))?;
+        fifo.wait(None, |line| text.push_str(&became(overseer, line, now)))
+            .map_err(|source| PlainError::Follow { path: path.to_owned(), source })?;
         if let Some(notice) = overseer.take_notice() {
-            eprintln!("leco-tui: {notice}");
+            eprintln!("{program}: {notice}");
         }
         if !unless_broken_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {
             return Ok(());
@@ -90,15 +122,15 @@ fn became(overseer: &mut Overseer, wire_line: &[u8], now: u64) -> String {
     format!("{}\n  {what}\n", clean_bytes(wire_line))
 }
 
-fn follow(path: &Path) -> anyhow::Result<Fifo> {
-    Fifo::follow(path).with_context(|| format!("cannot follow {}", path.display()))
+fn follow(path: &Path) -> Result<Fifo, PlainError> {
+    Fifo::follow(path).map_err(|source| PlainError::Follow { path: path.to_owned(), source })
 }
 
 /// Of a rule's key so many characters are shown before what it made of the line.
 const MAX_KEY: usize = 40;
 
 /// Prints what the rules make of a line, step by step; what each rule put in is set off.
-pub fn explain(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
+pub fn explain(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
     let explanation = config.rules.explain(line);
     let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
     let places: Vec<String> =
@@ -152,7 +184,7 @@ fn set_off(line: &str, spans: &[Range<usize>]) -> String {
 }
 
 /// The same as one JSON object.
-pub fn explain_as_json(config: &Config, line: &str, mut out: impl Write) -> anyhow::Result<()> {
+pub fn explain_as_json(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
     let explanation = config.rules.explain(line);
     let (shown, group) = match &explanation.verdict {
         Verdict::Show { line, group } => (Some(line), group.as_deref()),

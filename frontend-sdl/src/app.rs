@@ -1,0 +1,323 @@
+//! The loop between source, model, painter and display: one thread that sleeps in `poll`.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use leco_core::clock::boot_ns;
+use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
+use leco_core::event::ConnectionState;
+use leco_core::overseer::{Frame, Overseer, Row};
+use leco_core::source::{Fifo, FifoState};
+use leco_core::style::LineStyle;
+use leco_core::tag::Tag;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::display;
+use crate::painter::Painter;
+use crate::power;
+use crate::presenter::{Geometry, Presenter};
+
+/// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
+const ALPHA_TOLERANCE: u8 = 1;
+/// After events have come, so long no more are waited for: a burst is one wakeup.
+const READ_INTERVAL: Duration = Duration::from_millis(10);
+/// So often at most it is asked whether the machine runs on its battery.
+const POWER_INTERVAL: Duration = Duration::from_mins(1);
+/// So many reads before the screen is drawn, whatever is left.
+const MAX_READS: usize = 32;
+
+/// Shows the fifo's events until a signal or the end of the display.
+///
+/// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
+pub fn run(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) -> anyhow::Result<()> {
+    let signals = Signals::catch()?;
+    let mut app = App::start(config, fifo, config_file)?;
+    while !signals.has_come() && !app.presenter.is_closed() {
+        app.take_changes()?;
+        app.draw()?;
+        app.sleep(&signals)?;
+        app.presenter.dispatch()?;
+    }
+    Ok(())
+}
+
+struct App {
+    presenter: Box<dyn Presenter>,
+    /// None until there is something to draw on.
+    painter: Option<Painter>,
+    geometry: Option<Geometry>,
+    overseer: Overseer,
+    fifo: Fifo,
+    /// Whether the command line named it, so that the config does not.
+    is_fifo_fixed: bool,
+    config_watch: Option<ConfigWatch>,
+    /// Something came that is not on the screen yet.
+    is_changed: bool,
+    drawn: Option<Instant>,
+    /// Before this nothing is read.
+    read_from: Instant,
+    power_asked: Option<Instant>,
+    told_of_fifo: Option<FifoState>,
+}
+
+impl App {
+    fn start(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) -> anyhow::Result<Self> {
+        let presenter = display::open(&config.settings.window)?;
+        let is_fifo_fixed = fifo.is_some();
+        let path = fifo.unwrap_or_else(|| config.settings.run.fifo.clone());
+        Ok(Self {
+            presenter,
+            painter: None,
+            geometry: None,
+            overseer: Overseer::new(config),
+            fifo: follow(&path)?,
+            is_fifo_fixed,
+            // A file that cannot be followed only never changes.
+            config_watch: config_file.and_then(|file| ConfigWatch::follow(file).ok()),
+            is_changed: true,
+            drawn: None,
+            read_from: Instant::now(),
+            power_asked: None,
+            told_of_fifo: None,
+        })
+    }
+
+    fn take_changes(&mut self) -> anyhow::Result<()> {
+        if let Some(reload) = self.config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
+            self.reload(reload)?;
+        }
+        self.read()?;
+        self.fit()?;
+        if let Some(notice) = self.overseer.take_notice() {
+            tell(&notice);
+        }
+        while let Some(notice) = self.presenter.take_notice() {
+            tell(&notice);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        if Instant::now() < self.read_from {
+            return Ok(());
+        }
+        let now = boot_ns();
+        let mut has_come = false;
+        for _ in 0..MAX_READS {
+            let overseer = &mut self.overseer;
+            let is_empty = self.fifo.wait(Some(Duration::ZERO), |line| {
+                overseer.receive(line, now);
+                has_come = true;
+            })?;
+            if is_empty {
+                break;
+            }
+        }
+        if has_come {
+            self.is_changed = true;
+            self.read_from = Instant::now() + READ_INTERVAL;
+        }
+        if self.told_of_fifo.as_ref() != Some(self.fifo.state()) {
+            self.told_of_fifo = Some(self.fifo.state().clone());
+            self.is_changed = true;
+            if *self.fifo.state() != FifoState::Reading {
+                tell(&waiting(&self.fifo));
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the painter in line with the display.
+    fn fit(&mut self) -> anyhow::Result<()> {
+        let geometry = self.presenter.geometry();
+        if geometry != self.geometry {
+            self.is_changed = true;
+            if let Some(geometry) = geometry {
+                let is_scaled = self.geometry.is_none_or(|known| (known.factor - geometry.factor).abs() > f32::EPSILON);
+                match &mut self.painter {
+                    Some(painter) if !is_scaled => {
+                        painter.resize(geometry.width, geometry.height);
+                        painter.forget_canvas();
+                    }
+                    _ => self.painter = Some(new_painter(self.overseer.settings(), geometry)?),
+                }
+            }
+            self.geometry = geometry;
+        }
+        if let Some(painter) = &mut self.painter {
+            self.is_changed |= painter.set_opaque(self.presenter.is_opaque());
+        }
+        Ok(())
+    }
+
+    fn reload(&mut self, reload: Reload) -> anyhow::Result<()> {
+        const STAYS: &str = "the config before stays";
+        match reload {
+            Reload::Good(config) => {
+                let settings = config.settings.clone();
+                self.overseer.reload(*config);
+                self.presenter.configure(&settings.window)?;
+                self.geometry = self.presenter.geometry();
+                if let Some(geometry) = self.geometry {
+                    match new_painter(&settings, geometry) {
+                        Ok(painter) => self.painter = Some(painter),
+                        Err(error) => tell(&format!("{error:#}; the font before stays")),
+                    }
+                }
+                if !self.is_fifo_fixed && settings.run.fifo != *self.fifo.path() {
+                    self.fifo = follow(&settings.run.fifo)?;
+                }
+                self.power_asked = None;
+                self.is_changed = true;
+            }
+            Reload::Bad(diagnostics) => {
+                for diagnostic in &diagnostics {
+                    tell(&diagnostic.to_string());
+                }
+                tell(STAYS);
+            }
+            Reload::Unreadable(reason) => tell(&format!("{reason}; {STAYS}")),
+        }
+        Ok(())
+    }
+
+    /// Draws if there is anything new to see and the display takes it.
+    fn draw(&mut self) -> anyhow::Result<()> {
+        if self.time_to_frame() != Some(Duration::ZERO) || !self.presenter.is_ready() {
+            return Ok(());
+        }
+        let has_effects = self.has_effects();
+        let Some(painter) = &mut self.painter else { return Ok(()) };
+        painter.set_effects(has_effects);
+        let now = boot_ns();
+        let rows = painter.rows();
+        let frame = self.overseer.frame(now, rows);
+        let is_waiting = frame.counts.received == 0 && *self.fifo.state() != FifoState::Reading;
+        if is_waiting {
+            painter.update(&one_line(&waiting(&self.fifo)), now);
+        } else {
+            painter.update(frame, now);
+        }
+        self.presenter.present(&mut |canvas| painter.paint(canvas, now))?;
+        self.is_changed = false;
+        self.drawn = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Time until the next frame should be drawn; `None` while nothing changes.
+    fn time_to_frame(&self) -> Option<Duration> {
+        let painter = self.painter.as_ref()?;
+        self.geometry?;
+        let wanted = if self.is_changed {
+            Some(Duration::ZERO)
+        } else {
+            let fades = self.overseer.next_visible_change(boot_ns(), ALPHA_TOLERANCE);
+            fades.into_iter().chain(painter.next_step()).min()
+        };
+        let since = self.drawn.map_or(Duration::MAX, |drawn| drawn.elapsed());
+        wanted.map(|wanted| wanted.max(self.frame_interval().saturating_sub(since)))
+    }
+
+    fn frame_interval(&self) -> Duration {
+        let display = self.presenter.frame_interval();
+        let most = self.overseer.settings().window.frames_per_second_max;
+        if most > 0.0 { display.max(Duration::from_secs_f64(1.0 / most.max(1e-3))) } else { display }
+    }
+
+    fn has_effects(&mut self) -> bool {
+        let is_mains = |app: &Self| app.power_asked.is_some_and(|asked| asked.elapsed() < POWER_INTERVAL);
+        match self.overseer.settings().text.effects {
+            Effects::None => false,
+            Effects::Always => true,
+            Effects::Auto if is_mains(self) => true,
+            Effects::Auto => {
+                let is_on_battery = power::is_on_battery(Path::new(power::POWER_SUPPLIES));
+                self.power_asked = (!is_on_battery).then(Instant::now);
+                !is_on_battery
+            }
+        }
+    }
+
+    /// Sleeps until something comes, or something on the screen is to change.
+    fn sleep(&self, signals: &Signals) -> anyhow::Result<()> {
+        let reads_in = self.read_from.saturating_duration_since(Instant::now());
+        let reads_now = reads_in.is_zero();
+        let mut fds: Vec<BorrowedFd<'_>> = self.presenter.fds();
+        fds.push(signals.received.as_fd());
+        fds.extend(self.config_watch.as_ref().map(AsFd::as_fd));
+        if reads_now {
+            fds.extend(self.fifo.fds());
+        }
+        // A display that takes no frame now will say when it does.
+        let frame_in = if self.presenter.is_ready() { self.time_to_frame() } else { None };
+        let timeout = frame_in.into_iter().chain((!reads_now).then_some(reads_in)).min();
+        let timeout = timeout.map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("cannot wait for events"),
+        }
+    }
+}
+
+/// Signals that end the program.
+struct Signals {
+    received: UnixStream,
+}
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let (received, raised) = UnixStream::pair().context("cannot watch for signals")?;
+        received.set_nonblocking(true).context("cannot watch for signals")?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            let raised = raised.try_clone().context("cannot watch for signals")?;
+            signal_hook::low_level::pipe::register(signal, raised).context("cannot watch for signals")?;
+        }
+        Ok(Self { received })
+    }
+
+    fn has_come(&self) -> bool {
+        io::Read::read(&mut &self.received, &mut [0]).is_ok()
+    }
+}
+
+fn follow(path: &Path) -> anyhow::Result<Fifo> {
+    Fifo::follow(path).with_context(|| format!("cannot follow {}", path.display()))
+}
+
+fn new_painter(settings: &Settings, geometry: Geometry) -> anyhow::Result<Painter> {
+    let (painter, notice) = Painter::new(settings, geometry.width, geometry.height, geometry.factor)?;
+    if let Some(notice) = notice {
+        tell(&notice);
+    }
+    Ok(painter)
+}
+
+fn waiting(fifo: &Fifo) -> String {
+    format!("{} (start leco-event-pipe, or: script/run)", fifo.describe())
+}
+
+/// A frame that says something itself.
+fn one_line(text: &str) -> Frame {
+    let row = Row {
+        ns: 0,
+        text: leco_core::text::clean(text).into(),
+        tag: Tag { text: String::new(), rgb: [0; 3] }.into(),
+        alpha: 255,
+        state: ConnectionState::Ordinary,
+        is_first_ever: false,
+        style: LineStyle::default(),
+        age: Duration::MAX,
+    };
+    Frame { rows: vec![Some(row)], ..Frame::default() }
+}
+
+fn tell(notice: &str) {
+    eprintln!("leco-sdl-widget: {notice}");
+}
