@@ -38,13 +38,12 @@ const MAX_READS: usize = 32;
 pub fn run(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let mut app = App::start(config, fifo, config_file)?;
-    while !signals.has_come() && !app.presenter.is_closed() {
-        app.take_changes()?;
-        app.draw()?;
-        app.sleep(&signals)?;
-        app.presenter.dispatch()?;
+    let result = app.run(&signals);
+    if result.is_err() {
+        // Xlib ends the program, with words of its own, when windows of a display that is gone are closed.
+        std::mem::forget(app);
     }
-    Ok(())
+    result
 }
 
 struct App {
@@ -86,6 +85,16 @@ impl App {
             power_asked: None,
             told_of_fifo: None,
         })
+    }
+
+    fn run(&mut self, signals: &Signals) -> anyhow::Result<()> {
+        while !signals.has_come() && !self.presenter.is_closed() {
+            self.take_changes()?;
+            self.draw()?;
+            self.sleep(signals)?;
+            self.presenter.dispatch()?;
+        }
+        Ok(())
     }
 
     fn take_changes(&mut self) -> anyhow::Result<()> {
@@ -139,7 +148,8 @@ impl App {
         if geometry != self.geometry {
             self.is_changed = true;
             if let Some(geometry) = geometry {
-                let is_scaled = self.geometry.is_none_or(|known| (known.factor - geometry.factor).abs() > f32::EPSILON);
+                let is_scaled =
+                    self.geometry.is_none_or(|known| (known.factor - geometry.factor).abs() > f32::EPSILON);
                 match &mut self.painter {
                     Some(painter) if !is_scaled => {
                         painter.resize(geometry.width, geometry.height);
@@ -257,7 +267,8 @@ impl App {
         // A display that takes no frame now will say when it does.
         let frame_in = if self.presenter.is_ready() { self.time_to_frame() } else { None };
         let timeout = frame_in.into_iter().chain((!reads_now).then_some(reads_in)).min();
-        let timeout = timeout.map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let timeout =
+            timeout.map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),

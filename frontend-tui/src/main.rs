@@ -11,8 +11,8 @@ use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
 use leco_core::text::parse_duration;
-use leco_tui::theme::{ColorDepth, Theme};
 use leco_tui::app;
+use leco_tui::theme::{ColorDepth, Theme};
 
 /// Shows network connections as lines that appear, are updated, and fade.
 ///

@@ -234,9 +234,6 @@ fn compose(
     tag_box: Option<(Rect, u32)>,
 ) -> TextPicture {
     let [left, top, right, bottom] = overhang(outline, ink.shadows);
-    let side = |length: i32| usize::try_from(length).unwrap_or(0);
-    let mut picture = Pixmap::new(side(width + left + right), side(fonts.height() + top + bottom));
-    let clip = picture.bounds();
     let fills: Vec<_> = runs
         .iter()
         .filter_map(|run| {
@@ -244,6 +241,14 @@ fn compose(
             fonts.render(run.text, run.face, rgb, None).map(|(fill, y)| (run, fill, y))
         })
         .collect();
+    // Some glyphs are higher than their font.
+    let above = fills.iter().map(|(_, _, y)| -y).max().unwrap_or(0).max(0);
+    let below =
+        fills.iter().map(|(_, fill, y)| y + pixels(fill.height()) - fonts.height()).max().unwrap_or(0);
+    let (top, bottom) = (top + above, bottom + below.max(0));
+    let side = |length: i32| usize::try_from(length).unwrap_or(0);
+    let mut picture = Pixmap::new(side(width + left + right), side(fonts.height() + top + bottom));
+    let clip = picture.bounds();
     let mut canvas = picture.canvas();
     for shadow in ink.shadows {
         let colour = premultiplied(shadow.rgba);

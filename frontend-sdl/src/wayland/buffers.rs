@@ -33,12 +33,7 @@ struct Copy {
 }
 
 impl Buffers {
-    pub(super) fn new(
-        shm: &WlShm,
-        queue: &QueueHandle<Client>,
-        width: i32,
-        height: i32,
-    ) -> io::Result<Self> {
+    pub(super) fn new(shm: &WlShm, queue: &QueueHandle<Client>, width: i32, height: i32) -> io::Result<Self> {
         let side = |length: i32| usize::try_from(length).unwrap_or(0);
         let canvas = Pixmap::new(side(width), side(height));
         let bytes = i32::try_from(side(width) * side(height) * 4)
@@ -106,9 +101,7 @@ impl Drop for Buffers {
 
 /// Adds the rows of an area to bands of rows, joining those that touch.
 fn add_band(bands: &mut Vec<Rect>, mut area: Rect) {
-    let touches = |band: &Rect, area: Rect| {
-        band.y <= area.y + area.height && area.y <= band.y + band.height
-    };
+    let touches = |band: &Rect, area: Rect| band.y <= area.y + area.height && area.y <= band.y + band.height;
     while let Some(index) = bands.iter().position(|band| touches(band, area)) {
         area = area.union(bands.swap_remove(index));
     }

@@ -12,7 +12,9 @@ use wayland_client::protocol::wl_shm_pool::WlShmPool;
 use wayland_client::protocol::wl_surface::{self, WlSurface};
 use wayland_client::{Connection, Dispatch, Proxy, QueueHandle, WEnum, delegate_noop};
 use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1;
-use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_v1::{self, WpFractionalScaleV1};
+use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_v1::{
+    self, WpFractionalScaleV1,
+};
 use wayland_protocols::wp::viewporter::client::wp_viewport::WpViewport;
 use wayland_protocols::wp::viewporter::client::wp_viewporter::WpViewporter;
 use wayland_protocols::xdg::shell::client::xdg_surface::{self, XdgSurface};
@@ -43,7 +45,15 @@ impl Client {
         let output = registry.bind(id, version.min(OUTPUT_VERSION), &self.handle, ());
         // Before version 2 nothing says that all is said.
         let is_done = version < 2;
-        self.outputs.push(Output { id, proxy: output, name: None, scale: 1, size: None, rate: USUAL_RATE, is_done });
+        self.outputs.push(Output {
+            id,
+            proxy: output,
+            name: None,
+            scale: 1,
+            size: None,
+            rate: USUAL_RATE,
+            is_done,
+        });
     }
 
     /// Makes the surface that could not be made, or was taken away, once its monitor is there.

@@ -182,7 +182,10 @@ impl Client {
         let Ok(wanted) = self.wanted_output() else {
             let known: Vec<&str> = self.outputs.iter().filter_map(|output| output.name.as_deref()).collect();
             let monitor = self.settings.monitor.as_deref().unwrap_or_default();
-            self.notices.push(format!("there is no monitor {monitor}, waiting for it (there are: {})", known.join(", ")));
+            self.notices.push(format!(
+                "there is no monitor {monitor}, waiting for it (there are: {})",
+                known.join(", ")
+            ));
             return;
         };
         if self.outputs.is_empty() {
@@ -200,7 +203,14 @@ impl Client {
                     Layer::Background => zwlr_layer_shell_v1::Layer::Background,
                 };
                 let namespace = NAMESPACE.to_owned();
-                Role::Layer(shell.get_layer_surface(&surface, wanted.as_ref(), layer, namespace, &self.handle, ()))
+                Role::Layer(shell.get_layer_surface(
+                    &surface,
+                    wanted.as_ref(),
+                    layer,
+                    namespace,
+                    &self.handle,
+                    (),
+                ))
             }
             (None, Some(wm_base)) => {
                 let xdg = wm_base.get_xdg_surface(&surface, &self.handle, ());
@@ -210,7 +220,8 @@ impl Client {
                 Role::Window(xdg, toplevel)
             }
             (None, None) => {
-                self.error = Some(anyhow::anyhow!("this Wayland compositor has neither layer-shell nor xdg-shell"));
+                self.error =
+                    Some(anyhow::anyhow!("this Wayland compositor has neither layer-shell nor xdg-shell"));
                 return;
             }
         };
@@ -247,7 +258,10 @@ impl Client {
 
     #[allow(clippy::cast_precision_loss)]
     fn scale_of(&self, output: Option<&WlOutput>) -> f32 {
-        self.outputs.iter().find(|known| Some(&known.proxy) == output).map_or(1.0, |output| output.scale as f32)
+        self.outputs
+            .iter()
+            .find(|known| Some(&known.proxy) == output)
+            .map_or(1.0, |output| output.scale as f32)
     }
 
     fn output_of_surface(&self) -> Option<&Output> {
@@ -420,7 +434,9 @@ impl Presenter for Wayland {
 
     fn present(&mut self, paint: &mut Paint<'_>) -> anyhow::Result<()> {
         let Some(surface) = &mut self.client.surface else { return Ok(()) };
-        let (Some(buffers), Some((width, height))) = (&mut surface.buffers, surface.size) else { return Ok(()) };
+        let (Some(buffers), Some((width, height))) = (&mut surface.buffers, surface.size) else {
+            return Ok(());
+        };
         let Some((buffer, damage)) = buffers.paint(paint).context("cannot write to shared memory")? else {
             return Ok(());
         };

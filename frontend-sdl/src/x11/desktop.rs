@@ -8,8 +8,8 @@ use x11rb::protocol::randr::{ConnectionExt as _, NotifyMask};
 use x11rb::protocol::shape::SK;
 use x11rb::protocol::xfixes::{ConnectionExt as _, SelectionEventMask};
 use x11rb::protocol::xproto::{
-    Atom, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _,
-    EventMask, InputFocus, Screen, StackMode, VisualClass, Visualid,
+    Atom, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, EventMask,
+    InputFocus, Screen, StackMode, VisualClass, Visualid,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::{CURRENT_TIME, atom_manager};
@@ -72,8 +72,7 @@ impl Desktop {
         let compositor_selection = connection.intern_atom(false, name.as_bytes())?.reply()?.atom;
         connection.xfixes_query_version(5, 0)?.reply().context("the X server has no XFixes")?;
         connection.randr_query_version(1, 5)?.reply().context("the X server has no RandR")?;
-        let mut desktop =
-            Self { connection, screen, atoms, compositor_selection, has_compositor: false };
+        let mut desktop = Self { connection, screen, atoms, compositor_selection, has_compositor: false };
         let root = desktop.root().root;
         desktop.connection.xfixes_select_selection_input(
             root,
@@ -82,9 +81,7 @@ impl Desktop {
                 | SelectionEventMask::SELECTION_WINDOW_DESTROY
                 | SelectionEventMask::SELECTION_CLIENT_CLOSE,
         )?;
-        desktop
-            .connection
-            .randr_select_input(root, NotifyMask::SCREEN_CHANGE | NotifyMask::CRTC_CHANGE)?;
+        desktop.connection.randr_select_input(root, NotifyMask::SCREEN_CHANGE | NotifyMask::CRTC_CHANGE)?;
         desktop.has_compositor =
             desktop.connection.get_selection_owner(compositor_selection)?.reply()?.owner != x11rb::NONE;
         Ok(desktop)
@@ -101,7 +98,11 @@ impl Desktop {
     /// A visual with 8 bits of alpha: the one in which a window can be seen through.
     pub(super) fn alpha_visual(&self) -> Option<Visualid> {
         let depth = self.root().allowed_depths.iter().find(|depth| depth.depth == 32)?;
-        depth.visuals.iter().find(|visual| visual.class == VisualClass::TRUE_COLOR).map(|visual| visual.visual_id)
+        depth
+            .visuals
+            .iter()
+            .find(|visual| visual.class == VisualClass::TRUE_COLOR)
+            .map(|visual| visual.visual_id)
     }
 
     /// Takes what the server has sent, without waiting.
@@ -127,8 +128,7 @@ impl Desktop {
     pub(super) fn monitor(&self, name: Option<&str>) -> anyhow::Result<Option<Monitor>> {
         let root = self.root();
         let geometry = self.connection.get_geometry(root.root)?.reply()?;
-        let whole =
-            Rect { x: 0, y: 0, width: geometry.width.into(), height: geometry.height.into() };
+        let whole = Rect { x: 0, y: 0, width: geometry.width.into(), height: geometry.height.into() };
         let rate = self.rate(root.root).unwrap_or(USUAL_RATE);
         let Some(name) = name else { return Ok(Some(Monitor { area: whole, rate })) };
         for monitor in self.connection.randr_get_monitors(root.root, true)?.reply()?.monitors {
@@ -151,7 +151,8 @@ impl Desktop {
     fn rate(&self, root: u32) -> Option<f64> {
         let resources = self.connection.randr_get_screen_resources_current(root).ok()?.reply().ok()?;
         let modes = resources.crtcs.iter().filter_map(|crtc| {
-            let info = self.connection.randr_get_crtc_info(*crtc, resources.config_timestamp).ok()?.reply().ok()?;
+            let info =
+                self.connection.randr_get_crtc_info(*crtc, resources.config_timestamp).ok()?.reply().ok()?;
             resources.modes.iter().find(|mode| mode.id == info.mode)
         });
         modes
@@ -162,14 +163,24 @@ impl Desktop {
             .reduce(f64::max)
     }
 
+    /// Lets clicks through to what is below the window.
+    pub(super) fn let_clicks_through(&self, window: u32) -> anyhow::Result<()> {
+        let region = self.connection.generate_id()?;
+        self.connection.xfixes_create_region(region, &[])?;
+        self.connection.xfixes_set_window_shape_region(window, SK::INPUT, 0, 0, region)?;
+        self.connection.xfixes_destroy_region(region)?;
+        // It is done when the answer is here.
+        self.focus()?;
+        Ok(())
+    }
+
     /// Tells the server and the window manager what the window, which is on the screen, is to be.
-    pub(super) fn adopt(&self, window: u32, settings: &WindowSettings, is_override: bool) -> anyhow::Result<()> {
-        if settings.click_through {
-            let region = self.connection.generate_id()?;
-            self.connection.xfixes_create_region(region, &[])?;
-            self.connection.xfixes_set_window_shape_region(window, SK::INPUT, 0, 0, region)?;
-            self.connection.xfixes_destroy_region(region)?;
-        }
+    pub(super) fn adopt(
+        &self,
+        window: u32,
+        settings: &WindowSettings,
+        is_override: bool,
+    ) -> anyhow::Result<()> {
         let atoms = &self.atoms;
         let is_above = settings.layer == Layer::Top || settings.has(WindowFlag::AlwaysOnTop);
         if is_override {
@@ -214,10 +225,17 @@ impl Desktop {
         Ok(())
     }
 
-    /// Gives the keyboard back to the window under the pointer.
-    pub(super) fn release_focus(&self) -> anyhow::Result<()> {
-        self.connection.set_input_focus(InputFocus::POINTER_ROOT, InputFocus::POINTER_ROOT, CURRENT_TIME)?;
-        self.connection.flush()?;
+    /// Which window has the keyboard.
+    pub(super) fn focus(&self) -> anyhow::Result<u32> {
+        Ok(self.connection.get_input_focus()?.reply()?.focus)
+    }
+
+    /// Gives the keyboard to another window, should ours have it.
+    pub(super) fn release_focus(&self, ours: u32, to: u32) -> anyhow::Result<()> {
+        if self.focus()? == ours {
+            self.connection.set_input_focus(InputFocus::POINTER_ROOT, to, CURRENT_TIME)?;
+            self.connection.flush()?;
+        }
         Ok(())
     }
 

@@ -6,12 +6,14 @@ mod xlib;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use leco_core::config::{Layer, WindowFlag, WindowHint, WindowSettings};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sdl3::event::{Event, WindowEvent};
 use sdl3::pixels::PixelFormat;
 use sdl3::video::{Window, WindowFlags, WindowPos};
 use sdl3::{EventPump, VideoSubsystem, hint};
+use x11rb::protocol::xproto::InputFocus;
 
 use self::desktop::{Desktop, Monitor};
 use crate::painter::pixels::{Canvas, Rect};
@@ -105,11 +107,20 @@ impl X11 {
         }
         let place = place(settings, monitor.area);
         let side = |length: i32| length.unsigned_abs();
-        let mut builder = self.video.window(&settings.title.replace('\0', ""), side(place.width), side(place.height));
+        let mut builder =
+            self.video.window(&settings.title.replace('\0', ""), side(place.width), side(place.height));
         builder.set_flags(flags(settings)).position(place.x, place.y);
         let mut window = builder.build().context("cannot make a window")?;
         let (id, fd) = (xlib::window_id(&window)?, xlib::connection_fd(&window)?);
+        if settings.click_through {
+            self.desktop.let_clicks_through(id)?;
+        }
+        let focus = self.desktop.focus()?;
         window.show();
+        if settings.has(WindowFlag::NotFocusable) {
+            // Without a window manager SDL takes the keyboard for whatever it shows.
+            self.desktop.release_focus(id, focus)?;
+        }
         if !settings.has(WindowFlag::Minimized) {
             // A window manager may have its own idea of where new windows are.
             window.set_position(WindowPos::Positioned(place.x), WindowPos::Positioned(place.y));
@@ -117,6 +128,16 @@ impl X11 {
         self.desktop.adopt(id, settings, is_override)?;
         self.window = Some(Shown { window, id, fd, monitor, is_override });
         self.is_exposed = true;
+        Ok(())
+    }
+
+    /// Xlib ends the program, with words of its own, when it uses a connection that is broken.
+    fn check_connection(&self) -> anyhow::Result<()> {
+        for fd in self.fds() {
+            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec::default())).context("cannot ask for the state of a connection")?;
+            ensure!(!fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR), "the X server is gone");
+        }
         Ok(())
     }
 
@@ -132,8 +153,8 @@ impl X11 {
                         if let Some(shown) = &mut self.window {
                             shown.window.set_keyboard_grab(false);
                             shown.window.set_mouse_grab(false);
+                            self.desktop.release_focus(shown.id, InputFocus::POINTER_ROOT.into())?;
                         }
-                        self.desktop.release_focus()?;
                     }
                     _ => {}
                 },
@@ -164,7 +185,9 @@ fn apply_hints(settings: &WindowSettings) {
             WindowHint::ActivateWhenShown => "SDL_WINDOW_ACTIVATE_WHEN_SHOWN",
             WindowHint::DisplayPriority => "SDL_VIDEO_DISPLAY_PRIORITY",
             // The others are not SDL's on X.
-            WindowHint::OverrideRedirect | WindowHint::NoSignalHandlers | WindowHint::WaylandScaleToDisplay => {
+            WindowHint::OverrideRedirect
+            | WindowHint::NoSignalHandlers
+            | WindowHint::WaylandScaleToDisplay => {
                 continue;
             }
         };
@@ -225,11 +248,12 @@ impl Presenter for X11 {
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        // Our own connection first: SDL ends the program where its own is broken.
+        self.check_connection()?;
         loop {
             let id = self.window.as_ref().map_or(0, |shown| shown.id);
             let changes = self.desktop.dispatch(id)?;
-            if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered) {
+            if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered)
+            {
                 self.desktop.restack(shown.id, self.settings.layer)?;
             }
             if !changes.monitors {
@@ -256,6 +280,7 @@ impl Presenter for X11 {
     }
 
     fn present(&mut self, paint: &mut Paint<'_>) -> anyhow::Result<()> {
+        self.check_connection()?;
         let Some(shown) = &mut self.window else { return Ok(()) };
         let mut surface = shown.window.surface(&self.events).context("cannot draw in the window")?;
         if !matches!(surface.pixel_format(), PixelFormat::ARGB8888 | PixelFormat::XRGB8888) {
@@ -274,7 +299,14 @@ impl Presenter for X11 {
         } else if !damage.is_empty() {
             let rects: Vec<_> = damage
                 .iter()
-                .map(|area| sdl3::rect::Rect::new(area.x, area.y, area.width.unsigned_abs(), area.height.unsigned_abs()))
+                .map(|area| {
+                    sdl3::rect::Rect::new(
+                        area.x,
+                        area.y,
+                        area.width.unsigned_abs(),
+                        area.height.unsigned_abs(),
+                    )
+                })
                 .collect();
             surface.update_window_rects(&rects).context("cannot show the window")?;
         }
