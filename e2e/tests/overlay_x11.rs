@@ -315,11 +315,11 @@ fn the_overlay_layer_stays_above_and_the_bottom_layer_below() {
             .collect();
         (if last { named.last() } else { named.first() }).is_some_and(|title| *title == "LECO")
     };
-    let _overlay = Overlay::on_x(&server, &config("layer = overlay", ""));
+    let overlay = Overlay::on_x(&server, &config("layer = overlay", ""));
     wait_for("the window", || is_at(true).then_some(()));
     let _above = server.open_below(&[WHITE]);
     wait_for("the overlay to be above", || is_at(true).then_some(()));
-    drop(_overlay);
+    drop(overlay);
     let _overlay = Overlay::on_x(&server, &config("layer = bottom\nhints = override_redirect=1", ""));
     wait_for("the overlay to be below", || is_at(false).then_some(()));
 }

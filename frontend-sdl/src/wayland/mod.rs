@@ -199,8 +199,9 @@ impl Client {
                     Layer::Overlay => zwlr_layer_shell_v1::Layer::Overlay,
                     _ if self.settings.has(WindowFlag::AlwaysOnTop) => zwlr_layer_shell_v1::Layer::Top,
                     Layer::Top => zwlr_layer_shell_v1::Layer::Top,
-                    Layer::Bottom => zwlr_layer_shell_v1::Layer::Bottom,
-                    Layer::Background => zwlr_layer_shell_v1::Layer::Background,
+                    // Of the surfaces in the layer of the background, where wallpapers are, sway before 1.9
+                    // puts the newest below the others: we would be hidden.
+                    Layer::Bottom | Layer::Background => zwlr_layer_shell_v1::Layer::Bottom,
                 };
                 let namespace = NAMESPACE.to_owned();
                 Role::Layer(shell.get_layer_surface(
