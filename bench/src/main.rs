@@ -1,11 +1,13 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
-//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed. Needs root; its traffic goes
+//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
+//! the overlay alone. Needs root; its traffic goes
 //! over loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
 mod latency;
 mod model;
+mod overlay;
 mod process;
 mod report;
 mod terminal;
@@ -39,6 +41,11 @@ fn main() -> ExitCode {
 fn run() -> Result<Report> {
     ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
     let mut report = Report::default();
+    // By its name one part is measured alone.
+    if std::env::args().nth(1).as_deref() == Some("overlay") {
+        overlay::measure(&mut report)?;
+        return Ok(report);
+    }
     model::measure(&mut report)?;
     {
         let kernel = Kernel::load(&["--group", &ID.to_string()]);
@@ -64,6 +71,7 @@ fn run() -> Result<Report> {
         process::measure_idle(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
         process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
     }
+    overlay::measure(&mut report)?;
     cost::measure(&mut report)?;
     Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command};
-use std::thread::sleep;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,14 +19,41 @@ impl Watched {
         Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
     }
 
-    /// Times any of its threads went to sleep: each was woken before.
-    fn sleeps(&self) -> Result<u64> {
-        let mut total = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            total += field(&task?.path().join("status"), "voluntary_ctxt_switches:")?;
-        }
-        Ok(total)
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
+}
+
+/// Times any of a process's threads went to sleep: each was woken before.
+pub(crate) fn sleeps(process: u32) -> Result<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        total += field(&task?.path().join("status"), "voluntary_ctxt_switches:")?;
+    }
+    Ok(total)
+}
+
+/// Time that a process's threads have run, in ns (the kernel's Documentation/scheduler/sched-stats.rst).
+pub(crate) fn on_cpu(process: u32) -> Result<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let path = task?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        total += first.with_context(|| format!("no time in {}", path.display()))?;
+    }
+    Ok(total)
+}
+
+/// A process's proportional share of memory in MB.
+pub(crate) fn proportional(process: u32) -> Result<f64> {
+    Ok(field(format!("/proc/{process}/smaps_rollup").as_ref(), "Pss:")? as f64 / 1024.0)
+}
+
+/// A process's resident memory in MB.
+pub(crate) fn resident(process: u32) -> Result<f64> {
+    Ok(field(format!("/proc/{process}/status").as_ref(), "VmRSS:")? as f64 / 1024.0)
 }
 
 impl Drop for Watched {
@@ -47,16 +74,16 @@ fn field(path: &std::path::Path, label: &str) -> Result<u64> {
 
 /// Wakeups of each process in ten seconds of silence.
 pub(crate) fn measure_idle(processes: &[(&str, &Watched)], report: &mut Report) -> Result<()> {
-    let total = || -> Result<u64> { processes.iter().map(|(_, process)| process.sleeps()).sum() };
+    let total = || -> Result<u64> { processes.iter().map(|(_, process)| sleeps(process.id())).sum() };
     // What was held back an update interval ago is shown and fades; then nothing is left to do.
     for _ in 0..60 {
         let before = total()?;
-        sleep(Duration::from_secs(4));
+        thread::sleep(Duration::from_secs(4));
         if total()? == before {
             for (name, process) in processes {
-                let before = process.sleeps()?;
-                sleep(IDLE);
-                let woken = process.sleeps()? - before;
+                let before = sleeps(process.id())?;
+                thread::sleep(IDLE);
+                let woken = sleeps(process.id())? - before;
                 report.limit(&format!("{name}: wakeups in 10 s of silence"), woken as f64, 0.0, "");
             }
             return Ok(());

@@ -279,13 +279,16 @@ fn twice_the_scale_is_twice_the_pixels_of_a_glyph() {
     let mut overlay =
         Overlay::on_wayland(&desktop, &config(window, "font-outline = none\nfont-height = 20\n"));
     overlay.send("x :: \u{2588}", NOW, &json!({}));
+    let overlay_of = |picture: &Picture| picture.part(0, 0, 1000, 580);
     let white = |picture: &Picture| {
         (0..picture.height).filter(|y| (0..picture.width).any(|x| picture.at(x, *y) == WHITE)).count()
     };
     // The block is as high as the font: 20 pixels and what is below them, each of 2 pixels.
-    let picture = wait_for_picture(&desktop, "sway-hidpi", |picture| white(picture) > 30);
+    let picture = wait_for_picture(&desktop, "sway-hidpi", |picture| {
+        picture.at(5, 500) == BLACK && white(&overlay_of(picture)) > 30
+    });
     // A block that were only enlarged would have edges between black and white.
-    let picture = picture.part(0, 0, 1000, 580);
+    let picture = overlay_of(&picture);
     let greys = picture.pixels().filter(|pixel| pixel[0] > 8 && pixel[0] < 247).count();
     let whites = picture.pixels().filter(|pixel| *pixel == WHITE).count();
     assert!(whites > greys, "{whites} {greys}");

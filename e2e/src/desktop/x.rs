@@ -2,10 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::composite::ConnectionExt as _;
+use x11rb::protocol::damage::{ConnectionExt as _, ReportLevel};
 use x11rb::protocol::xproto::{
     BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask,
     ImageFormat, MOTION_NOTIFY_EVENT, MapState, PropMode, Rectangle, Screen, WindowClass,
@@ -161,6 +164,37 @@ impl XServer {
             Ok(named)
         };
         read().unwrap_or_else(|error| panic!("no windows: {error}"))
+    }
+
+    /// Counts how often something is drawn in a window, until it is over. What is drawn within half a frame
+    /// of a usual display is one frame.
+    ///
+    /// # Panics
+    /// When the server does not tell.
+    pub fn count_frames(&self, window: u32, is_over: &AtomicBool) -> usize {
+        const SAME_FRAME: Duration = Duration::from_millis(8);
+        let count = || -> Result<usize, x11rb::errors::ReplyOrIdError> {
+            self.connection.damage_query_version(1, 1)?.reply()?;
+            let damage = self.connection.generate_id()?;
+            self.connection.damage_create(damage, window, ReportLevel::NON_EMPTY)?;
+            self.connection.flush()?;
+            let (mut frames, mut last) = (0, None::<Instant>);
+            while !is_over.load(Ordering::Relaxed) {
+                if let Some(Event::DamageNotify(_)) = self.connection.poll_for_event()? {
+                    if last.is_none_or(|last| last.elapsed() > SAME_FRAME) {
+                        frames += 1;
+                        last = Some(Instant::now());
+                    }
+                    self.connection.damage_subtract(damage, x11rb::NONE, x11rb::NONE)?;
+                    self.connection.flush()?;
+                } else {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            self.connection.damage_destroy(damage)?;
+            Ok(frames)
+        };
+        count().unwrap_or_else(|error| panic!("no frames: {error}"))
     }
 
     /// Who has the keyboard.

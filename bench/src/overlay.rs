@@ -1,0 +1,151 @@
+//! What the overlay costs, on X11 and on Wayland, beside conky.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use leco_e2e::desktop::{Compositor, Overlay, XServer, can_use};
+use serde_json::json;
+
+use crate::process::{self, Watched};
+use crate::report::Report;
+
+const MEASURED: Duration = Duration::from_secs(60);
+const LINES: u64 = 20;
+/// Between two events.
+const EVENT_INTERVAL: Duration = Duration::from_millis(500);
+const BURST: Duration = Duration::from_secs(10);
+const BURST_EVENTS_PER_SECOND: u32 = 5000;
+
+/// 20 lines in 600×400, all else as it comes.
+const CONFIG: &str = "[text]\nline-height = 19\n";
+const CONKY: &str = "conky.config = { own_window = true, own_window_type = 'desktop', own_window_argb_visual = true, \
+    double_buffer = true, use_xft = true, font = 'DejaVu Sans:size=10', update_interval = 1, out_to_x = true, \
+    minimum_width = 400, minimum_height = 200 }\nconky.text = [[\n$time\n$cpu% $loadavg\n$mem / $memmax\n\
+    $processes $running_processes\n${fs_used /} / ${fs_size /}\n]]\n";
+
+/// Figures of the overlay, against their limits.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    ensure!(can_use(&["Xvfb", "picom", "sway", "conky"]), "the overlay is measured on these");
+    let mut server = XServer::start();
+    server.start_compositor();
+    let desktop = Compositor::sway("");
+    let mut overlays = [
+        ("leco-sdl-widget on X11", 10.0, Overlay::on_x(&server, CONFIG)),
+        ("leco-sdl-widget on Wayland", 8.0, Overlay::on_wayland(&desktop, CONFIG)),
+    ];
+    let folder = tempfile::tempdir()?;
+    let conky_config = folder.path().join("conky.conf");
+    std::fs::write(&conky_config, CONKY)?;
+    let mut conky = Command::new("conky");
+    conky.arg("-c").arg(&conky_config).env("DISPLAY", &server.display);
+    let conky = Watched::start(conky.stdout(Stdio::null()).stderr(Stdio::null()))?;
+
+    let mut number = 0;
+    let mut send = |overlays: &mut [(&str, f64, Overlay)]| {
+        for (_, _, overlay) in overlays {
+            send_line(overlay, number);
+        }
+        number += 1;
+    };
+    for _ in 0..LINES {
+        send(&mut overlays);
+    }
+    sleep(Duration::from_secs(2));
+    let cpu = |overlays: &[(&str, f64, Overlay)]| -> Result<Vec<u64>> {
+        overlays
+            .iter()
+            .map(|(_, _, overlay)| process::on_cpu(overlay.id()))
+            .chain([process::on_cpu(conky.id())])
+            .collect()
+    };
+    let (before, start) = (cpu(&overlays)?, Instant::now());
+    while start.elapsed() < MEASURED {
+        send(&mut overlays);
+        sleep(EVENT_INTERVAL);
+    }
+    let elapsed = start.elapsed();
+    let share = |before: &u64, after: &u64| (after - before) as f64 / elapsed.as_nanos() as f64 * 100.0;
+    let shares: Vec<f64> =
+        before.iter().zip(cpu(&overlays)?).map(|(before, after)| share(before, &after)).collect();
+    let conky_pss = process::proportional(conky.id())?;
+    for ((name, most, overlay), share) in overlays.iter().zip(&shares) {
+        let pss = process::proportional(overlay.id())?;
+        report.limit(&format!("{name}: memory (PSS), 20 lines fading"), pss, *most, "MB");
+        report.limit(&format!("{name}: CPU of 60 s, 2 events/s"), *share, 0.3, "%");
+        report.limit(&format!("{name}: memory beside conky's"), pss / conky_pss, 0.5, "×");
+        report.limit(&format!("{name}: CPU beside conky's"), share / shares[2], 0.5, "×");
+    }
+    report
+        .tell("conky, 5 lines at 1 s: memory (PSS), CPU", &format!("{conky_pss:.1} MB, {:.2} %", shares[2]));
+    drop(conky);
+    measure_idle(&mut overlays, report)?;
+    burst(&server, &mut overlays[0].2, report)
+}
+
+fn send_line(overlay: &mut Overlay, number: u64) {
+    let ns = 1 + number % LINES;
+    let traffic = number * 1000 % 1_000_000;
+    let line =
+        format!("18:32 :: myuser :: firefox [app-firefox] :: example{ns}.org 443 :: v {traffic}K / 26B ^");
+    // One connection in ten is new, and slides in.
+    let fields = if number % 10 == 9 { json!({}) } else { json!({"ns": ns}) };
+    overlay.send(&line, Duration::ZERO, &fields);
+}
+
+fn measure_idle(overlays: &mut [(&str, f64, Overlay)], report: &mut Report) -> Result<()> {
+    for (_, _, overlay) in overlays.iter_mut() {
+        overlay.reconfigure("[text]\nline-height = 19\nline-fade-time = 1\n");
+        send_line(overlay, 0);
+    }
+    sleep(Duration::from_secs(5));
+    let sleeps = |overlays: &[(&str, f64, Overlay)]| -> Result<Vec<u64>> {
+        overlays.iter().map(|(_, _, overlay)| process::sleeps(overlay.id())).collect()
+    };
+    let before = sleeps(overlays)?;
+    sleep(MEASURED);
+    for (((name, _, _), before), after) in overlays.iter().zip(before).zip(sleeps(overlays)?) {
+        let woken = after - before;
+        report.limit(&format!("{name}: wakeups, and so frames, in 60 s of silence"), woken as f64, 0.0, "");
+    }
+    Ok(())
+}
+
+/// Thousands of events a second; then a line of a colour that nothing else has.
+fn burst(server: &XServer, overlay: &mut Overlay, report: &mut Report) -> Result<()> {
+    overlay.reconfigure("[text]\nline-height = 19\nfont-outline = none\n[rx-style]\nLAST = bg=00ff00ff\n");
+    sleep(Duration::from_secs(1));
+    let window = server.windows().into_iter().find(|(_, title)| title == "LECO").context("no window")?.0;
+    let is_over = AtomicBool::new(false);
+    let resident = process::resident(overlay.id())?;
+    let (frames, resident_later) = std::thread::scope(|scope| -> Result<(usize, f64)> {
+        let counter = scope.spawn(|| server.count_frames(window, &is_over));
+        let start = Instant::now();
+        let mut number: u32 = 0;
+        while start.elapsed() < BURST {
+            let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
+            while f64::from(number) < due {
+                send_line(overlay, u64::from(number) % 1000);
+                number += 1;
+            }
+            sleep(Duration::from_millis(2));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let frames = counter.join().map_err(|_| anyhow::anyhow!("frames could not be counted"))?;
+        Ok((frames, process::resident(overlay.id())?))
+    })?;
+    let start = Instant::now();
+    overlay.send("x :: LAST", Duration::ZERO, &json!({}));
+    let is_shown =
+        || server.screenshot().pixels().any(|[red, green, blue]| green > 200 && red < 60 && blue < 60);
+    while !is_shown() {
+        ensure!(start.elapsed() < Duration::from_secs(10), "the last line never came");
+    }
+    let late = start.elapsed().as_secs_f64() * 1000.0;
+    report.limit("5,000 events/s for 10 s: the last line is on the screen after", late, 100.0, "ms");
+    report.limit("the same: frames per second", frames as f64 / BURST.as_secs_f64(), 60.5, "");
+    report.limit("the same: memory more than before", resident_later - resident, 1.0, "MB");
+    Ok(())
+}
