@@ -159,6 +159,12 @@ impl Overseer {
 
     /// What to show now on so many rows.
     pub fn frame(&mut self, now: BootNs, rows: usize) -> &Frame {
+        self.frame_within(now, rows, 0)
+    }
+
+    /// The same with an alpha that may be off by a tolerance, in steps of 1/255, as
+    /// [`Self::next_visible_change`] takes it.
+    pub fn frame_within(&mut self, now: BootNs, rows: usize, tolerance: u8) -> &Frame {
         self.lines.resize(rows);
         self.frame.rows.resize(rows, None);
         self.tagged.resize(rows, None);
@@ -179,7 +185,7 @@ impl Overseer {
                 ns: line.ns,
                 text: Arc::clone(&line.text),
                 tag,
-                alpha: self.fader.alpha(line.times(), now),
+                alpha: self.fader.alpha_ahead(line.times(), now, tolerance),
                 state: line.state,
                 is_first_ever: line.is_first_ever,
                 style: line.style,

@@ -22,6 +22,7 @@ use crate::display;
 use crate::painter::Painter;
 use crate::power;
 use crate::presenter::{Geometry, Presenter};
+use crate::system;
 
 /// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
 const ALPHA_TOLERANCE: u8 = 1;
@@ -29,6 +30,8 @@ const ALPHA_TOLERANCE: u8 = 1;
 const READ_INTERVAL: Duration = Duration::from_millis(10);
 /// So often at most it is asked whether the machine runs on its battery.
 const POWER_INTERVAL: Duration = Duration::from_mins(1);
+/// After so many frames the memory that a start or a reload took is given back.
+const START_FRAMES: u32 = 3;
 /// So many reads before the screen is drawn, whatever is left.
 const MAX_READS: usize = 32;
 
@@ -63,6 +66,8 @@ struct App {
     read_from: Instant,
     power_asked: Option<Instant>,
     told_of_fifo: Option<FifoState>,
+    /// Frames until the memory of a start is given back: what drawing needs is in use by then.
+    frames_of_start: u32,
 }
 
 impl App {
@@ -84,6 +89,7 @@ impl App {
             read_from: Instant::now(),
             power_asked: None,
             told_of_fifo: None,
+            frames_of_start: START_FRAMES,
         })
     }
 
@@ -184,6 +190,7 @@ impl App {
                     self.fifo = follow(&settings.run.fifo)?;
                 }
                 self.power_asked = None;
+                self.frames_of_start = START_FRAMES;
                 self.is_changed = true;
             }
             Reload::Bad(diagnostics) => {
@@ -207,7 +214,7 @@ impl App {
         painter.set_effects(has_effects);
         let now = boot_ns();
         let rows = painter.rows();
-        let frame = self.overseer.frame(now, rows);
+        let frame = self.overseer.frame_within(now, rows, ALPHA_TOLERANCE);
         let is_waiting = frame.counts.received == 0 && *self.fifo.state() != FifoState::Reading;
         if is_waiting {
             painter.update(&one_line(&waiting(&self.fifo)), now);
@@ -217,6 +224,10 @@ impl App {
         self.presenter.present(&mut |canvas| painter.paint(canvas, now))?;
         self.is_changed = false;
         self.drawn = Some(Instant::now());
+        self.frames_of_start = self.frames_of_start.saturating_sub(1);
+        if self.frames_of_start == 1 {
+            system::let_go_of_the_start();
+        }
         Ok(())
     }
 

@@ -5,5 +5,6 @@ pub mod display;
 pub mod painter;
 pub mod power;
 pub mod presenter;
+mod system;
 pub mod wayland;
 pub mod x11;

@@ -47,6 +47,20 @@ impl Fader {
         cap.map_or(alpha, |cap| cap.min(alpha))
     }
 
+    /// Alpha to draw now, where it may be off by a tolerance: that of the next step if it comes soon, so that
+    /// what is drawn is right for longer.
+    pub(crate) fn alpha_ahead(&self, times: Times, now: BootNs, tolerance: u8) -> u8 {
+        /// A step further away than this is not drawn before its time.
+        const AHEAD_NS: u64 = 500_000_000;
+        let alpha = self.alpha(times, now);
+        let Some(next) = self.next_change(times, now).filter(|next| *next <= AHEAD_NS && tolerance > 0)
+        else {
+            return alpha;
+        };
+        let ahead = self.alpha(times, now + next);
+        if ahead.abs_diff(alpha) <= tolerance && ahead > 0 { ahead } else { alpha }
+    }
+
     /// Time in ns until the line's alpha changes; `None` when it stays.
     pub(crate) fn next_change(&self, times: Times, now: BootNs) -> Option<u64> {
         self.next_beyond(times, now, self.alpha(times, now), 0)

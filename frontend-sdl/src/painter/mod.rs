@@ -20,7 +20,7 @@ use self::effects::{Stage, Way};
 pub use self::fonts::FontError;
 use self::fonts::Fonts;
 use self::look::Look;
-use self::pixels::{Canvas, Rect, pixels, premultiplied};
+use self::pixels::{Canvas, Ground, Rect, pixels, premultiplied};
 use self::text::{Ink, TextPicture};
 
 /// While a line comes or goes, so often a frame is wanted; a display may be slower.
@@ -40,6 +40,7 @@ pub struct Painter {
     /// Nothing of what the canvas holds can be used.
     is_stale: bool,
     has_effects: bool,
+    ground: Ground,
 }
 
 /// A slot, what is in it and what was last drawn of it.
@@ -50,6 +51,14 @@ struct Slot {
     /// Where on the canvas it was drawn.
     drawn: Rect,
     is_dirty: bool,
+}
+
+impl Slot {
+    /// The line where it is all there is to draw.
+    fn plain_text(&self) -> Option<&Line> {
+        let is_plain = |line: &&Line| line.came.is_none() && line.band.is_none();
+        self.line.as_ref().filter(is_plain).filter(|_| self.leaving.is_none())
+    }
 }
 
 /// A line as it is drawn.
@@ -79,8 +88,17 @@ impl Painter {
     ) -> Result<(Self, Option<String>), FontError> {
         let look = Look::new(settings, factor);
         let (fonts, notice) = Fonts::open(settings.text.font.as_deref(), look.font_height)?;
-        let mut painter =
-            Self { look, fonts, slots: Vec::new(), width, height, is_stale: true, has_effects: false };
+        let ground = Ground::new(look.background());
+        let mut painter = Self {
+            look,
+            fonts,
+            slots: Vec::new(),
+            width,
+            height,
+            is_stale: true,
+            has_effects: false,
+            ground,
+        };
         painter.resize(width, height);
         Ok((painter, notice))
     }
@@ -220,16 +238,38 @@ impl Painter {
                 join(&mut damage, drawn.union(area).intersection(canvas.bounds()));
             }
         }
-        let background = self.look.background();
+        if self.ground.pixel() != self.look.background() {
+            self.ground = Ground::new(self.look.background());
+        }
         for &area in &damage {
-            canvas.fill(area, background);
-            for index in 0..self.slots.len() {
-                if !self.slots[index].drawn.intersection(area).is_empty() {
-                    self.draw_slot(index, canvas, area, now);
-                }
-            }
+            self.paint_area(canvas, area, now);
         }
         damage
+    }
+
+    fn paint_area(&self, canvas: &mut Canvas<'_>, area: Rect, now: BootNs) {
+        let is_here = |slot: &&Slot| !slot.drawn.intersection(area).is_empty();
+        let mut here = self.slots.iter().enumerate().filter(|(_, slot)| is_here(slot));
+        // Most often one line has faded a little.
+        if let (Some((index, slot)), None) = (here.next(), here.next())
+            && let Some(text) = slot.plain_text()
+        {
+            let (x, y) = self.origin(index);
+            let picture = &text.picture.picture;
+            canvas.draw_on(
+                &self.ground,
+                picture,
+                x + text.picture.x,
+                y + text.picture.y,
+                text.row.alpha,
+                area,
+            );
+            return;
+        }
+        canvas.fill(area, self.ground.pixel());
+        for (index, _) in self.slots.iter().enumerate().filter(|(_, slot)| is_here(slot)) {
+            self.draw_slot(index, canvas, area, now);
+        }
     }
 
     /// Where the text of a slot begins.

@@ -235,6 +235,67 @@ impl<'p> Canvas<'p> {
     }
 }
 
+/// One pixel for a whole background, and what is left of it below each opacity.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    pixel: u32,
+    /// By the alpha of what lies over it.
+    below: Box<[u32; 256]>,
+}
+
+impl Ground {
+    /// Prepares a background.
+    #[must_use]
+    pub fn new(pixel: u32) -> Self {
+        let mut below = Box::new([0; 256]);
+        for (alpha, left) in (0..=255_u32).zip(below.iter_mut()) {
+            *left = scale(pixel, 255 - alpha);
+        }
+        Self { pixel, below }
+    }
+
+    /// The pixel.
+    #[must_use]
+    pub fn pixel(&self) -> u32 {
+        self.pixel
+    }
+}
+
+impl Canvas<'_> {
+    /// Replaces what is in a rectangle by a picture over a background, with its upper left corner at `x`, `y`
+    /// and at an opacity (0–255). The same as [`Self::fill`] and then [`Self::draw`], in a third of the time.
+    pub fn draw_on(&mut self, ground: &Ground, picture: &Pixmap, x: i32, y: i32, alpha: u8, area: Rect) {
+        let area = area.intersection(self.bounds());
+        let covered = picture.bounds().moved(x, y).intersection(area);
+        if covered != area {
+            self.fill(area, ground.pixel);
+        }
+        if covered.is_empty() {
+            return;
+        }
+        let [left, top, width] =
+            [covered.x - x, covered.y - y, covered.width].map(|side| usize::try_from(side).unwrap_or(0));
+        for (row, above) in self.rows(covered).zip(picture.rows().skip(top)) {
+            scale_row(&above[left..left + width], row, alpha);
+            for pixel in row {
+                *pixel += ground.below[(*pixel >> 24) as usize];
+            }
+        }
+    }
+}
+
+/// Writes pixels at an opacity; byte by byte, so that the compiler can do many at a time.
+fn scale_row(from: &[u32], to: &mut [u32], alpha: u8) {
+    let factor = u16::from(alpha);
+    let (from, to): (&[u8], &mut [u8]) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
+    for (to, from) in to.iter_mut().zip(from) {
+        let product = u16::from(*from) * factor + 128;
+        #[allow(clippy::cast_possible_truncation)]
+        let rounded = ((product + (product >> 8)) >> 8) as u8;
+        *to = rounded;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +335,26 @@ mod tests {
             let drawn = canvas.rows().flatten().filter(|pixel| **pixel != 0).count();
             let expected = picture.bounds().moved(x, y).intersection(clip);
             assert_eq!(i32::try_from(drawn).unwrap(), expected.width * expected.height, "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn drawing_on_a_background_is_filling_and_drawing() {
+        let mut picture = Pixmap::new(16, 16);
+        for (index, pixel) in (0_u32..).zip(picture.pixels_mut()) {
+            let shade = u8::try_from(index).unwrap();
+            *pixel = premultiplied(Rgba { red: shade, green: 255, blue: 255 - shade, alpha: shade });
+        }
+        let ground = Ground::new(premultiplied(Rgba { red: 10, green: 200, blue: 30, alpha: 0x66 }));
+        for alpha in [0, 1, 100, 254, 255] {
+            for (x, y) in [(2, 2), (-3, 5), (30, 30)] {
+                let (mut once, mut twice) = (Pixmap::new(20, 20), Pixmap::new(20, 20));
+                let area = Rect { x: 1, y: 1, width: 18, height: 18 };
+                once.canvas().draw_on(&ground, &picture, x, y, alpha, area);
+                twice.canvas().fill(area, ground.pixel());
+                twice.canvas().draw(&picture, x, y, alpha, area);
+                assert!(once.rows().eq(twice.rows()), "{alpha} {x} {y}");
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! A window on an X desktop. SDL makes it and shows its pixels; what SDL does not do, a second connection does.
 
 mod desktop;
-mod xlib;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use x11rb::protocol::xproto::InputFocus;
 use self::desktop::{Desktop, Monitor};
 use crate::painter::pixels::{Canvas, Rect};
 use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval};
+use crate::system;
 
 /// The overlay on an X desktop.
 #[allow(clippy::struct_excessive_bools)]
@@ -111,7 +111,7 @@ impl X11 {
             self.video.window(&settings.title.replace('\0', ""), side(place.width), side(place.height));
         builder.set_flags(flags(settings)).position(place.x, place.y);
         let mut window = builder.build().context("cannot make a window")?;
-        let (id, fd) = (xlib::window_id(&window)?, xlib::connection_fd(&window)?);
+        let (id, fd) = (system::window_id(&window)?, system::connection_fd(&window)?);
         if settings.click_through {
             self.desktop.let_clicks_through(id)?;
         }
