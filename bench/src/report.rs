@@ -18,7 +18,7 @@ impl Report {
         let kept = value <= limit;
         self.missed |= !kept;
         let verdict = if kept { "kept" } else { "MISSED" };
-        self.tell(what, &format!("{value:.1} {unit} (limit {limit} {unit}: {verdict})"));
+        self.tell(what, &format!("{value:.2} {unit} (limit {limit} {unit}: {verdict})"));
     }
 
     /// Whether any limit was missed.

@@ -26,8 +26,10 @@ use crate::system;
 
 /// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
 const ALPHA_TOLERANCE: u8 = 1;
-/// After events have come, so long no more are waited for: a burst is one wakeup.
+/// In a burst of events, so long no more are waited for: many are one wakeup.
 const READ_INTERVAL: Duration = Duration::from_millis(10);
+/// Events that follow others within this are a burst.
+const BURST_GAP: Duration = Duration::from_millis(30);
 /// So often at most it is asked whether the machine runs on its battery.
 const POWER_INTERVAL: Duration = Duration::from_mins(1);
 /// After so many frames the memory that a start or a reload took is given back.
@@ -64,6 +66,9 @@ struct App {
     drawn: Option<Instant>,
     /// Before this nothing is read.
     read_from: Instant,
+    last_events: Option<Instant>,
+    /// Whether the fifo may have something.
+    has_input: bool,
     power_asked: Option<Instant>,
     told_of_fifo: Option<FifoState>,
     /// Frames until the memory of a start is given back: what drawing needs is in use by then.
@@ -87,6 +92,8 @@ impl App {
             is_changed: true,
             drawn: None,
             read_from: Instant::now(),
+            last_events: None,
+            has_input: true,
             power_asked: None,
             told_of_fifo: None,
             frames_of_start: START_FRAMES,
@@ -119,12 +126,14 @@ impl App {
     }
 
     fn read(&mut self) -> anyhow::Result<()> {
-        if Instant::now() < self.read_from {
+        if !self.has_input || Instant::now() < self.read_from {
             return Ok(());
         }
+        self.has_input = false;
         let now = boot_ns();
         let mut has_come = false;
-        for _ in 0..MAX_READS {
+        for turn in 0..MAX_READS {
+            self.has_input = turn + 1 == MAX_READS;
             let overseer = &mut self.overseer;
             let is_empty = self.fifo.wait(Some(Duration::ZERO), |line| {
                 overseer.receive(line, now);
@@ -136,7 +145,11 @@ impl App {
         }
         if has_come {
             self.is_changed = true;
-            self.read_from = Instant::now() + READ_INTERVAL;
+            let is_burst =
+                self.last_events.replace(Instant::now()).is_some_and(|last| last.elapsed() < BURST_GAP);
+            if is_burst {
+                self.read_from = Instant::now() + READ_INTERVAL;
+            }
         }
         if self.told_of_fifo.as_ref() != Some(self.fifo.state()) {
             self.told_of_fifo = Some(self.fifo.state().clone());
@@ -221,7 +234,7 @@ impl App {
         } else {
             painter.update(frame, now);
         }
-        self.presenter.present(&mut |canvas| painter.paint(canvas, now))?;
+        self.presenter.present(&mut |canvas, stale| painter.paint(canvas, stale, now))?;
         self.is_changed = false;
         self.drawn = Some(Instant::now());
         self.frames_of_start = self.frames_of_start.saturating_sub(1);
@@ -266,12 +279,13 @@ impl App {
     }
 
     /// Sleeps until something comes, or something on the screen is to change.
-    fn sleep(&self, signals: &Signals) -> anyhow::Result<()> {
+    fn sleep(&mut self, signals: &Signals) -> anyhow::Result<()> {
         let reads_in = self.read_from.saturating_duration_since(Instant::now());
         let reads_now = reads_in.is_zero();
         let mut fds: Vec<BorrowedFd<'_>> = self.presenter.fds();
         fds.push(signals.received.as_fd());
         fds.extend(self.config_watch.as_ref().map(AsFd::as_fd));
+        let others = fds.len();
         if reads_now {
             fds.extend(self.fifo.fds());
         }
@@ -282,9 +296,12 @@ impl App {
             timeout.map(|time| Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error).context("cannot wait for events"),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for events"),
         }
+        // While nothing is read, there may be anything.
+        self.has_input |= !reads_now || fds[others..].iter().any(|fd| !fd.revents().is_empty());
+        Ok(())
     }
 }
 

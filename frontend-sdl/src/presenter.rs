@@ -20,8 +20,9 @@ pub struct Geometry {
     pub generation: u64,
 }
 
-/// Draws on a canvas that still holds what was drawn before, and says where it has drawn.
-pub type Paint<'p> = dyn FnMut(&mut Canvas<'_>) -> Vec<Rect> + 'p;
+/// Draws on a canvas that still holds what was drawn before, but for some areas, and says what is new since
+/// the last call. Where nothing is, nothing is drawn.
+pub type Paint<'p> = dyn FnMut(&mut Canvas<'_>, &[Rect]) -> Vec<Rect> + 'p;
 
 /// A place on a display.
 pub trait Presenter {

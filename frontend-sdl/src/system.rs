@@ -4,11 +4,14 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::{Context, ensure};
+use memmap2::MmapMut;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{Advice, madvise};
 use sdl3::sys::loadso::{SDL_LoadFunction, SDL_LoadObject};
 use sdl3::sys::properties::{SDL_GetNumberProperty, SDL_GetPointerProperty};
@@ -49,6 +52,18 @@ pub(crate) fn connection_fd(window: &Window) -> anyhow::Result<OwnedFd> {
         BorrowedFd::borrow_raw(connection_number(display))
     };
     fd.try_clone_to_owned().context("cannot duplicate the descriptor of the X connection")
+}
+
+/// Memory of zeroes that another process can map, and its file, which stays as large as it is.
+pub(crate) fn shared_memory(bytes: u64) -> io::Result<(File, MmapMut)> {
+    let file = memfd_create("leco", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, bytes)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    let file = File::from(file);
+    // SAFETY: the seals keep everybody from taking pages away. That the other process may change the bytes, or
+    // read them while they are half written, is no harm: any bytes are pixels.
+    let memory = unsafe { MmapMut::map_mut(&file)? };
+    Ok((file, memory))
 }
 
 /// Gives back what only the start needed: freed memory, and the pages of the program that were read for it.

@@ -20,7 +20,7 @@ use self::effects::{Stage, Way};
 pub use self::fonts::FontError;
 use self::fonts::Fonts;
 use self::look::Look;
-use self::pixels::{Canvas, Ground, Rect, pixels, premultiplied};
+use self::pixels::{Canvas, Ground, Rect, join, pixels, premultiplied};
 use self::text::{Ink, TextPicture};
 
 /// While a line comes or goes, so often a frame is wanted; a display may be slower.
@@ -227,8 +227,8 @@ impl Painter {
         Line { row: row.clone(), picture, band: row.style.bg, came }
     }
 
-    /// Draws what has changed, and returns where that is.
-    pub fn paint(&mut self, canvas: &mut Canvas<'_>, now: BootNs) -> Vec<Rect> {
+    /// Draws what has changed, and what else the canvas does not hold; returns where something has changed.
+    pub fn paint(&mut self, canvas: &mut Canvas<'_>, stale: &[Rect], now: BootNs) -> Vec<Rect> {
         let is_stale = std::mem::take(&mut self.is_stale);
         let mut damage = if is_stale { vec![canvas.bounds()] } else { Vec::new() };
         for index in 0..self.slots.len() {
@@ -238,10 +238,17 @@ impl Painter {
                 join(&mut damage, drawn.union(area).intersection(canvas.bounds()));
             }
         }
+        if damage.is_empty() {
+            return damage;
+        }
         if self.ground.pixel() != self.look.background() {
             self.ground = Ground::new(self.look.background());
         }
-        for &area in &damage {
+        let mut areas = damage.clone();
+        for area in stale {
+            join(&mut areas, area.intersection(canvas.bounds()));
+        }
+        for area in areas {
             self.paint_area(canvas, area, now);
         }
         damage
@@ -391,15 +398,4 @@ fn looks_alike(a: &Row, b: &Row) -> bool {
         && a.style == b.style
         && a.state == b.state
         && a.is_first_ever == b.is_first_ever
-}
-
-/// Adds an area to others; those that overlap become one, so that nothing is drawn twice.
-fn join(areas: &mut Vec<Rect>, mut area: Rect) {
-    if area.is_empty() {
-        return;
-    }
-    while let Some(index) = areas.iter().position(|other| !other.intersection(area).is_empty()) {
-        area = area.union(areas.swap_remove(index));
-    }
-    areas.push(area);
 }

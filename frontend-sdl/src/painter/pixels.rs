@@ -115,12 +115,6 @@ impl Pixmap {
         self.pixels.chunks_exact_mut(self.width.max(1))
     }
 
-    /// The bytes of some rows, which must be within the picture, as the display has them.
-    #[must_use]
-    pub fn row_bytes(&self, rows: std::ops::Range<usize>) -> &[u8] {
-        bytemuck::cast_slice(&self.pixels[rows.start * self.width..rows.end * self.width])
-    }
-
     /// All pixels, row by row.
     pub fn pixels_mut(&mut self) -> &mut [u32] {
         &mut self.pixels
@@ -161,6 +155,17 @@ impl Pixmap {
     pub fn canvas(&mut self) -> Canvas<'_> {
         Canvas { stride: self.width, width: self.width, height: self.height, pixels: &mut self.pixels }
     }
+}
+
+/// Adds an area to others; those that overlap become one, so that nothing is drawn twice.
+pub fn join(areas: &mut Vec<Rect>, mut area: Rect) {
+    if area.is_empty() {
+        return;
+    }
+    while let Some(index) = areas.iter().position(|other| !other.intersection(area).is_empty()) {
+        area = area.union(areas.swap_remove(index));
+    }
+    areas.push(area);
 }
 
 /// A count of pixels as a coordinate; one that is larger than any display is cut.

@@ -1,109 +1,97 @@
 //! Memory shared with the compositor.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use memmap2::MmapMut;
 use wayland_client::QueueHandle;
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
 
 use super::Client;
-use crate::painter::pixels::{Pixmap, Rect, pixels};
+use crate::painter::pixels::{Canvas, Rect, join};
 use crate::presenter::Paint;
+use crate::system;
 
-/// While the compositor reads one, the other is written.
+/// While the compositor reads one, the other is drawn on.
 const BUFFERS: usize = 2;
 
-/// The canvas, and copies of it that the compositor reads. They are written through their file, not mapped:
-/// the pixels are in this process's memory once.
+/// Two canvases, of which the compositor shows one.
 pub(super) struct Buffers {
-    canvas: Pixmap,
-    copies: Vec<Copy>,
+    width: i32,
+    height: i32,
+    canvases: Vec<Shared>,
 }
 
-struct Copy {
-    file: File,
+struct Shared {
+    memory: MmapMut,
     buffer: WlBuffer,
     is_free: bool,
-    /// Rows that differ from the canvas, from the first to behind the last.
+    /// Where it does not hold what was drawn last.
     stale: Vec<Rect>,
 }
 
 impl Buffers {
     pub(super) fn new(shm: &WlShm, queue: &QueueHandle<Client>, width: i32, height: i32) -> io::Result<Self> {
-        let side = |length: i32| usize::try_from(length).unwrap_or(0);
-        let canvas = Pixmap::new(side(width), side(height));
-        let bytes = i32::try_from(side(width) * side(height) * 4)
-            .map_err(|_| io::Error::other("the window is larger than a buffer can be"))?;
-        let mut copies = Vec::new();
+        let too_large = || io::Error::other("the window is larger than a buffer can be");
+        let bytes =
+            width.checked_mul(height).and_then(|pixels| pixels.checked_mul(4)).ok_or_else(too_large)?;
+        let mut canvases = Vec::new();
         for index in 0..BUFFERS {
-            let file = memfd_create("leco", MemfdFlags::CLOEXEC)?;
-            ftruncate(&file, u64::try_from(bytes).unwrap_or(0))?;
+            let (file, memory) = system::shared_memory(u64::try_from(bytes).map_err(|_| too_large())?)?;
             let pool = shm.create_pool(file.as_fd(), bytes, queue, ());
             let buffer = pool.create_buffer(0, width, height, width * 4, Format::Argb8888, queue, index);
             // The buffer keeps the memory.
             pool.destroy();
-            let stale = vec![canvas.bounds()];
-            copies.push(Copy { file: file.into(), buffer, is_free: true, stale });
+            let stale = vec![Rect { x: 0, y: 0, width, height }];
+            canvases.push(Shared { memory, buffer, is_free: true, stale });
         }
-        Ok(Self { canvas, copies })
+        Ok(Self { width, height, canvases })
     }
 
     pub(super) fn size(&self) -> (i32, i32) {
-        (pixels(self.canvas.width()), pixels(self.canvas.height()))
+        (self.width, self.height)
     }
 
     pub(super) fn release(&mut self, buffer: &WlBuffer) {
-        if let Some(copy) = self.copies.iter_mut().find(|copy| copy.buffer == *buffer) {
-            copy.is_free = true;
+        if let Some(shared) = self.canvases.iter_mut().find(|shared| shared.buffer == *buffer) {
+            shared.is_free = true;
         }
     }
 
     pub(super) fn has_free(&self) -> bool {
-        self.copies.iter().any(|copy| copy.is_free)
+        self.canvases.iter().any(|shared| shared.is_free)
     }
 
-    /// Paints, and brings a free copy up to date: that copy and where it differs from the last one.
-    pub(super) fn paint(&mut self, paint: &mut Paint<'_>) -> io::Result<Option<(&WlBuffer, Vec<Rect>)>> {
-        let Some(free) = self.copies.iter().position(|copy| copy.is_free) else { return Ok(None) };
-        let damage = paint(&mut self.canvas.canvas());
+    /// Paints on a free canvas: that one, and where it differs from what is shown.
+    pub(super) fn paint(&mut self, paint: &mut Paint<'_>) -> Option<(&WlBuffer, Vec<Rect>)> {
+        let side = |length: i32| usize::try_from(length).unwrap_or(0);
+        let (width, height) = (side(self.width), side(self.height));
+        let free = self.canvases.iter().position(|shared| shared.is_free)?;
+        let shared = &mut self.canvases[free];
+        let pixels = bytemuck::try_cast_slice_mut(&mut shared.memory).ok()?;
+        let mut canvas = Canvas::new(pixels, width, height, width)?;
+        let damage = paint(&mut canvas, &shared.stale);
         if damage.is_empty() {
-            return Ok(None);
+            return None;
         }
-        for copy in &mut self.copies {
+        shared.stale.clear();
+        let others = self.canvases.iter_mut().enumerate().filter(|(index, _)| *index != free);
+        for (_, other) in others {
             for &area in &damage {
-                add_band(&mut copy.stale, area);
+                join(&mut other.stale, area);
             }
         }
-        let copy = &mut self.copies[free];
-        for band in std::mem::take(&mut copy.stale) {
-            let row_bytes = self.canvas.width() * 4;
-            let side = |length: i32| usize::try_from(length).unwrap_or(0);
-            let rows = side(band.y)..side(band.y + band.height);
-            let bytes = self.canvas.row_bytes(rows.clone());
-            copy.file.write_all_at(bytes, u64::try_from(rows.start * row_bytes).unwrap_or(0))?;
-        }
-        copy.is_free = false;
-        Ok(Some((&copy.buffer, damage)))
+        let shared = &mut self.canvases[free];
+        shared.is_free = false;
+        Some((&shared.buffer, damage))
     }
 }
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        for copy in &self.copies {
-            copy.buffer.destroy();
+        for shared in &self.canvases {
+            shared.buffer.destroy();
         }
     }
-}
-
-/// Adds the rows of an area to bands of rows, joining those that touch.
-fn add_band(bands: &mut Vec<Rect>, mut area: Rect) {
-    let touches = |band: &Rect, area: Rect| band.y <= area.y + area.height && area.y <= band.y + band.height;
-    while let Some(index) = bands.iter().position(|band| touches(band, area)) {
-        area = area.union(bands.swap_remove(index));
-    }
-    bands.push(area);
 }

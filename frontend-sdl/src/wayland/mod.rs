@@ -438,9 +438,7 @@ impl Presenter for Wayland {
         let (Some(buffers), Some((width, height))) = (&mut surface.buffers, surface.size) else {
             return Ok(());
         };
-        let Some((buffer, damage)) = buffers.paint(paint).context("cannot write to shared memory")? else {
-            return Ok(());
-        };
+        let Some((buffer, damage)) = buffers.paint(paint) else { return Ok(()) };
         match &surface.viewport {
             Some(viewport) if surface.fractional_scale.is_some() => viewport.set_destination(width, height),
             #[allow(clippy::cast_possible_truncation)]

@@ -51,6 +51,7 @@ pub(super) struct Desktop {
 /// What has changed on the desktop.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Changes {
+    pub(super) any: bool,
     pub(super) monitors: bool,
     /// A window came above ours.
     pub(super) is_covered: bool,
@@ -109,6 +110,7 @@ impl Desktop {
     pub(super) fn dispatch(&mut self, ours: u32) -> anyhow::Result<Changes> {
         let mut changes = Changes::default();
         while let Some(event) = self.connection.poll_for_event().context("the X server is gone")? {
+            changes.any = true;
             match event {
                 Event::XfixesSelectionNotify(event) if event.selection == self.compositor_selection => {
                     self.has_compositor = event.owner != x11rb::NONE;

@@ -141,8 +141,11 @@ impl X11 {
         Ok(())
     }
 
-    fn take_events(&mut self) -> anyhow::Result<()> {
+    /// Tells whether there were any.
+    fn take_events(&mut self) -> anyhow::Result<bool> {
+        let mut has_events = false;
         for event in self.events.poll_iter() {
+            has_events = true;
             match event {
                 Event::Quit { .. } => self.is_closed = true,
                 Event::Window { win_event, .. } => match win_event {
@@ -161,7 +164,7 @@ impl X11 {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(has_events)
     }
 
     fn monitors_changed(&mut self) -> anyhow::Result<()> {
@@ -249,24 +252,27 @@ impl Presenter for X11 {
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
         self.check_connection()?;
+        // What one connection is told makes the other one ask, and with an answer may come further events.
         loop {
+            let has_events = self.take_events()?;
             let id = self.window.as_ref().map_or(0, |shown| shown.id);
             let changes = self.desktop.dispatch(id)?;
             if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered)
             {
                 self.desktop.restack(shown.id, self.settings.layer)?;
             }
-            if !changes.monitors {
+            if changes.monitors {
+                self.monitors_changed()?;
+            }
+            if !has_events && !changes.any {
                 break;
             }
-            // Its questions may have brought further events with their answers.
-            self.monitors_changed()?;
         }
         if !self.desktop.has_compositor && !self.told_of_compositor {
             self.told_of_compositor = true;
             self.notices.push("no compositor runs on this X display: the background is opaque".into());
         }
-        self.take_events()
+        Ok(())
     }
 
     fn geometry(&self) -> Option<Geometry> {
@@ -291,7 +297,7 @@ impl Presenter for X11 {
         let stride = side(surface.pitch()) / 4;
         let damage = surface.with_lock_mut(|bytes| {
             let pixels = bytemuck::try_cast_slice_mut(bytes).ok()?;
-            Some(paint(&mut Canvas::new(pixels, width, height, stride)?))
+            Some(paint(&mut Canvas::new(pixels, width, height, stride)?, &[]))
         });
         let damage = damage.context("SDL's surface is not made of whole pixels")?;
         if std::mem::take(&mut self.is_exposed) {
