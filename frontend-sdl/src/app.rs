@@ -51,6 +51,7 @@ pub fn run(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) ->
     result
 }
 
+#[allow(clippy::struct_excessive_bools)]
 struct App {
     presenter: Box<dyn Presenter>,
     /// None until there is something to draw on.
@@ -61,6 +62,7 @@ struct App {
     /// Whether the command line named it, so that the config does not.
     is_fifo_fixed: bool,
     config_watch: Option<ConfigWatch>,
+    has_config_news: bool,
     /// Something came that is not on the screen yet.
     is_changed: bool,
     drawn: Option<Instant>,
@@ -89,6 +91,7 @@ impl App {
             is_fifo_fixed,
             // A file that cannot be followed only never changes.
             config_watch: config_file.and_then(|file| ConfigWatch::follow(file).ok()),
+            has_config_news: true,
             is_changed: true,
             drawn: None,
             read_from: Instant::now(),
@@ -111,7 +114,9 @@ impl App {
     }
 
     fn take_changes(&mut self) -> anyhow::Result<()> {
-        if let Some(reload) = self.config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
+        if std::mem::take(&mut self.has_config_news)
+            && let Some(reload) = self.config_watch.as_mut().and_then(|watch| watch.look().ok().flatten())
+        {
             self.reload(reload)?;
         }
         self.read()?;
@@ -251,8 +256,9 @@ impl App {
         let wanted = if self.is_changed {
             Some(Duration::ZERO)
         } else {
-            let fades = self.overseer.next_visible_change(boot_ns(), ALPHA_TOLERANCE);
-            fades.into_iter().chain(painter.next_step()).min()
+            let now = boot_ns();
+            let fades = self.overseer.next_visible_change(now, ALPHA_TOLERANCE);
+            fades.into_iter().chain(painter.next_step(now)).min()
         };
         let since = self.drawn.map_or(Duration::MAX, |drawn| drawn.elapsed());
         wanted.map(|wanted| wanted.max(self.frame_interval().saturating_sub(since)))
@@ -284,6 +290,7 @@ impl App {
         let reads_now = reads_in.is_zero();
         let mut fds: Vec<BorrowedFd<'_>> = self.presenter.fds();
         fds.push(signals.received.as_fd());
+        let config = fds.len();
         fds.extend(self.config_watch.as_ref().map(AsFd::as_fd));
         let others = fds.len();
         if reads_now {
@@ -300,7 +307,9 @@ impl App {
             Err(error) => return Err(error).context("cannot wait for events"),
         }
         // While nothing is read, there may be anything.
-        self.has_input |= !reads_now || fds[others..].iter().any(|fd| !fd.revents().is_empty());
+        let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
+        self.has_input |= !reads_now || any(&fds[others..]);
+        self.has_config_news |= any(&fds[config..others]);
         Ok(())
     }
 }

@@ -41,6 +41,8 @@ pub struct Painter {
     is_stale: bool,
     has_effects: bool,
     ground: Ground,
+    /// When it last took a frame.
+    updated: BootNs,
 }
 
 /// A slot, what is in it and what was last drawn of it.
@@ -98,6 +100,7 @@ impl Painter {
             is_stale: true,
             has_effects: false,
             ground,
+            updated: 0,
         };
         painter.resize(width, height);
         Ok((painter, notice))
@@ -144,15 +147,17 @@ impl Painter {
 
     /// Time until the next step of an effect, if one is not over.
     #[must_use]
-    pub fn next_step(&self) -> Option<Duration> {
+    pub fn next_step(&self, now: BootNs) -> Option<Duration> {
         let moves = |slot: &Slot| {
             slot.leaving.is_some() || slot.line.as_ref().is_some_and(|line| line.came.is_some())
         };
-        self.slots.iter().any(moves).then_some(ANIMATION_INTERVAL)
+        let since = Duration::from_nanos(now.saturating_sub(self.updated));
+        self.slots.iter().any(moves).then(|| ANIMATION_INTERVAL.saturating_sub(since))
     }
 
     /// Takes a frame of the model.
     pub fn update(&mut self, frame: &Frame, now: BootNs) {
+        self.updated = now;
         for index in 0..self.slots.len() {
             let row = frame.rows.get(index).and_then(Option::as_ref).filter(|row| row.alpha > 0);
             let mut slot = std::mem::take(&mut self.slots[index]);

@@ -82,6 +82,7 @@ impl X11 {
             video,
         };
         this.show()?;
+        this.take_all(true)?;
         Ok(this)
     }
 
@@ -131,12 +132,39 @@ impl X11 {
         Ok(())
     }
 
-    /// Xlib ends the program, with words of its own, when it uses a connection that is broken.
-    fn check_connection(&self) -> anyhow::Result<()> {
-        for fd in self.fds() {
-            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-            poll(&mut fds, Some(&Timespec::default())).context("cannot ask for the state of a connection")?;
-            ensure!(!fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR), "the X server is gone");
+    /// Whether the server has sent SDL something. Xlib ends the program, with words of its own, when it uses a
+    /// connection that is broken: that is found out before.
+    fn check_connections(&self) -> anyhow::Result<bool> {
+        let mut fds: Vec<_> =
+            self.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        poll(&mut fds, Some(&Timespec::default())).context("cannot ask for the state of a connection")?;
+        let is_broken = |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
+        ensure!(!fds.iter().any(is_broken), "the X server is gone");
+        Ok(fds.iter().skip(1).any(|fd| fd.revents().contains(PollFlags::IN)))
+    }
+
+    /// Takes what was sent on both connections. SDL may have read some of it before.
+    fn take_all(&mut self, mut may_have_events: bool) -> anyhow::Result<()> {
+        // What one connection is told makes the other one ask, and with an answer may come further events.
+        loop {
+            let has_events = may_have_events && self.take_events()?;
+            let id = self.window.as_ref().map_or(0, |shown| shown.id);
+            let changes = self.desktop.dispatch(id)?;
+            if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered)
+            {
+                self.desktop.restack(shown.id, self.settings.layer)?;
+            }
+            if changes.monitors {
+                self.monitors_changed()?;
+            }
+            if !has_events && !changes.any {
+                break;
+            }
+            may_have_events = true;
+        }
+        if !self.desktop.has_compositor && !self.told_of_compositor {
+            self.told_of_compositor = true;
+            self.notices.push("no compositor runs on this X display: the background is opaque".into());
         }
         Ok(())
     }
@@ -251,28 +279,8 @@ impl Presenter for X11 {
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        self.check_connection()?;
-        // What one connection is told makes the other one ask, and with an answer may come further events.
-        loop {
-            let has_events = self.take_events()?;
-            let id = self.window.as_ref().map_or(0, |shown| shown.id);
-            let changes = self.desktop.dispatch(id)?;
-            if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered)
-            {
-                self.desktop.restack(shown.id, self.settings.layer)?;
-            }
-            if changes.monitors {
-                self.monitors_changed()?;
-            }
-            if !has_events && !changes.any {
-                break;
-            }
-        }
-        if !self.desktop.has_compositor && !self.told_of_compositor {
-            self.told_of_compositor = true;
-            self.notices.push("no compositor runs on this X display: the background is opaque".into());
-        }
-        Ok(())
+        let may_have_events = self.check_connections()?;
+        self.take_all(may_have_events)
     }
 
     fn geometry(&self) -> Option<Geometry> {
@@ -286,7 +294,6 @@ impl Presenter for X11 {
     }
 
     fn present(&mut self, paint: &mut Paint<'_>) -> anyhow::Result<()> {
-        self.check_connection()?;
         let Some(shown) = &mut self.window else { return Ok(()) };
         let mut surface = shown.window.surface(&self.events).context("cannot draw in the window")?;
         if !matches!(surface.pixel_format(), PixelFormat::ARGB8888 | PixelFormat::XRGB8888) {
@@ -317,7 +324,7 @@ impl Presenter for X11 {
             surface.update_window_rects(&rects).context("cannot show the window")?;
         }
         // Waiting for the server, Xlib may have read events, which nothing would wake us up for.
-        self.dispatch()
+        self.take_all(true)
     }
 
     fn frame_interval(&self) -> Duration {
@@ -333,7 +340,7 @@ impl Presenter for X11 {
             self.settings = settings.clone();
             self.show()?;
         }
-        self.dispatch()
+        self.take_all(true)
     }
 
     fn is_closed(&self) -> bool {
