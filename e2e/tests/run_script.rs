@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use leco_e2e::desktop::{Picture, XServer, can_use, screenshot_path};
 use leco_e2e::{Tmux, can_test_the_kernel, can_use_tmux};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -61,6 +63,43 @@ fn however_the_view_ends_nothing_is_left() {
         terminal.wait_for("its end", |screen| screen.contains("exit status"));
         assert_eq!(left_behind(), Vec::<PathBuf>::new());
     }
+}
+
+#[test]
+fn the_overlay_shows_connections_and_leaves_nothing() {
+    if !can_test_the_kernel() || !can_use(&["Xvfb", "picom"]) {
+        return;
+    }
+    let mut server = XServer::start();
+    server.start_compositor();
+    let _below = server.open_below(&[[255, 255, 255]]);
+    let mut command = Command::new(script());
+    command.arg("--overlay").env("DISPLAY", &server.display).env_remove("WAYLAND_DISPLAY");
+    let mut run = command.stderr(Stdio::null()).spawn().unwrap();
+    // What it shows is the traffic of this machine, such as that of this test.
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let has_text = |picture: &Picture| {
+        let first_line = picture.part(20, 48, 600, 21);
+        let white = |pixel: [u8; 3]| pixel.iter().all(|channel| *channel > 230);
+        // The window's background makes the white below darker: what is white is text.
+        let background = picture.at(600, 430);
+        !white(background) && first_line.pixels().filter(|pixel| white(*pixel)).count() > 20
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(400);
+    let picture = loop {
+        assert!(run.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(std::time::Instant::now() < deadline, "no line in the overlay");
+        socket.send_to(b"leco", "127.0.0.1:9").unwrap();
+        let picture = server.screenshot();
+        if has_text(&picture) {
+            break picture;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    picture.save(&screenshot_path("run-overlay"));
+    kill_process(Pid::from_child(&run), Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    assert_eq!(left_behind(), Vec::<PathBuf>::new());
 }
 
 #[test]

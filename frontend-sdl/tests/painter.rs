@@ -1,0 +1,172 @@
+//! Drawing only what has changed must give the same picture as drawing everything.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use leco_core::config::Config;
+use leco_core::overseer::Overseer;
+use leco_sdl_widget::painter::Painter;
+use leco_sdl_widget::painter::pixels::{Pixmap, Rect, join};
+use proptest::prelude::*;
+
+const WIDTH: i32 = 400;
+const HEIGHT: i32 = 130;
+const MS: u64 = 1_000_000;
+const START: u64 = 1_000_000 * MS;
+
+fn config(text: &str) -> Config {
+    let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
+    assert_eq!(config.diagnostics, []);
+    config
+}
+
+fn painter(config: &Config) -> Painter {
+    let (mut painter, notice) = Painter::new(&config.settings, WIDTH, HEIGHT, 1.0).unwrap();
+    assert_eq!(notice, None);
+    painter.set_effects(true);
+    painter
+}
+
+fn canvas() -> Pixmap {
+    Pixmap::new(usize::try_from(WIDTH).unwrap(), usize::try_from(HEIGHT).unwrap())
+}
+
+fn receive(overseer: &mut Overseer, ns: u64, now: u64, line: &str, fields: &str) {
+    let event = format!("{{\"ns\":{ns},\"ns_trx\":{now},\"line\":\"{line}\"{fields}}}");
+    overseer.receive(event.as_bytes(), now);
+}
+
+fn same(a: &Pixmap, b: &Pixmap) -> bool {
+    a.rows().eq(b.rows())
+}
+
+#[test]
+fn nothing_new_draws_nothing_and_one_line_draws_its_row() {
+    let config = config("");
+    let mut painter = painter(&config);
+    painter.set_effects(false);
+    let mut overseer = Overseer::new(config);
+    let rows = painter.rows();
+    let mut canvas = canvas();
+    for ns in 1..4 {
+        receive(&mut overseer, ns, START, "10:00 :: me :: curl :: 192.0.2.1 443 :: ", "");
+    }
+    painter.update(overseer.frame(START, rows), START);
+    assert_eq!(painter.paint(&mut canvas.canvas(), &[], START), [canvas.bounds()]);
+    assert_eq!(painter.paint(&mut canvas.canvas(), &[], START), []);
+    receive(&mut overseer, 2, START + 1, "10:00 :: me :: curl :: 192.0.2.1 443 :: v 1K / 2K ^", "");
+    painter.update(overseer.frame(START + 1, rows), START + 1);
+    let damage = painter.paint(&mut canvas.canvas(), &[], START + 1);
+    // The second of rows of 21 pixels, 8 from the top.
+    let row = Rect { x: 0, y: 8 + 21, width: WIDTH, height: 21 };
+    assert!(damage.len() == 1 && damage[0].intersection(row) == damage[0], "{damage:?}");
+}
+
+#[test]
+fn effects_move_end_and_leave_what_is_drawn_without_them() {
+    for effect in ["slide", "glow", "blur"] {
+        let text = format!("[text]\neffect-new = {effect}\neffect-gone = {effect}\nline-fade-time = 1h\n");
+        let mut pictures = Vec::new();
+        for has_effects in [true, false] {
+            let config = config(&text);
+            let mut painter = painter(&config);
+            painter.set_effects(has_effects);
+            let mut overseer = Overseer::new(config);
+            let rows = painter.rows();
+            let mut canvas = canvas();
+            let mut show = |overseer: &mut Overseer, now: u64| {
+                painter.update(overseer.frame(now, rows), now);
+                painter.paint(&mut canvas.canvas(), &[], now);
+                (canvas.clone(), painter.next_step(now))
+            };
+            // The first of them, whose slot the last one takes.
+            for ns in 0..=u64::try_from(rows).unwrap() {
+                let now = START + ns * 2000 * MS;
+                receive(&mut overseer, ns, now, &format!("10:00 :: me :: curl{ns} :: 192.0.2.1 443 :: "), "");
+                let mut last = None;
+                let mut steps = 0;
+                for age in (0..800).step_by(16) {
+                    let (picture, next) = show(&mut overseer, now + age * MS);
+                    steps += u32::from(last.as_ref().is_some_and(|last| !same(last, &picture)));
+                    assert!(next.is_none_or(|next| next <= Duration::from_millis(16)));
+                    assert!(age < 700 || next.is_none(), "{effect} never ends");
+                    last = Some(picture);
+                }
+                assert_eq!(steps > 5, has_effects, "{effect}: {steps} steps");
+            }
+            pictures.push(show(&mut overseer, START + 600_000 * MS).0);
+        }
+        assert!(same(&pictures[0], &pictures[1]), "{effect}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Event { ns: u64, text: u8, fields: u8 },
+    Wait(u64),
+    Opaque(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let event =
+        (0..9_u64, any::<u8>(), any::<u8>()).prop_map(|(ns, text, fields)| Step::Event { ns, text, fields });
+    let wait = prop_oneof![1..40_u64, 300..20_000_u64].prop_map(Step::Wait);
+    proptest::collection::vec(
+        prop_oneof![4 => event, 4 => wait, 1 => any::<bool>().prop_map(Step::Opaque)],
+        1..25,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn what_is_drawn_step_by_step_is_what_is_drawn_at_once(steps in steps(), effect in 0..4_usize) {
+        const TEXTS: [&str; 5] = ["a", "10:00 :: me :: curl :: 192.0.2.1 443 :: v 1K / 2K ^", "\u{2588}\u{2588} :: x",
+            "a very long line :: that does not fit into the window :: and so ends in an ellipsis :: somewhere", "\u{5d0}\u{5d1} 12"];
+        const FIELDS: [&str; 4] = ["", ",\"new\":true", ",\"dir\":\"in\"", ",\"state\":\"blocked\""];
+        let effect = ["none", "slide", "glow", "blur"][effect];
+        let config = config(&format!(
+            "[text]\nline-height = 15\nfont-outline = 2,0000ffff\nfont-shadow = 5,6,ff000080\neffect-new = {effect}\n\
+             effect-gone = {effect}\nline-fade-time = 30\n[rx-style]\ncurl = bg=20304080\n"
+        ));
+        let mut painter = painter(&config);
+        let mut overseer = Overseer::new(config);
+        let rows = painter.rows();
+        // Two canvases in turn, each of which misses what was drawn on the other.
+        let mut canvases = [(canvas(), Vec::new()), (canvas(), Vec::new())];
+        let whole = canvases[0].0.bounds();
+        canvases[1].1.push(whole);
+        let mut now = START;
+        for (turn, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Event { ns, text, fields } => {
+                    let (text, fields) = (TEXTS[usize::from(text) % 5], FIELDS[usize::from(fields) % 4]);
+                    receive(&mut overseer, ns, now, text, fields);
+                }
+                Step::Wait(ms) => now += ms * MS,
+                Step::Opaque(is_opaque) => {
+                    painter.set_opaque(is_opaque);
+                }
+            }
+            painter.update(overseer.frame(now, rows), now);
+            let (canvas, stale) = &mut canvases[turn % 2];
+            let damage = painter.paint(&mut canvas.canvas(), &std::mem::take(stale), now);
+            if damage.is_empty() {
+                // Then it is not shown, and stays as stale as it was.
+                canvases[turn % 2].1.push(whole);
+                continue;
+            }
+            let shown = canvas.clone();
+            for area in damage {
+                join(&mut canvases[1 - turn % 2].1, area);
+            }
+            painter.forget_canvas();
+            let mut at_once = self::canvas();
+            painter.paint(&mut at_once.canvas(), &[], now);
+            prop_assert!(same(&shown, &at_once));
+        }
+    }
+}
