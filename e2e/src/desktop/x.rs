@@ -10,8 +10,8 @@ use x11rb::protocol::Event;
 use x11rb::protocol::composite::ConnectionExt as _;
 use x11rb::protocol::damage::{ConnectionExt as _, ReportLevel};
 use x11rb::protocol::xproto::{
-    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask,
-    ImageFormat, MOTION_NOTIFY_EVENT, MapState, PropMode, Rectangle, Screen, WindowClass,
+    AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, CreateGCAux, CreateWindowAux,
+    EventMask, ImageFormat, MOTION_NOTIFY_EVENT, MapState, PropMode, Rectangle, Screen, WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
@@ -231,6 +231,42 @@ impl XServer {
         let done = self.connection.configure_window(window, &aux).map_err(Into::into);
         let done = done.and_then(x11rb::cookie::VoidCookie::check);
         done.unwrap_or_else(|error: x11rb::errors::ReplyError| panic!("no resize: {error}"));
+    }
+
+    /// Hangs a wallpaper, as compositors find it: a pixmap that a property of the root window names.
+    ///
+    /// # Panics
+    /// When the server does not take it.
+    pub fn set_wallpaper(&self, pixel_at: impl Fn(usize, usize) -> Rgb) {
+        let hang = || -> Result<(), x11rb::errors::ReplyOrIdError> {
+            let screen = self.screen();
+            let (width, height) = SCREEN;
+            let (pixmap, gc) = (self.connection.generate_id()?, self.connection.generate_id()?);
+            self.connection.create_pixmap(screen.root_depth, pixmap, screen.root, width, height)?;
+            self.connection.create_gc(gc, pixmap, &CreateGCAux::new())?;
+            // Rows of one colour are one rectangle.
+            for y in 0..height {
+                let mut x = 0;
+                while x < width {
+                    let rgb = pixel_at(x.into(), y.into());
+                    let same = (x..width).take_while(|x| pixel_at((*x).into(), y.into()) == rgb).count();
+                    let run = u16::try_from(same).unwrap_or(1);
+                    let pixel = u32::from_be_bytes([0, rgb[0], rgb[1], rgb[2]]);
+                    self.connection
+                        .change_gc(gc, &x11rb::protocol::xproto::ChangeGCAux::new().foreground(pixel))?;
+                    let [x_at, y_at] = [x, y].map(|at| i16::try_from(at).unwrap_or(0));
+                    let area = Rectangle { x: x_at, y: y_at, width: run, height: 1 };
+                    self.connection.poly_fill_rectangle(pixmap, gc, &[area])?;
+                    x += run;
+                }
+            }
+            let property = self.connection.intern_atom(false, b"_XROOTPMAP_ID")?.reply()?.atom;
+            let kind = AtomEnum::PIXMAP;
+            self.connection.change_property32(PropMode::REPLACE, screen.root, property, kind, &[pixmap])?;
+            self.connection.sync()?;
+            Ok(())
+        };
+        hang().unwrap_or_else(|error| panic!("no wallpaper: {error}"));
     }
 
     /// Opens a window over the whole screen in bands of colours, each as wide.
