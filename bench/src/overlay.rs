@@ -75,10 +75,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         let pss = process::proportional(overlay.id())?;
         report.limit(&format!("{name}: memory (PSS), 20 lines fading"), pss, *most, "MB");
         report.limit(&format!("{name}: CPU of 60 s, 2 events/s"), *share, 0.3, "%");
-        report.tell(
-            &format!("{name}: memory, CPU beside conky's"),
-            &format!("{:.2}, {:.2}", pss / conky_pss, share / shares[2]),
-        );
+        report.limit(&format!("{name}: memory beside conky's"), pss / conky_pss, 0.5, "×");
+        report.tell(&format!("{name}: CPU beside conky's"), &format!("{:.2} ×", share / shares[2]));
     }
     report
         .tell("conky, 5 lines at 1 s: memory (PSS), CPU", &format!("{conky_pss:.1} MB, {:.2} %", shares[2]));

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use leco_core::clock::boot_ns;
-use leco_core::fade::{Curve, Fade, Points, SplineKind};
 use leco_e2e::desktop::{
-    Compositor, Overlay, Picture, Rgb, SWAY_OUTPUT, VirtualPointer, can_use, dejavu, screenshot_path,
+    Compositor, Overlay, Picture, Rgb, SWAY_OUTPUT, VirtualPointer, assert_background, assert_fading,
+    can_use, still_config, wait_for_picture,
 };
 use leco_e2e::{LineReader, wait_for};
 use rustix::process::Signal;
@@ -23,13 +22,6 @@ fn can_test() -> bool {
     can_use(&["sway", "swaymsg", "swaybg", "grim", "wev", "weston", "fc-match"])
 }
 
-fn config(window: &str, text: &str) -> String {
-    let font = dejavu();
-    format!(
-        "[window]\n{window}\n[text]\nfont = {font}\neffects = none\nline-fade-time = 1h\nline-uid-chars = 0\n{text}\n"
-    )
-}
-
 /// sway over a picture of bands of colours.
 fn sway() -> (Compositor, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -39,36 +31,6 @@ fn sway() -> (Compositor, tempfile::TempDir) {
     Picture::new(1024, 600, (0..600).flat_map(|_| row.clone()).collect()).save(&path);
     let compositor = Compositor::sway(&format!("output * bg {} stretch", path.display()));
     (compositor, folder)
-}
-
-fn over(above: [u8; 4], below: Rgb) -> Rgb {
-    let alpha = f64::from(above[3]) / 255.0;
-    let mix = |above: u8, below: u8| f64::from(above) * alpha + f64::from(below) * (1.0 - alpha);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    [0, 1, 2].map(|channel| mix(above[channel], below[channel]).round() as u8)
-}
-
-fn is_near(a: Rgb, b: Rgb, tolerance: u8) -> bool {
-    a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= tolerance)
-}
-
-/// Waits for a screenshot that is as wanted; keeps it either way.
-fn wait_for_picture(
-    desktop: &Compositor,
-    name: &str,
-    mut is_wanted: impl FnMut(&Picture) -> bool,
-) -> Picture {
-    let start = std::time::Instant::now();
-    loop {
-        let picture = desktop.screenshot();
-        let done = is_wanted(&picture);
-        if done || start.elapsed() > Duration::from_secs(20) {
-            picture.save(&screenshot_path(name));
-            assert!(done, "not as wanted: {}", screenshot_path(name).display());
-            return picture;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A window that says what input it gets, over the whole screen.
@@ -109,62 +71,18 @@ fn the_background_lets_shine_through_what_its_alpha_says() {
     }
     let (desktop, _folder) = sway();
     wait_for_picture(&desktop, "sway-bands", |picture| picture.at(900, 300) == BANDS[3]);
-    let _overlay = Overlay::on_wayland(&desktop, &config("rgba-bg = 10608066", ""));
-    let wanted = |below| over([0x10, 0x60, 0x80, 0x66], below);
-    wait_for_picture(&desktop, "sway-background", |picture| {
-        [(100, WHITE), (300, BLACK), (600, BANDS[2])].iter().all(|&(x, below)| {
-            is_near(picture.at(x, 300), wanted(below), 1)
-                && picture.at(x, 39) == below
-                && is_near(picture.at(x, 40), wanted(below), 1)
-                && is_near(picture.at(x, 439), wanted(below), 1)
-                && picture.at(x, 440) == below
-        }) && picture.at(19, 300) == WHITE
-            && is_near(picture.at(20, 300), wanted(WHITE), 1)
-            && is_near(picture.at(619, 300), wanted(BANDS[2]), 1)
-            && picture.at(620, 300) == BANDS[2]
-    });
+    let _overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = 10608066", ""));
+    assert_background(&desktop, "sway-background", [0x10, 0x60, 0x80, 0x66], BANDS);
 }
 
 #[test]
 fn lines_fade_by_the_curve() {
-    const CURVE: &str = "range=0:100 0,100 30,85 50,40 80,30 100,5";
-    const FADE_TIME: Duration = Duration::from_secs(75);
     if !can_test() {
         return;
     }
     let (desktop, _folder) = sway();
-    let text = format!(
-        "font-outline = none\nline-height = 30\nline-fade-curve = {CURVE}\nline-fade-time = {}\n",
-        FADE_TIME.as_secs()
-    );
     // Over the black band.
-    let window = "rgba-bg = 00000000\ninit-offset-left = 260\ninit-width = 240";
-    let mut overlay = Overlay::on_wayland(&desktop, &config(window, &text));
-    let ages = [0, 12, 25, 40, 60].map(Duration::from_secs);
-    let sent = boot_ns();
-    for age in ages {
-        overlay.send(&format!("x :: {}", "\u{2588}".repeat(10)), age, &json!({}));
-    }
-    let brightest = |picture: &Picture, row: usize| {
-        picture.part(260, 48 + 30 * row, 240, 30).pixels().map(|pixel| pixel[0]).max().unwrap()
-    };
-    let fade = Fade::new(&Curve::new(&Points::parse(CURVE).unwrap(), SplineKind::Cardinal), FADE_TIME);
-    wait_for_picture(&desktop, "sway-fading", |picture| brightest(picture, 4) > 0);
-    for _ in 0..10 {
-        let before = boot_ns();
-        let picture = desktop.screenshot();
-        let after = boot_ns();
-        for (row, age) in ages.into_iter().enumerate() {
-            let age_at = |time: u64| time - sent + u64::try_from(age.as_nanos()).unwrap();
-            // Sending and composing took a moment, too.
-            let latest = fade.alpha(age_at(before).saturating_sub(100_000_000));
-            let earliest = fade.alpha(age_at(after));
-            let shown = brightest(&picture, row);
-            let allowed = earliest.saturating_sub(2)..=latest.saturating_add(2);
-            assert!(allowed.contains(&shown), "row {row}: {shown}, not {allowed:?}");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    assert_fading(&desktop, "sway-fading", 260, |config| Overlay::on_wayland(&desktop, config));
 }
 
 #[test]
@@ -175,7 +93,7 @@ fn a_click_goes_to_the_window_below_and_the_keyboard_stays_where_it_is() {
     let (desktop, _folder) = sway();
     let mut pointer = VirtualPointer::new(&desktop.socket());
     let wev = Wev::open(&desktop);
-    let mut overlay = Overlay::on_wayland(&desktop, &config("rgba-bg = ff0000ff\nlayer = overlay", ""));
+    let mut overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff\nlayer = overlay", ""));
     overlay.send("x :: line", NOW, &json!({}));
     wait_for_picture(&desktop, "sway-click", |picture| picture.at(30, 300) == RED);
     wait_for("a click on the window below", || {
@@ -186,7 +104,7 @@ fn a_click_goes_to_the_window_below_and_the_keyboard_stays_where_it_is() {
     let left = said.iter().any(|line| line.contains("wl_keyboard") && line.contains("leave"));
     assert!(!left, "the keyboard never leaves the window below");
 
-    overlay.reconfigure(&config("rgba-bg = 0000ffff\nlayer = overlay\nclick-through = no", ""));
+    overlay.reconfigure(&still_config("rgba-bg = 0000ffff\nlayer = overlay\nclick-through = no", ""));
     wait_for_picture(&desktop, "sway-click-taken", |picture| picture.at(30, 300) == [0, 0, 255]);
     let before = wev.clicks();
     pointer.click((100, 100), (1024, 600));
@@ -208,7 +126,7 @@ fn each_layer_is_above_or_below_windows() {
     let (desktop, _folder) = sway();
     for (layer, is_above) in [("overlay", true), ("top", true), ("bottom", false), ("background", false)] {
         let window = format!("rgba-bg = ff0000ff\nlayer = {layer}");
-        let overlay = Overlay::on_wayland(&desktop, &config(&window, ""));
+        let overlay = Overlay::on_wayland(&desktop, &still_config(&window, ""));
         let is_shown = |picture: &Picture| picture.at(100, 300) == RED;
         wait_for_picture(&desktop, &format!("sway-{layer}"), is_shown);
         let wev = Wev::open(&desktop);
@@ -235,7 +153,7 @@ fn a_monitor_may_be_unplugged_scaled_and_come_back() {
     for monitor in [String::new(), format!("monitor = {SWAY_OUTPUT}")] {
         let overlay = Overlay::on_wayland(
             &desktop,
-            &config(&format!("rgba-bg = ff0000ff\ninit-width = 300\ninit-height = 200\n{monitor}"), ""),
+            &still_config(&format!("rgba-bg = ff0000ff\ninit-width = 300\ninit-height = 200\n{monitor}"), ""),
         );
         let is_shown = |picture: &Picture| {
             picture.at(20, 40) == RED && picture.at(319, 239) == RED && picture.at(320, 240) != RED
@@ -260,7 +178,7 @@ fn a_monitor_may_be_unplugged_scaled_and_come_back() {
         drop(overlay);
         wait_for_picture(&desktop, "sway-monitor", |picture| picture.at(100, 300) != RED);
     }
-    let overlay = Overlay::on_wayland(&desktop, &config("monitor = DP-7", ""));
+    let overlay = Overlay::on_wayland(&desktop, &still_config("monitor = DP-7", ""));
     wait_for("the complaint", || {
         let said = overlay.stderr.lines();
         said.iter().any(|line| line.contains("no monitor DP-7") && line.contains(SWAY_OUTPUT)).then_some(())
@@ -277,7 +195,7 @@ fn twice_the_scale_is_twice_the_pixels_of_a_glyph() {
     let window =
         "rgba-bg = 000000ff\ninit-offset-left = 0\ninit-offset-top = 0\ninit-width = 500\ninit-height = 290";
     let mut overlay =
-        Overlay::on_wayland(&desktop, &config(window, "font-outline = none\nfont-height = 20\n"));
+        Overlay::on_wayland(&desktop, &still_config(window, "font-outline = none\nfont-height = 20\n"));
     overlay.send("x :: \u{2588}", NOW, &json!({}));
     let overlay_of = |picture: &Picture| picture.part(0, 0, 1000, 580);
     let white = |picture: &Picture| {
@@ -300,7 +218,7 @@ fn without_layers_it_is_an_ordinary_window_and_says_so() {
         return;
     }
     let desktop = Compositor::weston();
-    let mut overlay = Overlay::on_wayland(&desktop, &config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff", ""));
     overlay.send("x :: line", NOW, &json!({}));
     wait_for("the note", || {
         overlay.stderr.lines().iter().any(|line| line.contains("no layer-shell")).then_some(())
@@ -328,7 +246,7 @@ fn odd_lines_and_sizes_are_shown_and_a_lost_compositor_is_one_line() {
     let (mut desktop, _folder) = sway();
     let window = "rgba-bg = 101010ff\ninit-width = 20000\ninit-height = 20000\ninit-offset-left = -100\npad-x = 120\n\
                   hints = wayland_scale_to_display=1";
-    let mut overlay = Overlay::on_wayland(&desktop, &config(window, ""));
+    let mut overlay = Overlay::on_wayland(&desktop, &still_config(window, ""));
     overlay.send(&format!("long :: {}", "\u{301}a".repeat(16_000)), NOW, &json!({}));
     overlay.send("\u{5e9}\u{5dc}\u{5d5}\u{5dd} :: \u{645}\u{631}\u{62d}\u{628}\u{627}", NOW, &json!({}));
     overlay.send("z :: \u{2588}\u{2588}", NOW, &json!({}));

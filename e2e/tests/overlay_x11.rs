@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use leco_core::clock::boot_ns;
-use leco_core::fade::{Curve, Fade, Points, SplineKind};
-use leco_e2e::desktop::{Overlay, Picture, Rgb, XServer, can_use, dejavu, screenshot_path};
+use leco_e2e::desktop::{
+    Overlay, Picture, Rgb, XServer, assert_background, assert_fading, can_use, is_near, over, still_config,
+    wait_for_picture,
+};
 use leco_e2e::{program, wait_for};
 use rustix::process::Signal;
 use serde_json::json;
@@ -20,40 +21,6 @@ const NOW: Duration = Duration::ZERO;
 
 fn can_test() -> bool {
     can_use(&["Xvfb", "picom", "fc-match"])
-}
-
-/// Nothing fades within a test, and nothing moves.
-fn config(window: &str, text: &str) -> String {
-    let font = dejavu();
-    format!(
-        "[window]\n{window}\n[text]\nfont = {font}\neffects = none\nline-fade-time = 1h\nline-uid-chars = 0\n{text}\n"
-    )
-}
-
-fn over(above: [u8; 4], below: Rgb) -> Rgb {
-    let alpha = f64::from(above[3]) / 255.0;
-    let mix = |above: u8, below: u8| f64::from(above) * alpha + f64::from(below) * (1.0 - alpha);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    [0, 1, 2].map(|channel| mix(above[channel], below[channel]).round() as u8)
-}
-
-fn is_near(a: Rgb, b: Rgb, tolerance: u8) -> bool {
-    a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= tolerance)
-}
-
-/// Waits for a screenshot that is as wanted; keeps it either way.
-fn wait_for_picture(server: &XServer, name: &str, mut is_wanted: impl FnMut(&Picture) -> bool) -> Picture {
-    let start = std::time::Instant::now();
-    loop {
-        let picture = server.screenshot();
-        let done = is_wanted(&picture);
-        if done || start.elapsed() > Duration::from_secs(20) {
-            picture.save(&screenshot_path(name));
-            assert!(done, "not as wanted: {}", screenshot_path(name).display());
-            return picture;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The pixels of one colour: the first and last column and row.
@@ -76,62 +43,19 @@ fn the_background_lets_shine_through_what_its_alpha_says() {
     let mut server = XServer::start();
     server.start_compositor();
     let _below = server.open_below(&BANDS);
-    let _overlay = Overlay::on_x(&server, &config("rgba-bg = 10608066", ""));
-    let wanted = |below| over([0x10, 0x60, 0x80, 0x66], below);
-    wait_for_picture(&server, "x11-background", |picture| {
-        [(100, WHITE), (300, BLACK), (600, BANDS[2])].iter().all(|&(x, below)| {
-            is_near(picture.at(x, 300), wanted(below), 1)
-                && picture.at(x, 39) == below
-                && is_near(picture.at(x, 40), wanted(below), 1)
-                && is_near(picture.at(x, 439), wanted(below), 1)
-                && picture.at(x, 440) == below
-        }) && picture.at(19, 300) == WHITE
-            && is_near(picture.at(20, 300), wanted(WHITE), 1)
-            && is_near(picture.at(619, 300), wanted(BANDS[2]), 1)
-            && picture.at(620, 300) == BANDS[2]
-    });
+    let _overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", ""));
+    assert_background(&server, "x11-background", [0x10, 0x60, 0x80, 0x66], BANDS);
 }
 
 #[test]
 fn lines_fade_by_the_curve() {
-    const CURVE: &str = "range=0:100 0,100 30,85 50,40 80,30 100,5";
-    const FADE_TIME: Duration = Duration::from_secs(75);
     if !can_test() {
         return;
     }
     let mut server = XServer::start();
     server.start_compositor();
     let _below = server.open_below(&[BLACK]);
-    let text = format!(
-        "font-outline = none\nline-height = 30\nline-fade-curve = {CURVE}\nline-fade-time = {}\n",
-        FADE_TIME.as_secs()
-    );
-    let mut overlay = Overlay::on_x(&server, &config("rgba-bg = 00000000", &text));
-    let ages = [0, 12, 25, 40, 60].map(Duration::from_secs);
-    let sent = boot_ns();
-    for age in ages {
-        overlay.send(&format!("x :: {}", "\u{2588}".repeat(10)), age, &json!({}));
-    }
-    let brightest = |picture: &Picture, row: usize| {
-        picture.part(20, 48 + 30 * row, 300, 30).pixels().map(|pixel| pixel[0]).max().unwrap()
-    };
-    let fade = Fade::new(&Curve::new(&Points::parse(CURVE).unwrap(), SplineKind::Cardinal), FADE_TIME);
-    wait_for_picture(&server, "x11-fading", |picture| brightest(picture, 4) > 0);
-    for _ in 0..20 {
-        let before = boot_ns();
-        let picture = server.screenshot();
-        let after = boot_ns();
-        for (row, age) in ages.into_iter().enumerate() {
-            let age_at = |time: u64| time - sent + u64::try_from(age.as_nanos()).unwrap();
-            // Sending took a moment, too.
-            let latest = fade.alpha(age_at(before).saturating_sub(50_000_000));
-            let earliest = fade.alpha(age_at(after));
-            let shown = brightest(&picture, row);
-            let allowed = earliest.saturating_sub(2)..=latest.saturating_add(2);
-            assert!(allowed.contains(&shown), "row {row}: {shown}, not {allowed:?}");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    assert_fading(&server, "x11-fading", 20, |config| Overlay::on_x(&server, config));
 }
 
 #[test]
@@ -147,7 +71,7 @@ fn outline_and_shadow_are_where_they_should_be() {
     let _below = server.open_below(&[WHITE]);
     let window = "rgba-bg = 00000000\nrgba-fg = ff0000ff";
     let text = "line-height = 60\nfont-height = 24\n";
-    let outline = config(window, &format!("{text}font-outline = 2,0000ff"));
+    let outline = still_config(window, &format!("{text}font-outline = 2,0000ff"));
     let mut overlay = Overlay::on_x(&server, &outline);
     overlay.send("x :: \u{2588}", NOW, &json!({}));
     let red = |picture: &Picture| extent(picture, RED);
@@ -167,7 +91,8 @@ fn outline_and_shadow_are_where_they_should_be() {
         assert_eq!(picture.at(centre, bottom + distance), WHITE);
     }
 
-    overlay.reconfigure(&config(window, &format!("{text}font-outline = none\nfont-shadow = 6,4,00ff00")));
+    overlay
+        .reconfigure(&still_config(window, &format!("{text}font-outline = none\nfont-shadow = 6,4,00ff00")));
     let green = |picture: &Picture| extent(picture, GREEN);
     let picture = wait_for_picture(&server, "x11-shadow", |picture| green(picture).is_some());
     let [left, top, right, bottom] = red(&picture).unwrap();
@@ -193,14 +118,14 @@ fn a_click_goes_to_the_window_below_and_the_keyboard_stays_where_it_is() {
     let below = server.open_below(&BANDS);
     for layer in ["top", "bottom", "overlay", "background"] {
         let focus = server.focus();
-        let mut overlay = Overlay::on_x(&server, &config(&format!("layer = {layer}"), ""));
+        let mut overlay = Overlay::on_x(&server, &still_config(&format!("layer = {layer}"), ""));
         overlay.send("x :: line", NOW, &json!({}));
         wait_for_picture(&server, "x11-click", |picture| picture.at(30, 300) != WHITE);
         server.click(100, 100);
         assert_eq!(below.wait_for_click(), (100, 100), "{layer}");
         assert_eq!(server.focus(), focus, "{layer}");
     }
-    let mut overlay = Overlay::on_x(&server, &config("click-through = no", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("click-through = no", ""));
     overlay.send("x :: line", NOW, &json!({}));
     wait_for_picture(&server, "x11-click", |picture| picture.at(30, 300) != WHITE);
     server.click(100, 100);
@@ -215,7 +140,7 @@ fn a_compositor_may_come_and_go() {
     }
     let mut server = XServer::start();
     let _below = server.open_below(&[WHITE]);
-    let overlay = Overlay::on_x(&server, &config("rgba-bg = 10608066", ""));
+    let overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", ""));
     let opaque = |picture: &Picture| is_near(picture.at(300, 300), [0x10, 0x60, 0x80], 1);
     wait_for_picture(&server, "x11-no-compositor", opaque);
     server.start_compositor();
@@ -239,7 +164,7 @@ fn a_resize_refills_and_tears_no_line() {
     server.start_compositor();
     let _below = server.open_below(&[BLACK]);
     let text = "font-outline = none\nline-height = 20\n";
-    let mut overlay = Overlay::on_x(&server, &config("rgba-bg = 00000000\ninit-height = 216", text));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = 00000000\ninit-height = 216", text));
     for number in 0..10 {
         overlay.send(&format!("x :: line {number} {}", "w".repeat(200)), NOW, &json!({}));
     }
@@ -275,12 +200,12 @@ fn a_changed_config_takes_effect_at_once() {
     let mut server = XServer::start();
     server.start_compositor();
     let _below = server.open_below(&[WHITE]);
-    let mut overlay = Overlay::on_x(&server, &config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
     overlay.send("x :: \u{2588}", NOW, &json!({}));
     wait_for_picture(&server, "x11-reload-before", |picture| {
         extent(picture, WHITE).is_some() && picture.at(30, 400) == [255, 0, 0]
     });
-    overlay.reconfigure(&config(
+    overlay.reconfigure(&still_config(
         "rgba-bg = 00ff00ff\nrgba-fg = 0000ff\ninit-offset-left = 100\ninit-width = 300",
         "font-height = 40",
     ));
@@ -315,12 +240,12 @@ fn the_overlay_layer_stays_above_and_the_bottom_layer_below() {
             .collect();
         (if last { named.last() } else { named.first() }).is_some_and(|title| *title == "LECO")
     };
-    let overlay = Overlay::on_x(&server, &config("layer = overlay", ""));
+    let overlay = Overlay::on_x(&server, &still_config("layer = overlay", ""));
     wait_for("the window", || is_at(true).then_some(()));
     let _above = server.open_below(&[WHITE]);
     wait_for("the overlay to be above", || is_at(true).then_some(()));
     drop(overlay);
-    let _overlay = Overlay::on_x(&server, &config("layer = bottom\nhints = override_redirect=1", ""));
+    let _overlay = Overlay::on_x(&server, &still_config("layer = bottom\nhints = override_redirect=1", ""));
     wait_for("the overlay to be below", || is_at(false).then_some(()));
 }
 
@@ -330,14 +255,14 @@ fn monitors_are_found_by_name_and_waited_for() {
         return;
     }
     let server = XServer::start();
-    let overlay = Overlay::on_x(&server, &config("monitor = DP-7", ""));
+    let overlay = Overlay::on_x(&server, &still_config("monitor = DP-7", ""));
     wait_for("the complaint", || {
         let said = overlay.stderr.lines();
         said.iter()
             .any(|line| line.contains("there is no monitor DP-7") && line.contains("screen"))
             .then_some(())
     });
-    overlay.reconfigure(&config("monitor = screen\ninit-offset-left = 33", ""));
+    overlay.reconfigure(&still_config("monitor = screen\ninit-offset-left = 33", ""));
     let window = wait_for("the window", || server.windows().into_iter().find(|(_, title)| title == "LECO"));
     wait_for("its place", || (server.geometry(window.0) == (33, 40, 600, 400)).then_some(()));
 }
@@ -360,7 +285,8 @@ fn whatever_is_configured_and_sent_something_is_shown() {
     let zero = "init-width = 0\ninit-height = 0\n";
     let text = format!("font = {}\n", broken.display());
     for (name, window) in [("absurd", absurd), ("zero", zero)] {
-        let mut overlay = Overlay::on_x(&server, &config(&format!("rgba-bg = 101010ff\n{window}"), &text));
+        let mut overlay =
+            Overlay::on_x(&server, &still_config(&format!("rgba-bg = 101010ff\n{window}"), &text));
         let odd = [
             "\u{5e9}\u{5dc}\u{5d5}\u{5dd} :: \u{645}\u{631}\u{62d}\u{628}\u{627} 123 :: \u{202e}evil",
             "x :: e\u{301}\u{302}\u{303}\u{304}\u{305}\u{306} \u{200b}\u{200d}\u{feff} :: \u{1f468}\u{200d}\u{1f469}\u{fe0f}",
@@ -403,7 +329,7 @@ fn without_a_server_it_ends_with_a_line_and_a_service_manager_brings_it_back() {
     }
     let mut server = XServer::start();
     let is_shown = |server: &XServer| server.windows().iter().any(|(_, title)| title == "LECO").then_some(());
-    let mut overlay = Overlay::on_x(&server, &config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
     wait_for_picture(&server, "x11-server-gone", |picture| picture.at(100, 300) == [255, 0, 0]);
     server.stop();
     assert_eq!(overlay.wait().code(), Some(1));
@@ -413,6 +339,6 @@ fn without_a_server_it_ends_with_a_line_and_a_service_manager_brings_it_back() {
         "{said:?}"
     );
     let server = XServer::start();
-    let _again = Overlay::on_x(&server, &config("", ""));
+    let _again = Overlay::on_x(&server, &still_config("", ""));
     wait_for("the window", || is_shown(&server));
 }

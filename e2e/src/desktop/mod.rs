@@ -1,5 +1,6 @@
 //! Real display servers, each of a test's own: Xvfb with a compositor, sway and weston without a screen.
 
+mod look;
 mod overlay;
 mod picture;
 mod pointer;
@@ -9,6 +10,7 @@ mod x;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use look::{Screen, assert_background, assert_fading, is_near, over, still_config, wait_for_picture};
 pub use overlay::Overlay;
 pub use picture::{Picture, Rgb};
 pub use pointer::VirtualPointer;
