@@ -29,8 +29,7 @@ const CONKY: &str = "conky.config = { own_window = true, own_window_type = 'desk
 /// Figures of the overlay, against their limits.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     ensure!(can_use(&["Xvfb", "picom", "sway", "conky"]), "the overlay is measured on these");
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let desktop = Compositor::sway("");
     let mut overlays = [
         ("leco-sdl-widget on X11", 10.0, Overlay::on_x(&server, CONFIG)),

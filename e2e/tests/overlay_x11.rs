@@ -40,8 +40,7 @@ fn the_background_lets_shine_through_what_its_alpha_says() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&BANDS);
     let _overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", ""));
     assert_background(&server, "x11-background", [0x10, 0x60, 0x80, 0x66], BANDS);
@@ -52,8 +51,7 @@ fn lines_fade_by_the_curve() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[BLACK]);
     assert_fading(&server, "x11-fading", 20, |config| Overlay::on_x(&server, config));
 }
@@ -66,8 +64,7 @@ fn outline_and_shadow_are_where_they_should_be() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
     let window = "rgba-bg = 00000000\nrgba-fg = ff0000ff";
     let text = "line-height = 60\nfont-height = 24\n";
@@ -113,8 +110,7 @@ fn a_click_goes_to_the_window_below_and_the_keyboard_stays_where_it_is() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let below = server.open_below(&BANDS);
     for layer in ["top", "bottom", "overlay", "background"] {
         let focus = server.focus();
@@ -156,12 +152,28 @@ fn a_compositor_may_come_and_go() {
 }
 
 #[test]
+fn what_another_window_covered_comes_back_on_a_server_that_forgets_it() {
+    if !can_test() {
+        return;
+    }
+    let server = XServer::start_without_composite();
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
+    overlay.send("x :: \u{2588}", NOW, &json!({}));
+    let is_shown =
+        |picture: &Picture| picture.at(300, 300) == [255, 0, 0] && extent(picture, WHITE).is_some();
+    let before = wait_for_picture(&server, "x11-uncovered", is_shown);
+    let above = server.open_below(&[BLACK]);
+    wait_for_picture(&server, "x11-covered", |picture| picture.at(300, 300) == BLACK);
+    drop(above);
+    wait_for_picture(&server, "x11-uncovered", |picture| *picture == before);
+}
+
+#[test]
 fn a_resize_refills_and_tears_no_line() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[BLACK]);
     let text = "font-outline = none\nline-height = 20\n";
     let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = 00000000\ninit-height = 216", text));
@@ -197,8 +209,7 @@ fn a_changed_config_takes_effect_at_once() {
     if !can_test() {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
     let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
     overlay.send("x :: \u{2588}", NOW, &json!({}));
@@ -275,8 +286,7 @@ fn whatever_is_configured_and_sent_something_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.ttf");
     std::fs::write(&broken, b"\0\x01\0\0 no font at all").unwrap();
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[BLACK]);
     let absurd = "init-width = 20000\ninit-height = 20000\ninit-offset-left = -300\npad-x = 320\npad-y = 0\n\
                   flags = minimized maximized fullscreen borderless transparent\nflags = transparent borderless\n\

@@ -70,8 +70,7 @@ fn the_overlay_shows_connections_and_leaves_nothing() {
     if !can_test_the_kernel() || !can_use(&["Xvfb", "picom"]) {
         return;
     }
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     let _below = server.open_below(&[[255, 255, 255]]);
     let mut command = Command::new(script());
     command.arg("--overlay").env("DISPLAY", &server.display).env_remove("WAYLAND_DISPLAY");

@@ -175,10 +175,7 @@ impl App {
                 let is_scaled =
                     self.geometry.is_none_or(|known| (known.factor - geometry.factor).abs() > f32::EPSILON);
                 match &mut self.painter {
-                    Some(painter) if !is_scaled => {
-                        painter.resize(geometry.width, geometry.height);
-                        painter.forget_canvas();
-                    }
+                    Some(painter) if !is_scaled => painter.fit(geometry.width, geometry.height),
                     _ => self.painter = Some(new_painter(self.overseer.settings(), geometry)?),
                 }
             }

@@ -163,7 +163,7 @@ proptest! {
             for area in damage {
                 join(&mut canvases[1 - turn % 2].1, area);
             }
-            painter.forget_canvas();
+            painter.fit(WIDTH, HEIGHT);
             let mut at_once = self::canvas();
             painter.paint(&mut at_once.canvas(), &[], now);
             prop_assert!(same(&shown, &at_once));

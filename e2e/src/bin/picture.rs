@@ -34,8 +34,7 @@ fn main() -> Result<()> {
     };
     ensure!(can_use(&["Xvfb", "picom"]), "an X server and a compositor are needed");
     let events = read(Path::new(recording))?;
-    let mut server = XServer::start();
-    server.start_compositor();
+    let server = XServer::start_composed();
     server.set_wallpaper(wallpaper);
     let mut overlay = Overlay::on_x(&server, CONFIG);
     sleep(Duration::from_secs(2));

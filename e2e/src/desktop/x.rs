@@ -39,9 +39,33 @@ impl XServer {
     /// When it cannot be started.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one that cannot compose: no window is transparent, and what is covered is forgotten.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_without_composite() -> Self {
+        Self::start_with(&["-extension", "Composite", "-bs"])
+    }
+
+    /// Starts one and its compositor.
+    ///
+    /// # Panics
+    /// When they cannot be started.
+    #[must_use]
+    pub fn start_composed() -> Self {
+        let mut server = Self::start();
+        server.start_compositor();
+        server
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let size = format!("{}x{}x24", SCREEN.0, SCREEN.1);
         let mut command = Command::new("Xvfb");
-        command.args(["-displayfd", "1", "-screen", "0", &size, "-nolisten", "tcp"]);
+        command.args(["-displayfd", "1", "-screen", "0", &size, "-nolisten", "tcp"]).args(options);
         let spawned = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut server = spawned.unwrap_or_else(|error| panic!("Xvfb: {error}"));
         let mut number = String::new();

@@ -102,26 +102,19 @@ impl Painter {
             ground,
             updated: 0,
         };
-        painter.resize(width, height);
+        painter.slots.resize_with(painter.rows(), Slot::default);
         Ok((painter, notice))
     }
 
-    /// Another size of the window: everything is drawn again.
-    pub fn resize(&mut self, width: i32, height: i32) {
-        (self.width, self.height) = (width, height);
-        let rows = self.rows();
-        self.slots.resize_with(rows, Slot::default);
-        for slot in &mut self.slots {
+    /// The canvas is another one, on which nothing is drawn yet, and may have another size.
+    pub fn fit(&mut self, width: i32, height: i32) {
+        self.is_stale = true;
+        if (width, height) != (self.width, self.height) {
+            (self.width, self.height) = (width, height);
             // How much of a line fits has changed.
-            slot.line = None;
-            slot.leaving = None;
+            self.slots.clear();
+            self.slots.resize_with(self.rows(), Slot::default);
         }
-        self.is_stale = true;
-    }
-
-    /// The canvas is another one, on which nothing is drawn yet.
-    pub fn forget_canvas(&mut self) {
-        self.is_stale = true;
     }
 
     /// Whether the background is drawn as opaque, for displays on which nothing can shine through. Tells

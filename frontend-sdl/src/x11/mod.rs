@@ -27,8 +27,6 @@ pub struct X11 {
     window: Option<Shown>,
     settings: WindowSettings,
     generation: u64,
-    /// The server lost what it showed of the window.
-    is_exposed: bool,
     is_closed: bool,
     told_of_compositor: bool,
     is_guest: bool,
@@ -73,7 +71,6 @@ impl X11 {
             window: None,
             settings: settings.clone(),
             generation: 0,
-            is_exposed: false,
             is_closed: false,
             told_of_compositor: false,
             is_guest,
@@ -128,7 +125,6 @@ impl X11 {
         }
         self.desktop.adopt(id, settings, is_override)?;
         self.window = Some(Shown { window, id, fd, monitor, is_override });
-        self.is_exposed = true;
         Ok(())
     }
 
@@ -178,8 +174,10 @@ impl X11 {
                 Event::Quit { .. } => self.is_closed = true,
                 Event::Window { win_event, .. } => match win_event {
                     WindowEvent::CloseRequested => self.is_closed = true,
-                    WindowEvent::Resized(..) | WindowEvent::PixelSizeChanged(..) => self.generation += 1,
-                    WindowEvent::Exposed => self.is_exposed = true,
+                    // The server may keep nothing of a window that was covered.
+                    WindowEvent::Resized(..) | WindowEvent::PixelSizeChanged(..) | WindowEvent::Exposed => {
+                        self.generation += 1;
+                    }
                     WindowEvent::FocusGained if self.settings.has(WindowFlag::NotFocusable) => {
                         if let Some(shown) = &mut self.window {
                             shown.window.set_keyboard_grab(false);
@@ -307,9 +305,7 @@ impl Presenter for X11 {
             Some(paint(&mut Canvas::new(pixels, width, height, stride)?, &[]))
         });
         let damage = damage.context("SDL's surface is not made of whole pixels")?;
-        if std::mem::take(&mut self.is_exposed) {
-            surface.update_window().context("cannot show the window")?;
-        } else if !damage.is_empty() {
+        if !damage.is_empty() {
             let rects: Vec<_> = damage
                 .iter()
                 .map(|area| {
