@@ -58,6 +58,13 @@ pub trait Presenter {
     fn take_notice(&mut self) -> Option<String>;
 }
 
+/// What to tell of a monitor that is not there.
+#[must_use]
+pub fn no_monitor(settings: &WindowSettings, known: &[String]) -> String {
+    let name = settings.monitor.as_deref().unwrap_or_default();
+    format!("there is no monitor {name}, waiting for it (there are: {})", known.join(", "))
+}
+
 /// Frames per second where the display does not say.
 pub const USUAL_RATE: f64 = 60.0;
 

@@ -132,6 +132,12 @@ impl WindowSettings {
         self.hints.iter().rfind(|(name, _)| *name == hint).map(|(_, value)| value.as_str())
     }
 
+    /// Whether a hint says yes.
+    #[must_use]
+    pub fn is_on(&self, hint: WindowHint) -> bool {
+        self.hint(hint).is_some_and(|value| !matches!(value, "0" | "false" | "no"))
+    }
+
     /// Colour of a connection's text, where its state has one.
     #[must_use]
     pub fn state_rgba(&self, state: ConnectionState) -> Option<Rgba> {

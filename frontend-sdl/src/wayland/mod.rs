@@ -31,7 +31,7 @@ use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{
 };
 
 use self::buffers::Buffers;
-use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval};
+use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval, no_monitor};
 
 /// By this name compositors know the surface.
 const NAMESPACE: &str = "leco";
@@ -180,12 +180,8 @@ impl Client {
         // Until it is there.
         self.awaits_outputs = true;
         let Ok(wanted) = self.wanted_output() else {
-            let known: Vec<&str> = self.outputs.iter().filter_map(|output| output.name.as_deref()).collect();
-            let monitor = self.settings.monitor.as_deref().unwrap_or_default();
-            self.notices.push(format!(
-                "there is no monitor {monitor}, waiting for it (there are: {})",
-                known.join(", ")
-            ));
+            let known: Vec<String> = self.outputs.iter().filter_map(|output| output.name.clone()).collect();
+            self.notices.push(no_monitor(&self.settings, &known));
             return;
         };
         if self.outputs.is_empty() {
@@ -272,8 +268,7 @@ impl Client {
 
     /// Whether the config's pixels are the display's own.
     fn is_in_display_pixels(&self) -> bool {
-        let hint = self.settings.hint(WindowHint::WaylandScaleToDisplay);
-        hint.is_some_and(|value| !matches!(value, "0" | "false" | "no"))
+        self.settings.is_on(WindowHint::WaylandScaleToDisplay)
     }
 
     /// Size and place of the config, in units of the compositor.

@@ -171,8 +171,6 @@ impl Desktop {
         self.connection.xfixes_create_region(region, &[])?;
         self.connection.xfixes_set_window_shape_region(window, SK::INPUT, 0, 0, region)?;
         self.connection.xfixes_destroy_region(region)?;
-        // It is done when the answer is here.
-        self.focus()?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use x11rb::protocol::xproto::InputFocus;
 
 use self::desktop::{Desktop, Monitor};
 use crate::painter::pixels::{Canvas, Rect};
-use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval};
+use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval, no_monitor};
 use crate::system;
 
 /// The overlay on an X desktop.
@@ -89,15 +89,12 @@ impl X11 {
         self.generation += 1;
         let settings = &self.settings;
         let Some(monitor) = self.desktop.monitor(settings.monitor.as_deref())? else {
-            let name = settings.monitor.as_deref().unwrap_or_default();
-            let known = self.desktop.monitor_names().unwrap_or_default().join(", ");
-            self.notices.push(format!("there is no monitor {name}, waiting for it (there are: {known})"));
+            let known = self.desktop.monitor_names().unwrap_or_default();
+            self.notices.push(no_monitor(settings, &known));
             return Ok(());
         };
-        apply_hints(settings);
-        let is_override = self.is_guest
-            || settings.layer == Layer::Overlay
-            || is_on(settings.hint(WindowHint::OverrideRedirect));
+        let is_override =
+            self.is_guest || settings.layer == Layer::Overlay || settings.is_on(WindowHint::OverrideRedirect);
         hint::set("SDL_X11_FORCE_OVERRIDE_REDIRECT", if is_override { "1" } else { "0" });
         hint::set("SDL_X11_WINDOW_TYPE", window_type(settings));
         if let Some(visual) = self.desktop.alpha_visual() {
@@ -113,6 +110,7 @@ impl X11 {
         if settings.click_through {
             self.desktop.let_clicks_through(id)?;
         }
+        // With the answer, clicks go through, too.
         let focus = self.desktop.focus()?;
         window.show();
         if settings.has(WindowFlag::NotFocusable) {
@@ -226,10 +224,6 @@ fn apply_hints(settings: &WindowSettings) {
     }
 }
 
-fn is_on(hint: Option<&str>) -> bool {
-    hint.is_some_and(|value| !matches!(value, "0" | "false" | "no"))
-}
-
 /// The kind of window, by which window managers decide on frame, focus and layer.
 fn window_type(settings: &WindowSettings) -> &'static str {
     match settings.layer {
@@ -334,6 +328,7 @@ impl Presenter for X11 {
     fn configure(&mut self, settings: &WindowSettings) -> anyhow::Result<()> {
         if self.settings != *settings {
             self.settings = settings.clone();
+            apply_hints(settings);
             self.show()?;
         }
         self.take_all(true)
