@@ -33,7 +33,7 @@ const BURST_GAP: Duration = Duration::from_millis(30);
 /// So often at most it is asked whether the machine runs on its battery.
 const POWER_INTERVAL: Duration = Duration::from_mins(1);
 /// After so many frames the memory that a start or a reload took is given back.
-const START_FRAMES: u32 = 3;
+const START_FRAMES: u32 = 2;
 /// So many reads before the screen is drawn, whatever is left.
 const MAX_READS: usize = 32;
 
@@ -239,9 +239,11 @@ impl App {
         self.presenter.present(&mut |canvas, stale| painter.paint(canvas, stale, now))?;
         self.is_changed = false;
         self.drawn = Some(Instant::now());
-        self.frames_of_start = self.frames_of_start.saturating_sub(1);
-        if self.frames_of_start == 1 {
-            system::let_go_of_the_start();
+        if self.frames_of_start > 0 {
+            self.frames_of_start -= 1;
+            if self.frames_of_start == 0 {
+                system::let_go_of_the_start();
+            }
         }
         Ok(())
     }

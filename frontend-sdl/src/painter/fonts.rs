@@ -183,8 +183,7 @@ impl Fonts {
         }
         let face = &mut self.faces[face];
         if let Some(emoji) = &mut face.emoji {
-            let pictures = text.graphemes(true).map(|one| emoji.picture(one).map_or(0, Pixmap::width));
-            return pixels(pictures.sum());
+            return pixels(width_of_pictures(emoji, text));
         }
         face.plain.size_of(text).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
     }
@@ -215,11 +214,10 @@ impl Fonts {
         rgb: [u8; 3],
         outline: Option<u16>,
     ) -> Option<(Pixmap, i32)> {
-        let width = self.width(text, face);
         let face = &mut self.faces[face];
         if let Some(emoji) = &mut face.emoji {
             // Pictures have their own edges.
-            return if outline.is_none() { Some((side_by_side(emoji, text, width), 0)) } else { None };
+            return if outline.is_none() { Some((side_by_side(emoji, text), 0)) } else { None };
         }
         let font = match outline {
             None => &face.plain,
@@ -277,9 +275,14 @@ fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
-fn side_by_side(emoji: &mut EmojiFont, text: &str, width: i32) -> Pixmap {
+/// Pixels that the pictures of a text are wide.
+fn width_of_pictures(emoji: &mut EmojiFont, text: &str) -> usize {
+    text.graphemes(true).map(|one| emoji.picture(one).map_or(0, Pixmap::width)).sum()
+}
+
+fn side_by_side(emoji: &mut EmojiFont, text: &str) -> Pixmap {
     let height = text.graphemes(true).find_map(|one| emoji.picture(one).map(Pixmap::height)).unwrap_or(0);
-    let mut all = Pixmap::new(side(width), height);
+    let mut all = Pixmap::new(width_of_pictures(emoji, text), height);
     let clip = all.bounds();
     let mut x = 0;
     for grapheme in text.graphemes(true) {
