@@ -12,7 +12,6 @@ mod process;
 mod report;
 mod terminal;
 
-use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -24,8 +23,8 @@ use crate::terminal::Terminal;
 
 /// A group and user without a name on any machine.
 const ID: u32 = 54321;
-const COLUMNS: NonZero<u16> = NonZero::new(120).unwrap();
-const ROWS: NonZero<u16> = NonZero::new(40).unwrap();
+const COLUMNS: u16 = 120;
+const ROWS: u16 = 40;
 
 fn main() -> ExitCode {
     match run() {

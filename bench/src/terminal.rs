@@ -23,15 +23,16 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn open(columns: NonZero<u16>, rows: NonZero<u16>) -> Result<Self> {
+    pub(crate) fn open(columns: u16, rows: u16) -> Result<Self> {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&ours)?;
         unlockpt(&ours)?;
         let name = ptsname(&ours, Vec::new())?;
         let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let theirs = OpenOptions::new().read(true).write(true).open(path).context("the terminal's end")?;
-        let size = Winsize { ws_row: rows.get(), ws_col: columns.get(), ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&theirs, size)?;
+        let (columns, rows) = (NonZero::try_from(columns)?, NonZero::try_from(rows)?);
         Ok(Self { emulator: vt100::Parser::new(rows, columns, 0), ours: ours.into(), theirs })
     }
 
