@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 use super::emoji::EmojiFont;
-use super::pixels::{Pixmap, pixels, scale};
+use super::pixels::{Pixmap, pixels, scale, side};
 
 /// Fonts are sought for so many blocks of characters at most, whatever names processes give themselves.
 const MAX_SEARCHES: usize = 64;
@@ -292,10 +292,6 @@ fn side_by_side(emoji: &mut EmojiFont, text: &str) -> Pixmap {
         }
     }
     all
-}
-
-fn side(length: i32) -> usize {
-    usize::try_from(length).unwrap_or(0)
 }
 
 fn load(ttf: &Sdl3TtfContext, file: &Path, size: f32) -> Result<Font<'static>, String> {

@@ -174,6 +174,12 @@ pub fn pixels(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
+/// A coordinate as a count of pixels; one before the first is none.
+#[must_use]
+pub fn side(length: i32) -> usize {
+    usize::try_from(length).unwrap_or(0)
+}
+
 /// Pixels of someone else's that are drawn on.
 #[derive(Debug)]
 pub struct Canvas<'p> {
@@ -199,8 +205,7 @@ impl<'p> Canvas<'p> {
 
     /// The part of each row that is in a rectangle, which must be within the bounds.
     fn rows(&mut self, area: Rect) -> impl Iterator<Item = &mut [u32]> {
-        let [x, y, width, height] =
-            [area.x, area.y, area.width, area.height].map(|side| usize::try_from(side).unwrap_or(0));
+        let [x, y, width, height] = [area.x, area.y, area.width, area.height].map(side);
         self.pixels
             .chunks_exact_mut(self.stride.max(1))
             .skip(y)
@@ -229,8 +234,7 @@ impl<'p> Canvas<'p> {
         if area.is_empty() || alpha == 0 {
             return;
         }
-        let [left, top, width] =
-            [area.x - x, area.y - y, area.width].map(|side| usize::try_from(side).unwrap_or(0));
+        let [left, top, width] = [area.x - x, area.y - y, area.width].map(side);
         let factor = u32::from(alpha);
         for (row, above) in self.rows(area).zip(picture.rows().skip(top)) {
             for (below, &above) in row.iter_mut().zip(&above[left..left + width]) {
@@ -278,8 +282,7 @@ impl Canvas<'_> {
         if covered.is_empty() {
             return;
         }
-        let [left, top, width] =
-            [covered.x - x, covered.y - y, covered.width].map(|side| usize::try_from(side).unwrap_or(0));
+        let [left, top, width] = [covered.x - x, covered.y - y, covered.width].map(side);
         for (row, above) in self.rows(covered).zip(picture.rows().skip(top)) {
             scale_row(&above[left..left + width], row, alpha);
             for pixel in row {

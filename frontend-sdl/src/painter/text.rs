@@ -10,7 +10,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 use super::fonts::Fonts;
-use super::pixels::{Pixmap, Rect, pixels, premultiplied, scale};
+use super::pixels::{Pixmap, Rect, pixels, premultiplied, scale, side};
 
 const ELLIPSIS: &str = "…";
 /// However wide a window is, no more of a line is looked at. Characters.
@@ -246,7 +246,6 @@ fn compose(
     let below =
         fills.iter().map(|(_, fill, y)| y + pixels(fill.height()) - fonts.height()).max().unwrap_or(0);
     let (top, bottom) = (top + above, bottom + below.max(0));
-    let side = |length: i32| usize::try_from(length).unwrap_or(0);
     let mut picture = Pixmap::new(side(width + left + right), side(fonts.height() + top + bottom));
     let clip = picture.bounds();
     let mut canvas = picture.canvas();

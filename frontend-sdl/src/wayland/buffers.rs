@@ -9,7 +9,7 @@ use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
 
 use super::Client;
-use crate::painter::pixels::{Canvas, Rect, join};
+use crate::painter::pixels::{Canvas, Rect, join, side};
 use crate::presenter::Paint;
 use crate::system;
 
@@ -65,7 +65,6 @@ impl Buffers {
 
     /// Paints on a free canvas: that one, and where it differs from what is shown.
     pub(super) fn paint(&mut self, paint: &mut Paint<'_>) -> Option<(&WlBuffer, Vec<Rect>)> {
-        let side = |length: i32| usize::try_from(length).unwrap_or(0);
         let (width, height) = (side(self.width), side(self.height));
         let free = self.canvases.iter().position(|shared| shared.is_free)?;
         let shared = &mut self.canvases[free];
