@@ -30,6 +30,51 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
+    fn what_is_drawn_ahead_is_never_off_by_more_than_the_tolerance_before_the_next_time(
+        arrivals in proptest::collection::vec((0_u64..6, 0_u64..3000), 1..6),
+        curve in prop_oneof![
+            Just("0,100 100,0"), Just("range=0:100 0,41 2,62 58,100 97,84 100,11"), Just("0,0 10,100 50,100 100,0")
+        ],
+        linger in prop_oneof![Just("0"), Just("17")],
+        tolerance in 0_u8..4,
+    ) {
+        let text = format!(
+            "[text]\nline-fade-time = 20\nline-fade-curve = {curve}\nline-linger-time = {linger}\n"
+        );
+        // One draws within the tolerance, the other one what is true.
+        let (mut drawing, mut truth) = (Overseer::new(config(&text)), Overseer::new(config(&text)));
+        let mut now = 100_000 * MS;
+        for (ns, wait) in arrivals {
+            let event = event(now - ns * 10 * MS, now, &format!("{ns} :: x"));
+            drawing.receive(&event, now);
+            truth.receive(&event, now);
+            let end = now + wait * MS;
+            while now <= end {
+                let drawn: Vec<_> = drawing.frame_within(now, 4, tolerance).rows.iter()
+                    .map(|row| row.as_ref().map(|row| row.alpha)).collect();
+                let next = drawing.next_visible_change(now, tolerance).map_or(u64::MAX, |change| {
+                    now + u64::try_from(change.as_nanos()).unwrap()
+                });
+                prop_assert!(next > now, "a frame is off at once");
+                while now < next.min(end + 1) {
+                    for (drawn, real) in drawn.iter().zip(alphas(&mut truth, now)) {
+                        let off = drawn.unwrap_or(0).abs_diff(real.unwrap_or(0));
+                        prop_assert!(off <= tolerance, "off by {off}");
+                    }
+                    now += 7 * MS;
+                }
+                now = now.max(next.min(end + 1));
+            }
+            // At the end of it all nothing is left half drawn.
+            let later = now + 60_000 * MS;
+            let settled = drawing.frame_within(later, 4, tolerance).clone();
+            prop_assert_eq!(drawing.next_visible_change(later, tolerance), None);
+            let settled: Vec<_> = settled.rows.iter().map(|row| row.as_ref().map(|row| row.alpha)).collect();
+            prop_assert_eq!(settled, alphas(&mut truth, later));
+        }
+    }
+
+    #[test]
     fn next_change_skips_no_visible_step_and_never_fires_without_one(
         arrivals in proptest::collection::vec((0_u64..6, 0_u64..400), 1..12),
         curve in prop_oneof![

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use leco_e2e::desktop::{
-    Compositor, Overlay, Picture, Rgb, SWAY_OUTPUT, VirtualPointer, assert_background, assert_fading,
-    can_use, still_config, wait_for_picture,
+    Compositor, Overlay, Picture, Rgb, SWAY_OUTPUT, VirtualPointer, XServer, assert_background,
+    assert_fading, can_use, still_config, wait_for_picture,
 };
 use leco_e2e::{LineReader, wait_for};
 use rustix::process::Signal;
@@ -236,6 +236,26 @@ fn without_layers_it_is_an_ordinary_window_and_says_so() {
     assert!(overlay.is_running(), "{:?}", overlay.stderr.lines());
     overlay.signal(Signal::TERM);
     assert_eq!(overlay.wait().code(), Some(0));
+}
+
+#[test]
+fn without_layers_but_with_an_x_server_it_is_a_window_of_that_above_all_others() {
+    if !can_test() || !can_use(&["Xvfb", "picom"]) {
+        return;
+    }
+    let desktop = Compositor::weston();
+    let server = XServer::start_composed();
+    let below = server.open_below(&BANDS);
+    let overlay = Overlay::on_wayland_with_x(&desktop, &server, &still_config("rgba-bg = ff0000ff", ""));
+    wait_for_picture(&server, "weston-x11", |picture| picture.at(100, 300) == RED);
+    let above = server.open_below(&[BLACK]);
+    wait_for_picture(&server, "weston-x11", |picture| {
+        picture.at(100, 300) == RED && picture.at(800, 300) == BLACK
+    });
+    drop(above);
+    server.click(100, 300);
+    assert_eq!(below.wait_for_click(), (100, 300));
+    assert_eq!(overlay.stderr.lines(), Vec::<String>::new());
 }
 
 #[test]

@@ -65,6 +65,34 @@ fn nothing_new_draws_nothing_and_one_line_draws_its_row() {
 }
 
 #[test]
+fn how_a_connection_stands_is_seen_by_its_colour() {
+    let lines = [
+        ("", 0xffff_ffff),
+        (",\"dir\":\"in\"", 0xff00_ff00),
+        (",\"state\":\"refused\"", 0xff00_ffff),
+        (",\"state\":\"timeout\"", 0xff00_ffff),
+        (",\"state\":\"blocked\"", 0xffff_0000),
+        (",\"new\":true", 0xff00_00ff),
+    ];
+    for (fields, colour) in lines {
+        let config = config(
+            "[window]\nrgba-bg = 000000ff\nrgba-in = 00ff00\nrgba-refused = 00ffff\nrgba-blocked = ff0000\n\
+             rgba-new = 0000ff\n[text]\nfont-outline = none\nline-fade-time = 1h\n",
+        );
+        let mut painter = painter(&config);
+        let mut overseer = Overseer::new(config);
+        let (rows, mut canvas) = (painter.rows(), canvas());
+        receive(&mut overseer, 1, START, "x :: \u{2588}\u{2588}", fields);
+        // After what comes with an effect has come.
+        for now in [START, START + 1000 * MS] {
+            painter.update(overseer.frame(now, rows), now);
+            painter.paint(&mut canvas.canvas(), &[], now);
+        }
+        assert!(canvas.rows().flatten().any(|pixel| *pixel == colour), "{fields}");
+    }
+}
+
+#[test]
 fn effects_move_end_and_leave_what_is_drawn_without_them() {
     for effect in ["slide", "glow", "blur"] {
         let text = format!("[text]\neffect-new = {effect}\neffect-gone = {effect}\nline-fade-time = 1h\n");

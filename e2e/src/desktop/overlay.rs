@@ -43,10 +43,18 @@ impl Overlay {
     /// When it cannot be started.
     #[must_use]
     pub fn on_wayland(compositor: &Compositor, config: &str) -> Self {
-        let copy = compositor.folder().join("leco-sdl-widget");
-        fs::copy(program("leco-sdl-widget"), &copy)
-            .unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
-        Self::start(compositor.command(copy), config)
+        Self::start(for_user(compositor), config)
+    }
+
+    /// Starts it on a Wayland desktop with an X server, as its user.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn on_wayland_with_x(compositor: &Compositor, server: &XServer, config: &str) -> Self {
+        let mut command = for_user(compositor);
+        command.env("DISPLAY", &server.display);
+        Self::start(command, config)
     }
 
     /// Starts a command that runs it.
@@ -136,6 +144,13 @@ impl Overlay {
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
+}
+
+/// The program where the compositor's user may run it.
+fn for_user(compositor: &Compositor) -> Command {
+    let copy = compositor.folder().join("leco-sdl-widget");
+    fs::copy(program("leco-sdl-widget"), &copy).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+    compositor.command(copy)
 }
 
 impl Drop for Overlay {
