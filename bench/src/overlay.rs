@@ -84,14 +84,15 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     burst(&server, &mut overlays[0].2, report)
 }
 
+/// Updates the lines in turn. Two of them are each time another connection, which takes the place of the one
+/// before: any other line would be pushed out by it, and push out the next one when it comes back.
 fn send_line(overlay: &mut Overlay, number: u64) {
-    let ns = 1 + number % LINES;
+    let (turn, place) = (number / LINES, number % LINES);
+    let ns = if place % 10 == 9 { (turn + 1) * LINES + place } else { place };
     let traffic = number * 1000 % 1_000_000;
     let line =
-        format!("18:32 :: myuser :: firefox [app-firefox] :: example{ns}.org 443 :: v {traffic}K / 26B ^");
-    // One connection in ten is new, and slides in.
-    let fields = if number % 10 == 9 { json!({}) } else { json!({"ns": ns}) };
-    overlay.send(&line, Duration::ZERO, &fields);
+        format!("18:32 :: myuser :: firefox [app-firefox] :: example{place}.org 443 :: v {traffic}K / 26B ^");
+    overlay.send(&line, Duration::ZERO, &json!({"ns": ns}));
 }
 
 fn measure_idle(overlays: &mut [(&str, f64, Overlay)], report: &mut Report) -> Result<()> {
