@@ -15,6 +15,8 @@ pub(crate) enum Attach {
     Cgroup,
     /// To a map, to be read through a pin of this name.
     Iterator { map: &'static str, pin: &'static str },
+    /// To the files of all tasks, read once by the loader.
+    Once,
 }
 
 /// A program of the kernel side.
@@ -39,26 +41,51 @@ const fn hook(
 }
 
 const PEER: Option<&str> = Some("unconnected UDP shows no peer");
+const STATE: Option<&str> = Some(
+    "connections without traffic, who opened them, and refusals, time-outs and resets of TCP are not shown",
+);
+const ACCEPT: Option<&str> = Some("an incoming connection is its listener's until its first bytes");
 const CLOSED: Option<&str> = Some("the last bytes of a closed connection come late or not at all");
+const REFUSED: Option<&str> = Some("a datagram's refusal is shown only if its process asks for it");
+const FIREWALL: Option<&str> =
+    Some("what the firewall drops is shown only where the send fails: never what comes in, nor TCP");
+const DNS: Option<&str> = Some("addresses have no names");
 const TRAILING: Option<&str> = Some("the last bytes before a silence come with the next ones");
+const LIVE: Option<&str> = Some("a pipe that starts later learns of open connections at their next traffic");
+const OLD: Option<&str> =
+    Some("connections older than the programs are shown at their next traffic, as outgoing ones");
 
-/// Every program, those first without which there is nothing to show.
-pub(crate) const HOOKS: [HookSpec; 9] = [
+const fn iterator(map: &'static str, pin: &'static str) -> Attach {
+    Attach::Iterator { map, pin }
+}
+
+/// Every program, those first without which there is nothing to show. What is run once comes last, when all
+/// others count already.
+pub(crate) const HOOKS: [HookSpec; 18] = [
     hook("send_length", "tp_btf sock_send_length", Attach::Tracepoint, None),
     hook("recv_length", "tp_btf sock_recv_length", Attach::Tracepoint, None),
+    hook("set_socket_state", "tp_btf inet_sock_set_state", Attach::Tracepoint, STATE),
+    hook("getpeername4", "cgroup getpeername4", Attach::Cgroup, ACCEPT),
+    hook("getpeername6", "cgroup getpeername6", Attach::Cgroup, ACCEPT),
     hook("sendmsg4", "cgroup sendmsg4", Attach::Cgroup, PEER),
     hook("sendmsg6", "cgroup sendmsg6", Attach::Cgroup, PEER),
     hook("recvmsg4", "cgroup recvmsg4", Attach::Cgroup, PEER),
     hook("recvmsg6", "cgroup recvmsg6", Attach::Cgroup, PEER),
-    hook("sock_release", "cgroup sock_release", Attach::Cgroup, CLOSED),
-    hook(
-        "pending_sockets",
-        "iter bpf_sk_storage_map",
-        Attach::Iterator { map: "sockets", pin: pins::SOCKETS },
-        TRAILING,
-    ),
-    hook("pending_flows", "iter bpf_map_elem", Attach::Iterator { map: "conns", pin: pins::FLOWS }, TRAILING),
+    hook(RELEASE, "cgroup sock_release", Attach::Cgroup, CLOSED),
+    hook("error_report", "tp_btf inet_sk_error_report", Attach::Tracepoint, REFUSED),
+    hook("dropped", "tp_btf kfree_skb", Attach::Tracepoint, FIREWALL),
+    hook(ANSWERS, "tp_btf consume_skb", Attach::Tracepoint, DNS),
+    hook("live_sockets", "iter bpf_sk_storage_map", iterator("sockets", pins::LIVE), LIVE),
+    hook("pending_sockets", "iter bpf_sk_storage_map", iterator("sockets", pins::PENDING), TRAILING),
+    hook("pending_flows", "iter bpf_map_elem", iterator("flows", pins::PENDING_FLOWS), TRAILING),
+    hook("old_listeners", "iter task_file", Attach::Once, OLD),
+    hook("old_sockets", "iter task_file", Attach::Once, OLD),
 ];
+
+/// Tells the end of a socket: without it TCP's own state has to.
+pub(crate) const RELEASE: &str = "sock_release";
+/// Copies answers of name servers: can be left out.
+pub(crate) const ANSWERS: &str = "received";
 
 /// What a program may be attached to.
 pub(crate) struct Targets<'t> {
@@ -72,7 +99,7 @@ impl HookSpec {
     /// Attaches the loaded program; the error is for a person.
     pub(crate) fn attach(&self, program: &ProgramMut<'_>, targets: &Targets<'_>) -> Result<Link, String> {
         let link = match self.attach {
-            Attach::Tracepoint => program.attach(),
+            Attach::Tracepoint | Attach::Once => program.attach(),
             Attach::Cgroup => {
                 let cgroup = targets.cgroup.ok_or("no cgroup2 is mounted")?;
                 program.attach_cgroup(cgroup.as_raw_fd())

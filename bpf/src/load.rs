@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, Object, OpenObject, ProgramMut};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, Object, OpenObject, ProgramMut};
 use rustix::time::{ClockId, clock_getres};
 
-use crate::hooks::{Attach, HOOKS, HookSpec, Targets};
+use crate::hooks::{ANSWERS, Attach, HOOKS, HookSpec, RELEASE, Targets};
 use crate::pins::{self, PinDir, PinError};
 use crate::preflight::{self, Missing};
 use crate::record::Stats;
@@ -24,17 +24,25 @@ use crate::{build_id, cgroup2};
 pub struct Options {
     /// A connection is announced at most once in this time.
     pub update_interval: Duration,
-    /// Entries of the `conns` map, above which the least recently used go.
+    /// Entries of each of the maps `closed` and `flows`, above which the least recently used go.
     pub max_conns: u32,
     /// Bytes of the ring: a power of two, at least a page.
     pub ring_size: u32,
     /// Group that may read the pins.
     pub group: Option<u32>,
+    /// Copy the answers of name servers that processes receive.
+    pub dns: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { update_interval: Duration::from_secs(3), max_conns: 8192, ring_size: 256 * 1024, group: None }
+        Self {
+            update_interval: Duration::from_secs(3),
+            max_conns: 8192,
+            ring_size: 256 * 1024,
+            group: None,
+            dns: true,
+        }
     }
 }
 
@@ -138,16 +146,22 @@ fn fill(staged: &PinDir, options: &Options, version: &str) -> Result<Vec<Hook>, 
     let map = |name: &str| maps.iter().find(|map| map.name() == name).map(|map| map.as_fd());
     let targets = Targets { cgroup: cgroup.as_ref().map(AsFd::as_fd), map: &map };
     let mut hooks = Vec::new();
-    for (spec, program) in HOOKS.iter().filter_map(|spec| Some((spec, program(object, spec.program)?))) {
+    let wanted = HOOKS.iter().filter(|spec| is_wanted(spec.program, options));
+    for (spec, program) in wanted.filter_map(|spec| Some((spec, program(object, spec.program)?))) {
         let attached = match refused.remove(spec.program) {
             Some(reason) => Err(reason),
             None => spec.attach(&program, &targets),
         };
         let refused = match (attached, spec.lost) {
-            (Ok(link), _) => {
-                pin_link(link, &pin_path(staged, spec, version))?;
-                None
-            }
+            (Ok(link), lost) => match (pin_path(staged, spec, version), lost) {
+                (Some(path), _) => {
+                    pin_link(link, &path)?;
+                    None
+                }
+                (None, lost) => {
+                    run_once(&link).err().map(|error| format!("{error}; {}", lost.unwrap_or_default()))
+                }
+            },
             (Err(reason), Some(lost)) => Some(format!("{reason}; {lost}")),
             (Err(reason), None) => return Err(LoadError::Refused { hook: spec.name, reason }),
         };
@@ -155,14 +169,27 @@ fn fill(staged: &PinDir, options: &Options, version: &str) -> Result<Vec<Hook>, 
     }
     drop(maps);
     let maps = &mut skel.maps;
-    for (map, name) in
-        [(&mut maps.conns, pins::CONNS), (&mut maps.events, pins::EVENTS), (&mut maps.stats, pins::STATS)]
-    {
+    for (map, name) in [
+        (&mut maps.closed, pins::CLOSED),
+        (&mut maps.flows, pins::FLOWS),
+        (&mut maps.events, pins::EVENTS),
+        (&mut maps.stats, pins::STATS),
+    ] {
         let path = staged.map(name);
         map.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
     }
     staged.share_with(options.group)?;
     Ok(hooks)
+}
+
+fn is_wanted(program: &str, options: &Options) -> bool {
+    program != ANSWERS || options.dns
+}
+
+/// Lets an iterator visit everything it goes through.
+fn run_once(link: &Link) -> std::io::Result<()> {
+    let mut iterator = Iter::new(link).map_err(|error| io_error(&error))?;
+    std::io::copy(&mut iterator, &mut std::io::sink()).map(drop)
 }
 
 fn program<'o>(object: &'o Object, name: &str) -> Option<ProgramMut<'o>> {
@@ -204,11 +231,12 @@ fn load_programs<'obj>(
     let [first, second] = storage;
     let broken =
         |error: libbpf_rs::Error| LoadError::Refused { hook: "the programs", reason: error.to_string() };
-    if let Ok(skel) = open(first, options, &|_| true).map_err(broken)?.load() {
+    let wanted = |name: &str| is_wanted(name, options);
+    if let Ok(skel) = open(first, options, &wanted).map_err(broken)?.load() {
         return Ok((skel, Refused::new()));
     }
     let mut refused = Refused::new();
-    for spec in &HOOKS {
+    for spec in HOOKS.iter().filter(|spec| wanted(spec.program)) {
         let mut probe = MaybeUninit::uninit();
         if let Err(error) = open(&mut probe, options, &|name| name == spec.program).and_then(OpenSkel::load) {
             refused.insert(spec.program, error.to_string());
@@ -218,7 +246,7 @@ fn load_programs<'obj>(
         let reason = refused.remove(spec.program).unwrap_or_default();
         return Err(LoadError::Refused { hook: spec.name, reason });
     }
-    let skel = open(second, options, &|name| !refused.contains_key(name)).map_err(broken)?;
+    let skel = open(second, options, &|name| wanted(name) && !refused.contains_key(name)).map_err(broken)?;
     Ok((skel.load().map_err(broken)?, refused))
 }
 
@@ -232,8 +260,10 @@ fn open<'obj>(
     if let Some(rodata) = skel.maps.rodata_data.as_deref_mut() {
         rodata.update_interval_jiffies = jiffies(options.update_interval);
         rodata.jiffy_ns = jiffy_ns();
+        rodata.has_release = wants(RELEASE) && cgroup2::root().is_some();
     }
-    skel.maps.conns.set_max_entries(options.max_conns)?;
+    skel.maps.closed.set_max_entries(options.max_conns)?;
+    skel.maps.flows.set_max_entries(options.max_conns)?;
     skel.maps.events.set_max_entries(options.ring_size)?;
     for mut program in skel.open_object_mut().progs_mut() {
         let wanted = wants(&program.name().to_string_lossy());
@@ -262,10 +292,12 @@ fn jiffies(interval: Duration) -> u64 {
     u64::try_from(interval.as_nanos() / u128::from(jiffy_ns())).unwrap_or(u64::MAX)
 }
 
-fn pin_path(dir: &PinDir, spec: &HookSpec, version: &str) -> PathBuf {
+/// Where its link stays; `None` for what is run once.
+fn pin_path(dir: &PinDir, spec: &HookSpec, version: &str) -> Option<PathBuf> {
     match spec.attach {
-        Attach::Iterator { pin, .. } => dir.iterator(pin),
-        Attach::Tracepoint | Attach::Cgroup => dir.links().join(format!("{}@{version}", spec.program)),
+        Attach::Iterator { pin, .. } => Some(dir.iterator(pin)),
+        Attach::Tracepoint | Attach::Cgroup => Some(dir.links().join(format!("{}@{version}", spec.program))),
+        Attach::Once => None,
     }
 }
 

@@ -36,12 +36,15 @@ struct Cli {
     /// Announce a connection at most once in this time
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = leco_core::text::parse_duration)]
     update_interval: Duration,
-    /// Connections that are remembered for a pipe that starts later
+    /// Closed connections, and flows without a socket of their own, that are remembered
     #[arg(long, value_name = "N", default_value_t = 8192)]
     max_conns: u32,
     /// Bytes of the ring between kernel and pipe, a power of two
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
     ring_size: u32,
+    /// Do not copy the answers of name servers that processes receive
+    #[arg(long)]
+    no_dns: bool,
     /// Remove the pins instead, which unloads the programs
     #[arg(short, long)]
     unload: bool,
@@ -86,6 +89,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         max_conns: cli.max_conns,
         ring_size: cli.ring_size,
         group,
+        dns: !cli.no_dns,
     };
     match load::load(&dir, &options)? {
         Loaded::Already { version } => println!("{version} is already loaded at {shown}"),
@@ -102,7 +106,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             for hook in &hooks {
                 match &hook.refused {
                     Some(reason) => eprintln!("leco-ebpf-load: {} is not attached: {reason}", hook.name),
-                    None if cli.verbose => println!("{:<26}attached", hook.name),
+                    None if cli.verbose => println!("{:<30}attached", hook.name),
                     None => {}
                 }
             }

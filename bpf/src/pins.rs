@@ -9,17 +9,21 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use crate::preflight::BPFFS;
 
-/// Map of the last announced state of every connection.
-pub const CONNS: &str = "conns";
+/// Map of connections whose socket is gone.
+pub const CLOSED: &str = "closed";
+/// Map of what has no socket of its own: processes and peers of shared sockets, and dropped packets.
+pub const FLOWS: &str = "flows";
 /// Ring of announcements.
 pub const EVENTS: &str = "events";
 /// Counters of what was lost.
 pub const STATS: &str = "stats";
 
+/// Iterator over every live connection.
+pub const LIVE: &str = "sockets";
 /// Iterator over the bytes of sockets that were not announced yet.
-pub const SOCKETS: &str = "sockets";
-/// The same of what is counted in `conns` itself.
-pub const FLOWS: &str = "flows";
+pub const PENDING: &str = "pending";
+/// The same of flows.
+pub const PENDING_FLOWS: &str = "pending_flows";
 
 /// Why a pin folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -193,11 +197,13 @@ impl PinDir {
             (self.path.join("maps"), 0o750),
             (self.path.join("iter"), 0o750),
             (self.links(), 0o750),
-            (self.map(CONNS), 0o640),
+            (self.map(CLOSED), 0o640),
+            (self.map(FLOWS), 0o640),
             (self.map(STATS), 0o640),
             (self.map(EVENTS), 0o660),
-            (self.iterator(SOCKETS), 0o640),
-            (self.iterator(FLOWS), 0o640),
+            (self.iterator(LIVE), 0o640),
+            (self.iterator(PENDING), 0o640),
+            (self.iterator(PENDING_FLOWS), 0o640),
         ];
         // An iterator that the kernel refused has no pin.
         for (path, mode) in shared.into_iter().filter(|(path, _)| path.exists()) {

@@ -12,7 +12,9 @@ use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, RingBuffer, RingBuffe
 
 use crate::build_id;
 use crate::pins::{self, PinDir, PinError};
-use crate::record::{CONN_KEY_SIZE, CONN_SIZE, Conn, STATS_SIZE, Stats};
+use crate::record::{
+    CLOSED_KEY_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats,
+};
 
 /// `BPF_F_RDONLY` of uapi linux/bpf.h: asks for a descriptor that cannot change the map.
 const BPF_F_RDONLY: u32 = 1 << 3;
@@ -67,7 +69,8 @@ pub enum ReadError {
 
 /// The kernel side, opened.
 pub struct Reader {
-    conns: MapHandle,
+    closed: MapHandle,
+    flows: MapHandle,
     stats: MapHandle,
     ring: RingBuffer<'static>,
     records: Rc<RefCell<Records>>,
@@ -81,7 +84,43 @@ pub struct Reader {
 #[derive(Default)]
 struct Records {
     conns: Vec<Conn>,
+    answers: Vec<DnsAnswer>,
     malformed: u64,
+}
+
+/// What the ring held.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Announcements, oldest first.
+    pub conns: Vec<Conn>,
+    /// Answers of name servers, oldest first.
+    pub answers: Vec<DnsAnswer>,
+    /// Records that this version could not read.
+    pub malformed: u64,
+}
+
+/// Everything the kernel side knows.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Open and remembered connections, in no order.
+    pub conns: Vec<Conn>,
+    /// How many of them were in the map of closed connections.
+    pub closed: usize,
+    /// How many were in the map of flows.
+    pub flows: usize,
+}
+
+/// What was lost, and what there is room for.
+#[derive(Debug)]
+pub struct Counters {
+    /// The kernel side's own.
+    pub stats: Stats,
+    /// Entries that fit in each of the maps.
+    pub capacity: usize,
+    /// Entries in the map of closed connections.
+    pub closed: usize,
+    /// Entries in the map of flows.
+    pub flows: usize,
 }
 
 impl Reader {
@@ -102,7 +141,8 @@ impl Reader {
         }
         let unloading =
             watch_unloading(&dir.links()).map_err(|error| ReadError::Pinned(shown.clone(), error))?;
-        let conns = open_map(&dir.map(pins::CONNS), BPF_F_RDONLY)?;
+        let closed = open_map(&dir.map(pins::CLOSED), BPF_F_RDONLY)?;
+        let flows = open_map(&dir.map(pins::FLOWS), BPF_F_RDONLY)?;
         let stats = open_map(&dir.map(pins::STATS), BPF_F_RDONLY)?;
         let events = open_map(&dir.map(pins::EVENTS), 0)?;
 
@@ -112,21 +152,24 @@ impl Reader {
         builder
             .add(&events, move |record| {
                 let mut sink = sink.borrow_mut();
-                match Conn::decode(record) {
-                    Some(conn) => sink.conns.push(conn),
-                    None => sink.malformed += 1,
+                if let Some(conn) = Conn::decode(record) {
+                    sink.conns.push(conn);
+                } else if let Some(answer) = DnsAnswer::decode(record) {
+                    sink.answers.push(answer);
+                } else {
+                    sink.malformed += 1;
                 }
                 0
             })
             .map_err(refused("read the ring at", &shown))?;
         let ring = builder.build().map_err(refused("read the ring at", &shown))?;
-        Ok(Self { conns, stats, ring, records, dir: dir.clone(), unloading, _events: events })
+        Ok(Self { closed, flows, stats, ring, records, dir: dir.clone(), unloading, _events: events })
     }
 
-    /// Entries that fit in the map of connections.
+    /// Entries that fit in each of the maps of closed connections and of flows.
     #[must_use]
     pub fn max_conns(&self) -> usize {
-        self.conns.max_entries() as usize
+        self.closed.max_entries() as usize
     }
 
     /// Becomes readable when the kernel side announces something after a quiet moment.
@@ -137,13 +180,15 @@ impl Reader {
         unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
     }
 
-    /// Appends everything announced since the last call to `into`, and tells how many records this version
-    /// could not read.
-    pub fn drain(&self, into: &mut Vec<Conn>) -> Result<u64, ReadError> {
+    /// Everything that came since the last call.
+    pub fn drain(&self) -> Result<Drained, ReadError> {
         self.ring.consume().map_err(refused("read", "the ring of events"))?;
         let mut records = self.records.borrow_mut();
-        into.append(&mut records.conns);
-        Ok(std::mem::take(&mut records.malformed))
+        Ok(Drained {
+            conns: std::mem::take(&mut records.conns),
+            answers: std::mem::take(&mut records.answers),
+            malformed: std::mem::take(&mut records.malformed),
+        })
     }
 
     /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at.
@@ -163,13 +208,16 @@ impl Reader {
     /// Appends every connection with bytes that were not announced when they came, and takes them for
     /// announced from now on. Nothing where the kernel refused the iterators.
     pub fn pending(&self, into: &mut Vec<Conn>) -> Result<(), ReadError> {
-        for name in [pins::SOCKETS, pins::FLOWS] {
-            let path = self.dir.iterator(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(ReadError::Pinned(path.display().to_string(), error)),
-            }
+        self.iterate(pins::PENDING, into)?;
+        self.iterate(pins::PENDING_FLOWS, into)
+    }
+
+    fn iterate(&self, name: &str, into: &mut Vec<Conn>) -> Result<(), ReadError> {
+        let path = self.dir.iterator(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ReadError::Pinned(path.display().to_string(), error)),
         }
         Ok(())
     }
@@ -186,13 +234,22 @@ impl Reader {
         }
     }
 
-    /// Every connection in the map, in no order.
-    pub fn snapshot(&self) -> Result<Vec<Conn>, ReadError> {
-        let entries = self
-            .conns
-            .lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)
-            .map_err(refused("read", "the map of connections"))?;
-        Ok(entries.filter_map(|(_, value)| Conn::decode(&value)).collect())
+    /// Every connection that is open or remembered, in no order.
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        // Those that close meanwhile are seen twice rather than not at all.
+        let mut conns = Vec::new();
+        self.iterate(pins::LIVE, &mut conns)?;
+        let flows = values(&self.flows, Conn::decode_flow, &mut conns)
+            .map_err(refused("read", "the map of flows"))?;
+        let closed = values(&self.closed, Conn::decode, &mut conns)
+            .map_err(refused("read", "the map of closed connections"))?;
+        Ok(Snapshot { conns, closed, flows })
+    }
+
+    /// What was lost since the programs were loaded, and how full the maps are.
+    pub fn counters(&self) -> Result<Counters, ReadError> {
+        let Snapshot { closed, flows, .. } = self.snapshot()?;
+        Ok(Counters { stats: self.stats()?, capacity: self.max_conns(), closed, flows })
     }
 
     /// What was lost since the programs were loaded.
@@ -203,6 +260,18 @@ impl Reader {
             .map_err(refused("read", "the counters"))?;
         Ok(value.as_deref().and_then(Stats::decode).unwrap_or_default())
     }
+}
+
+/// Appends a map's values; how many there were.
+fn values(
+    map: &MapHandle,
+    decode: fn(&[u8]) -> Option<Conn>,
+    into: &mut Vec<Conn>,
+) -> libbpf_rs::Result<usize> {
+    let before = into.len();
+    let entries = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)?;
+    into.extend(entries.filter_map(|(_, value)| decode(&value)));
+    Ok(into.len() - before)
 }
 
 fn watch_unloading(links: &Path) -> io::Result<Inotify> {
@@ -220,7 +289,7 @@ fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {
             _ => ReadError::Refused { action: "open", what: shown.clone(), source },
         })?;
     let layout = (map.key_size() as usize, map.value_size() as usize);
-    let known = [(CONN_KEY_SIZE, CONN_SIZE), (4, STATS_SIZE), (0, 0)];
+    let known = [(FLOW_KEY_SIZE, FLOW_SIZE), (CLOSED_KEY_SIZE, CONN_SIZE), (4, STATS_SIZE), (0, 0)];
     if known.contains(&layout) {
         Ok(map)
     } else {

@@ -4,14 +4,69 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Bytes of one encoded [`Conn`].
-pub const CONN_SIZE: usize = 144;
-/// Bytes of a key of `conns`.
-pub const CONN_KEY_SIZE: usize = 32;
+pub const CONN_SIZE: usize = 120;
+/// Bytes of a value of `flows`, and where its connection stands in it.
+pub const FLOW_SIZE: usize = 176;
+const FLOW_CONN: usize = FLOW_SIZE - CONN_SIZE;
+/// Bytes of a key of `flows`.
+pub const FLOW_KEY_SIZE: usize = 32;
+/// Bytes of a key of `closed`.
+pub const CLOSED_KEY_SIZE: usize = 8;
+/// Bytes of one encoded [`DnsAnswer`].
+pub const DNS_SIZE: usize = 528;
+const DNS_PAYLOAD: usize = 16;
 /// Bytes of the value of `stats`.
-pub const STATS_SIZE: usize = 24;
+pub const STATS_SIZE: usize = 56;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Which end opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// This machine.
+    #[default]
+    Outgoing,
+    /// The other.
+    Incoming,
+}
+
+/// How a connection stands, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// It goes on.
+    #[default]
+    Open,
+    /// It waits for the peer's answer.
+    Connecting,
+    /// Its process closed it in good order.
+    Closed,
+    /// Nobody listens at that port.
+    Refused,
+    /// The peer broke it off.
+    Reset,
+    /// The peer stopped answering, or never did.
+    TimedOut,
+    /// A router or the peer's host says that there is no way.
+    Unreachable,
+    /// Its process gave up before the peer answered.
+    Unanswered,
+    /// A firewall of this machine drops its packets.
+    Blocked,
+}
+
+/// In the order of `enum state` in `leco.h`.
+const STATES: [State; 9] = [
+    State::Open,
+    State::Connecting,
+    State::Closed,
+    State::Refused,
+    State::Reset,
+    State::TimedOut,
+    State::Unreachable,
+    State::Unanswered,
+    State::Blocked,
+];
 
 /// One connection as the kernel side last announced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +89,7 @@ pub struct Conn {
     pub local: IpAddr,
     /// Remote address; unspecified where the kernel side could not learn it.
     pub remote: IpAddr,
-    /// Thread group, as the initial pid namespace numbers it.
+    /// Thread group, as the initial pid namespace numbers it; 0 where no process is known.
     pub pid: u32,
     /// User, as the initial user namespace numbers it.
     pub uid: u32,
@@ -44,12 +99,22 @@ pub struct Conn {
     pub remote_port: u16,
     /// `IPPROTO_*`.
     pub protocol: u16,
+    /// Which end opened it.
+    pub direction: Direction,
+    /// How it stands.
+    pub state: State,
     /// Name of the thread group's leader, up to the first NUL: hostile bytes.
     pub comm: [u8; 16],
 }
 
 impl Conn {
-    /// Decodes a record; `None` where it has another size or address family than this version writes.
+    /// Whether a process is known: a packet that a firewall drops on its way in has none.
+    #[must_use]
+    pub fn has_process(&self) -> bool {
+        self.pid != 0
+    }
+
+    /// Decodes a record; `None` where it has another size, address family or state than this version writes.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != CONN_SIZE {
@@ -62,7 +127,7 @@ impl Conn {
         let short =
             |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
         let block = |at: usize| -> Option<[u8; 16]> { bytes.get(at..at + 16)?.try_into().ok() };
-        let family = short(126)?;
+        let (family, fate) = (*bytes.get(102)?, *bytes.get(103)?);
         Some(Self {
             ns: word(0)?,
             ns_trx: word(8)?,
@@ -71,15 +136,28 @@ impl Conn {
             cookie: word(32)?,
             cgroup: word(40)?,
             started: word(48)?,
-            local: address(family, block(80)?)?,
-            remote: address(family, block(96)?)?,
-            pid: half(112)?,
-            uid: half(116)?,
-            local_port: short(120)?,
-            remote_port: short(122)?,
-            protocol: short(124)?,
-            comm: block(128)?,
+            local: address(family, block(56)?)?,
+            remote: address(family, block(72)?)?,
+            pid: half(88)?,
+            uid: half(92)?,
+            local_port: short(96)?,
+            remote_port: short(98)?,
+            protocol: short(100)?,
+            direction: match fate >> 4 {
+                0 => Direction::Outgoing,
+                1 => Direction::Incoming,
+                _ => return None,
+            },
+            state: *STATES.get(usize::from(fate & 0xf))?,
+            comm: block(104)?,
         })
+    }
+
+    /// Decodes a value of `flows`; `None` also where nothing was announced of it yet.
+    #[must_use]
+    pub fn decode_flow(bytes: &[u8]) -> Option<Self> {
+        let conn = Self::decode(bytes.get(FLOW_CONN..FLOW_SIZE)?)?;
+        (conn.ns > 0).then_some(conn)
     }
 
     /// The process's name without its padding.
@@ -89,7 +167,7 @@ impl Conn {
     }
 }
 
-fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
+fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         AF_INET => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
         AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
@@ -97,13 +175,51 @@ fn address(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// What the kernel side could not deliver, since it was loaded.
+/// An answer of a name server that a process received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsAnswer {
+    /// `CLOCK_BOOTTIME` of its receipt in ns.
+    pub ns: u64,
+    /// The process that received it.
+    pub pid: u32,
+    /// Bytes of the whole answer.
+    pub full_len: u16,
+    /// Its first bytes, 512 at most: hostile.
+    pub payload: Vec<u8>,
+}
+
+impl DnsAnswer {
+    /// Decodes a record; `None` where it is not one that this version writes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != DNS_SIZE {
+            return None;
+        }
+        let len = u16::from_ne_bytes(bytes.get(12..14)?.try_into().ok()?);
+        Some(Self {
+            ns: u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?),
+            pid: u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?),
+            full_len: u16::from_ne_bytes(bytes.get(14..16)?.try_into().ok()?),
+            payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
+        })
+    }
+}
+
+/// What the kernel side could not deliver or no longer holds, counted since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Announcements that found the ring full; the map still got them.
+    /// Announcements that found the ring full.
     pub ring_dropped: u64,
     /// Sockets whose storage could not be allocated: their bytes were not counted.
     pub sockets_skipped: u64,
+    /// Flows put into `flows`, which forgets the least recently used.
+    pub flows_added: u64,
+    /// Connections put into `closed`, which does so, too.
+    pub closed_added: u64,
+    /// Packets dropped on their way in that came too fast to be told one by one.
+    pub blocked_skipped: u64,
+    /// Answers of name servers that were left out to leave the ring to announcements.
+    pub dns_skipped: u64,
     /// A connection is announced at most once in this time; what came since is pending.
     pub update_interval: Duration,
 }
@@ -113,7 +229,15 @@ impl Stats {
     pub(crate) fn encode(&self) -> [u8; STATS_SIZE] {
         let interval = u64::try_from(self.update_interval.as_nanos()).unwrap_or(u64::MAX);
         let mut bytes = [0; STATS_SIZE];
-        let words = [self.ring_dropped, self.sockets_skipped, interval];
+        let words = [
+            self.ring_dropped,
+            self.sockets_skipped,
+            self.flows_added,
+            self.closed_added,
+            self.blocked_skipped,
+            self.dns_skipped,
+            interval,
+        ];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.to_ne_bytes());
         }
@@ -124,11 +248,25 @@ impl Stats {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
-        let [ring_dropped, sockets_skipped, interval] = *words else { return None };
+        let words: [u64; 7] =
+            words.iter().map(|word| u64::from_ne_bytes(*word)).collect::<Vec<_>>().try_into().ok()?;
+        let [
+            ring_dropped,
+            sockets_skipped,
+            flows_added,
+            closed_added,
+            blocked_skipped,
+            dns_skipped,
+            interval,
+        ] = words;
         rest.is_empty().then(|| Self {
-            ring_dropped: u64::from_ne_bytes(ring_dropped),
-            sockets_skipped: u64::from_ne_bytes(sockets_skipped),
-            update_interval: Duration::from_nanos(u64::from_ne_bytes(interval)),
+            ring_dropped,
+            sockets_skipped,
+            flows_added,
+            closed_added,
+            blocked_skipped,
+            dns_skipped,
+            update_interval: Duration::from_nanos(interval),
         })
     }
 }
@@ -141,7 +279,8 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_programs() {
         assert_eq!(size_of::<types::conn>(), CONN_SIZE);
-        assert_eq!(size_of::<types::conn_key>(), CONN_KEY_SIZE);
+        assert_eq!(size_of::<types::tracked>(), FLOW_SIZE);
+        assert_eq!(size_of::<types::flow_key>(), FLOW_KEY_SIZE);
         assert_eq!(size_of::<types::stats>(), STATS_SIZE);
     }
 
@@ -165,28 +304,53 @@ mod tests {
                 offset_of!(types::conn, rport),
                 offset_of!(types::conn, protocol),
                 offset_of!(types::conn, family),
+                offset_of!(types::conn, fate),
                 offset_of!(types::conn, comm),
             ],
-            [0, 8, 16, 24, 32, 40, 48, 80, 96, 112, 116, 120, 122, 124, 126, 128]
+            [0, 8, 16, 24, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104]
         );
+        assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
     }
 
     #[test]
     fn counters_read_back_as_written() {
-        let stats = Stats { ring_dropped: 1, sockets_skipped: 2, update_interval: Duration::from_millis(3) };
+        let stats = Stats {
+            ring_dropped: 1,
+            sockets_skipped: 2,
+            flows_added: 3,
+            closed_added: 4,
+            blocked_skipped: 5,
+            dns_skipped: 6,
+            update_interval: Duration::from_millis(7),
+        };
         assert_eq!(Stats::decode(&stats.encode()), Some(stats));
         assert_eq!(Stats::decode(&[0; STATS_SIZE - 1]), None);
     }
 
     #[test]
-    fn a_record_of_another_size_or_family_is_refused() {
+    fn a_record_of_another_size_family_or_state_is_refused() {
         assert_eq!(Conn::decode(&[0; CONN_SIZE - 1]), None);
         assert_eq!(Conn::decode(&[0; CONN_SIZE]), None, "family 0");
         let mut record = [0; CONN_SIZE];
-        record[126..128].copy_from_slice(&AF_INET6.to_ne_bytes());
-        record[128..132].copy_from_slice(b"curl");
+        record[102] = AF_INET6;
+        record[103] = 1 << 4 | 8;
+        record[104..108].copy_from_slice(b"curl");
         let conn = Conn::decode(&record).unwrap();
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
+        for fate in [9, 2 << 4] {
+            record[103] = fate;
+            assert_eq!(Conn::decode(&record), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_claims_to_be_longer_than_its_record_is_refused() {
+        let mut record = [0; DNS_SIZE];
+        record[12..14].copy_from_slice(&513_u16.to_ne_bytes());
+        assert_eq!(DnsAnswer::decode(&record), None);
+        record[12..14].copy_from_slice(&512_u16.to_ne_bytes());
+        assert_eq!(DnsAnswer::decode(&record).unwrap().payload.len(), 512);
     }
 }

@@ -42,9 +42,9 @@ pub enum ConnectionState {
     Ordinary,
     /// It came from outside.
     Incoming,
-    /// Its peer refused it.
+    /// Its peer refused it or broke it off, or a router says that there is no way.
     Refused,
-    /// Its peer did not answer.
+    /// Its peer does not answer.
     TimedOut,
     /// The firewall stopped it.
     Blocked,
@@ -94,8 +94,8 @@ impl Event {
     pub fn connection_state(&self) -> ConnectionState {
         match (self.state.0.as_str(), self.dir.0.as_str()) {
             ("blocked", _) => ConnectionState::Blocked,
-            ("refused", _) => ConnectionState::Refused,
-            ("timeout", _) => ConnectionState::TimedOut,
+            ("refused" | "reset" | "unreachable", _) => ConnectionState::Refused,
+            ("timeout" | "unanswered", _) => ConnectionState::TimedOut,
             (_, "in") => ConnectionState::Incoming,
             _ => ConnectionState::Ordinary,
         }
@@ -133,15 +133,23 @@ pub struct Details<'a> {
     pub v: u32,
     /// `udp`, `tcp` or the protocol's number.
     pub proto: &'a str,
-    /// Thread group.
-    pub pid: u32,
-    /// User's number.
-    pub uid: u32,
+    /// Which end opened it: `out`, `in`.
+    pub dir: &'a str,
+    /// How it stands or ended: `open`, `connecting`, `closed`, `refused`, `reset`, `timeout`, `unreachable`,
+    /// `unanswered`, `blocked`.
+    pub state: &'a str,
+    /// Thread group, where a process is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// User's number, where a process is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// User's name, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-    /// The process's own name.
-    pub comm: &'a str,
+    /// The process's own name, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<&'a str>,
     /// What an interpreter runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'a str>,
@@ -183,7 +191,15 @@ mod tests {
         assert_eq!(stands(r#""dir":"in","new":true"#), (ConnectionState::Incoming, true));
         assert_eq!(stands(r#""dir":"out","state":"refused""#), (ConnectionState::Refused, false));
         assert_eq!(stands(r#""dir":"in","state":"blocked""#), (ConnectionState::Blocked, false));
-        assert_eq!(stands(r#""state":"timeout""#), (ConnectionState::TimedOut, false));
+        for (state, stood) in [
+            ("reset", ConnectionState::Refused),
+            ("unreachable", ConnectionState::Refused),
+            ("timeout", ConnectionState::TimedOut),
+            ("unanswered", ConnectionState::TimedOut),
+            ("open", ConnectionState::Ordinary),
+        ] {
+            assert_eq!(stands(&format!(r#""state":"{state}""#)), (stood, false));
+        }
         assert_eq!(stands(r#""dir":7,"state":{"a":[]},"new":"yes""#), (ConnectionState::Ordinary, false));
         assert_eq!(stands(r#""dir":null,"state":null,"new":null"#), (ConnectionState::Ordinary, false));
     }

@@ -50,7 +50,7 @@ fn a_killed_and_restarted_pipe_replays() {
     let netns = Netns::new();
     let mut pipe = EventPipe::start(kernel.pins(), &[]);
     let (pid, port) = make_connection(&netns);
-    let before = pipe.latest(pid, &json!({"rport": port}));
+    let before = pipe.latest(pid, &json!({"rport": port, "state": "closed"}));
     pipe.signal(Signal::KILL);
     pipe.wait();
     let (later, later_port) = make_connection(&netns);

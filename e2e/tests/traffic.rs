@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use leco_e2e::{EventPipe, FAR_V4, FAR_V6, Kernel, Netns, Peer, can_test_the_kernel};
 use serde_json::{Value, json};
@@ -49,11 +49,12 @@ impl Stage {
     }
 }
 
-/// Takes one connection at the far end: reads and answers.
-fn serve_tcp(listener: &TcpListener, read: usize, answer: usize) {
+/// Takes one connection at the far end: reads and answers. Closed with bytes unread it would be reset.
+fn serve_tcp(listener: &TcpListener, read: usize, answer: usize) -> TcpStream {
     let (mut stream, _) = listener.accept().unwrap();
     stream.read_exact(&mut vec![0; read]).unwrap();
     stream.write_all(&vec![b'y'; answer]).unwrap();
+    stream
 }
 
 fn answer_udp(socket: &UdpSocket, answer: usize) {
@@ -81,7 +82,7 @@ fn tcp(address: IpAddr) {
         "1",
         "hold",
     ]);
-    serve_tcp(&listener, 70000, 12345);
+    let _stream = serve_tcp(&listener, 70000, 12345);
     let event = stage.expect(peer.id(), "tcp", remote, 12345, 70001);
     let local: IpAddr = event["laddr"].as_str().unwrap().parse().unwrap();
     assert_eq!(local.is_ipv4(), address.is_ipv4());
@@ -208,7 +209,7 @@ fn two_processes_that_share_a_socket_are_told_apart() {
     let remote = listener.local_addr().unwrap();
     let peer = stage.peer(&["tcp", &remote.to_string(), "send", "100", "child", "send", "23", "recv", "5"]);
     let parent = peer.id();
-    serve_tcp(&listener, 123, 5);
+    let _stream = serve_tcp(&listener, 123, 5);
     peer.finish();
     let of_parent = stage.expect(parent, "tcp", remote, 0, 100);
     let of_child = leco_e2e::wait_for("the child's event", || {

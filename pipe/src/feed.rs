@@ -1,5 +1,6 @@
 //! Connections in the order in which they are told: the map first, then the ring, each thing once.
 
+use std::fmt;
 use std::time::Duration;
 
 use hashlink::LinkedHashMap;
@@ -94,13 +95,48 @@ impl PendingLook {
     }
 }
 
+/// What no reader can be told any more, counted since the pipe started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Connections, at most, that found the ring full and that the kernel side has forgotten since.
+    pub connections: u64,
+    /// Sockets that were not counted, for lack of memory.
+    pub sockets: u64,
+    /// Packets from outside that a firewall dropped, faster than they could be told.
+    pub blocked: u64,
+    /// Answers of name servers.
+    pub answers: u64,
+    /// Records of another version.
+    pub malformed: u64,
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.connections, "connections"),
+            (self.sockets, "uncounted sockets"),
+            (self.blocked, "blocked packets"),
+            (self.answers, "names"),
+            (self.malformed, "unreadable records"),
+        ];
+        f.write_str("lost:")?;
+        let some = counts.iter().filter(|(count, _)| *count > 0);
+        for (index, (count, what)) in some.enumerate() {
+            write!(f, "{} {count} {what}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// Reads the kernel side.
 pub struct Feed {
     reader: Reader,
     told: Told,
     pending: PendingLook,
-    dropped: u64,
-    malformed: u64,
+    /// Counters at the last look, and when the pipe started.
+    last: Stats,
+    first: Stats,
+    losses: Losses,
     replay_window: u64,
     replay_skip_dead_pids: bool,
 }
@@ -108,8 +144,8 @@ pub struct Feed {
 impl Feed {
     /// Starts where nothing was told yet.
     pub fn new(reader: Reader, tunables: &crate::tunables::Tunables) -> Result<Self, ReadError> {
-        // What waits in the ring is in the map, too, and is replayed from there.
-        reader.drain(&mut Vec::new())?;
+        // What waits in the ring is replayed from the sockets and the maps.
+        reader.drain()?;
         let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
         let stats = reader.stats()?;
         let mut pending = PendingLook::new(stats.update_interval);
@@ -121,8 +157,9 @@ impl Feed {
             reader,
             told,
             pending,
-            dropped: stats.ring_dropped,
-            malformed: 0,
+            last: stats,
+            first: stats,
+            losses: Losses::default(),
             replay_window,
             replay_skip_dead_pids,
         })
@@ -153,9 +190,9 @@ impl Feed {
 
     /// Everything that is news, oldest first; and whether another look is due soon.
     pub fn drain(&mut self, now: BootNs) -> Result<(Vec<Conn>, bool), ReadError> {
-        let mut conns = Vec::new();
-        self.malformed += self.reader.drain(&mut conns)?;
-        let look_again = !conns.is_empty() || self.reader.has_unfinished();
+        let drained = self.reader.drain()?;
+        let mut conns = drained.conns;
+        let look_again = !conns.is_empty() || !drained.answers.is_empty() || self.reader.has_unfinished();
         if self.pending.is_due(now) {
             self.reader.pending(&mut conns)?;
             conns.sort_by_key(|conn| conn.ns_trx);
@@ -163,24 +200,47 @@ impl Feed {
         if !conns.is_empty() {
             self.pending.saw_a_sign(now);
         }
-        // What the ring could not take is in the map; the counter says when to look there.
-        let dropped = if look_again { self.reader.stats()?.ring_dropped } else { self.dropped };
-        if dropped != self.dropped {
-            tracing::info!("the ring was full {} times, reading the map instead", dropped - self.dropped);
-            self.dropped = dropped;
-            conns.extend(self.reader.snapshot()?);
-            conns.sort_by_key(|conn| conn.ns_trx);
+        if look_again {
+            let stats = self.reader.stats()?;
+            self.losses.malformed += drained.malformed;
+            self.losses.sockets = stats.sockets_skipped - self.first.sockets_skipped;
+            self.losses.blocked = stats.blocked_skipped - self.first.blocked_skipped;
+            self.losses.answers = stats.dns_skipped - self.first.dns_skipped;
+            if stats.ring_dropped != self.last.ring_dropped {
+                self.reconcile(&stats, &mut conns)?;
+            }
+            self.last = stats;
         }
         conns.retain(|conn| self.told.tell(conn, now));
         Ok((conns, look_again))
     }
 
+    /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.
+    fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>) -> Result<(), ReadError> {
+        let dropped = stats.ring_dropped - self.last.ring_dropped;
+        tracing::info!("the ring was full {dropped} times, reading sockets and maps instead");
+        let snapshot = self.reader.snapshot()?;
+        let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
+        let lost = forgotten(stats.closed_added - self.last.closed_added, snapshot.closed)
+            + forgotten(stats.flows_added - self.last.flows_added, snapshot.flows);
+        self.losses.connections += lost.min(dropped);
+        conns.extend(snapshot.conns);
+        conns.sort_by_key(|conn| conn.ns_trx);
+        Ok(())
+    }
+
+    /// What was lost so far.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses
+    }
+
     /// What a new reader is told first, oldest first.
     pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
-        let mut conns = self.reader.snapshot()?;
+        let mut conns = self.reader.snapshot()?.conns;
         conns.retain(|conn| {
             now.saturating_sub(conn.ns_trx) <= self.replay_window
-                && (!self.replay_skip_dead_pids || is_alive(conn.pid))
+                && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid))
         });
         conns.sort_by_key(|conn| conn.ns_trx);
         Ok(conns)
@@ -189,11 +249,6 @@ impl Feed {
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
         self.told.tell(conn, now)
-    }
-
-    /// Counters of the kernel side, and records that could not be read.
-    pub fn stats(&self) -> Result<(Stats, u64), ReadError> {
-        Ok((self.reader.stats()?, self.malformed))
     }
 }
 
@@ -204,6 +259,8 @@ fn is_alive(pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+
+    use leco_bpf::record::{Direction, State};
 
     use super::*;
 
@@ -224,6 +281,8 @@ mod tests {
             local_port: 0,
             remote_port: 0,
             protocol: 6,
+            direction: Direction::Outgoing,
+            state: State::Open,
             comm: [0; 16],
         }
     }
@@ -254,6 +313,12 @@ mod tests {
         let mut never = PendingLook::new(Duration::ZERO);
         never.saw_a_sign(ms(1));
         assert_eq!(never.due(), None, "nothing is held back");
+    }
+
+    #[test]
+    fn only_what_was_lost_is_named() {
+        let losses = Losses { connections: 3, answers: 1, ..Losses::default() };
+        assert_eq!(losses.to_string(), "lost: 3 connections, 1 names");
     }
 
     #[test]

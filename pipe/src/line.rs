@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
-use leco_bpf::record::Conn;
-use leco_core::event::{Details, EventRecord};
+use leco_bpf::record::{Conn, Direction, State};
+use leco_core::event::{BootNs, Details, EventRecord};
 use leco_core::text::{Protocol, bytes, endpoint, relative_time};
 
 use crate::clock::Now;
+use crate::feed::Losses;
 use crate::labels::Labels;
 use crate::tunables::Tunables;
 
@@ -28,7 +29,8 @@ impl Formatter {
         Self { tunables, time_zone }
     }
 
-    /// `TIME :: USER :: COMM [CGROUP] :: ADDR PORT[/PROTO] :: TRAFFIC`
+    /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
+    /// service's: that of the end that was called.
     #[must_use]
     pub fn line(&self, conn: &Conn, labels: &Labels, now: &Now) -> String {
         let mut line = String::with_capacity(96);
@@ -38,14 +40,9 @@ impl Formatter {
     }
 
     fn write_line(&self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
-        let age = now.since(conn.ns);
-        if age > self.tunables.use_reltime_after {
-            write!(line, "{}", relative_time(age))?;
-        } else {
-            let time = self.time_zone.to_datetime(now.wall_at(conn.ns));
-            write!(line, "{:02}:{:02}", time.hour(), time.minute())?;
-        }
+        self.write_time(line, conn.ns, now)?;
         match &labels.user {
+            _ if !conn.has_process() => line.push_str(" :: -"),
             Some(user) => write!(line, " :: {user}")?,
             None => write!(line, " :: {}", conn.uid)?,
         }
@@ -58,11 +55,39 @@ impl Formatter {
         if self.tunables.local_addr_port {
             write!(line, " :: {}", endpoint(conn.local, conn.local_port, protocol))?;
         }
-        write!(line, " :: {} :: ", endpoint(conn.remote, conn.remote_port, protocol))?;
+        let (mark, port) = match conn.direction {
+            Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
+            _ => ("", conn.remote_port),
+        };
+        write!(line, " :: {mark}{}", endpoint(conn.remote, port, protocol))?;
+        if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
+            write!(line, " !{state}")?;
+        }
+        line.push_str(" :: ");
         if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
             write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
         }
         Ok(())
+    }
+
+    fn write_time(&self, line: &mut String, ns: BootNs, now: &Now) -> std::fmt::Result {
+        let age = now.since(ns);
+        if age > self.tunables.use_reltime_after {
+            write!(line, "{}", relative_time(age))
+        } else {
+            let time = self.time_zone.to_datetime(now.wall_at(ns));
+            write!(line, "{:02}:{:02}", time.hour(), time.minute())
+        }
+    }
+
+    /// A line of the pipe's own about what it cannot show, first lost at `ns`, as it goes over the wire.
+    #[must_use]
+    pub fn losses(&self, losses: &Losses, ns: BootNs, now: &Now) -> Vec<u8> {
+        let mut line = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_time(&mut line, ns, now);
+        let _ = write!(line, " :: - :: leco :: {losses} :: ");
+        on_the_wire(&EventRecord { ns, ns_trx: now.boot, line: &line, details: None })
     }
 
     /// The event as it goes over the wire, with its newline.
@@ -76,10 +101,15 @@ impl Formatter {
         let details = self.tunables.extra_ev_data.then(|| Details {
             v: DETAILS_VERSION,
             proto: &proto,
-            pid: conn.pid,
-            uid: conn.uid,
+            dir: match conn.direction {
+                Direction::Outgoing => "out",
+                Direction::Incoming => "in",
+            },
+            state: state_name(conn.state),
+            pid: conn.has_process().then_some(conn.pid),
+            uid: conn.has_process().then_some(conn.uid),
             user: labels.user.as_deref(),
-            comm: &labels.comm,
+            comm: conn.has_process().then_some(&labels.comm),
             script: labels.script.as_deref(),
             cg: labels.cgroup_path.as_deref(),
             laddr: conn.local.to_canonical(),
@@ -90,11 +120,33 @@ impl Formatter {
             tx: conn.tx,
         });
         let line = self.line(conn, labels, now);
-        let record = EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, details };
-        let mut json = serde_json::to_vec(&record).unwrap_or_default();
-        json.push(b'\n');
-        json
+        on_the_wire(&EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, details })
     }
+}
+
+fn on_the_wire(record: &EventRecord<'_>) -> Vec<u8> {
+    let mut json = serde_json::to_vec(record).unwrap_or_default();
+    json.push(b'\n');
+    json
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Open => "open",
+        State::Connecting => "connecting",
+        State::Closed => "closed",
+        State::Refused => "refused",
+        State::Reset => "reset",
+        State::TimedOut => "timeout",
+        State::Unreachable => "unreachable",
+        State::Unanswered => "unanswered",
+        State::Blocked => "blocked",
+    }
+}
+
+/// What went wrong, if anything did.
+fn outcome(state: State) -> Option<&'static str> {
+    (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| state_name(state))
 }
 
 /// Replaces each run of `::`, which would read as the end of a part, by `-`.
@@ -138,6 +190,8 @@ mod tests {
             local_port: 40000,
             remote_port: 53,
             protocol: 17,
+            direction: Direction::Outgoing,
+            state: State::Open,
             comm: *b"drill\0\0\0\0\0\0\0\0\0\0\0",
         }
     }
@@ -205,6 +259,58 @@ mod tests {
         let labels = Labels { comm: "a :: b::::c".into(), ..labels() };
         let shown = line(&conn(), &labels, |_| ());
         assert!(shown.contains(" :: a - b-c [tmux"), "{shown}");
+    }
+
+    #[test]
+    fn incoming_connections_show_the_port_that_was_called() {
+        let incoming = Conn { direction: Direction::Incoming, protocol: 6, local_port: 22, ..conn() };
+        assert!(line(&incoming, &labels(), |_| ()).contains("] :: <- 10.2.0.1 22 :: v"));
+        let plain = line(&incoming, &labels(), |tunables| tunables.line_direction = false);
+        assert!(plain.contains("] :: 10.2.0.1 53 :: v"), "{plain}");
+    }
+
+    #[test]
+    fn what_went_wrong_stands_behind_the_port() {
+        for (state, shown) in [
+            (State::Open, ""),
+            (State::Connecting, ""),
+            (State::Closed, ""),
+            (State::Refused, " !refused"),
+            (State::Reset, " !reset"),
+            (State::TimedOut, " !timeout"),
+            (State::Unreachable, " !unreachable"),
+            (State::Unanswered, " !unanswered"),
+            (State::Blocked, " !blocked"),
+        ] {
+            let shown = format!(" :: 10.2.0.1 53/udp{shown} :: v");
+            assert!(line(&Conn { state, ..conn() }, &labels(), |_| ()).contains(&shown), "{shown}");
+            let plain =
+                line(&Conn { state, ..conn() }, &labels(), |tunables| tunables.line_direction = false);
+            assert!(plain.contains(" :: 10.2.0.1 53/udp :: v"), "{plain}");
+        }
+    }
+
+    #[test]
+    fn no_process_is_invented() {
+        let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
+        let nobody = Labels { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None };
+        let shown = line(&stranger, &nobody, |_| ());
+        assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
+        let formatter =
+            Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
+        let json = String::from_utf8(formatter.event(&stranger, &nobody, &now())).unwrap();
+        for field in ["pid", "uid", "comm"] {
+            assert!(!json.contains(&format!("\"{field}\"")), "{json}");
+        }
+        assert!(json.contains(r#""dir":"in","state":"blocked""#), "{json}");
+    }
+
+    #[test]
+    fn what_was_lost_is_a_line_like_any_other() {
+        let losses = Losses { connections: 7, ..Losses::default() };
+        let json = Formatter::new(Tunables::default(), TimeZone::UTC).losses(&losses, 2 * HOUR_NS, &now());
+        let event = Event::parse(json.trim_ascii_end()).unwrap();
+        assert_eq!(event.line, "18:32 :: - :: leco :: lost: 7 connections :: ");
     }
 
     #[test]

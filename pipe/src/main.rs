@@ -10,7 +10,7 @@ use clap::Parser;
 use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
-use leco_bpf::reader::Reader;
+use leco_bpf::reader::{Counters, Reader};
 use leco_pipe::clock::Now;
 use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
@@ -22,9 +22,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 const TUNABLES: &str = "\
 Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defaults:
-  replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  cg-label-cut=20  script-name-cut=16
-  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h  cache-cg-labels=30m
-  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  extra-ev-data=0";
+  replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  line-direction=1  cg-label-cut=20
+  script-name-cut=16  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h
+  cache-cg-labels=30m  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  extra-ev-data=0";
 
 /// Writes network connections as JSON lines, one event a line.
 ///
@@ -45,6 +45,9 @@ struct Cli {
     /// Print the connections known so far, and exit
     #[arg(short = 'C', long)]
     dump_cache: bool,
+    /// Print what was lost since the programs were loaded, and exit
+    #[arg(long)]
+    stats: bool,
     /// All fields in the JSON, not only the line
     #[arg(short = 'E', long)]
     extra_ev_data: bool,
@@ -79,6 +82,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut tunables = Tunables::load(variables, &cli.conf)?;
     tunables.extra_ev_data |= cli.extra_ev_data;
     let reader = Reader::open(&PinDir::new(&cli.pin)?)?;
+    if cli.stats {
+        return print_stats(&reader.counters()?);
+    }
     let capacity = reader.max_conns();
     let feed = Feed::new(reader, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup2::root());
@@ -95,6 +101,37 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One counter a line: its name, the number, and what it counts.
+fn print_stats(counters: &Counters) -> anyhow::Result<()> {
+    let Counters { stats, capacity, closed, flows } = counters;
+    let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
+    let lines = [
+        ("ring-dropped", stats.ring_dropped, "announcements that found the ring full"),
+        ("sockets-skipped", stats.sockets_skipped, "sockets not counted, for lack of memory"),
+        ("closed", *closed as u64, "closed connections remembered"),
+        ("closed-evicted", forgotten(stats.closed_added, *closed), "closed connections forgotten"),
+        ("flows", *flows as u64, "flows without a socket of their own"),
+        ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
+        ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
+        ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
+        ("dns-skipped", stats.dns_skipped, "answers of name servers left out of a full ring"),
+    ];
+    let mut out = io::stdout().lock();
+    let written =
+        lines.iter().try_for_each(|(name, count, what)| writeln!(out, "{name:<16} {count:>12}  {what}"));
+    quietly_broken(written)
+}
+
+/// A reader that has seen enough is no failure.
+fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn dump(feed: &Feed, mut labeler: Labeler, formatter: &Formatter) -> anyhow::Result<()> {
     let now = Now::read();
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -102,12 +139,7 @@ fn dump(feed: &Feed, mut labeler: Labeler, formatter: &Formatter) -> anyhow::Res
         let labels = labeler.labels(conn, now.boot);
         out.write_all(&formatter.event(conn, &labels, &now))
     });
-    match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
-    }
+    quietly_broken(written.and_then(|()| out.flush()))
 }
 
 /// A descriptor that becomes readable on the first of these signals.

@@ -11,7 +11,7 @@ use leco_core::event::BootNs;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
-use crate::feed::Feed;
+use crate::feed::{Feed, Losses};
 use crate::labels::Labeler;
 use crate::line::Formatter;
 use crate::outputs::Output;
@@ -40,13 +40,16 @@ pub struct Pipe {
     labeler: Labeler,
     formatter: Formatter,
     output: Output,
+    /// What was lost as it was told last, and when something was lost first.
+    losses: Losses,
+    lost_ns: BootNs,
 }
 
 impl Pipe {
     /// Puts the parts together.
     #[must_use]
     pub fn new(feed: Feed, labeler: Labeler, formatter: Formatter, output: Output) -> Self {
-        Self { feed, labeler, formatter, output }
+        Self { feed, labeler, formatter, output, losses: Losses::default(), lost_ns: 0 }
     }
 
     /// Runs until `stop` becomes readable or the receiver is gone for good.
@@ -108,7 +111,20 @@ impl Pipe {
         for conn in conns {
             self.tell(&conn, now);
         }
+        if self.losses != self.feed.losses() {
+            self.losses = self.feed.losses();
+            self.lost_ns = if self.lost_ns == 0 { now.boot } else { self.lost_ns };
+            self.tell_losses(now);
+        }
         Ok(look_again)
+    }
+
+    /// A tool that shows everything has to show, too, when it did not.
+    fn tell_losses(&mut self, now: &Now) {
+        if self.output.has_reader() {
+            let event = self.formatter.losses(&self.losses, self.lost_ns, now);
+            self.output.push(self.lost_ns, Rc::from(event));
+        }
     }
 
     /// Tells a new reader what the map holds. The ring is emptied first: what it holds and the map does not

@@ -6,6 +6,7 @@ use leco_core::text::parse_duration;
 
 /// The pipe's tunables; each field is the key of its name with `-` for `_`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Tunables {
     /// Connections without traffic for longer are not replayed.
     pub replay_window: Duration,
@@ -13,6 +14,8 @@ pub struct Tunables {
     pub replay_skip_dead_pids: bool,
     /// Show the local address and port, too.
     pub local_addr_port: bool,
+    /// Show which end opened a connection, and what became of it.
+    pub line_direction: bool,
     /// Characters of a cgroup's label; 0 turns it off.
     pub cg_label_cut: usize,
     /// Characters of a script's name; 0 turns it off.
@@ -43,6 +46,7 @@ impl Default for Tunables {
             replay_window: hours(4),
             replay_skip_dead_pids: false,
             local_addr_port: false,
+            line_direction: true,
             cg_label_cut: 20,
             script_name_cut: 16,
             conn_traffic_min: 5120,
@@ -78,10 +82,11 @@ pub enum TunableError {
     },
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "replay-window",
     "replay-skip-dead-pids",
     "local-addr-port",
+    "line-direction",
     "cg-label-cut",
     "script-name-cut",
     "conn-traffic-min",
@@ -138,6 +143,7 @@ impl Tunables {
             "replay-window" => self.replay_window = duration()?,
             "replay-skip-dead-pids" => self.replay_skip_dead_pids = flag()?,
             "local-addr-port" => self.local_addr_port = flag()?,
+            "line-direction" => self.line_direction = flag()?,
             "cg-label-cut" => self.cg_label_cut = cut()?,
             "script-name-cut" => self.script_name_cut = cut()?,
             "conn-traffic-min" => {

@@ -21,6 +21,7 @@ typedef _Bool bool;
 #define NULL ((void *)0)
 
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
@@ -31,6 +32,7 @@ enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
+	BPF_F_CLONE = 1 << 9,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_RB_AVAIL_DATA = 0,
 	BPF_RB_RING_SIZE = 1,
@@ -41,17 +43,44 @@ enum {
 enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
+	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	MSG_PEEK = 0x2,
 	MSG_ERRQUEUE = 0x2000,
+	EPERM = 1,
+	EPIPE = 32,
+	ENETUNREACH = 101,
+	ECONNRESET = 104,
+	ETIMEDOUT = 110,
+	ECONNREFUSED = 111,
+	EHOSTUNREACH = 113,
+	/* include/net/tcp_states.h; SCTP and DCCP use the same numbers. */
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
+	/* uapi linux/rtnetlink.h and linux/ipv6_route.h: the packet is for this machine. */
+	RTN_LOCAL = 2,
+	RTF_LOCAL = 0x80000000,
 };
 
-/* The stable context of cgroup/sock_release: only passed on. */
+/* Where the value is the running kernel's: bpf_core_enum_value. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_NETFILTER_DROP = 12,
+};
+enum sock_flags {
+	SOCK_DONE = 1,
+};
+
+/* Stable contexts (uapi linux/bpf.h): no relocation needed. */
 struct bpf_sock {
 	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
 };
 
-/* The stable context of cgroup/sendmsg* and cgroup/recvmsg* (uapi linux/bpf.h): no relocation needed. */
 struct bpf_sock_addr {
 	__u32 user_family;
 	__u32 user_ip4;
@@ -62,7 +91,12 @@ struct bpf_sock_addr {
 	__u32 protocol;
 	__u32 msg_src_ip4;
 	__u32 msg_src_ip6[4];
-	__u64 sk __attribute__((aligned(8)));
+	struct bpf_sock *sk __attribute__((aligned(8)));
+};
+
+struct __sk_buff {
+	__u32 before_sk[42];
+	struct bpf_sock *sk __attribute__((aligned(8)));
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -70,8 +104,21 @@ struct bpf_sock_addr {
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
+		__be32 u6_addr32[4];
 	} in6_u;
 };
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
 
 struct sock_common {
 	__be32 skc_daddr;
@@ -79,21 +126,90 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	possible_net_t skc_net;
 };
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
+	int sk_err;
+};
+
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
+};
+
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u32 snd_nxt;
+	__u64 bytes_received;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	bool is_mptcp;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
 };
 
 struct task_struct {
+	int pid;
+	int tgid;
 	struct task_struct *group_leader;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	__u64 start_boottime;
 	char comm[16];
 };
 
+struct rtable {
+	__u16 rt_type;
+};
+
+struct rt6_info {
+	__u32 rt6i_flags;
+};
+
+struct sk_buff {
+	struct sock *sk;
+	unsigned long _skb_refdst;
+	unsigned int len;
+	unsigned int data_len;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	unsigned char *head;
+	unsigned char *data;
+	int skb_iif;
+};
+
+struct file;
 struct bpf_map;
 struct seq_file;
 
@@ -113,6 +229,13 @@ struct bpf_iter__bpf_map_elem {
 	struct bpf_map *map;
 	void *key;
 	void *value;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop

@@ -1,42 +1,100 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What crosses from the kernel to user space. Mirrored by bpf/src/record.rs, which asserts the sizes. */
+/* What crosses from the kernel to user space. Mirrored by bpf/src/record.rs, which asserts the layout. */
 #pragma once
 
-/* One connection as last announced: a value of `conns`, and a record of the `events` ring. */
+/* Which end opened the connection. */
+enum direction {
+	OUTGOING,
+	INCOMING,
+};
+
+/* How a connection stands, or how it ended. */
+enum state {
+	OPEN,
+	CONNECTING,  /* waits for the peer's answer */
+	CLOSED,      /* by its process, in good order */
+	REFUSED,     /* nobody listens there */
+	RESET,       /* the peer broke it off */
+	TIMED_OUT,   /* the peer stopped answering, or never did */
+	UNREACHABLE, /* a router or the peer's host says that there is no way */
+	UNANSWERED,  /* the process gave up before the peer answered */
+	BLOCKED,     /* a firewall of this machine drops its packets */
+};
+
+/* One connection: a record of the `events` ring and of the iterators, a value of `closed`. */
 struct conn {
-	__u64 ns;     /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
-	__u64 ns_trx; /* CLOCK_BOOTTIME of the latest */
-	__u64 rx;     /* bytes, as recv returned them */
-	__u64 tx;     /* bytes, as send returned them */
-	__u64 cookie; /* of the socket, unique since boot */
-	__u64 cgroup; /* id of the cgroup2 folder: its inode number */
+	__u64 ns;      /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
+	__u64 ns_trx;  /* CLOCK_BOOTTIME of the latest */
+	__u64 rx;      /* bytes, as recv returned them */
+	__u64 tx;      /* bytes, as send returned them */
+	__u64 cookie;  /* of the socket, unique since boot; its address where the kernel gives none */
+	__u64 cgroup;  /* id of the cgroup2 folder: its inode number */
 	__u64 started; /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
-	__u64 announced; /* jiffies of the last announcement; this and the next two are the kernel side's own */
-	__u64 seen; /* jiffies of the latest bytes, where they were not announced */
-	__u64 pending; /* bytes came since the last announcement */
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
 	__u8 raddr[16];
-	__u32 pid; /* thread group */
+	__u32 pid; /* thread group; 0: no process is known */
 	__u32 uid;
 	__u16 lport; /* host byte order */
 	__u16 rport;
 	__u16 protocol; /* IPPROTO_* */
-	__u16 family;   /* AF_INET, AF_INET6 */
+	__u8 family;    /* AF_INET, AF_INET6 */
+	__u8 fate;      /* enum state in the low half, enum direction above */
 	char comm[16];  /* of the thread group's leader; any bytes */
 };
 
-/* Key of `conns`. The peer is zero where the socket itself has one: then the cookie says it all. */
-struct conn_key {
+/* A peer's address; IPv4 in the first word, the others zero. Family 0: none is known. */
+struct peer {
+	__u16 family;
+	__u16 port; /* host byte order */
+	__u32 addr[4];
+};
+
+/* What is counted about a socket, or about one of several flows over it: the value of `sockets` and `flows`.
+ * `owner` stands first, since the hot path compares it. */
+struct tracked {
+	__u32 owner;   /* process whose bytes belong here without a further question; 0: ask */
+	__u32 daddr;   /* the socket's own peer when counting began: it may connect again */
+	__u16 dport;
+	__u8 pending;  /* bytes came since the last announcement */
+	__u8 listening;
+	__u8 many_peers;
+	__u8 shared;      /* another process uses the socket, too */
+	__u8 provisional; /* the process is a guess until one uses the socket */
+	__u8 released;    /* closed by its processes */
+	__u64 announced; /* jiffies */
+	__u64 seen;      /* jiffies of the latest bytes that were not announced */
+	struct peer peer; /* of a socket that has none of its own */
+	__u32 padding;
+	struct conn conn; /* conn.ns is 0 until it is announced */
+};
+
+/* Key of `flows`. The peer is zero where the socket itself has one: then the cookie says it all. */
+struct flow_key {
 	__u64 cookie;
 	__u32 pid;
-	__u16 peer_port;
-	__u16 peer_family;
-	__u8 peer_addr[16];
+	struct peer peer;
 };
+
+/* An answer of a name server that a process received: a record of the `events` ring. */
+#define DNS_MAX 512
+struct dns_answer {
+	__u64 ns; /* CLOCK_BOOTTIME */
+	__u32 pid;
+	__u16 len; /* bytes of `payload` that count */
+	__u16 full_len; /* of the answer */
+	__u8 payload[DNS_MAX];
+};
+/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+_Static_assert(sizeof(struct dns_answer) == 528 && __builtin_offsetof(struct dns_answer, payload) == 16,
+	       "not as record.rs reads it");
 
 /* `stats`: one value, index 0. */
 struct stats {
 	__u64 ring_dropped;  /* announcements that found the ring full */
 	__u64 socks_skipped; /* sockets whose storage could not be allocated */
+	__u64 flows_added;   /* to `flows`, which forgets the least recently used */
+	__u64 closed_added;  /* to `closed`, which does so, too */
+	__u64 blocked_skipped; /* packets dropped on their way in that came too fast to be told one by one */
+	__u64 dns_skipped;     /* answers left out to leave the ring to announcements */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */
 };

@@ -76,6 +76,9 @@ impl Labeler {
 
     /// The names of a connection's process.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
+        if !conn.has_process() {
+            return Labels { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None };
+        }
         let comm: Rc<str> = clean_bytes(conn.comm()).into();
         let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
         let cgroup = match (&mut self.cgroups, &cgroup_path) {

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Maps, what the loader sets, and counters. */
+#pragma once
+
+/* Announce a connection at most once in so many jiffies. The loader knows the length of one. */
+const volatile __u64 update_interval_jiffies = 300;
+const volatile __u64 jiffy_ns = 10000000;
+/* Whether sock_release tells the end of every socket: else TCP's own state has to. */
+const volatile bool has_release = true;
+
+/* Wake the reader at once after a quiet moment, then leave it to its own timer for so long. The reader
+ * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */
+#define WAKEUP_INTERVAL_NS 10000000ULL
+
+/* Accepted sockets inherit what is known of their listener. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct tracked);
+} sockets SEC(".maps");
+
+/* What has no socket of its own: each process of a shared one, each peer of an unconnected one, and packets
+ * that a firewall dropped before they reached a socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct flow_key);
+	__type(value, struct tracked);
+} flows SEC(".maps");
+
+/* Connections whose socket is gone, for readers that come later. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, struct conn);
+} closed SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");
+
+/* Where a thread's latest datagram went to or came from, over a socket with many peers. */
+struct thread_peer {
+	__u64 cookie;
+	struct peer peer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct thread_peer);
+} peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct stats);
+} stats SEC(".maps");
+
+#define COUNT(what)                                                                                    \
+	do {                                                                                           \
+		__u32 zero = 0;                                                                        \
+		struct stats *counters = bpf_map_lookup_elem(&stats, &zero);                           \
+		if (counters)                                                                          \
+			__sync_fetch_and_add(&counters->what, 1);                                      \
+	} while (0)

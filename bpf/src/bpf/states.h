@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* How connections begin and end. */
+#pragma once
+
+/* In the context of the process that connects. The local port is not chosen yet. */
+static void connecting(struct sock *sk)
+{
+	struct tracked *t = track(sk);
+	if (!t)
+		return;
+	if (t->conn.ns && !t->released)
+		finish(sk, t, CLOSED); /* a socket that was disconnected is used again */
+	t->conn.ns = t->conn.rx = t->conn.tx = 0;
+	t->shared = t->listening = t->released = t->provisional = 0;
+	t->conn.cookie = bpf_get_socket_cookie(sk);
+	fill_current_process(&t->conn);
+	fill_ends(t, sk, &t->peer);
+	t->conn.fate = OUTGOING << 4 | CONNECTING;
+	t->owner = t->conn.pid;
+	t->announced = bpf_jiffies64();
+	announce(sk, t);
+}
+
+/* The local end is known now; it is told with the next bytes, or without any at the pipe's next look. */
+static __always_inline void connected(struct sock *sk, struct tracked *t)
+{
+	fill_ends(t, sk, &t->peer);
+	set_state(&t->conn, OPEN);
+	t->seen = bpf_jiffies64();
+	t->pending = 1;
+}
+
+/* In no process's context: the listener's owner stands in until a process accepts. A connection whose
+ * listener is not known waits for that. */
+static void arrived(struct sock *sk, struct tracked *t)
+{
+	if (!t)
+		t = track(sk);
+	if (!t)
+		return;
+	bool is_owned = t->listening;
+	t->listening = 0;
+	t->owner = 0;
+	t->provisional = 1;
+	t->conn.cookie = bpf_get_socket_cookie(sk);
+	fill_ends(t, sk, &t->peer);
+	t->conn.fate = INCOMING << 4 | OPEN;
+	t->announced = bpf_jiffies64();
+	if (is_owned)
+		announce(sk, t);
+	else
+		t->conn.ns = bpf_ktime_get_boot_ns();
+}
+
+static void listening(struct sock *sk)
+{
+	struct tracked *t = track(sk);
+	if (!t)
+		return;
+	fill_current_process(&t->conn);
+	t->conn.ns = t->conn.rx = t->conn.tx = 0;
+	t->owner = 0;
+	t->listening = 1;
+}
+
+static void ended(struct sock *sk, struct tracked *t, int from)
+{
+	if (!t->conn.ns || t->listening || t->released)
+		return;
+	int error = sk->sk_err;
+	enum state state = CLOSED;
+	if (state_of(&t->conn) == BLOCKED)
+		state = BLOCKED;
+	else if (error == ETIMEDOUT)
+		state = TIMED_OUT;
+	else if (error == EHOSTUNREACH || error == ENETUNREACH)
+		state = UNREACHABLE;
+	else if (from == TCP_SYN_SENT)
+		state = error ? REFUSED : UNANSWERED;
+	else if (error == ECONNRESET || error == EPIPE)
+		state = RESET;
+	/* Its process may still read, and closes it later: sock_release tells that. */
+	else if (has_release && !t->provisional)
+		return;
+	set_state(&t->conn, state);
+	t->announced = bpf_jiffies64();
+	announce(sk, t);
+	keep_closed(&t->conn);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_socket_state, struct sock *sk, int from, int to)
+{
+	if (to == TCP_SYN_SENT) {
+		connecting(sk);
+	} else if (to == TCP_LISTEN) {
+		listening(sk);
+	} else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
+		struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		if (to == TCP_CLOSE) {
+			if (t)
+				ended(sk, t, from);
+		} else if (t && state_of(&t->conn) == CONNECTING && t->conn.ns) {
+			connected(sk, t);
+		} else if (from == TCP_SYN_RECV) {
+			arrived(sk, t);
+		}
+	}
+	return 0;
+}
+
+/* accept() asks for the peer's name in the context of the process that accepts, unless that has no use for
+ * it: then the first bytes tell. */
+static __always_inline int accepted(struct bpf_sock *sk)
+{
+	struct tracked *t = sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : NULL;
+	if (!t || !t->provisional || !t->conn.ns)
+		return 1;
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	t->provisional = 0;
+	t->owner = pid;
+	if (t->conn.pid == pid)
+		return 1;
+	fill_current_process(&t->conn);
+	t->announced = bpf_jiffies64();
+	t->pending = 0;
+	submit(&t->conn);
+	return 1; /* let it pass */
+}
+
+SEC("cgroup/getpeername4")
+int getpeername4(struct bpf_sock_addr *ctx)
+{
+	return accepted(ctx->sk);
+}
+
+SEC("cgroup/getpeername6")
+int getpeername6(struct bpf_sock_addr *ctx)
+{
+	return accepted(ctx->sk);
+}
+
+/* The last process has closed the socket: these counts are final. */
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *ctx)
+{
+	struct tracked *t = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	if (!t || !t->conn.ns || t->listening || t->released)
+		return 1;
+	t->released = 1;
+	enum state state = state_of(&t->conn);
+	if (state > CONNECTING && !t->pending)
+		return 1; /* its end was told */
+	finish(ctx, t, state == CONNECTING ? UNANSWERED : CLOSED);
+	return 1;
+}
+
+/* A datagram was refused; its process may never ask. */
+SEC("tp_btf/inet_sk_error_report")
+int BPF_PROG(error_report, const struct sock *sk)
+{
+	if (sk->sk_err != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP)
+		return 0;
+	struct tracked *t = bpf_sk_storage_get(&sockets, (void *)sk, 0, 0);
+	if (!t || !t->conn.ns || t->many_peers || t->released || state_of(&t->conn) == REFUSED)
+		return 0;
+	set_state(&t->conn, REFUSED);
+	t->announced = bpf_jiffies64();
+	announce(sk, t);
+	return 0;
+}
