@@ -1,8 +1,8 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
-//! the overlay alone. Needs root; its traffic goes
-//! over loopback. Figures are of one run on one machine: compare within a run, not between machines.
+//! the overlay alone, `leco-bench cost` what the kernel side costs others, `leco-bench programs` how long its programs run. Needs root; its traffic goes over
+//! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
 mod latency;
@@ -41,9 +41,11 @@ fn run() -> Result<Report> {
     ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
     let mut report = Report::default();
     // By its name one part is measured alone.
-    if std::env::args().nth(1).as_deref() == Some("overlay") {
-        overlay::measure(&mut report)?;
-        return Ok(report);
+    match std::env::args().nth(1).as_deref() {
+        Some("overlay") => return overlay::measure(&mut report).map(|()| report),
+        Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
+        Some("cost") => return cost::measure(&mut report).map(|()| report),
+        _ => {}
     }
     model::measure(&mut report)?;
     {

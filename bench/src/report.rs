@@ -21,6 +21,14 @@ impl Report {
         self.tell(what, &format!("{value:.2} {unit} (limit {limit} {unit}: {verdict})"));
     }
 
+    /// Prints a ratio, and whether enough is left of what it is compared with.
+    pub(crate) fn at_least(&mut self, what: &str, ratio: f64, least: f64) {
+        let kept = ratio >= least;
+        self.missed |= !kept;
+        let verdict = if kept { "kept" } else { "MISSED" };
+        self.tell(what, &format!("{ratio:.3} (at least {least:.2}: {verdict})"));
+    }
+
     /// Whether any limit was missed.
     pub(crate) fn missed(&self) -> bool {
         self.missed

@@ -260,6 +260,8 @@ fn open<'obj>(
     if let Some(rodata) = skel.maps.rodata_data.as_deref_mut() {
         rodata.update_interval_jiffies = jiffies(options.update_interval);
         rodata.jiffy_ns = jiffy_ns();
+        rodata.ring_size = options.ring_size.into();
+        rodata.closed_slots = options.max_conns;
         rodata.has_release = wants(RELEASE) && cgroup2::root().is_some();
     }
     skel.maps.closed.set_max_entries(options.max_conns)?;

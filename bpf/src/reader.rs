@@ -1,6 +1,7 @@
 //! What the unprivileged pipe reads: the map of connections, the ring, and the counters.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -12,9 +13,7 @@ use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, RingBuffer, RingBuffe
 
 use crate::build_id;
 use crate::pins::{self, PinDir, PinError};
-use crate::record::{
-    CLOSED_KEY_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats,
-};
+use crate::record::{CLOSED_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats};
 
 /// `BPF_F_RDONLY` of uapi linux/bpf.h: asks for a descriptor that cannot change the map.
 const BPF_F_RDONLY: u32 = 1 << 3;
@@ -241,8 +240,11 @@ impl Reader {
         self.iterate(pins::LIVE, &mut conns)?;
         let flows = values(&self.flows, Conn::decode_flow, &mut conns)
             .map_err(refused("read", "the map of flows"))?;
-        let closed = values(&self.closed, Conn::decode, &mut conns)
+        let closed = values(&self.closed, Conn::decode_closed, &mut conns)
             .map_err(refused("read", "the map of closed connections"))?;
+        // A connection may be remembered twice, by its end and by bytes that were read after that.
+        conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
+        conns.dedup_by_key(|conn| conn.ns);
         Ok(Snapshot { conns, closed, flows })
     }
 
@@ -289,7 +291,7 @@ fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {
             _ => ReadError::Refused { action: "open", what: shown.clone(), source },
         })?;
     let layout = (map.key_size() as usize, map.value_size() as usize);
-    let known = [(FLOW_KEY_SIZE, FLOW_SIZE), (CLOSED_KEY_SIZE, CONN_SIZE), (4, STATS_SIZE), (0, 0)];
+    let known = [(FLOW_KEY_SIZE, FLOW_SIZE), (4, CLOSED_SIZE), (4, STATS_SIZE), (0, 0)];
     if known.contains(&layout) {
         Ok(map)
     } else {

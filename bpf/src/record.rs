@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Bytes of one encoded [`Conn`].
-pub const CONN_SIZE: usize = 120;
+pub const CONN_SIZE: usize = 112;
 /// Bytes of a value of `flows`, and where its connection stands in it.
-pub const FLOW_SIZE: usize = 176;
-const FLOW_CONN: usize = FLOW_SIZE - CONN_SIZE;
+pub const FLOW_SIZE: usize = 168;
+const FLOW_CONN: usize = 32;
 /// Bytes of a key of `flows`.
 pub const FLOW_KEY_SIZE: usize = 32;
-/// Bytes of a key of `closed`.
-pub const CLOSED_KEY_SIZE: usize = 8;
+/// Bytes of a value of `closed`: the connection between two numbers.
+pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of one encoded [`DnsAnswer`].
 pub const DNS_SIZE: usize = 528;
 const DNS_PAYLOAD: usize = 16;
@@ -79,8 +79,6 @@ pub struct Conn {
     pub rx: u64,
     /// Bytes sent, as send returned them.
     pub tx: u64,
-    /// Cookie of the socket, unique since boot.
-    pub cookie: u64,
     /// Id of the process's cgroup: the inode number of its folder in cgroup2.
     pub cgroup: u64,
     /// `CLOCK_BOOTTIME` of the process's start in ns: tells it from a later one with the same pid.
@@ -127,37 +125,44 @@ impl Conn {
         let short =
             |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
         let block = |at: usize| -> Option<[u8; 16]> { bytes.get(at..at + 16)?.try_into().ok() };
-        let (family, fate) = (*bytes.get(102)?, *bytes.get(103)?);
+        let (family, fate) = (*bytes.get(94)?, *bytes.get(95)?);
         Some(Self {
-            ns: word(0)?,
-            ns_trx: word(8)?,
-            rx: word(16)?,
-            tx: word(24)?,
-            cookie: word(32)?,
-            cgroup: word(40)?,
-            started: word(48)?,
-            local: address(family, block(56)?)?,
-            remote: address(family, block(72)?)?,
-            pid: half(88)?,
-            uid: half(92)?,
-            local_port: short(96)?,
-            remote_port: short(98)?,
-            protocol: short(100)?,
+            ns: word(16)?,
+            ns_trx: word(24)?,
+            rx: word(0)?,
+            tx: word(8)?,
+            cgroup: word(32)?,
+            started: word(40)?,
+            local: address(family, block(48)?)?,
+            remote: address(family, block(64)?)?,
+            pid: half(80)?,
+            uid: half(84)?,
+            local_port: short(88)?,
+            remote_port: short(90)?,
+            protocol: short(92)?,
             direction: match fate >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
                 _ => return None,
             },
             state: *STATES.get(usize::from(fate & 0xf))?,
-            comm: block(104)?,
+            comm: block(96)?,
         })
     }
 
     /// Decodes a value of `flows`; `None` also where nothing was announced of it yet.
     #[must_use]
     pub fn decode_flow(bytes: &[u8]) -> Option<Self> {
-        let conn = Self::decode(bytes.get(FLOW_CONN..FLOW_SIZE)?)?;
+        let conn = Self::decode(bytes.get(FLOW_CONN..FLOW_CONN + CONN_SIZE)?)?;
         (conn.ns > 0).then_some(conn)
+    }
+
+    /// Decodes a value of `closed`; `None` also where it is written right now or never was.
+    #[must_use]
+    pub fn decode_closed(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<8>()?;
+        let (conn, tail) = rest.split_last_chunk::<8>()?;
+        (head == tail && *head != [0; 8]).then(|| Self::decode(conn))?
     }
 
     /// The process's name without its padding.
@@ -214,7 +219,7 @@ pub struct Stats {
     pub sockets_skipped: u64,
     /// Flows put into `flows`, which forgets the least recently used.
     pub flows_added: u64,
-    /// Connections put into `closed`, which does so, too.
+    /// Connections put into `closed`, which forgets the oldest.
     pub closed_added: u64,
     /// Packets dropped on their way in that came too fast to be told one by one.
     pub blocked_skipped: u64,
@@ -281,6 +286,7 @@ mod tests {
         assert_eq!(size_of::<types::conn>(), CONN_SIZE);
         assert_eq!(size_of::<types::tracked>(), FLOW_SIZE);
         assert_eq!(size_of::<types::flow_key>(), FLOW_KEY_SIZE);
+        assert_eq!(size_of::<types::closed_slot>(), CLOSED_SIZE);
         assert_eq!(size_of::<types::stats>(), STATS_SIZE);
     }
 
@@ -293,7 +299,6 @@ mod tests {
                 offset_of!(types::conn, ns_trx),
                 offset_of!(types::conn, rx),
                 offset_of!(types::conn, tx),
-                offset_of!(types::conn, cookie),
                 offset_of!(types::conn, cgroup),
                 offset_of!(types::conn, started),
                 offset_of!(types::conn, laddr),
@@ -307,7 +312,7 @@ mod tests {
                 offset_of!(types::conn, fate),
                 offset_of!(types::conn, comm),
             ],
-            [0, 8, 16, 24, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104]
+            [16, 24, 0, 8, 32, 40, 48, 64, 80, 84, 88, 90, 92, 94, 95, 96]
         );
         assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
     }
@@ -328,19 +333,30 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_is_written_right_now_is_no_connection() {
+        let mut slot = [0; CLOSED_SIZE];
+        slot[8 + 94] = AF_INET;
+        assert_eq!(Conn::decode_closed(&slot), None, "never used");
+        slot[CLOSED_SIZE - 8] = 1;
+        assert_eq!(Conn::decode_closed(&slot), None, "begun");
+        slot[0] = 1;
+        assert!(Conn::decode_closed(&slot).is_some());
+    }
+
+    #[test]
     fn a_record_of_another_size_family_or_state_is_refused() {
         assert_eq!(Conn::decode(&[0; CONN_SIZE - 1]), None);
         assert_eq!(Conn::decode(&[0; CONN_SIZE]), None, "family 0");
         let mut record = [0; CONN_SIZE];
-        record[102] = AF_INET6;
-        record[103] = 1 << 4 | 8;
-        record[104..108].copy_from_slice(b"curl");
+        record[94] = AF_INET6;
+        record[95] = 1 << 4 | 8;
+        record[96..100].copy_from_slice(b"curl");
         let conn = Conn::decode(&record).unwrap();
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
         for fate in [9, 2 << 4] {
-            record[103] = fate;
+            record[95] = fate;
             assert_eq!(Conn::decode(&record), None);
         }
     }

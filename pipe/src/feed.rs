@@ -271,7 +271,6 @@ mod tests {
             ns_trx,
             rx: 0,
             tx: 0,
-            cookie: 0,
             cgroup: 0,
             started: 0,
             local: unspecified,

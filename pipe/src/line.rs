@@ -180,7 +180,6 @@ mod tests {
             ns_trx: 2 * HOUR_NS,
             rx: 58,
             tx: 26,
-            cookie: 1,
             cgroup: 2,
             started: HOUR_NS,
             local: "10.2.0.7".parse().unwrap(),

@@ -2,6 +2,11 @@
 /* What is known of a connection, and how it is told. */
 #pragma once
 
+/* A read through such a pointer needs no helper, which costs more than the read itself; what cannot be read
+ * is zero. */
+void *bpf_rdonly_cast(const void *, __u32) __ksym;
+#define READABLE(type, pointer) ((const type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
+
 __u64 last_wakeup_ns;
 
 static __always_inline enum state state_of(const struct conn *c)
@@ -21,9 +26,9 @@ static __always_inline bool is_incoming(const struct conn *c)
 
 static __always_inline __u64 wakeup_flags(__u64 now)
 {
-	__u64 last = last_wakeup_ns;
-	if (now - last < WAKEUP_INTERVAL_NS &&
-	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 4)
+	__u64 since = now - last_wakeup_ns;
+	if (since < WAKEUP_INTERVAL_NS && (since < WAKEUP_INTERVAL_NS / 10 ||
+					   bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= ring_size / 4))
 		return BPF_RB_NO_WAKEUP;
 	last_wakeup_ns = now;
 	return BPF_RB_FORCE_WAKEUP;
@@ -53,13 +58,13 @@ static void submit(struct conn *c)
 static __always_inline void correct_rx(const void *sk, struct tracked *t)
 {
 	if (t->conn.protocol != IPPROTO_TCP || t->shared ||
-	    BPF_CORE_READ((const struct inet_connection_sock *)sk, icsk_ulp_ops))
+	    READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
 		return;
-	const struct tcp_sock *tp = sk;
-	__u32 unread = BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
-	bool ended = BPF_CORE_READ((const struct sock *)sk, __sk_common.skc_flags) &
+	const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
+	__u32 unread = tp->rcv_nxt - tp->copied_seq;
+	bool ended = READABLE(struct sock, sk)->__sk_common.skc_flags &
 		     (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
-	__s64 read = BPF_CORE_READ(tp, bytes_received) - unread - (ended && !unread);
+	__s64 read = tp->bytes_received - unread - (ended && !unread);
 	if (read > (__s64)t->conn.rx)
 		t->conn.rx = read;
 }
@@ -89,23 +94,23 @@ static void settle(struct tracked *t)
 	t->conn.ns_trx = ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
 }
 
-static void fill_current_process(struct conn *c)
+static void fill_process_of(struct conn *c, const struct task_struct *process)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	c->pid = bpf_get_current_pid_tgid() >> 32;
-	c->uid = bpf_get_current_uid_gid();
-	c->cgroup = bpf_get_current_cgroup_id();
-	c->started = BPF_CORE_READ(task, group_leader, start_boottime);
-	BPF_CORE_READ_INTO(&c->comm, task, group_leader, comm);
+	const struct task_struct *task = READABLE(struct task_struct, process);
+	const struct task_struct *leader = task->group_leader;
+	c->pid = task->tgid;
+	c->uid = task->cred->uid.val;
+	c->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	c->started = leader->start_boottime;
+	__u64 *comm = (__u64 *)c->comm;
+	const __u64 *name = (const __u64 *)leader->comm;
+	comm[0] = name[0];
+	comm[1] = name[1];
 }
 
-static void fill_process_of(struct conn *c, struct task_struct *task)
+static __always_inline void fill_current_process(struct conn *c)
 {
-	c->pid = BPF_CORE_READ(task, tgid);
-	c->uid = BPF_CORE_READ(task, cred, uid.val);
-	c->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	c->started = BPF_CORE_READ(task, group_leader, start_boottime);
-	BPF_CORE_READ_INTO(&c->comm, task, group_leader, comm);
+	fill_process_of(c, bpf_get_current_task_btf());
 }
 
 /* An IPv6 socket may speak IPv4: its addresses then are IPv4-mapped ones (RFC 4291, 2.5.5.2). */
@@ -114,52 +119,66 @@ static __always_inline bool is_mapped(const __u32 *words)
 	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline void unmap(__u8 *addr)
+static __always_inline void unmap(__u32 *words)
 {
-	__u32 *words = (__u32 *)addr;
 	words[0] = words[3];
 	words[1] = words[2] = words[3] = 0;
 }
 
 /* The socket's ends, or the given peer where the socket has none of its own. */
-static void fill_ends(struct tracked *t, const struct sock *sk, const struct peer *peer)
+static void fill_ends(struct tracked *t, const void *socket, const struct peer *peer)
 {
+	const struct sock_common *sk = &READABLE(struct sock, socket)->__sk_common;
 	struct conn *c = &t->conn;
-	c->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	c->protocol = BPF_CORE_READ(sk, sk_protocol);
-	c->lport = BPF_CORE_READ(sk, __sk_common.skc_num);
-	t->dport = BPF_CORE_READ(sk, __sk_common.skc_dport);
-	t->daddr = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	__u32 *laddr = (__u32 *)c->laddr;
+	__u32 *raddr = (__u32 *)c->raddr;
+	c->family = sk->skc_family;
+	c->protocol = READABLE(struct sock, socket)->sk_protocol;
+	c->lport = sk->skc_num;
+	t->dport = sk->skc_dport;
+	t->daddr = sk->skc_daddr;
 	c->rport = bpf_ntohs(t->dport);
 	__builtin_memset(c->laddr, 0, sizeof(c->laddr) + sizeof(c->raddr));
 	if (c->family == AF_INET) {
-		*(__u32 *)c->laddr = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		*(__u32 *)c->raddr = t->daddr;
+		laddr[0] = sk->skc_rcv_saddr;
+		raddr[0] = t->daddr;
 	} else {
-		BPF_CORE_READ_INTO(&c->laddr, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&c->raddr, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
-		if (is_mapped((__u32 *)c->raddr)) {
+		for (int i = 0; i < 4; i++) {
+			laddr[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+			raddr[i] = sk->skc_v6_daddr.in6_u.u6_addr32[i];
+		}
+		if (is_mapped(raddr)) {
 			c->family = AF_INET;
-			unmap(c->laddr);
-			unmap(c->raddr);
+			unmap(laddr);
+			unmap(raddr);
 		}
 	}
 	if (!t->dport && peer->family) {
 		if (c->family == AF_INET6 && peer->family == AF_INET)
-			unmap(c->laddr);
+			unmap(laddr);
 		c->family = peer->family;
 		c->rport = peer->port;
-		__builtin_memcpy(c->raddr, peer->addr, sizeof(c->raddr));
+		for (int i = 0; i < 4; i++)
+			raddr[i] = peer->addr[i];
 	}
 }
 
 /* Kept for readers that come later. */
-static void keep_closed(struct conn *c)
+static void keep_closed(const struct conn *c)
 {
-	if (!bpf_map_update_elem(&closed, &c->ns, c, BPF_NOEXIST))
-		COUNT(closed_added);
-	else
-		bpf_map_update_elem(&closed, &c->ns, c, BPF_ANY);
+	__u32 zero = 0;
+	struct stats *counters = bpf_map_lookup_elem(&stats, &zero);
+	if (!counters)
+		return;
+	__u64 number = __sync_fetch_and_add(&counters->closed_added, 1);
+	__u32 index = number % closed_slots;
+	struct closed_slot *slot = bpf_map_lookup_elem(&closed, &index);
+	if (!slot)
+		return;
+	/* Exchanges are ordered with everything around them. */
+	__sync_lock_test_and_set(&slot->tail, number + 1);
+	slot->conn = *c;
+	__sync_lock_test_and_set(&slot->head, number + 1);
 }
 
 /* Makes room for another connection over the same socket. */

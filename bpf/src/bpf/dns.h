@@ -24,7 +24,7 @@ int BPF_PROG(received, struct sk_buff *skb)
 		return 0;
 	/* Whoever sends answers in floods must not push out announcements. */
 	struct dns_answer *answer = NULL;
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2)
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2)
 		answer = bpf_ringbuf_reserve(&events, sizeof(*answer), 0);
 	if (!answer) {
 		COUNT(dns_skipped);

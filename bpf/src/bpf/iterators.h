@@ -86,7 +86,7 @@ int old_listeners(struct bpf_iter__task_file *ctx)
 	struct sock *sk = inet_socket(ctx->file);
 	if (!task || !sk || sk->__sk_common.skc_state != TCP_LISTEN)
 		return 0;
-	struct listener key = { .netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+	struct listener key = { .netns = sk->__sk_common.skc_net.net->ns.inum,
 				.port = sk->__sk_common.skc_num };
 	__u32 pid = task->tgid;
 	bpf_map_update_elem(&listeners, &key, &pid, BPF_ANY);
@@ -110,19 +110,17 @@ int old_sockets(struct bpf_iter__task_file *ctx)
 	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!t || t->conn.ns)
 		return 0;
-	struct listener key = { .netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+	struct listener key = { .netns = sk->__sk_common.skc_net.net->ns.inum,
 				.port = sk->__sk_common.skc_num };
 	bool incoming = sk->sk_protocol == IPPROTO_TCP && bpf_map_lookup_elem(&listeners, &key);
-	t->conn.cookie = bpf_get_socket_cookie(sk);
 	fill_process_of(&t->conn, task);
 	fill_ends(t, sk, &t->peer);
 	bool is_connecting = sk->__sk_common.skc_state == TCP_SYN_SENT;
 	t->conn.fate = (incoming ? INCOMING : OUTGOING) << 4 | (is_connecting ? CONNECTING : OPEN);
 	t->provisional = 1;
 	if (t->conn.protocol == IPPROTO_TCP && !is_connecting) {
-		struct tcp_sock *tp = (void *)sk;
-		t->conn.tx = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans) +
-			     (BPF_CORE_READ(tp, write_seq) - BPF_CORE_READ(tp, snd_nxt));
+		const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
+		t->conn.tx = tp->bytes_sent - tp->bytes_retrans + (tp->write_seq - tp->snd_nxt);
 		correct_rx(sk, t);
 	}
 	t->announced = bpf_jiffies64();

@@ -19,6 +19,8 @@ typedef _Bool bool;
 #define true 1
 #define false 0
 #define NULL ((void *)0)
+/* Keeps what is rare out of the cache lines of what is frequent. */
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,

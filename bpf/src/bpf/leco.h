@@ -21,13 +21,12 @@ enum state {
 	BLOCKED,     /* a firewall of this machine drops its packets */
 };
 
-/* One connection: a record of the `events` ring and of the iterators, a value of `closed`. */
+/* One connection: a record of the `events` ring and of the iterators. */
 struct conn {
-	__u64 ns;      /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
-	__u64 ns_trx;  /* CLOCK_BOOTTIME of the latest */
 	__u64 rx;      /* bytes, as recv returned them */
 	__u64 tx;      /* bytes, as send returned them */
-	__u64 cookie;  /* of the socket, unique since boot; its address where the kernel gives none */
+	__u64 ns;      /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
+	__u64 ns_trx;  /* CLOCK_BOOTTIME of the latest */
 	__u64 cgroup;  /* id of the cgroup2 folder: its inode number */
 	__u64 started; /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
@@ -42,6 +41,14 @@ struct conn {
 	char comm[16];  /* of the thread group's leader; any bytes */
 };
 
+/* Readers copy a slot from its beginning to its end, so the writer sets `tail`, then the connection, then
+ * `head`: where both are the same, nobody wrote meanwhile. 0: never used. */
+struct closed_slot {
+	__u64 head;
+	struct conn conn;
+	__u64 tail;
+};
+
 /* A peer's address; IPv4 in the first word, the others zero. Family 0: none is known. */
 struct peer {
 	__u16 family;
@@ -50,7 +57,8 @@ struct peer {
 };
 
 /* What is counted about a socket, or about one of several flows over it: the value of `sockets` and `flows`.
- * `owner` stands first, since the hot path compares it. */
+ * What a send or recv touches, up to conn.tx, lies in the cache line that finding it has touched already: the
+ * kernel puts 8 bytes of its own in front (struct bpf_local_storage_data). */
 struct tracked {
 	__u32 owner;   /* process whose bytes belong here without a further question; 0: ask */
 	__u32 daddr;   /* the socket's own peer when counting began: it may connect again */
@@ -63,9 +71,9 @@ struct tracked {
 	__u8 released;    /* closed by its processes */
 	__u64 announced; /* jiffies */
 	__u64 seen;      /* jiffies of the latest bytes that were not announced */
+	struct conn conn; /* conn.ns is 0 until it is announced */
 	struct peer peer; /* of a socket that has none of its own */
 	__u32 padding;
-	struct conn conn; /* conn.ns is 0 until it is announced */
 };
 
 /* Key of `flows`. The peer is zero where the socket itself has one: then the cookie says it all. */
@@ -93,7 +101,7 @@ struct stats {
 	__u64 ring_dropped;  /* announcements that found the ring full */
 	__u64 socks_skipped; /* sockets whose storage could not be allocated */
 	__u64 flows_added;   /* to `flows`, which forgets the least recently used */
-	__u64 closed_added;  /* to `closed`, which does so, too */
+	__u64 closed_added;  /* to `closed`, which forgets the oldest */
 	__u64 blocked_skipped; /* packets dropped on their way in that came too fast to be told one by one */
 	__u64 dns_skipped;     /* answers left out to leave the ring to announcements */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */

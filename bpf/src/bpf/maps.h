@@ -5,10 +5,15 @@
 /* Announce a connection at most once in so many jiffies. The loader knows the length of one. */
 const volatile __u64 update_interval_jiffies = 300;
 const volatile __u64 jiffy_ns = 10000000;
+/* Bytes of the ring. */
+const volatile __u64 ring_size = 256 * 1024;
+/* Slots of `closed`. */
+const volatile __u32 closed_slots = 8192;
 /* Whether sock_release tells the end of every socket: else TCP's own state has to. */
 const volatile bool has_release = true;
 
-/* Wake the reader at once after a quiet moment, then leave it to its own timer for so long. The reader
+/* Wake the reader at once after a quiet moment, then leave it to its own timer for so long, or a tenth of that
+ * where the ring fills: a wakeup costs more than all else about an announcement. The reader
  * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */
 #define WAKEUP_INTERVAL_NS 10000000ULL
 
@@ -29,12 +34,12 @@ struct {
 	__type(value, struct tracked);
 } flows SEC(".maps");
 
-/* Connections whose socket is gone, for readers that come later. */
+/* Connections whose socket is gone, for readers that come later: the latest stand where the oldest stood. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 8192);
-	__type(key, __u64);
-	__type(value, struct conn);
+	__type(key, __u32);
+	__type(value, struct closed_slot);
 } closed SEC(".maps");
 
 struct {

@@ -60,7 +60,7 @@ static __always_inline int see_peer6(struct bpf_sock_addr *ctx)
 	peer.addr[3] = ctx->user_ip6[3];
 	if (is_mapped(peer.addr)) {
 		peer.family = AF_INET;
-		unmap((__u8 *)peer.addr);
+		unmap(peer.addr);
 	}
 	return see_peer(ctx, &peer);
 }

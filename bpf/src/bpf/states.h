@@ -12,7 +12,6 @@ static void connecting(struct sock *sk)
 		finish(sk, t, CLOSED); /* a socket that was disconnected is used again */
 	t->conn.ns = t->conn.rx = t->conn.tx = 0;
 	t->shared = t->listening = t->released = t->provisional = 0;
-	t->conn.cookie = bpf_get_socket_cookie(sk);
 	fill_current_process(&t->conn);
 	fill_ends(t, sk, &t->peer);
 	t->conn.fate = OUTGOING << 4 | CONNECTING;
@@ -42,7 +41,6 @@ static void arrived(struct sock *sk, struct tracked *t)
 	t->listening = 0;
 	t->owner = 0;
 	t->provisional = 1;
-	t->conn.cookie = bpf_get_socket_cookie(sk);
 	fill_ends(t, sk, &t->peer);
 	t->conn.fate = INCOMING << 4 | OPEN;
 	t->announced = bpf_jiffies64();
