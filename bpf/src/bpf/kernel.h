@@ -47,6 +47,7 @@ enum {
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
+	IPPROTO_MPTCP = 262,
 	MSG_PEEK = 0x2,
 	MSG_ERRQUEUE = 0x2000,
 	EPERM = 1,
@@ -74,6 +75,32 @@ enum skb_drop_reason {
 enum sock_flags {
 	SOCK_DONE = 1,
 };
+
+/* Socket addresses as processes pass them (uapi linux/in.h, linux/in6.h). */
+struct sockaddr_in {
+	__u16 sin_family;
+	__be16 sin_port;
+	__be32 sin_addr;
+};
+
+struct sockaddr_in6 {
+	__u16 sin6_family;
+	__be16 sin6_port;
+	__be32 sin6_flowinfo;
+	__be32 sin6_addr[4];
+};
+
+/* Registers at the start of a function (uapi linux/bpf_perf_event.h passes them to kprobes). */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long before[11];
+	unsigned long cx, dx, si, di;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31];
+};
+#endif
 
 /* Stable contexts (uapi linux/bpf.h): no relocation needed. */
 struct bpf_sock {
@@ -139,6 +166,29 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+};
+
+struct flowi6 {
+	struct in6_addr daddr;
+};
+
+struct flowi {
+	union {
+		struct flowi6 ip6;
+	} u;
+};
+
+struct inet_cork {
+	__be32 addr;
+};
+
+struct inet_cork_full {
+	struct inet_cork base;
+	struct flowi fl;
+};
+
+struct inet_sock {
+	struct inet_cork_full cork;
 };
 
 struct inet_connection_sock {
@@ -209,6 +259,22 @@ struct sk_buff {
 	unsigned char *head;
 	unsigned char *data;
 	int skb_iif;
+};
+
+struct msghdr {
+	void *msg_name;
+};
+
+struct trace_event_raw_sock_msg_length {
+	const void *sk;
+	int ret;
+	int flags;
+};
+
+struct trace_event_raw_inet_sock_set_state {
+	const void *skaddr;
+	int oldstate;
+	int newstate;
 };
 
 struct file;

@@ -12,6 +12,11 @@ const volatile __u32 closed_slots = 8192;
 /* Whether sock_release tells the end of every socket: else TCP's own state has to. */
 const volatile bool has_release = true;
 
+/* Where a kernel has plain tracepoints only, sockets have no storage: they are known by their address. */
+const volatile bool by_address = false;
+/* Where the peer of a datagram is known from a kprobe: it has no storage either. */
+const volatile bool peers_by_probe = false;
+
 /* Wake the reader at once after a quiet moment, then leave it to its own timer for so long, or a tenth of that
  * where the ring fills: a wakeup costs more than all else about an announcement. The reader
  * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */

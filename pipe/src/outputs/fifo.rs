@@ -44,6 +44,8 @@ pub(crate) struct FifoOutput {
     /// tells of it. That is how to wait for a reader without trying again and again.
     file: Option<File>,
     has_reader: bool,
+    /// A reader closed it while it still seemed to be read: the next one may have come before anybody looked.
+    reader_left: bool,
     blocked: bool,
     writer: Writer,
     /// Said once per trouble.
@@ -73,6 +75,7 @@ impl FifoOutput {
             fifo_watch: None,
             file: None,
             has_reader: false,
+            reader_left: false,
             blocked: false,
             writer: Writer::default(),
             complaint: None,
@@ -126,6 +129,7 @@ impl FifoOutput {
         }
         self.file = None;
         self.has_reader = false;
+        self.reader_left = false;
         self.blocked = false;
         self.writer.reset();
     }
@@ -150,7 +154,7 @@ impl FifoOutput {
 
     /// Follows what happened to the fifo; tells whether a reader came who has to be told everything.
     pub(crate) fn look(&mut self) -> bool {
-        let (mut replaced, mut opened, mut closed) = (false, false, false);
+        let (mut replaced, mut opened) = (false, false);
         let mut buffer = [0; 4096];
         // The queue is empty when this fails.
         while let Ok(events) = self.inotify.read_events(&mut buffer) {
@@ -159,7 +163,7 @@ impl FifoOutput {
                     replaced |= event.name.is_none_or(|name| Some(name) == self.path.file_name());
                 } else if Some(&event.wd) == self.fifo_watch.as_ref() {
                     opened |= event.mask.contains(EventMask::OPEN);
-                    closed |= event.mask.contains(EventMask::CLOSE_NOWRITE);
+                    self.reader_left |= event.mask.contains(EventMask::CLOSE_NOWRITE);
                 }
             }
         }
@@ -176,7 +180,7 @@ impl FifoOutput {
             return self.has_reader;
         }
         self.has_reader = is_read;
-        is_read && opened && (!had_reader || closed)
+        is_read && opened && (!had_reader || std::mem::take(&mut self.reader_left))
     }
 
     fn is_current(&self) -> bool {
