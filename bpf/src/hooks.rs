@@ -1,4 +1,4 @@
-//! The programs: where each attaches, and what is lost without it.
+//! What the kernel side does, by which hooks, and what is lost without them.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,8 +9,8 @@ use crate::pins;
 /// How a program is attached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attach {
-    /// To the tracepoint in its section's name.
-    Tracepoint,
+    /// Where its section says.
+    Section,
     /// To the root of the cgroup2 hierarchy.
     Cgroup,
     /// To a map, to be read through a pin of this name.
@@ -19,73 +19,155 @@ pub(crate) enum Attach {
     Once,
 }
 
-/// A program of the kernel side.
+/// One eBPF program.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct HookSpec {
+pub(crate) struct Program {
     /// Its function.
-    pub(crate) program: &'static str,
-    /// Type and name of the hook, for a person.
     pub(crate) name: &'static str,
+    /// Where it is attached.
     pub(crate) attach: Attach,
+}
+
+/// One way to do what a feature is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Level {
+    /// By what kind of hook; the name that `--hook` takes.
+    pub(crate) name: &'static str,
+    pub(crate) programs: &'static [Program],
+    /// What it cannot do that the level before it can.
+    pub(crate) lost: &'static str,
+}
+
+/// Something that the kernel side does by one kind of hook or another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Feature {
+    /// The name that `--hook` takes.
+    pub(crate) name: &'static str,
+    /// From the best to the least.
+    pub(crate) levels: &'static [Level],
     /// What is not shown without it; `None` where nothing would be.
     pub(crate) lost: Option<&'static str>,
 }
 
-const fn hook(
-    program: &'static str,
-    name: &'static str,
-    attach: Attach,
-    lost: Option<&'static str>,
-) -> HookSpec {
-    HookSpec { program, name, attach, lost }
-}
-
-const PEER: Option<&str> = Some("unconnected UDP shows no peer");
-const STATE: Option<&str> = Some(
-    "connections without traffic, who opened them, and refusals, time-outs and resets of TCP are not shown",
-);
-const ACCEPT: Option<&str> = Some("an incoming connection is its listener's until its first bytes");
-const CLOSED: Option<&str> = Some("the last bytes of a closed connection come late or not at all");
-const REFUSED: Option<&str> = Some("a datagram's refusal is shown only if its process asks for it");
-const FIREWALL: Option<&str> =
-    Some("what the firewall drops is shown only where the send fails: never what comes in, nor TCP");
-const DNS: Option<&str> = Some("addresses have no names");
-const TRAILING: Option<&str> = Some("the last bytes before a silence come with the next ones");
-const LIVE: Option<&str> = Some("a pipe that starts later learns of open connections at their next traffic");
-const OLD: Option<&str> =
-    Some("connections older than the programs are shown at their next traffic, as outgoing ones");
-
-const fn iterator(map: &'static str, pin: &'static str) -> Attach {
-    Attach::Iterator { map, pin }
-}
-
-/// Every program, those first without which there is nothing to show. What is run once comes last, when all
-/// others count already.
-pub(crate) const HOOKS: [HookSpec; 18] = [
-    hook("send_length", "tp_btf sock_send_length", Attach::Tracepoint, None),
-    hook("recv_length", "tp_btf sock_recv_length", Attach::Tracepoint, None),
-    hook("set_socket_state", "tp_btf inet_sock_set_state", Attach::Tracepoint, STATE),
-    hook("getpeername4", "cgroup getpeername4", Attach::Cgroup, ACCEPT),
-    hook("getpeername6", "cgroup getpeername6", Attach::Cgroup, ACCEPT),
-    hook("sendmsg4", "cgroup sendmsg4", Attach::Cgroup, PEER),
-    hook("sendmsg6", "cgroup sendmsg6", Attach::Cgroup, PEER),
-    hook("recvmsg4", "cgroup recvmsg4", Attach::Cgroup, PEER),
-    hook("recvmsg6", "cgroup recvmsg6", Attach::Cgroup, PEER),
-    hook(RELEASE, "cgroup sock_release", Attach::Cgroup, CLOSED),
-    hook("error_report", "tp_btf inet_sk_error_report", Attach::Tracepoint, REFUSED),
-    hook("dropped", "tp_btf kfree_skb", Attach::Tracepoint, FIREWALL),
-    hook(ANSWERS, "tp_btf consume_skb", Attach::Tracepoint, DNS),
-    hook("live_sockets", "iter bpf_sk_storage_map", iterator("sockets", pins::LIVE), LIVE),
-    hook("pending_sockets", "iter bpf_sk_storage_map", iterator("sockets", pins::PENDING), TRAILING),
-    hook("pending_flows", "iter bpf_map_elem", iterator("flows", pins::PENDING_FLOWS), TRAILING),
-    hook("old_listeners", "iter task_file", Attach::Once, OLD),
-    hook("old_sockets", "iter task_file", Attach::Once, OLD),
-];
-
+/// A feature's level that does nothing.
+pub(crate) const OFF: &str = "off";
+/// Features that others depend on.
+pub(crate) const BYTES: &str = "bytes";
+/// See [`BYTES`].
+pub(crate) const STATE: &str = "state";
 /// Tells the end of a socket: without it TCP's own state has to.
-pub(crate) const RELEASE: &str = "sock_release";
-/// Copies answers of name servers: can be left out.
-pub(crate) const ANSWERS: &str = "received";
+pub(crate) const CLOSE: &str = "close";
+/// Peers of unconnected UDP.
+pub(crate) const PEER: &str = "peer";
+/// Copies answers of name servers.
+pub(crate) const DNS: &str = "dns";
+/// The level that has no storage of sockets.
+pub(crate) const TRACEPOINT: &str = "tracepoint";
+/// The level of [`PEER`] that has none.
+pub(crate) const KPROBE: &str = "kprobe";
+
+const fn attached(name: &'static str) -> Program {
+    Program { name, attach: Attach::Section }
+}
+
+const fn cgroup(name: &'static str) -> Program {
+    Program { name, attach: Attach::Cgroup }
+}
+
+const fn once(name: &'static str) -> Program {
+    Program { name, attach: Attach::Once }
+}
+
+const fn iterator(name: &'static str, map: &'static str, pin: &'static str) -> Program {
+    Program { name, attach: Attach::Iterator { map, pin } }
+}
+
+const fn best(name: &'static str, programs: &'static [Program]) -> Level {
+    Level { name, programs, lost: "" }
+}
+
+const fn feature(name: &'static str, levels: &'static [Level], lost: &'static str) -> Feature {
+    Feature { name, levels, lost: Some(lost) }
+}
+
+/// Every feature. What is run once comes last, when all others count already.
+pub(crate) const FEATURES: [Feature; 10] = [
+    Feature {
+        name: BYTES,
+        levels: &[
+            best("tp_btf", &[attached("send_length"), attached("recv_length")]),
+            Level {
+                name: TRACEPOINT,
+                programs: &[attached("send_length_tracepoint"), attached("recv_length_tracepoint")],
+                lost: "twice the cost, bytes received by splice(), and who listens: an incoming connection is \
+                       its process's from the first bytes on",
+            },
+        ],
+        lost: None,
+    },
+    feature(
+        STATE,
+        &[
+            best("tp_btf", &[attached("set_socket_state")]),
+            Level {
+                name: TRACEPOINT,
+                programs: &[attached("set_socket_state_tracepoint")],
+                lost: "as of bytes",
+            },
+        ],
+        "connections without traffic, who opened them, and refusals, time-outs and resets of TCP",
+    ),
+    feature(
+        "accept",
+        &[best("cgroup", &[cgroup("getpeername4"), cgroup("getpeername6")])],
+        "who accepted, until the first bytes: before that the process that listens",
+    ),
+    feature(
+        PEER,
+        &[
+            best("cgroup", &[cgroup("sendmsg4"), cgroup("sendmsg6"), cgroup("recvmsg4"), cgroup("recvmsg6")]),
+            Level {
+                name: KPROBE,
+                programs: &[attached("udp_sendmsg"), attached("udpv6_sendmsg")],
+                lost: "who sent a datagram over unconnected UDP: it counts for the peer that was sent to last",
+            },
+        ],
+        "peers of unconnected UDP",
+    ),
+    feature(
+        CLOSE,
+        &[best("cgroup", &[cgroup("sock_release")])],
+        "the close of UDP, and bytes of TCP that are read after the peer's close",
+    ),
+    feature(
+        "refused",
+        &[best("tp_btf", &[attached("error_report")])],
+        "a datagram's refusal that its process does not ask for",
+    ),
+    feature(
+        "firewall",
+        &[best("tp_btf", &[attached("dropped")])],
+        "what the firewall drops, but for sends that fail: nothing that comes in, nothing of TCP",
+    ),
+    feature(DNS, &[best("tp_btf", &[attached("received")])], "names of addresses"),
+    feature(
+        "live",
+        &[best(
+            "iter",
+            &[
+                iterator("live_sockets", "sockets", pins::LIVE),
+                iterator("pending_sockets", "sockets", pins::PENDING),
+                iterator("pending_flows", "flows", pins::PENDING_FLOWS),
+            ],
+        )],
+        "the last bytes before a silence until the next ones, and open connections for a pipe that starts later",
+    ),
+    feature(
+        "old",
+        &[best("iter", &[once("old_listeners"), once("old_sockets")])],
+        "connections older than the programs until their next traffic, and that they came in",
+    ),
+];
 
 /// What a program may be attached to.
 pub(crate) struct Targets<'t> {
@@ -95,11 +177,11 @@ pub(crate) struct Targets<'t> {
     pub(crate) map: &'t dyn Fn(&str) -> Option<BorrowedFd<'t>>,
 }
 
-impl HookSpec {
-    /// Attaches the loaded program; the error is for a person.
+impl Program {
+    /// Attaches it, loaded; the error is for a person.
     pub(crate) fn attach(&self, program: &ProgramMut<'_>, targets: &Targets<'_>) -> Result<Link, String> {
         let link = match self.attach {
-            Attach::Tracepoint | Attach::Once => program.attach(),
+            Attach::Section | Attach::Once => program.attach(),
             Attach::Cgroup => {
                 let cgroup = targets.cgroup.ok_or("no cgroup2 is mounted")?;
                 program.attach_cgroup(cgroup.as_raw_fd())
@@ -108,6 +190,6 @@ impl HookSpec {
                 program.attach_iter((targets.map)(map).ok_or_else(|| format!("there is no map {map}"))?)
             }
         };
-        link.map_err(|error| error.to_string())
+        link.map_err(|error| format!("{error:#}"))
     }
 }

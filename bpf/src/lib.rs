@@ -6,6 +6,7 @@ pub mod cgroup2;
 mod hooks;
 pub mod load;
 pub mod pins;
+pub mod plan;
 pub mod preflight;
 pub mod reader;
 pub mod record;

@@ -1,6 +1,5 @@
 //! Loads the programs, attaches each by itself, and pins maps and links.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::MaybeUninit;
@@ -9,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, Object, OpenObject, ProgramMut};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, OpenObject};
 use rustix::time::{ClockId, clock_getres};
 
-use crate::hooks::{ANSWERS, Attach, HOOKS, HookSpec, RELEASE, Targets};
+use crate::hooks::{Attach, Program, Targets};
 use crate::pins::{self, PinDir, PinError};
+use crate::plan::{Choice, Forced, Plan};
 use crate::preflight::{self, Missing};
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
@@ -30,8 +30,8 @@ pub struct Options {
     pub ring_size: u32,
     /// Group that may read the pins.
     pub group: Option<u32>,
-    /// Copy the answers of name servers that processes receive.
-    pub dns: bool,
+    /// Levels that are not chosen by what the kernel takes.
+    pub forced: Vec<Forced>,
 }
 
 impl Default for Options {
@@ -41,7 +41,7 @@ impl Default for Options {
             max_conns: 8192,
             ring_size: 256 * 1024,
             group: None,
-            dns: true,
+            forced: Vec::new(),
         }
     }
 }
@@ -55,11 +55,11 @@ pub enum LoadError {
     /// The pin folder cannot be used.
     #[error(transparent)]
     Pin(#[from] PinError),
-    /// The kernel refused a program that LECO cannot do without.
-    #[error("the kernel refused {hook}: {reason}. Run again with --verbose to see what it said.")]
+    /// The kernel refused something that LECO cannot do without.
+    #[error("the kernel refused {what}: {reason}. Run again with --verbose to see what it said.")]
     Refused {
-        /// The hook, as the kernel names it.
-        hook: &'static str,
+        /// What was refused.
+        what: &'static str,
         /// The refusal.
         reason: String,
     },
@@ -82,22 +82,13 @@ pub enum Loaded {
         version: String,
         /// Versions of the programs that were replaced.
         replaced: Vec<String>,
-        /// Each hook and, where it could not be attached, the reason with what is lost.
-        hooks: Vec<Hook>,
+        /// What each feature is done by.
+        choices: Vec<Choice>,
         /// Whether bpffs had to be mounted.
         mounted_bpffs: bool,
         /// Folders above the pins that were closed to the group and can now be passed.
         opened: Vec<PathBuf>,
     },
-}
-
-/// One hook of the kernel side.
-#[derive(Debug, Clone)]
-pub struct Hook {
-    /// Type and name of the hook.
-    pub name: &'static str,
-    /// Why it is not attached and what is lost, where it is not.
-    pub refused: Option<String>,
 }
 
 /// Version of the programs with these options, as it stands in the names of the links.
@@ -110,8 +101,9 @@ pub fn version(options: &Options) -> String {
 
 /// Loads the programs and pins them, unless the same ones with the same options are there already.
 pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
-    check(options)?;
+    check_options(options)?;
     preflight::privileges()?;
+    preflight::kernel()?;
     preflight::btf()?;
     let mounted_bpffs = preflight::bpffs()?;
     let _lock = pins::lock()?;
@@ -123,52 +115,147 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     dir.refuse_foreign()?;
 
     let staged = dir.stage()?;
-    let done = fill(&staged, options, &version).and_then(|hooks| {
-        let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
-        dir.replace_with(&staged)?;
-        Ok((hooks, opened))
-    });
-    let (hooks, opened) = done.inspect_err(|_| {
+    let done =
+        load_best(options, &mut |loaded| fill(&staged, options, &version, loaded)).and_then(|choices| {
+            let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
+            dir.replace_with(&staged)?;
+            Ok((choices, opened))
+        });
+    let (choices, opened) = done.inspect_err(|_| {
         // Half of the programs must not go on counting; the failure itself is what a person has to know.
         let _ = staged.remove();
     })?;
-    Ok(Loaded::New { version, replaced, hooks, mounted_bpffs, opened })
+    Ok(Loaded::New { version, replaced, choices, mounted_bpffs, opened })
 }
 
-/// Loads the programs, attaches each by itself, and pins everything in an empty folder.
-fn fill(staged: &PinDir, options: &Options, version: &str) -> Result<Vec<Hook>, LoadError> {
-    let mut storage = [const { MaybeUninit::uninit() }; 2];
-    let (mut skel, mut refused) = load_programs(&mut storage, options)?;
+/// Finds out what the kernel takes, by loading and attaching everything for a moment; nothing of it stays.
+pub fn try_out(options: &Options) -> Result<Vec<Choice>, LoadError> {
+    check_options(options)?;
+    preflight::privileges()?;
+    preflight::kernel()?;
+    preflight::btf()?;
+    load_best(options, &mut |_| Ok(()))
+}
+
+/// Programs in the kernel, all attached.
+struct Attached<'s, 'obj> {
+    skel: &'s mut LecoSkel<'obj>,
+    links: Vec<(&'static Program, Link)>,
+}
+
+/// Why a level is not the one.
+enum Failure {
+    /// Another try with the plan as it has become.
+    Again,
+    /// For good.
+    Final(LoadError),
+}
+
+impl<E: Into<LoadError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+/// Loads and attaches the best level of every feature that the kernel takes, and does something with them.
+fn load_best(
+    options: &Options,
+    then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
+) -> Result<Vec<Choice>, LoadError> {
+    let mut plan = Plan::new(&options.forced);
+    loop {
+        match load_plan(&mut plan, options, then) {
+            Ok(()) => return Ok(plan.choices().to_vec()),
+            Err(Failure::Again) => {}
+            Err(Failure::Final(error)) => return Err(error),
+        }
+    }
+}
+
+fn load_plan(
+    plan: &mut Plan,
+    options: &Options,
+    then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
+) -> Result<(), Failure> {
+    let mut storage = MaybeUninit::uninit();
+    let skel = open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(broken)?;
+    let mut skel = match skel.load() {
+        Ok(skel) => skel,
+        Err(error) => {
+            demote_refused(plan, options, &error)?;
+            return Err(Failure::Again);
+        }
+    };
     set_interval(&skel, options)?;
+    match attach(&skel, plan) {
+        Ok(links) => Ok(then(Attached { skel: &mut skel, links })?),
+        Err((choice, reason)) => {
+            demote(plan, choice, reason)?;
+            Err(Failure::Again)
+        }
+    }
+}
+
+/// Finds out which programs the kernel refused, each by itself.
+fn demote_refused(plan: &mut Plan, options: &Options, error: &libbpf_rs::Error) -> Result<(), LoadError> {
+    let mut refused: Vec<(usize, String)> = Vec::new();
+    for (choice, program) in plan.programs() {
+        if refused.iter().any(|(known, _)| *known == choice) {
+            continue;
+        }
+        let mut storage = MaybeUninit::uninit();
+        let alone = open(&mut storage, options, plan, &|name| name == program.name).and_then(OpenSkel::load);
+        if let Err(error) = alone {
+            refused.push((choice, format!("{error:#}")));
+        }
+    }
+    if refused.is_empty() {
+        return Err(LoadError::Refused { what: "the programs", reason: error.to_string() });
+    }
+    refused.into_iter().try_for_each(|(choice, reason)| demote(plan, choice, reason))
+}
+
+fn demote(plan: &mut Plan, choice: usize, reason: String) -> Result<(), LoadError> {
+    plan.demote(choice, reason).map_err(|(what, reason)| LoadError::Refused { what, reason })
+}
+
+/// Attaches every program; fails with the choice whose program the kernel refused to attach.
+fn attach(skel: &LecoSkel<'_>, plan: &Plan) -> Result<Vec<(&'static Program, Link)>, (usize, String)> {
     let cgroup = cgroup2::root().and_then(|root| File::open(root).ok());
     let object = skel.object();
     let maps: Vec<_> = object.maps().collect();
     let map = |name: &str| maps.iter().find(|map| map.name() == name).map(|map| map.as_fd());
     let targets = Targets { cgroup: cgroup.as_ref().map(AsFd::as_fd), map: &map };
-    let mut hooks = Vec::new();
-    let wanted = HOOKS.iter().filter(|spec| is_wanted(spec.program, options));
-    for (spec, program) in wanted.filter_map(|spec| Some((spec, program(object, spec.program)?))) {
-        let attached = match refused.remove(spec.program) {
-            Some(reason) => Err(reason),
-            None => spec.attach(&program, &targets),
-        };
-        let refused = match (attached, spec.lost) {
-            (Ok(link), lost) => match (pin_path(staged, spec, version), lost) {
-                (Some(path), _) => {
-                    pin_link(link, &path)?;
-                    None
-                }
-                (None, lost) => {
-                    run_once(&link).err().map(|error| format!("{error}; {}", lost.unwrap_or_default()))
-                }
-            },
-            (Err(reason), Some(lost)) => Some(format!("{reason}; {lost}")),
-            (Err(reason), None) => return Err(LoadError::Refused { hook: spec.name, reason }),
-        };
-        hooks.push(Hook { name: spec.name, refused });
+    let mut links = Vec::new();
+    for (choice, spec) in plan.programs() {
+        let program = object.progs_mut().find(|program| program.name() == spec.name);
+        let program = program.ok_or_else(|| (choice, "not on this kind of machine".to_owned()))?;
+        let link = spec.attach(&program, &targets).map_err(|reason| (choice, reason))?;
+        if matches!(spec.attach, Attach::Once) {
+            run_once(&link).map_err(|error| (choice, error.to_string()))?;
+        }
+        links.push((spec, link));
     }
-    drop(maps);
-    let maps = &mut skel.maps;
+    Ok(links)
+}
+
+/// Pins everything in an empty folder.
+fn fill(
+    staged: &PinDir,
+    options: &Options,
+    version: &str,
+    attached: Attached<'_, '_>,
+) -> Result<(), LoadError> {
+    for (program, link) in attached.links {
+        match program.attach {
+            Attach::Iterator { pin, .. } => pin_link(link, &staged.iterator(pin))?,
+            Attach::Section | Attach::Cgroup => {
+                pin_link(link, &staged.links().join(format!("{}@{version}", program.name)))?;
+            }
+            Attach::Once => {}
+        }
+    }
+    let maps = &mut attached.skel.maps;
     for (map, name) in [
         (&mut maps.closed, pins::CLOSED),
         (&mut maps.flows, pins::FLOWS),
@@ -179,21 +266,13 @@ fn fill(staged: &PinDir, options: &Options, version: &str) -> Result<Vec<Hook>, 
         map.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
     }
     staged.share_with(options.group)?;
-    Ok(hooks)
-}
-
-fn is_wanted(program: &str, options: &Options) -> bool {
-    program != ANSWERS || options.dns
+    Ok(())
 }
 
 /// Lets an iterator visit everything it goes through.
 fn run_once(link: &Link) -> std::io::Result<()> {
     let mut iterator = Iter::new(link).map_err(|error| io_error(&error))?;
     std::io::copy(&mut iterator, &mut std::io::sink()).map(drop)
-}
-
-fn program<'o>(object: &'o Object, name: &str) -> Option<ProgramMut<'o>> {
-    object.progs_mut().find(|program| program.name() == name)
 }
 
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.
@@ -205,7 +284,7 @@ pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn check(options: &Options) -> Result<(), LoadError> {
+fn check_options(options: &Options) -> Result<(), LoadError> {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
     if !options.ring_size.is_power_of_two() || options.ring_size < page {
         return Err(LoadError::Option(format!(
@@ -219,41 +298,15 @@ fn check(options: &Options) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Programs the kernel refused, with the reason.
-type Refused = HashMap<&'static str, String>;
-
-/// Loads every program the kernel takes. All at once is tried first: only where that fails each is tried by
-/// itself.
-fn load_programs<'obj>(
-    storage: &'obj mut [MaybeUninit<OpenObject>; 2],
-    options: &Options,
-) -> Result<(LecoSkel<'obj>, Refused), LoadError> {
-    let [first, second] = storage;
-    let broken =
-        |error: libbpf_rs::Error| LoadError::Refused { hook: "the programs", reason: error.to_string() };
-    let wanted = |name: &str| is_wanted(name, options);
-    if let Ok(skel) = open(first, options, &wanted).map_err(broken)?.load() {
-        return Ok((skel, Refused::new()));
-    }
-    let mut refused = Refused::new();
-    for spec in HOOKS.iter().filter(|spec| wanted(spec.program)) {
-        let mut probe = MaybeUninit::uninit();
-        if let Err(error) = open(&mut probe, options, &|name| name == spec.program).and_then(OpenSkel::load) {
-            refused.insert(spec.program, error.to_string());
-        }
-    }
-    if let Some(spec) = HOOKS.iter().find(|spec| spec.lost.is_none() && refused.contains_key(spec.program)) {
-        let reason = refused.remove(spec.program).unwrap_or_default();
-        return Err(LoadError::Refused { hook: spec.name, reason });
-    }
-    let skel = open(second, options, &|name| wanted(name) && !refused.contains_key(name)).map_err(broken)?;
-    Ok((skel.load().map_err(broken)?, refused))
+fn broken(error: libbpf_rs::Error) -> LoadError {
+    LoadError::Refused { what: "the programs", reason: error.to_string() }
 }
 
 /// Opens the object with the programs that are wanted.
 fn open<'obj>(
     storage: &'obj mut MaybeUninit<OpenObject>,
     options: &Options,
+    plan: &Plan,
     wants: &dyn Fn(&str) -> bool,
 ) -> libbpf_rs::Result<OpenLecoSkel<'obj>> {
     let mut skel = LecoSkelBuilder::default().open(storage)?;
@@ -262,7 +315,9 @@ fn open<'obj>(
         rodata.jiffy_ns = jiffy_ns();
         rodata.ring_size = options.ring_size.into();
         rodata.closed_slots = options.max_conns;
-        rodata.has_release = wants(RELEASE) && cgroup2::root().is_some();
+        rodata.has_release = plan.has_release();
+        rodata.by_address = plan.is_by_address();
+        rodata.peers_by_probe = plan.has_peers_by_probe();
     }
     skel.maps.closed.set_max_entries(options.max_conns)?;
     skel.maps.flows.set_max_entries(options.max_conns)?;
@@ -280,7 +335,7 @@ fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError>
     skel.maps
         .stats
         .update(&0_u32.to_ne_bytes(), &stats.encode(), MapFlags::ANY)
-        .map_err(|error| LoadError::Refused { hook: "the map of counters", reason: error.to_string() })
+        .map_err(|error| LoadError::Refused { what: "the map of counters", reason: error.to_string() })
 }
 
 /// The kernel's tick is what its coarse clocks advance by (`TICK_NSEC`), so their resolution tells its
@@ -292,15 +347,6 @@ fn jiffy_ns() -> u64 {
 
 fn jiffies(interval: Duration) -> u64 {
     u64::try_from(interval.as_nanos() / u128::from(jiffy_ns())).unwrap_or(u64::MAX)
-}
-
-/// Where its link stays; `None` for what is run once.
-fn pin_path(dir: &PinDir, spec: &HookSpec, version: &str) -> Option<PathBuf> {
-    match spec.attach {
-        Attach::Iterator { pin, .. } => Some(dir.iterator(pin)),
-        Attach::Tracepoint | Attach::Cgroup => Some(dir.links().join(format!("{}@{version}", spec.program))),
-        Attach::Once => None,
-    }
 }
 
 fn pin_link(mut link: Link, path: &Path) -> Result<(), PinError> {

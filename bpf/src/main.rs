@@ -1,12 +1,13 @@
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use leco_bpf::load::{self, LoadError, Loaded, Options};
 use leco_bpf::pins::PinDir;
+use leco_bpf::plan::{Choice, Forced};
 use leco_bpf::preflight::{BPFFS, Missing};
 use nix::unistd::Group;
 
@@ -17,8 +18,20 @@ Exit codes:
   2  wrong usage
   3  not root
   4  no bpf filesystem, or the pin folder cannot be used
-  5  the kernel has no BTF
-  6  the kernel refused a hook that LECO cannot do without";
+  5  the kernel is older than 6.3, or has no BTF
+  6  the kernel refused what LECO cannot do without
+
+Hooks (--hook NAME=LEVEL); the first level is the best, and taken where the kernel has it:
+  bytes     tp_btf, tracepoint         who sent and received how much
+  state     tp_btf, tracepoint, off    connect, direction, refusals and time-outs of TCP
+  accept    cgroup, off                who accepted, before the first bytes
+  peer      cgroup, kprobe, off        peers of unconnected UDP
+  close     cgroup, off                the end of every socket, with its final counts
+  refused   tp_btf, off                datagrams that the peer's host refuses
+  firewall  tp_btf, off                packets that a firewall of this machine drops
+  dns       tp_btf, off                answers of name servers
+  live      iter, off                  the last bytes before a silence; open connections for a later pipe
+  old       iter, off                  connections older than the programs";
 
 /// Loads LECO's eBPF programs and pins them for leco-event-pipe.
 ///
@@ -28,8 +41,8 @@ Exit codes:
 #[command(version, after_help = EXIT_CODES)]
 struct Cli {
     /// Folder below /sys/fs/bpf/ for maps and links
-    #[arg(short, long, value_name = "DIR")]
-    pin: PathBuf,
+    #[arg(short, long, value_name = "DIR", required_unless_present = "check")]
+    pin: Option<PathBuf>,
     /// Group that may read connections, so that the pipe needs no root
     #[arg(short, long, value_name = "NAME")]
     group: Option<String>,
@@ -45,6 +58,15 @@ struct Cli {
     /// Do not copy the answers of name servers that processes receive
     #[arg(long)]
     no_dns: bool,
+    /// Use this level of a hook and no other, see below
+    #[arg(long, value_name = "NAME=LEVEL")]
+    hook: Vec<Forced>,
+    /// Print what this kernel can do, and what is lost; nothing stays loaded
+    #[arg(long)]
+    check: bool,
+    /// The same as JSON
+    #[arg(long, requires = "check")]
+    json: bool,
     /// Remove the pins instead, which unloads the programs
     #[arg(short, long)]
     unload: bool,
@@ -71,29 +93,33 @@ fn exit_code(error: &LoadError) -> u8 {
         LoadError::Option(_) => 2,
         LoadError::Missing(Missing::Privilege) => 3,
         LoadError::Missing(Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
-        LoadError::Missing(Missing::Btf) => 5,
+        LoadError::Missing(Missing::Btf | Missing::Kernel(_)) => 5,
         LoadError::Refused { .. } => 6,
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    let dir = PinDir::new(&cli.pin).map_err(LoadError::from)?;
-    let shown = dir.path().display();
-    if cli.unload {
-        load::unload(&dir)?;
-        return Ok(());
-    }
     let group = cli.group.as_deref().map(group_id).transpose()?;
+    let no_dns = cli.no_dns.then(Forced::no_dns);
     let options = Options {
         update_interval: cli.update_interval,
         max_conns: cli.max_conns,
         ring_size: cli.ring_size,
         group,
-        dns: !cli.no_dns,
+        forced: cli.hook.iter().cloned().chain(no_dns).collect(),
     };
+    if cli.check {
+        return check(&options, cli.json);
+    }
+    let dir = PinDir::new(cli.pin.as_deref().unwrap_or(Path::new(""))).map_err(LoadError::from)?;
+    let shown = dir.path().display();
+    if cli.unload {
+        load::unload(&dir)?;
+        return Ok(());
+    }
     match load::load(&dir, &options)? {
         Loaded::Already { version } => println!("{version} is already loaded at {shown}"),
-        Loaded::New { version, replaced, hooks, mounted_bpffs, opened } => {
+        Loaded::New { version, replaced, choices, mounted_bpffs, opened } => {
             if mounted_bpffs {
                 println!("mounted a bpf filesystem at {BPFFS}");
             }
@@ -103,17 +129,48 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             for old in replaced {
                 println!("replaced {old}");
             }
-            for hook in &hooks {
-                match &hook.refused {
-                    Some(reason) => eprintln!("leco-ebpf-load: {} is not attached: {reason}", hook.name),
-                    None if cli.verbose => println!("{:<30}attached", hook.name),
-                    None => {}
+            if cli.verbose {
+                print_table(&choices);
+            } else {
+                for choice in &choices {
+                    if let Some((why, lost)) = choice.why.as_ref().zip(choice.lost) {
+                        let (name, used) = (choice.name, choice.used);
+                        eprintln!("leco-ebpf-load: {name} is {used}: {why}. Lost: {lost}");
+                    }
                 }
             }
             println!("{version} is loaded at {shown}");
         }
     }
     Ok(())
+}
+
+/// What this kernel can do, for a person or a program.
+fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
+    let choices = load::try_out(options);
+    if as_json {
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let report = match &choices {
+            Ok(hooks) => serde_json::json!({ "kernel": kernel, "hooks": hooks }),
+            Err(error) => serde_json::json!({ "kernel": kernel, "error": error.to_string() }),
+        };
+        println!("{report}");
+    }
+    let choices = choices?;
+    if !as_json {
+        print_table(&choices);
+    }
+    Ok(())
+}
+
+fn print_table(choices: &[Choice]) {
+    println!("{:<9} {:<11} why not the best, and what is lost", "hook", "used");
+    for Choice { name, used, why, lost, .. } in choices {
+        match why.as_ref().zip(*lost) {
+            Some((why, lost)) => println!("{name:<9} {used:<11} {why}; lost: {lost}"),
+            None => println!("{name:<9} {used}"),
+        }
+    }
 }
 
 /// A group by name, or by number.

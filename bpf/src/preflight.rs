@@ -27,6 +27,9 @@ pub enum Missing {
          Run it with sudo."
     )]
     Privilege,
+    /// Older than what the programs are written for.
+    #[error("this kernel is {0}: LECO needs Linux 6.3 or newer.")]
+    Kernel(String),
     /// No BTF of the running kernel.
     #[error(
         "this kernel has no BTF ({KERNEL_BTF} is missing), to which the programs are fitted. Use a kernel \
@@ -54,6 +57,25 @@ pub fn privileges() -> Result<(), Missing> {
     }
 }
 
+/// The oldest kernel that the project supports; `bpf_rdonly_cast`, by which the programs read fields, came
+/// with 6.2.
+const OLDEST: (u32, u32) = (6, 3);
+
+/// Checks that the kernel is not too old; returns its release.
+pub fn kernel() -> Result<String, Missing> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if is_supported(&release) { Ok(release) } else { Err(Missing::Kernel(release)) }
+}
+
+/// A release that is no number is taken at its word: the verifier has the last one.
+fn is_supported(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OLDEST,
+        _ => true,
+    }
+}
+
 /// Checks for the kernel's type information.
 pub fn btf() -> Result<(), Missing> {
     if Path::new(KERNEL_BTF).exists() { Ok(()) } else { Err(Missing::Btf) }
@@ -75,4 +97,22 @@ pub fn bpffs() -> Result<bool, Missing> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("bpf", BPFFS, "bpf", flags, None::<&CStr>).map_err(Missing::Bpffs)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_before_6_3_are_too_old() {
+        for (release, supported) in [
+            ("6.1.0-56-cloud-amd64", false),
+            ("6.3.0", true),
+            ("6.18.2+", true),
+            ("5.19", false),
+            ("7.0-rc1", true),
+        ] {
+            assert_eq!(is_supported(release), supported, "{release}");
+        }
+    }
 }

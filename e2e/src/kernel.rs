@@ -50,14 +50,16 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads them with these options; every send and recv is announced unless the options say otherwise.
+    /// Loads them with these options, and with the levels of hooks that `LECO_TEST_HOOKS` names.
     ///
     /// # Panics
     /// When the loader fails.
     #[must_use]
     pub fn load(options: &[&str]) -> Self {
         let loader = Loader::default();
-        let output = loader.run(options);
+        let hooks = std::env::var("LECO_TEST_HOOKS").unwrap_or_default();
+        let forced = hooks.split_whitespace().flat_map(|level| ["--hook", level]);
+        let output = loader.run(&forced.chain(options.iter().copied()).collect::<Vec<_>>());
         assert!(output.status.success(), "{output:?}");
         Self { loader }
     }

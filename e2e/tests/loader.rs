@@ -34,7 +34,7 @@ fn loads_once_replaces_other_versions_and_leaves_nothing() {
 
     let replaced = said(&["--update-interval", "1s", "-v"]);
     assert!(
-        replaced.contains("replaced v") && replaced.contains("tp_btf sock_send_length       attached"),
+        replaced.contains("replaced v") && replaced.contains("bytes     tp_btf"),
         "{replaced}"
     );
     assert_eq!(links().len(), first.len());

@@ -7,6 +7,43 @@
 void *bpf_rdonly_cast(const void *, __u32) __ksym;
 #define READABLE(type, pointer) ((const type *)bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(type)))
 
+/* What is known of a socket; NULL where nothing is, or no memory was left for it. */
+static __always_inline struct tracked *tracked_of(void *sk, bool create)
+{
+	if (!by_address)
+		return bpf_sk_storage_get(&sockets, sk, 0, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
+	struct flow_key key = { .cookie = (__u64)sk };
+	struct tracked *t = bpf_map_lookup_elem(&flows, &key);
+	if (!t && create) {
+		struct tracked fresh = {};
+		if (!bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST))
+			COUNT(flows_added);
+		t = bpf_map_lookup_elem(&flows, &key);
+	}
+	return t;
+}
+
+/* Storage goes with its socket; what is known by address must not be taken for the next one there. */
+static __always_inline void forget(void *sk)
+{
+	struct flow_key key = { .cookie = (__u64)sk };
+	if (by_address)
+		bpf_map_delete_elem(&flows, &key);
+}
+
+static __always_inline __u64 cookie_of(void *sk)
+{
+	return by_address || peers_by_probe ? (__u64)sk : bpf_get_socket_cookie(sk);
+}
+
+static struct tracked *track(void *sk)
+{
+	struct tracked *t = tracked_of(sk, true);
+	if (!t)
+		COUNT(socks_skipped);
+	return t;
+}
+
 __u64 last_wakeup_ns;
 
 static __always_inline enum state state_of(const struct conn *c)

@@ -2,7 +2,7 @@
 /* Who sent and received how much. */
 #pragma once
 
-static __noinline void announce_bytes(const struct sock *sk, struct tracked *t, bool sent)
+static __noinline void announce_bytes(const void *sk, struct tracked *t, bool sent)
 {
 	if (!t)
 		return;
@@ -12,7 +12,7 @@ static __noinline void announce_bytes(const struct sock *sk, struct tracked *t, 
 	announce(sk, t);
 }
 
-static __always_inline void add_bytes(const struct sock *sk, struct tracked *t, int len, bool sent)
+static __always_inline void add_bytes(const void *sk, struct tracked *t, int len, bool sent)
 {
 	__sync_fetch_and_add(sent ? &t->conn.tx : &t->conn.rx, len);
 	__u64 now = bpf_jiffies64();
@@ -25,7 +25,7 @@ static __always_inline void add_bytes(const struct sock *sk, struct tracked *t, 
 }
 
 /* The first bytes, or the first that a process with better claims moves. */
-static void begin(const struct sock *sk, struct tracked *t, const struct peer *peer, bool sent)
+static void begin(const void *sk, struct tracked *t, const struct peer *peer, bool sent)
 {
 	fill_current_process(&t->conn);
 	fill_ends(t, sk, peer);
@@ -35,9 +35,9 @@ static void begin(const struct sock *sk, struct tracked *t, const struct peer *p
 	t->provisional = 0;
 }
 
-static void account_flow(struct sock *sk, const struct peer *peer, __u32 pid, int len, bool sent)
+static void account_flow(void *sk, const struct peer *peer, __u32 pid, int len, bool sent)
 {
-	struct flow_key key = { .cookie = bpf_get_socket_cookie(sk), .pid = pid, .peer = *peer };
+	struct flow_key key = { .cookie = cookie_of(sk), .pid = pid, .peer = *peer };
 	struct tracked *t = bpf_map_lookup_elem(&flows, &key);
 	if (!t) {
 		struct tracked fresh = {};
@@ -54,63 +54,106 @@ static void account_flow(struct sock *sk, const struct peer *peer, __u32 pid, in
 	add_bytes(sk, t, len, sent);
 }
 
-static struct tracked *track(struct sock *sk)
+/* Another peer, or the first, of a socket that has none of its own. */
+static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
 {
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!t)
-		COUNT(socks_skipped);
-	return t;
+	t->many_peers = 1;
+	t->owner = 0;
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct thread_peer entry = { .cookie = cookie, .peer = *peer };
+	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
+	/* Nobody else touches it, and putting one into the map again costs more than twice as much. */
+	if (known)
+		*known = entry;
+	else
+		bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+}
+
+static __always_inline bool same_peer(const struct peer *one, const struct peer *other)
+{
+	return one->port == other->port && one->family == other->family && one->addr[0] == other->addr[0] &&
+	       one->addr[1] == other->addr[1] && one->addr[2] == other->addr[2] && one->addr[3] == other->addr[3];
+}
+
+/* The address hooks know nothing of raw and ping sockets. Where such a one has sent to last stays behind in
+ * what ip_append_data() prepared (ip_setup_cork, ip6_setup_cork). */
+static void note_raw_peer(void *sk, struct tracked *t)
+{
+	const struct inet_cork_full *cork = &READABLE(struct inet_sock, sk)->cork;
+	struct peer peer = { .family = READABLE(struct sock, sk)->__sk_common.skc_family };
+	if (peer.family == AF_INET) {
+		peer.addr[0] = cork->base.addr;
+	} else {
+		/* The verifier takes a union for its first member. */
+		const struct flowi6 *flow = READABLE(struct flowi6, &cork->fl.u.ip6);
+		for (int i = 0; i < 4; i++)
+			peer.addr[i] = flow->daddr.in6_u.u6_addr32[i];
+		if (is_mapped(peer.addr)) {
+			peer.family = AF_INET;
+			unmap(peer.addr);
+		}
+	}
+	if (!t->peer.family)
+		t->peer = peer;
+	else if (t->many_peers || !same_peer(&t->peer, &peer))
+		note_peer(t, cookie_of(sk), &peer);
 }
 
 /* Everything but a process's next bytes over its own socket. */
-static __noinline int account_slowly(struct sock *sk, struct tracked *t, __u32 pid, int len, bool sent)
+static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid, int len, bool sent)
 {
+	const struct sock *sk = READABLE(struct sock, socket);
+	__u16 protocol = sk->sk_protocol;
 	if (!t)
-		t = track(sk);
+		t = track(socket);
 	if (!t)
 		return 0;
 	/* A datagram socket may connect to one peer after another. */
-	if (t->conn.ns && !t->released && t->conn.protocol != IPPROTO_TCP &&
+	if (t->conn.ns && !t->released && protocol != IPPROTO_TCP &&
 	    (t->dport != sk->__sk_common.skc_dport || t->daddr != sk->__sk_common.skc_daddr)) {
-		finish(sk, t, CLOSED);
+		finish(socket, t, CLOSED);
 		struct peer none = {};
 		t->conn.ns = t->conn.rx = t->conn.tx = 0;
 		t->owner = t->many_peers = t->shared = 0;
 		t->peer = none;
 	}
+	bool is_raw = protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP &&
+		      !sk->__sk_common.skc_dport && !sk->__sk_common.skc_daddr;
+	if (is_raw && sent)
+		note_raw_peer(socket, t);
+	if (peers_by_probe && protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport)
+		t->many_peers = 1;
 	if (t->many_peers) {
 		__u64 thread = bpf_get_current_pid_tgid();
 		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-		struct peer peer = known && known->cookie == bpf_get_socket_cookie(sk) ? known->peer : t->peer;
-		if (pid != t->conn.pid || peer.port != t->peer.port || peer.family != t->peer.family ||
-		    peer.addr[0] != t->peer.addr[0] || peer.addr[1] != t->peer.addr[1] ||
-		    peer.addr[2] != t->peer.addr[2] || peer.addr[3] != t->peer.addr[3]) {
-			account_flow(sk, &peer, pid, len, sent);
+		struct peer peer = known && known->cookie == cookie_of(socket) ? known->peer : t->peer;
+		if (pid != t->conn.pid || !same_peer(&peer, &t->peer)) {
+			account_flow(socket, &peer, pid, len, sent);
 			return 0;
 		}
 	} else if (!t->conn.ns || t->provisional || (!t->conn.rx && !t->conn.tx)) {
 		if (t->conn.pid != pid || !t->conn.ns)
-			begin(sk, t, &t->peer, sent);
+			begin(socket, t, &t->peer, sent);
 		t->provisional = 0;
-		t->owner = pid;
+		t->owner = is_raw ? 0 : pid;
 	} else if (t->conn.pid == pid) {
-		t->owner = pid;
+		t->owner = is_raw ? 0 : pid;
 	} else {
 		struct peer own = {};
 		t->shared = 1;
-		account_flow(sk, &own, pid, len, sent);
+		account_flow(socket, &own, pid, len, sent);
 		return 0;
 	}
-	add_bytes(sk, t, len, sent);
+	add_bytes(socket, t, len, sent);
 	return 0;
 }
 
 /* A send that a firewall refuses, or a datagram that the peer's host does. */
-static __noinline int account_failure(struct sock *sk, int error)
+static __noinline int account_failure(void *sk, int error)
 {
 	if (error != -EPERM && error != -ECONNREFUSED)
 		return 0;
-	if (sk->sk_protocol == IPPROTO_TCP)
+	if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP)
 		return 0; /* its state tells */
 	struct tracked *t = track(sk);
 	if (!t)
@@ -129,33 +172,51 @@ static __noinline int account_failure(struct sock *sk, int error)
 	return 0;
 }
 
-static __always_inline int account(struct sock *sk, int len, bool sent)
+static __always_inline int account(void *sk, const struct sock_common *common, int len, bool sent)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	__u16 family = common->skc_family;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
 	if (UNLIKELY(len <= 0))
 		return len ? account_failure(sk, len) : 0;
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (UNLIKELY(!t || t->owner != pid || t->dport != sk->__sk_common.skc_dport ||
-		     t->daddr != sk->__sk_common.skc_daddr))
+	struct tracked *t = tracked_of(sk, false);
+	if (UNLIKELY(!t || t->owner != pid || t->dport != common->skc_dport || t->daddr != common->skc_daddr))
 		return account_slowly(sk, t, pid, len, sent);
 	add_bytes(sk, t, len, sent);
 	return 0;
 }
 
+/* A peek is read again later, and the error queue returns what was sent. */
+static __always_inline bool is_read_again(int flags)
+{
+	return flags & (MSG_PEEK | MSG_ERRQUEUE);
+}
+
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(send_length, struct sock *sk, int ret, int flags)
 {
-	return account(sk, ret, true);
+	return account(sk, &sk->__sk_common, ret, true);
 }
 
-/* A peek is read again later, and the error queue returns what was sent. */
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(recv_length, struct sock *sk, int ret, int flags)
 {
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
-		return 0;
-	return account(sk, ret, false);
+	return is_read_again(flags) ? 0 : account(sk, &sk->__sk_common, ret, false);
+}
+
+/* The same for kernels that refuse the above. */
+SEC("tracepoint/sock/sock_send_length")
+int send_length_tracepoint(struct trace_event_raw_sock_msg_length *ctx)
+{
+	void *sk = (void *)ctx->sk;
+	return account(sk, &READABLE(struct sock, sk)->__sk_common, ctx->ret, true);
+}
+
+SEC("tracepoint/sock/sock_recv_length")
+int recv_length_tracepoint(struct trace_event_raw_sock_msg_length *ctx)
+{
+	void *sk = (void *)ctx->sk;
+	return is_read_again(ctx->flags) ? 0
+					 : account(sk, &READABLE(struct sock, sk)->__sk_common, ctx->ret, false);
 }

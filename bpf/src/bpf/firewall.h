@@ -127,7 +127,7 @@ int BPF_PROG(dropped, struct sk_buff *skb, void *location, enum skb_drop_reason 
 		stranger(skb);
 		return 0;
 	}
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct tracked *t = tracked_of(sk, false);
 	/* Of a first datagram the failed send tells, and of one to one peer of many. */
 	if (!t || !t->conn.ns || t->many_peers || t->released)
 		return 0;

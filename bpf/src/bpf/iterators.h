@@ -90,7 +90,7 @@ int old_listeners(struct bpf_iter__task_file *ctx)
 				.port = sk->__sk_common.skc_num };
 	__u32 pid = task->tgid;
 	bpf_map_update_elem(&listeners, &key, &pid, BPF_ANY);
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct tracked *t = tracked_of(sk, true);
 	if (!t || t->listening || t->conn.ns)
 		return 0;
 	fill_process_of(&t->conn, task);
@@ -107,7 +107,7 @@ int old_sockets(struct bpf_iter__task_file *ctx)
 	if (!task || !sk || sk->__sk_common.skc_state == TCP_LISTEN || !sk->__sk_common.skc_dport ||
 	    sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct tracked *t = tracked_of(sk, true);
 	if (!t || t->conn.ns)
 		return 0;
 	struct listener key = { .netns = sk->__sk_common.skc_net.net->ns.inum,

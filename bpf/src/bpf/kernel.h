@@ -90,13 +90,15 @@ struct sockaddr_in6 {
 	__be32 sin6_addr[4];
 };
 
-/* Registers at the start of a function (uapi linux/bpf_perf_event.h passes them to kprobes). */
+/* Registers as a kprobe finds them (uapi asm/ptrace.h). */
 #if defined(__TARGET_ARCH_x86)
+#define HAS_REGISTERS
 struct pt_regs {
 	unsigned long before[11];
-	unsigned long cx, dx, si, di;
+	unsigned long rcx, rdx, rsi, rdi;
 };
 #elif defined(__TARGET_ARCH_arm64)
+#define HAS_REGISTERS
 struct user_pt_regs {
 	__u64 regs[31];
 };

@@ -2,7 +2,7 @@
 /* Peers of datagram sockets that have none of their own. These hooks run before those of bytes.h, in the same
  * thread.
  *
- * Nearly every such socket has one peer: it is kept with the socket, never changes, and the hook has only to
+ * Nearly every such socket has one peer: it is kept with the socket, does not change, and the hook has only to
  * compare. With the second peer the socket's threads note theirs each for itself, because two may use the
  * socket at the same time; a thread that has noted none was here before that, so its peer is the first. */
 #pragma once
@@ -10,26 +10,16 @@
 static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct tracked *t,
 			  const struct peer *peer)
 {
-	if (!t) {
-		struct tracked fresh = { .peer = *peer };
-		t = bpf_sk_storage_get(&sockets, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
-		if (!t || (t->peer.port == peer->port && t->peer.addr[0] == peer->addr[0] &&
-			   t->peer.addr[1] == peer->addr[1] && t->peer.addr[2] == peer->addr[2] &&
-			   t->peer.addr[3] == peer->addr[3]))
-			return;
+	if (!t)
+		t = track(sk);
+	if (!t)
+		return;
+	if (!t->peer.family && !t->conn.ns) {
+		t->peer = *peer;
+		return;
 	}
-	if (t->dport)
-		return; /* it is connected */
-	t->many_peers = 1;
-	t->owner = 0;
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct thread_peer entry = { .cookie = bpf_get_socket_cookie(ctx), .peer = *peer };
-	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-	/* Nobody else touches it, and putting one into the map again costs more than twice as much. */
-	if (known)
-		*known = entry;
-	else
-		bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+	if (!t->dport) /* else it is connected */
+		note_peer(t, by_address ? (__u64)sk : bpf_get_socket_cookie(ctx), peer);
 }
 
 static __always_inline int see_peer(struct bpf_sock_addr *ctx, const struct peer *peer)
@@ -37,10 +27,8 @@ static __always_inline int see_peer(struct bpf_sock_addr *ctx, const struct peer
 	struct bpf_sock *sk = ctx->sk;
 	if (!sk)
 		return 1;
-	struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!t || t->many_peers || t->peer.port != peer->port || t->peer.family != peer->family ||
-	    t->peer.addr[0] != peer->addr[0] || t->peer.addr[1] != peer->addr[1] ||
-	    t->peer.addr[2] != peer->addr[2] || t->peer.addr[3] != peer->addr[3])
+	struct tracked *t = tracked_of(sk, false);
+	if (!t || t->many_peers || !same_peer(&t->peer, peer))
 		remember_peer(ctx, sk, t, peer);
 	return 1; /* let the datagram pass */
 }
@@ -88,3 +76,47 @@ int recvmsg6(struct bpf_sock_addr *ctx)
 {
 	return see_peer6(ctx);
 }
+
+#ifdef HAS_REGISTERS
+/* For kernels that refuse the above: a datagram that is received then counts for the peer that its thread has
+ * sent to last. */
+static void probe_peer(void *sk, struct msghdr *msg)
+{
+	void *name = BPF_CORE_READ(msg, msg_name);
+	struct sockaddr_in6 address = {};
+	if (!name || bpf_probe_read_kernel(&address, sizeof(struct sockaddr_in), name))
+		return;
+	struct thread_peer entry = {
+		.cookie = (__u64)sk,
+		.peer = { .family = address.sin6_family, .port = bpf_ntohs(address.sin6_port) },
+	};
+	struct peer *peer = &entry.peer;
+	if (peer->family == AF_INET) {
+		peer->addr[0] = ((struct sockaddr_in *)&address)->sin_addr;
+	} else if (peer->family == AF_INET6 && !bpf_probe_read_kernel(&address, sizeof(address), name)) {
+		__builtin_memcpy(peer->addr, address.sin6_addr, sizeof(peer->addr));
+		if (is_mapped(peer->addr)) {
+			peer->family = AF_INET;
+			unmap(peer->addr);
+		}
+	} else {
+		return;
+	}
+	__u64 thread = bpf_get_current_pid_tgid();
+	bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+}
+
+SEC("kprobe/udp_sendmsg")
+int BPF_KPROBE(udp_sendmsg, void *sk, struct msghdr *msg)
+{
+	probe_peer(sk, msg);
+	return 0;
+}
+
+SEC("kprobe/udpv6_sendmsg")
+int BPF_KPROBE(udpv6_sendmsg, void *sk, struct msghdr *msg)
+{
+	probe_peer(sk, msg);
+	return 0;
+}
+#endif

@@ -3,7 +3,7 @@
 #pragma once
 
 /* In the context of the process that connects. The local port is not chosen yet. */
-static void connecting(struct sock *sk)
+static void connecting(void *sk)
 {
 	struct tracked *t = track(sk);
 	if (!t)
@@ -21,7 +21,7 @@ static void connecting(struct sock *sk)
 }
 
 /* The local end is known now; it is told with the next bytes, or without any at the pipe's next look. */
-static __always_inline void connected(struct sock *sk, struct tracked *t)
+static __always_inline void connected(void *sk, struct tracked *t)
 {
 	fill_ends(t, sk, &t->peer);
 	set_state(&t->conn, OPEN);
@@ -31,7 +31,7 @@ static __always_inline void connected(struct sock *sk, struct tracked *t)
 
 /* In no process's context: the listener's owner stands in until a process accepts. A connection whose
  * listener is not known waits for that. */
-static void arrived(struct sock *sk, struct tracked *t)
+static void arrived(void *sk, struct tracked *t)
 {
 	if (!t)
 		t = track(sk);
@@ -50,7 +50,7 @@ static void arrived(struct sock *sk, struct tracked *t)
 		t->conn.ns = bpf_ktime_get_boot_ns();
 }
 
-static void listening(struct sock *sk)
+static void listening(void *sk)
 {
 	struct tracked *t = track(sk);
 	if (!t)
@@ -61,11 +61,11 @@ static void listening(struct sock *sk)
 	t->listening = 1;
 }
 
-static void ended(struct sock *sk, struct tracked *t, int from)
+static void ended(void *sk, struct tracked *t, int from)
 {
 	if (!t->conn.ns || t->listening || t->released)
 		return;
-	int error = sk->sk_err;
+	int error = READABLE(struct sock, sk)->sk_err;
 	enum state state = CLOSED;
 	if (state_of(&t->conn) == BLOCKED)
 		state = BLOCKED;
@@ -84,17 +84,24 @@ static void ended(struct sock *sk, struct tracked *t, int from)
 	t->announced = bpf_jiffies64();
 	announce(sk, t);
 	keep_closed(&t->conn);
+	if (!has_release)
+		forget(sk);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(set_socket_state, struct sock *sk, int from, int to)
+static __always_inline int state_changed(void *sk, int from, int to)
 {
+	/* What carries a part of a multipath connection is no connection of its own. */
+	if (to == TCP_SYN_SENT || to == TCP_LISTEN || from == TCP_SYN_RECV) {
+		if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP &&
+		    READABLE(struct tcp_sock, sk)->is_mptcp)
+			return 0;
+	}
 	if (to == TCP_SYN_SENT) {
 		connecting(sk);
 	} else if (to == TCP_LISTEN) {
 		listening(sk);
 	} else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
-		struct tracked *t = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		struct tracked *t = tracked_of(sk, false);
 		if (to == TCP_CLOSE) {
 			if (t)
 				ended(sk, t, from);
@@ -107,11 +114,24 @@ int BPF_PROG(set_socket_state, struct sock *sk, int from, int to)
 	return 0;
 }
 
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_socket_state, struct sock *sk, int from, int to)
+{
+	return state_changed(sk, from, to);
+}
+
+/* The same for kernels that refuse the above. */
+SEC("tracepoint/sock/inet_sock_set_state")
+int set_socket_state_tracepoint(struct trace_event_raw_inet_sock_set_state *ctx)
+{
+	return state_changed((void *)ctx->skaddr, ctx->oldstate, ctx->newstate);
+}
+
 /* accept() asks for the peer's name in the context of the process that accepts, unless that has no use for
  * it: then the first bytes tell. */
 static __always_inline int accepted(struct bpf_sock *sk)
 {
-	struct tracked *t = sk ? bpf_sk_storage_get(&sockets, sk, 0, 0) : NULL;
+	struct tracked *t = sk ? tracked_of(sk, false) : NULL;
 	if (!t || !t->provisional || !t->conn.ns)
 		return 1;
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -142,14 +162,15 @@ int getpeername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	struct tracked *t = bpf_sk_storage_get(&sockets, ctx, 0, 0);
+	struct tracked *t = tracked_of(ctx, false);
 	if (!t || !t->conn.ns || t->listening || t->released)
 		return 1;
 	t->released = 1;
 	enum state state = state_of(&t->conn);
-	if (state > CONNECTING && !t->pending)
-		return 1; /* its end was told */
-	finish(ctx, t, state == CONNECTING ? UNANSWERED : CLOSED);
+	/* Else its end was told. */
+	if (state <= CONNECTING || t->pending)
+		finish(ctx, t, state == CONNECTING ? UNANSWERED : CLOSED);
+	forget(ctx);
 	return 1;
 }
 
@@ -159,7 +180,7 @@ int BPF_PROG(error_report, const struct sock *sk)
 {
 	if (sk->sk_err != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP)
 		return 0;
-	struct tracked *t = bpf_sk_storage_get(&sockets, (void *)sk, 0, 0);
+	struct tracked *t = tracked_of((void *)sk, false);
 	if (!t || !t->conn.ns || t->many_peers || t->released || state_of(&t->conn) == REFUSED)
 		return 0;
 	set_state(&t->conn, REFUSED);
