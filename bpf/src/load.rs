@@ -178,7 +178,7 @@ fn load_plan(
     then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
 ) -> Result<(), Failure> {
     let mut storage = MaybeUninit::uninit();
-    let skel = open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(broken)?;
+    let skel = open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(|error| broken(&error))?;
     let mut skel = match skel.load() {
         Ok(skel) => skel,
         Err(error) => {
@@ -210,7 +210,7 @@ fn demote_refused(plan: &mut Plan, options: &Options, error: &libbpf_rs::Error) 
         }
     }
     if refused.is_empty() {
-        return Err(LoadError::Refused { what: "the programs", reason: error.to_string() });
+        return Err(broken(error));
     }
     refused.into_iter().try_for_each(|(choice, reason)| demote(plan, choice, reason))
 }
@@ -298,8 +298,8 @@ fn check_options(options: &Options) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn broken(error: libbpf_rs::Error) -> LoadError {
-    LoadError::Refused { what: "the programs", reason: error.to_string() }
+fn broken(error: &libbpf_rs::Error) -> LoadError {
+    LoadError::Refused { what: "the programs", reason: format!("{error:#}") }
 }
 
 /// Opens the object with the programs that are wanted.

@@ -39,6 +39,7 @@ Hooks (--hook NAME=LEVEL); the first level is the best, and taken where the kern
 /// same options is left as it is, any other is replaced.
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Cli {
     /// Folder below /sys/fs/bpf/ for maps and links
     #[arg(short, long, value_name = "DIR", required_unless_present = "check")]
