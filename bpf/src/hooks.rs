@@ -91,7 +91,7 @@ const fn feature(name: &'static str, levels: &'static [Level], lost: &'static st
 }
 
 /// Every feature. What is run once comes last, when all others count already.
-pub(crate) const FEATURES: [Feature; 10] = [
+pub(crate) const FEATURES: [Feature; 11] = [
     Feature {
         name: BYTES,
         levels: &[
@@ -133,6 +133,24 @@ pub(crate) const FEATURES: [Feature; 10] = [
             },
         ],
         "peers of unconnected UDP",
+    ),
+    feature(
+        "raw",
+        &[
+            best(KPROBE, &[attached("raw_sendmsg"), attached("ping_v4_sendmsg")]),
+            Level {
+                name: "tp_btf",
+                programs: &[attached("raw_received")],
+                lost: "peers of raw and ping sockets over IPv4 until they answer; raw=cgroup_skb tells them, at a \
+                       cost for every packet that is sent",
+            },
+            Level {
+                name: "cgroup_skb",
+                programs: &[cgroup("raw_egress")],
+                lost: "a little of the speed of all",
+            },
+        ],
+        "peers of raw and ping sockets over IPv4",
     ),
     feature(
         CLOSE,

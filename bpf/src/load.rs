@@ -178,7 +178,8 @@ fn load_plan(
     then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
 ) -> Result<(), Failure> {
     let mut storage = MaybeUninit::uninit();
-    let skel = open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(|error| broken(&error))?;
+    let skel =
+        open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(|error| broken(&error))?;
     let mut skel = match skel.load() {
         Ok(skel) => skel,
         Err(error) => {

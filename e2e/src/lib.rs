@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use kernel::{Kernel, Loader};
-pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns};
+pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
 pub use process::{EventPipe, LineReader, Peer};
 pub use tmux::Tmux;
 

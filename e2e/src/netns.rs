@@ -9,6 +9,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+/// An end of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where the processes are that tests watch.
+    Near,
+    /// Where their peers are.
+    Far,
+}
+
 /// The near and the far end of a wire, each in a namespace of its own.
 pub struct Netns {
     name: String,
@@ -49,12 +58,22 @@ impl Netns {
         format!("{}-{side}", self.name)
     }
 
-    /// A command to be run at the near end. `ip netns exec` would hide the cgroup mounts.
+    /// A command to be run at one end. `ip netns exec` would hide the cgroup mounts.
+    #[must_use]
+    pub fn command(&self, side: Side, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let side = match side {
+            Side::Near => "near",
+            Side::Far => "far",
+        };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.side(side))).arg("--").arg(program);
+        command
+    }
+
+    /// A command to be run at the near end.
     #[must_use]
     pub fn near_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.side("near"))).arg("--").arg(program);
-        command
+        self.command(Side::Near, program)
     }
 
     /// Runs a function on a thread of its own at the far end.

@@ -33,10 +33,7 @@ fn loads_once_replaces_other_versions_and_leaves_nothing() {
     assert_eq!(links(), first);
 
     let replaced = said(&["--update-interval", "1s", "-v"]);
-    assert!(
-        replaced.contains("replaced v") && replaced.contains("bytes     tp_btf"),
-        "{replaced}"
-    );
+    assert!(replaced.contains("replaced v") && replaced.contains("bytes     tp_btf"), "{replaced}");
     assert_eq!(links().len(), first.len());
     assert!(links().iter().all(|name| !first.contains(name)), "only the new ones are left");
 

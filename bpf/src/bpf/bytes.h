@@ -6,8 +6,9 @@ static __noinline void announce_bytes(const void *sk, struct tracked *t, bool se
 {
 	if (!t)
 		return;
-	/* What TCP takes is only queued; anything else says that packets pass again. */
-	if (state_of(&t->conn) == BLOCKED && !(sent && t->conn.protocol == IPPROTO_TCP))
+	/* What TCP takes is only queued; else a send that succeeds says that the firewall lets it pass again. */
+	enum state state = state_of(&t->conn);
+	if ((state == BLOCKED && !(sent && t->conn.protocol == IPPROTO_TCP)) || (state == REFUSED && !sent))
 		set_state(&t->conn, OPEN);
 	announce(sk, t);
 }
@@ -29,8 +30,9 @@ static void begin(const void *sk, struct tracked *t, const struct peer *peer, bo
 {
 	fill_current_process(&t->conn);
 	fill_ends(t, sk, peer);
+	/* A refusal may come back before the send that it answers returns. */
 	if (!t->conn.ns)
-		t->conn.fate = (sent ? OUTGOING : INCOMING) << 4 | OPEN;
+		t->conn.fate = (sent ? OUTGOING : INCOMING) << 4 | (state_of(&t->conn) == REFUSED ? REFUSED : OPEN);
 	t->announced = bpf_jiffies64() - update_interval_jiffies;
 	t->provisional = 0;
 }
@@ -75,28 +77,32 @@ static __always_inline bool same_peer(const struct peer *one, const struct peer 
 	       one->addr[1] == other->addr[1] && one->addr[2] == other->addr[2] && one->addr[3] == other->addr[3];
 }
 
-/* The address hooks know nothing of raw and ping sockets. Where such a one has sent to last stays behind in
- * what ip_append_data() prepared (ip_setup_cork, ip6_setup_cork). */
-static void note_raw_peer(void *sk, struct tracked *t)
+/* The address hooks know nothing of raw and ping sockets. Over IPv6 the destination stays behind in what
+ * ip6_append_data() prepared (ip6_setup_cork); over IPv4 a hook of raw.h has noted it, or the sender of what was
+ * received just now. */
+static void note_raw_peer(void *sk, struct tracked *t, bool sent)
 {
-	const struct inet_cork_full *cork = &READABLE(struct inet_sock, sk)->cork;
 	struct peer peer = { .family = READABLE(struct sock, sk)->__sk_common.skc_family };
-	if (peer.family == AF_INET) {
-		peer.addr[0] = cork->base.addr;
-	} else {
+	if (peer.family == AF_INET6 && sent) {
+		const struct inet_cork_full *cork = &READABLE(struct inet_sock, sk)->cork;
 		/* The verifier takes a union for its first member. */
 		const struct flowi6 *flow = READABLE(struct flowi6, &cork->fl.u.ip6);
 		for (int i = 0; i < 4; i++)
 			peer.addr[i] = flow->daddr.in6_u.u6_addr32[i];
-		if (is_mapped(peer.addr)) {
-			peer.family = AF_INET;
-			unmap(peer.addr);
-		}
+	} else {
+		__u64 thread = bpf_get_current_pid_tgid();
+		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
+		if (!known || known->cookie != (sent ? (__u64)sk : RECEIVED_RAW))
+			return;
+		peer = known->peer;
 	}
-	if (!t->peer.family)
+	if (!t->peer.family) {
 		t->peer = peer;
-	else if (t->many_peers || !same_peer(&t->peer, &peer))
-		note_peer(t, cookie_of(sk), &peer);
+		if (t->conn.ns)
+			fill_ends(t, sk, &peer);
+	} else if (sent && !same_peer(&t->peer, &peer)) {
+		note_peer(t, (__u64)sk, &peer);
+	}
 }
 
 /* Everything but a process's next bytes over its own socket. */
@@ -119,14 +125,15 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 	}
 	bool is_raw = protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP &&
 		      !sk->__sk_common.skc_dport && !sk->__sk_common.skc_daddr;
-	if (is_raw && sent)
-		note_raw_peer(socket, t);
+	if (is_raw)
+		note_raw_peer(socket, t, sent);
 	if (peers_by_probe && protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport)
 		t->many_peers = 1;
 	if (t->many_peers) {
 		__u64 thread = bpf_get_current_pid_tgid();
 		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-		struct peer peer = known && known->cookie == cookie_of(socket) ? known->peer : t->peer;
+		__u64 cookie = is_raw ? (__u64)socket : cookie_of(socket);
+		struct peer peer = known && known->cookie == cookie ? known->peer : t->peer;
 		if (pid != t->conn.pid || !same_peer(&peer, &t->peer)) {
 			account_flow(socket, &peer, pid, len, sent);
 			return 0;

@@ -2,13 +2,6 @@
 /* Answers of name servers, which tell the names of addresses without asking anyone. */
 #pragma once
 
-struct udp_header {
-	__be16 source;
-	__be16 dest;
-	__be16 length;
-	__u16 check;
-};
-
 /* A datagram is freed here once its process has received it, in that process's context. Its data then begins
  * behind the UDP header; that of a packet being sent or forwarded does not. */
 SEC("tp_btf/consume_skb")

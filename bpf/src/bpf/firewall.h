@@ -8,33 +8,6 @@
 __u64 strangers_second;
 __u64 strangers_told;
 
-struct ports {
-	__be16 source;
-	__be16 dest;
-};
-
-struct ipv4_header {
-	__u8 version_and_length;
-	__u8 tos;
-	__be16 total;
-	__be16 id;
-	__be16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 check;
-	__be32 source;
-	__be32 dest;
-};
-
-struct ipv6_header {
-	__be32 version_and_flow;
-	__be16 length;
-	__u8 protocol;
-	__u8 hops;
-	__u32 source[4];
-	__u32 dest[4];
-};
-
 /* The ends of a packet on its way in; false where it is not for this machine alone: forwarded, broadcast. */
 static __always_inline bool read_headers(struct sk_buff *skb, struct conn *c)
 {

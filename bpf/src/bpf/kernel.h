@@ -164,8 +164,17 @@ struct sock_common {
 	possible_net_t skc_net;
 };
 
+struct file;
+struct sock;
+
+struct socket {
+	struct file *file;
+	struct sock *sk;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	__u16 sk_protocol;
 	int sk_err;
 };
@@ -206,10 +215,6 @@ struct tcp_sock {
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	bool is_mptcp;
-};
-
-struct socket {
-	struct sock *sk;
 };
 
 struct kernfs_node {
@@ -279,7 +284,6 @@ struct trace_event_raw_inet_sock_set_state {
 	int newstate;
 };
 
-struct file;
 struct bpf_map;
 struct seq_file;
 

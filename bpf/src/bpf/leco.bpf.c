@@ -9,10 +9,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "leco.h"
+#include "headers.h"
 #include "maps.h"
 #include "announce.h"
 #include "bytes.h"
 #include "peers.h"
+#include "raw.h"
 #include "states.h"
 #include "firewall.h"
 #include "dns.h"

@@ -52,9 +52,12 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
+/* Stands for the cookie where a packet was received and its socket is not known. */
+#define RECEIVED_RAW 1
+
 /* Where a thread's latest datagram went to or came from, over a socket with many peers. */
 struct thread_peer {
-	__u64 cookie;
+	__u64 cookie; /* a raw socket's address */
 	struct peer peer;
 };
 

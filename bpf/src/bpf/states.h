@@ -180,10 +180,12 @@ int BPF_PROG(error_report, const struct sock *sk)
 {
 	if (sk->sk_err != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP)
 		return 0;
-	struct tracked *t = tracked_of((void *)sk, false);
-	if (!t || !t->conn.ns || t->many_peers || t->released || state_of(&t->conn) == REFUSED)
+	struct tracked *t = track((void *)sk);
+	if (!t || t->many_peers || t->released || state_of(&t->conn) == REFUSED)
 		return 0;
 	set_state(&t->conn, REFUSED);
+	if (!t->conn.ns)
+		return 0; /* the send has not returned yet */
 	t->announced = bpf_jiffies64();
 	announce(sk, t);
 	return 0;

@@ -4,10 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// Linux counts TCP over several paths (RFC 8684) as a protocol of its own (uapi linux/in.h).
+const IPPROTO_MPTCP: u16 = 262;
+
 /// Protocol of a connection as its port shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Port without a suffix.
+    /// Port without a suffix; TCP over several paths, too.
     Tcp,
     /// Port with `/udp`.
     Udp,
@@ -20,7 +23,7 @@ impl Protocol {
     #[must_use]
     pub fn from_number(number: u16) -> Self {
         match number {
-            6 => Self::Tcp,
+            6 | IPPROTO_MPTCP => Self::Tcp,
             17 => Self::Udp,
             other => Self::Other(other),
         }

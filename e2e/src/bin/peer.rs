@@ -3,14 +3,16 @@
 //! `leco-e2e-peer NAME STEP…`, where NAME is hexadecimal bytes (empty: keep the name) and the steps are:
 //! `tcp ADDR:PORT`, `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
 //! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
-//! `child STEP…` (a process of its own that inherits the socket).
+//! `child STEP…` (a process of its own that inherits the socket), `uring-send N`, `uring-recv N` (over TCP by
+//! io_uring), `report` (what was counted so far, as JSON on standard output).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use io_uring::{IoUring, opcode, types};
 
 enum Socket {
     None,
@@ -24,6 +26,7 @@ fn main() -> Result<()> {
     let name = args.next().context("a name")?;
     set_name(&name)?;
     let mut socket = Socket::None;
+    let mut counted = (0, 0);
     while let Some(step) = args.next() {
         let mut operand = || args.next().with_context(|| format!("{step} lacks its operand"));
         match step.as_str() {
@@ -41,6 +44,18 @@ fn main() -> Result<()> {
                     Socket::Unconnected(udp, _) => Socket::Unconnected(udp, peer),
                     _ => Socket::Unconnected(bound_for(peer)?, peer),
                 };
+            }
+            "uring-send" => counted.1 += uring(&socket, operand()?.parse()?, true)?,
+            "uring-recv" => counted.0 += uring(&socket, operand()?.parse()?, false)?,
+            "report" => {
+                let Socket::Tcp(stream) = &socket else { bail!("only TCP is reported") };
+                let peer = stream.peer_addr()?;
+                let (rx, tx) = counted;
+                let pid = std::process::id();
+                println!(
+                    "{}",
+                    serde_json::json!({"pid": pid, "rx": rx, "tx": tx, "raddr": peer.ip(), "rport": peer.port()})
+                );
             }
             "inherited" => socket = Socket::Tcp(inherited()),
             "send" => send(&mut socket, operand()?.parse()?)?,
@@ -102,6 +117,33 @@ fn recv(socket: &mut Socket, count: usize) -> Result<()> {
         Socket::None => bail!("no socket to receive on"),
     }
     Ok(())
+}
+
+/// Sends or receives so many bytes; how many the completions said.
+#[allow(unsafe_code)]
+fn uring(socket: &Socket, count: usize, sends: bool) -> Result<usize> {
+    let Socket::Tcp(stream) = socket else { bail!("io_uring is tried over TCP") };
+    let fd = types::Fd(stream.as_raw_fd());
+    let mut ring = IoUring::new(2)?;
+    let mut bytes = vec![b'x'; count];
+    let mut done = 0;
+    while done < count {
+        let rest = &mut bytes[done..];
+        let len = u32::try_from(rest.len())?;
+        let entry = if sends {
+            opcode::Send::new(fd, rest.as_ptr(), len).build()
+        } else {
+            opcode::Recv::new(fd, rest.as_mut_ptr(), len).build()
+        };
+        // SAFETY: the buffer lives and is not touched until its completion, which is waited for here.
+        unsafe { ring.submission().push(&entry)? };
+        ring.submit_and_wait(1)?;
+        let completion = ring.completion().next().context("a completion")?;
+        let moved = usize::try_from(completion.result()).context("io_uring failed")?;
+        ensure!(moved > 0, "the peer closed too early");
+        done += moved;
+    }
+    Ok(done)
 }
 
 fn set_name(hex: &str) -> Result<()> {
