@@ -280,7 +280,7 @@ fn run_once(link: &Link) -> std::io::Result<()> {
 pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
     if preflight::is_bpffs(preflight::BPFFS.as_ref()) {
         let _lock = pins::lock()?;
-        dir.remove()?;
+        dir.remove_all()?;
     }
     Ok(())
 }

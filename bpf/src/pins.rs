@@ -119,9 +119,7 @@ impl PinDir {
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent).map_err(PinError::io("make", parent))?;
         }
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push("-loading");
-        let staged = Self { path: self.path.with_file_name(name) };
+        let staged = self.staged();
         staged.remove()?;
         for folder in
             [staged.path.clone(), staged.path.join("maps"), staged.path.join("iter"), staged.links()]
@@ -129,6 +127,18 @@ impl PinDir {
             fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
         }
         Ok(staged)
+    }
+
+    fn staged(&self) -> Self {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push("-loading");
+        Self { path: self.path.with_file_name(name) }
+    }
+
+    /// Removes the folder, and what a loader that was killed left beside it.
+    pub(crate) fn remove_all(&self) -> Result<(), PinError> {
+        self.remove()?;
+        self.staged().remove()
     }
 
     /// Puts a staged folder in this one's place in one step, so that a reader finds the old pins or the
@@ -144,9 +154,16 @@ impl PinDir {
 
     /// Refuses a folder in which something lies that LECO never makes.
     pub(crate) fn refuse_foreign(&self) -> Result<(), PinError> {
-        for name in self.entries()? {
-            if !["maps", "links", "iter"].contains(&name.as_str()) {
-                return Err(PinError::Foreign(self.path.clone(), name));
+        let foreign = |name: String| Err(PinError::Foreign(self.path.clone(), name));
+        for folder in entries(&self.path)? {
+            let is_ours: fn(&str) -> bool = match folder.as_str() {
+                "maps" => |name| [CLOSED, FLOWS, EVENTS, STATS].contains(&name),
+                "iter" => |name| [LIVE, PENDING, PENDING_FLOWS].contains(&name),
+                "links" => |name| name.contains("@v"),
+                _ => return foreign(folder),
+            };
+            if let Some(name) = entries(&self.path.join(&folder))?.into_iter().find(|name| !is_ours(name)) {
+                return foreign(format!("{folder}/{name}"));
             }
         }
         Ok(())
@@ -178,17 +195,6 @@ impl PinDir {
         Ok(changed)
     }
 
-    fn entries(&self) -> Result<Vec<String>, PinError> {
-        match fs::read_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => entries
-                .and_then(|entries| {
-                    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-                })
-                .map_err(PinError::io("read", &self.path)),
-        }
-    }
-
     /// Opens the folder to a group: everything to be found, maps and iterators read, the ring used (a
     /// reader of a ring buffer has to write its position).
     pub(crate) fn share_with(&self, group: Option<u32>) -> Result<(), PinError> {
@@ -215,6 +221,18 @@ impl PinDir {
                 .map_err(PinError::io("set the mode of", &path))?;
         }
         Ok(())
+    }
+}
+
+/// Names in a folder; none where there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .and_then(|entries| {
+                entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+            })
+            .map_err(PinError::io("read", folder)),
     }
 }
 

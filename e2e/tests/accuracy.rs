@@ -32,18 +32,14 @@ struct Script {
 
 impl Script {
     fn start(netns: &Netns, side: Side, source: &str, port: Option<&str>) -> Self {
-        let mut command = match source.strip_prefix("$ ") {
-            Some(shell) => {
-                let mut command = netns.command(side, "sh");
-                command.args(["-c", shell, "sh"]).env("PEER", program("leco-e2e-peer"));
-                command
-            }
-            None => {
-                let mut command = netns.command(side, "python3");
-                command.args(["-c", &format!("{PRELUDE}\n{source}")]);
-                command
-            }
-        };
+        let mut command;
+        if let Some(shell) = source.strip_prefix("$ ") {
+            command = netns.command(side, "sh");
+            command.args(["-c", shell, "sh"]).env("PEER", program("leco-e2e-peer"));
+        } else {
+            command = netns.command(side, "python3");
+            command.args(["-c", &format!("{PRELUDE}\n{source}")]);
+        }
         command.args(port).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = LineReader::new(child.stdout.take().unwrap());

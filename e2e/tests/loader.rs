@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use leco_e2e::{Loader, can_test_the_kernel, program, program_for_everybody};
 
@@ -59,6 +60,158 @@ fn refuses_foreign_folders() {
     }
     assert!(foreign.pins().join("someone-elses").exists());
     fs::remove_dir_all(foreign.pins()).unwrap();
+
+    // Among LECO's own pins, too.
+    let pins = loader.pins().to_owned();
+    fs::create_dir_all(pins.join("links/someone-elses")).unwrap();
+    for options in [&["--update-interval", "1s"][..], &["--unload"]] {
+        let output = loader.run(options);
+        assert_eq!(output.status.code(), Some(4));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("not LECO's (links/someone-elses)"), "{said}");
+    }
+    fs::remove_dir(pins.join("links/someone-elses")).unwrap();
+    is_complete(&loader).unwrap();
+}
+
+/// Fails with the reason unless a pipe can read everything.
+fn is_complete(loader: &Loader) -> Result<(), String> {
+    let mut command = Command::new(program("leco-event-pipe"));
+    let output = command.arg("--pin").arg(loader.pins()).arg("-C").output().unwrap();
+    let links = fs::read_dir(loader.pins().join("links")).map(Iterator::count).unwrap_or_default();
+    match output.status.success() && links > 10 {
+        true => Ok(()),
+        false => Err(format!("{links} links, {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// System calls of the loader that change something: programs, maps, links, pins, folders, modes.
+const CALLS: [&str; 8] =
+    ["bpf", "perf_event_open", "mkdir", "rename", "renameat2", "unlinkat", "chmod", "chown"];
+
+/// Runs the loader, killed at this system call of this number; whether it made so many.
+fn killed_at(loader: &Loader, call: &str, number: usize, options: &[&str]) -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when={number}")]);
+    command.arg(program("leco-ebpf-load")).arg("--pin").arg(loader.pins()).args(options);
+    !command.output().unwrap().status.success()
+}
+
+/// A kill at any system call leaves the pins of before or those of after, never some of each.
+fn survives_kills(loader: &Loader, options: &[&str], before: &dyn Fn()) {
+    let mut kills = 0;
+    for call in CALLS {
+        for number in 1.. {
+            before();
+            let had_pins = loader.pins().exists();
+            if !killed_at(loader, call, number, options) {
+                break;
+            }
+            kills += 1;
+            let there = loader.pins().exists();
+            assert!(there || !had_pins, "{call} {number}: the old pins are gone");
+            if there {
+                is_complete(loader).unwrap_or_else(|error| panic!("{call} {number}: {error}"));
+            }
+        }
+        is_complete(loader).unwrap();
+    }
+    println!("killed at {kills} calls");
+    assert!(kills > 100, "only {kills} kills: the injection does nothing");
+}
+
+#[test]
+fn a_loader_that_is_killed_at_any_stage_leaves_all_pins_or_none() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    survives_kills(&loader, &["--group", "0"], &|| {
+        // What a killed one left goes with the next --unload, too.
+        assert!(loader.run(&["--unload"]).status.success());
+        let beside = format!("{}-loading", loader.pins().display());
+        assert!(!loader.pins().exists() && !Path::new(&beside).exists());
+    });
+}
+
+#[test]
+fn a_loader_that_is_killed_while_it_replaces_leaves_the_old_pins_or_the_new() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    survives_kills(&loader, &["--update-interval", "1s", "--group", "0"], &|| {
+        assert!(loader.run(&["--update-interval", "2s"]).status.success());
+    });
+}
+
+#[test]
+fn loaders_at_the_same_time_take_turns() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    let running: Vec<_> = (1..=4)
+        .map(|seconds| {
+            let mut command = Command::new(program("leco-ebpf-load"));
+            command.arg("--pin").arg(loader.pins()).args(["--update-interval", &seconds.to_string()]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    is_complete(&loader).unwrap();
+    let names = fs::read_dir(loader.pins().join("links")).unwrap();
+    let mut versions: Vec<_> = names
+        .map(|name| name.unwrap().file_name().into_string().unwrap().split_once('@').unwrap().1.to_owned())
+        .collect();
+    versions.dedup();
+    assert_eq!(versions.len(), 1, "one loader's pins and no other's: {versions:?}");
+}
+
+#[test]
+fn a_read_only_bpffs_is_named() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    let script = "mount -o remount,ro,bind /sys/fs/bpf && exec \"$0\" --pin \"$1\"";
+    let mount = "mount --bind /sys/fs/bpf /sys/fs/bpf && ";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &format!("{mount}{script}")])
+        .arg(program("leco-ebpf-load"))
+        .arg(loader.pins())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("Read-only file system") && said.contains("/sys/fs/bpf"), "{said}");
+}
+
+#[test]
+fn what_the_kernel_can_do_is_told_and_nothing_stays() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let check = |options: &[&str]| {
+        let mut command = Command::new(program("leco-ebpf-load"));
+        let output = command.arg("--check").args(options).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = check(&[]);
+    assert!(table.contains("\nbytes     tp_btf\n"), "{table}");
+    let table = check(&["--hook", "bytes=tracepoint", "--hook", "dns=off"]);
+    assert!(table.contains("\nbytes     tracepoint  as asked for; lost: "), "{table}");
+    assert!(table.contains("\nstate     tracepoint  it follows `bytes`; lost: "), "{table}");
+    assert!(table.contains("\ndns       off         as asked for; lost: names of addresses\n"), "{table}");
+    let report: serde_json::Value = serde_json::from_str(&check(&["--json", "--hook", "old=off"])).unwrap();
+    let old = report["hooks"].as_array().unwrap().iter().find(|hook| hook["name"] == "old").unwrap();
+    assert_eq!((&old["used"], &old["why"]), (&"off".into(), &"as asked for".into()));
+    let mut wrong = Command::new(program("leco-ebpf-load"));
+    let output = wrong.args(["--check", "--hook", "dns=yes"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

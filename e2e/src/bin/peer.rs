@@ -4,7 +4,7 @@
 //! `tcp ADDR:PORT`, `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
 //! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
 //! `child STEP…` (a process of its own that inherits the socket), `uring-send N`, `uring-recv N` (over TCP by
-//! io_uring), `report` (what was counted so far, as JSON on standard output).
+//! `io_uring`), `report` (what was counted so far, as JSON on standard output).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
