@@ -99,8 +99,7 @@ pub(crate) const FEATURES: [Feature; 11] = [
             Level {
                 name: TRACEPOINT,
                 programs: &[attached("send_length_tracepoint"), attached("recv_length_tracepoint")],
-                lost: "twice the cost, bytes received by splice(), and who listens: an incoming connection is \
-                       its process's from the first bytes on",
+                lost: "twice the cost, and incoming connections until a process accepts them",
             },
         ],
         lost: None,
@@ -167,7 +166,8 @@ pub(crate) const FEATURES: [Feature; 11] = [
         &[best("tp_btf", &[attached("dropped")])],
         "what the firewall drops, but for sends that fail: nothing that comes in, nothing of TCP",
     ),
-    feature(DNS, &[best("tp_btf", &[attached("received")])], "names of addresses"),
+    // By the hook of `bytes`, which finds them in the memory of who received them.
+    feature(DNS, &[best("recv", &[])], "names of addresses"),
     feature(
         "live",
         &[best(

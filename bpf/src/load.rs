@@ -317,6 +317,7 @@ fn open<'obj>(
         rodata.ring_size = options.ring_size.into();
         rodata.closed_slots = options.max_conns;
         rodata.has_release = plan.has_release();
+        rodata.copies_answers = plan.copies_answers();
         rodata.by_address = plan.is_by_address();
         rodata.peers_by_probe = plan.has_peers_by_probe();
     }

@@ -30,7 +30,7 @@ Hooks (--hook NAME=LEVEL); the first level is the best, and taken where the kern
   close     cgroup, off                    the end of every socket, with its final counts
   refused   tp_btf, off                    datagrams that the peer's host refuses
   firewall  tp_btf, off                    packets that a firewall of this machine drops
-  dns       tp_btf, off                    answers of name servers
+  dns       recv, off                      answers of name servers
   live      iter, off                      the last bytes before a silence; open connections for a later pipe
   old       iter, off                      connections older than the programs";
 

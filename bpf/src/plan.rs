@@ -166,6 +166,11 @@ impl Plan {
         self.level_of(PEER) == KPROBE
     }
 
+    /// Whether answers of name servers are copied.
+    pub(crate) fn copies_answers(&self) -> bool {
+        self.level_of(DNS) != OFF
+    }
+
     /// Whether the end of every socket is told.
     pub(crate) fn has_release(&self) -> bool {
         self.level_of(CLOSE) != OFF

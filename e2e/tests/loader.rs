@@ -79,9 +79,10 @@ fn is_complete(loader: &Loader) -> Result<(), String> {
     let mut command = Command::new(program("leco-event-pipe"));
     let output = command.arg("--pin").arg(loader.pins()).arg("-C").output().unwrap();
     let links = fs::read_dir(loader.pins().join("links")).map(Iterator::count).unwrap_or_default();
-    match output.status.success() && links > 10 {
-        true => Ok(()),
-        false => Err(format!("{links} links, {}", String::from_utf8_lossy(&output.stderr))),
+    if output.status.success() && links > 10 {
+        Ok(())
+    } else {
+        Err(format!("{links} links, {}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 

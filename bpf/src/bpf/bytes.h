@@ -129,11 +129,19 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 		note_raw_peer(socket, t, sent);
 	if (peers_by_probe && protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport)
 		t->many_peers = 1;
+	struct peer peer = t->peer;
 	if (t->many_peers) {
 		__u64 thread = bpf_get_current_pid_tgid();
 		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-		__u64 cookie = is_raw ? (__u64)socket : cookie_of(socket);
-		struct peer peer = known && known->cookie == cookie ? known->peer : t->peer;
+		if (known && known->cookie == (is_raw ? (__u64)socket : cookie_of(socket)))
+			peer = known->peer;
+	}
+	/* Sockets of a name server's clients always come here, to have its answers copied. */
+	__u16 port = sk->__sk_common.skc_dport ? bpf_ntohs(sk->__sk_common.skc_dport) : peer.port;
+	bool is_dns = copies_answers && protocol == IPPROTO_UDP && port == DNS_PORT;
+	if (is_dns && !sent)
+		copy_answer(len);
+	if (t->many_peers) {
 		if (pid != t->conn.pid || !same_peer(&peer, &t->peer)) {
 			account_flow(socket, &peer, pid, len, sent);
 			return 0;
@@ -142,9 +150,9 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 		if (t->conn.pid != pid || !t->conn.ns)
 			begin(socket, t, &t->peer, sent);
 		t->provisional = 0;
-		t->owner = is_raw ? 0 : pid;
+		t->owner = is_raw || is_dns ? 0 : pid;
 	} else if (t->conn.pid == pid) {
-		t->owner = is_raw ? 0 : pid;
+		t->owner = is_raw || is_dns ? 0 : pid;
 	} else {
 		struct peer own = {};
 		t->shared = 1;

@@ -2,20 +2,39 @@
 /* Answers of name servers, which tell the names of addresses without asking anyone. */
 #pragma once
 
-/* A datagram is freed here once its process has received it, in that process's context. Its data then begins
- * behind the UDP header; that of a packet being sent or forwarded does not. */
-SEC("tp_btf/consume_skb")
-int BPF_PROG(received, struct sk_buff *skb)
+#define DNS_PORT 53
+
+#ifdef HAS_REGISTERS
+/* Where the running system call has put what it received. Of several buffers or messages only the first. */
+static __always_inline bool receive_buffer(struct iovec *buffer)
 {
-	const unsigned char *transport = skb->head + skb->transport_header;
-	struct udp_header udp;
-	if (skb->data != transport + sizeof(udp) ||
-	    bpf_probe_read_kernel(&udp, sizeof(udp), transport) || udp.source != bpf_htons(53))
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	void *arg = (void *)SYSCALL_ARG2(regs);
+	struct user_msghdr header = { .msg_iov = arg };
+	switch (SYSCALL_NUMBER(regs)) {
+	case SYS_READ:
+	case SYS_RECVFROM:
+		buffer->base = arg;
+		buffer->len = DNS_MAX;
+		return true;
+	case SYS_RECVMSG:
+	case SYS_RECVMMSG:
+		if (bpf_probe_read_user(&header, sizeof(header), arg))
+			return false;
+		/* fallthrough */
+	case SYS_READV:
+		return !bpf_probe_read_user(buffer, sizeof(*buffer), header.msg_iov);
+	}
+	return false;
+}
+
+/* A process has received a datagram from a name server: it lies in the process's own memory now. Whoever sends
+ * answers in floods must not push out announcements. */
+static __noinline int copy_answer(int len)
+{
+	struct iovec buffer;
+	if (len <= 0 || !receive_buffer(&buffer))
 		return 0;
-	__u32 len = skb->len - skb->data_len;
-	if (bpf_ntohs(udp.length) != skb->len + sizeof(udp) || len > 0xffff)
-		return 0;
-	/* Whoever sends answers in floods must not push out announcements. */
 	struct dns_answer *answer = NULL;
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2)
 		answer = bpf_ringbuf_reserve(&events, sizeof(*answer), 0);
@@ -23,12 +42,26 @@ int BPF_PROG(received, struct sk_buff *skb)
 		COUNT(dns_skipped);
 		return 0;
 	}
-	answer->ns = bpf_ktime_get_boot_ns();
-	answer->pid = bpf_get_current_pid_tgid() >> 32;
-	answer->full_len = skb->len;
+	__u64 now = bpf_ktime_get_boot_ns();
 	__u32 kept = len < DNS_MAX ? len : DNS_MAX;
+	if (kept > buffer.len)
+		kept = buffer.len;
+	if (kept > DNS_MAX)
+		kept = DNS_MAX;
+	answer->ns = now;
+	answer->pid = bpf_get_current_pid_tgid() >> 32;
+	answer->full_len = len;
 	answer->len = kept;
-	bpf_probe_read_kernel(answer->payload, kept, skb->data);
-	bpf_ringbuf_submit(answer, wakeup_flags(answer->ns));
+	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
+		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
+		return 0;
+	}
+	bpf_ringbuf_submit(answer, wakeup_flags(now));
 	return 0;
 }
+#else
+static __always_inline int copy_answer(int len)
+{
+	return 0;
+}
+#endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Headers on the wire: RFC 791, RFC 8200, RFC 768. */
+/* Headers on the wire: RFC 791, RFC 8200. */
 #pragma once
 
 struct ports {
@@ -27,11 +27,4 @@ struct ipv6_header {
 	__u8 hops;
 	__u32 source[4];
 	__u32 dest[4];
-};
-
-struct udp_header {
-	__be16 source;
-	__be16 dest;
-	__be16 length;
-	__u16 check;
 };

@@ -90,19 +90,40 @@ struct sockaddr_in6 {
 	__be32 sin6_addr[4];
 };
 
-/* Registers as a kprobe finds them (uapi asm/ptrace.h). */
+/* Registers of a process in a system call, or where a kprobe finds them (uapi asm/ptrace.h), and numbers of
+ * system calls (asm/unistd.h). */
 #if defined(__TARGET_ARCH_x86)
 #define HAS_REGISTERS
 struct pt_regs {
 	unsigned long before[11];
-	unsigned long rcx, rdx, rsi, rdi;
+	unsigned long rcx, rdx, rsi, rdi, orig_rax;
 };
+#define SYSCALL_NUMBER(regs) ((regs)->orig_rax)
+#define SYSCALL_ARG2(regs) ((regs)->rsi)
+enum { SYS_READ = 0, SYS_READV = 19, SYS_RECVFROM = 45, SYS_RECVMSG = 47, SYS_RECVMMSG = 299 };
 #elif defined(__TARGET_ARCH_arm64)
 #define HAS_REGISTERS
 struct user_pt_regs {
 	__u64 regs[31];
 };
+struct pt_regs {
+	struct user_pt_regs user_regs;
+};
+#define SYSCALL_NUMBER(regs) ((regs)->user_regs.regs[8])
+#define SYSCALL_ARG2(regs) ((regs)->user_regs.regs[1])
+enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
 #endif
+
+struct iovec {
+	void *base;
+	__u64 len;
+};
+
+struct user_msghdr {
+	void *msg_name;
+	int msg_namelen;
+	struct iovec *msg_iov;
+};
 
 /* Stable contexts (uapi linux/bpf.h): no relocation needed. */
 struct bpf_sock {

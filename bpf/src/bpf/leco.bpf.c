@@ -12,12 +12,12 @@
 #include "headers.h"
 #include "maps.h"
 #include "announce.h"
+#include "dns.h"
 #include "bytes.h"
 #include "peers.h"
 #include "raw.h"
 #include "states.h"
 #include "firewall.h"
-#include "dns.h"
 #include "iterators.h"
 
 char LICENSE[] SEC("license") = "GPL";

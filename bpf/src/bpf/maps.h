@@ -17,6 +17,9 @@ const volatile bool by_address = false;
 /* Where the peer of a datagram is known from a kprobe: it has no storage either. */
 const volatile bool peers_by_probe = false;
 
+/* Whether answers of name servers are copied to the ring. */
+const volatile bool copies_answers = true;
+
 /* Wake the reader at once after a quiet moment, then leave it to its own timer for so long, or a tenth of that
  * where the ring fills: a wakeup costs more than all else about an announcement. The reader
  * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */
