@@ -5,7 +5,9 @@ pub mod desktop;
 mod kernel;
 mod netns;
 mod process;
+mod sctp;
 mod tmux;
+pub mod vm;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 pub use kernel::{Kernel, Loader};
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
 pub use process::{EventPipe, LineReader, Peer};
+pub use sctp::{sctp_connect, sctp_listen};
 pub use tmux::Tmux;
 
 /// Nothing in these tests takes so long unless it never comes.

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "traffic/matrix.rs"]
+mod matrix;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use leco_e2e::{EventPipe, FAR_V4, FAR_V6, Kernel, Netns, Peer, can_test_the_kernel};
+use leco_e2e::{EventPipe, FAR_V4, FAR_V6, Kernel, NEAR_V4, Netns, Peer, can_test_the_kernel, wait_for};
 use serde_json::{Value, json};
 
 /// A user without a name on any machine.
@@ -57,6 +60,16 @@ fn serve_tcp(listener: &TcpListener, read: usize, answer: usize) -> TcpStream {
     stream
 }
 
+/// Whether a feature that a test is about was turned off for this run: then there is nothing to see.
+fn is_off(feature: &str) -> bool {
+    let hooks = std::env::var("LECO_TEST_HOOKS").unwrap_or_default();
+    let is_off = hooks.split_whitespace().any(|hook| hook.strip_suffix("=off") == Some(feature));
+    if is_off {
+        println!("without {feature} there is nothing to see");
+    }
+    is_off
+}
+
 fn answer_udp(socket: &UdpSocket, answer: usize) {
     let (_, from) = socket.recv_from(&mut [0; 4096]).unwrap();
     socket.send_to(&vec![b'y'; answer], from).unwrap();
@@ -101,7 +114,7 @@ fn tcp_v6() {
 }
 
 fn udp(address: IpAddr, kind: &str) {
-    if !can_test_the_kernel() {
+    if !can_test_the_kernel() || (kind == "unconnected" && is_off("peer")) {
         return;
     }
     let stage = Stage::set();
@@ -135,7 +148,8 @@ fn udp_unconnected_v6() {
 
 /// Bytes that come right after an announcement are held back; nothing that comes later brings them.
 fn last_bytes(kind: &str, interval: &str, ends: bool) {
-    if !can_test_the_kernel() {
+    let needed = [if ends { "close" } else { "live" }, if kind == "unconnected" { "peer" } else { "bytes" }];
+    if !can_test_the_kernel() || needed.into_iter().any(is_off) {
         return;
     }
     let stage = Stage::with_update_interval(interval);
@@ -169,7 +183,7 @@ fn a_closed_connection_has_its_final_counts() {
 
 #[test]
 fn each_peer_of_an_unconnected_socket_has_a_line_of_its_own() {
-    if !can_test_the_kernel() {
+    if !can_test_the_kernel() || is_off("peer") {
         return;
     }
     let stage = Stage::set();
@@ -212,7 +226,7 @@ fn two_processes_that_share_a_socket_are_told_apart() {
     let _stream = serve_tcp(&listener, 123, 5);
     peer.finish();
     let of_parent = stage.expect(parent, "tcp", remote, 0, 100);
-    let of_child = leco_e2e::wait_for("the child's event", || {
+    let of_child = wait_for("the child's event", || {
         let to_remote =
             |event: &Value| event["rport"] == remote.port() && event["raddr"] == json!(remote.ip());
         stage
@@ -223,6 +237,116 @@ fn two_processes_that_share_a_socket_are_told_apart() {
     });
     assert_eq!((&of_child["tx"], &of_child["uid"]), (&json!(23), &json!(UID)), "{of_child}");
     assert_ne!(of_parent["ns"], of_child["ns"]);
+}
+
+/// Run where the kernel is known to have SCTP: on those that the matrix boots.
+#[test]
+fn sctp() {
+    if std::env::var_os("LECO_TEST_SCTP").is_none() {
+        return;
+    }
+    let stage = Stage::set();
+    let there = SocketAddr::new(FAR_V4, 7001);
+    let listener = stage.netns.at_far_end(|| leco_e2e::sctp_listen(there).unwrap());
+    let peer = stage.peer(&["sctp", &there.to_string(), "send", "1000", "recv", "200", "hold"]);
+    let _stream = serve_tcp(&listener, 1000, 200);
+    let event = stage
+        .pipe
+        .latest(peer.id(), &json!({"proto": "132", "raddr": FAR_V4, "rport": 7001, "rx": 200, "tx": 1000}));
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(&format!(" :: {FAR_V4} 132/x :: v ")), "{line}");
+    peer.finish();
+}
+
+#[test]
+fn an_incoming_connection_belongs_to_who_accepted() {
+    if !can_test_the_kernel() || is_off("state") {
+        return;
+    }
+    let stage = Stage::set();
+    let here = SocketAddr::new(NEAR_V4, 7000);
+    let peer = stage.peer(&["accept", &here.to_string(), "recv", "100", "send", "2000", "hold"]);
+    let mut stream =
+        stage.netns.at_far_end(|| wait_for("the peer to listen", || TcpStream::connect(here).ok()));
+    stream.write_all(&[b'x'; 100]).unwrap();
+    stream.read_exact(&mut [0; 2000]).unwrap();
+    let event = stage.pipe.latest(
+        peer.id(),
+        &json!({"dir": "in", "raddr": FAR_V4, "lport": 7000, "rx": 100, "tx": 2000, "state": "open"}),
+    );
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(&format!(" :: {UID} :: leco-peer :: <- {FAR_V4} 7000 :: v ")), "{line}");
+    peer.finish();
+}
+
+#[test]
+fn a_connection_without_traffic_is_told() {
+    if !can_test_the_kernel() || is_off("state") {
+        return;
+    }
+    let stage = Stage::set();
+    let listener = stage.netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    let peer = stage.peer(&["tcp", &remote.to_string(), "hold"]);
+    let pid = peer.id();
+    let _ = stage.pipe.latest(pid, &json!({"dir": "out", "rport": remote.port(), "rx": 0, "tx": 0}));
+    peer.finish();
+    let _ = stage.pipe.latest(pid, &json!({"rport": remote.port(), "state": "closed"}));
+}
+
+#[test]
+fn a_refused_connection_is_told() {
+    if !can_test_the_kernel() || is_off("state") {
+        return;
+    }
+    let stage = Stage::set();
+    let nobody = SocketAddr::new(FAR_V4, 9);
+    let peer = stage.peer(&["try", &nobody.to_string()]);
+    let event = stage.pipe.latest(peer.id(), &json!({"raddr": FAR_V4, "rport": 9, "state": "refused"}));
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(&format!(" :: {FAR_V4} 9 !refused :: ")), "{line}");
+}
+
+#[test]
+fn a_connection_that_the_firewall_drops_is_told() {
+    if !can_test_the_kernel() || is_off("state") || is_off("firewall") {
+        return;
+    }
+    let stage = Stage::set();
+    let rules = "add table inet t; add chain inet t out { type filter hook output priority 0; }; \
+                 add rule inet t out tcp dport 9 drop";
+    assert!(stage.netns.near_command("nft").arg(rules).status().unwrap().success());
+    let swallowed = SocketAddr::new(FAR_V4, 9);
+    let peer = stage.peer(&["try", &swallowed.to_string()]);
+    let event = stage.pipe.latest(peer.id(), &json!({"raddr": FAR_V4, "rport": 9, "state": "blocked"}));
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(&format!(" :: {FAR_V4} 9 !blocked :: ")), "{line}");
+}
+
+#[test]
+fn connections_older_than_the_programs_are_told_with_their_bytes() {
+    if !can_test_the_kernel() || is_off("old") || is_off("live") {
+        return;
+    }
+    let netns = Netns::new();
+    let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    let here = SocketAddr::new(NEAR_V4, 7000);
+    let start = |steps: &[&str]| Peer::start(&netns, UID, b"leco-peer", steps);
+    let calls = start(&["tcp", &remote.to_string(), "send", "100", "recv", "50", "hold"]);
+    let _accepted = serve_tcp(&listener, 100, 50);
+    let serves = start(&["accept", &here.to_string(), "recv", "7", "send", "8", "hold"]);
+    let mut stream = netns.at_far_end(|| wait_for("the peer to listen", || TcpStream::connect(here).ok()));
+    stream.write_all(&[b'x'; 7]).unwrap();
+    stream.read_exact(&mut [0; 8]).unwrap();
+
+    let kernel = Kernel::load(&[]);
+    let pipe = EventPipe::start(kernel.pins(), &[]);
+    let _ = pipe.latest(calls.id(), &json!({"dir": "out", "rport": remote.port(), "rx": 50, "tx": 100}));
+    // Its listener is gone: which end called is not to be known.
+    let _ = pipe.latest(serves.id(), &json!({"raddr": FAR_V4, "lport": 7000, "rx": 7, "tx": 8}));
+    calls.finish();
+    serves.finish();
 }
 
 #[test]
@@ -253,7 +377,7 @@ fn hostile_process_names_are_cleaned() {
 #[test]
 fn a_full_ring_loses_no_connection() {
     const CONNECTIONS: u16 = 300;
-    if !can_test_the_kernel() {
+    if !can_test_the_kernel() || is_off("close") {
         return;
     }
     let kernel = Kernel::load(&["--ring-size", "4096"]);
@@ -270,7 +394,7 @@ fn a_full_ring_loses_no_connection() {
     let pid = peer.id();
     peer.finish();
     pipe.signal(rustix::process::Signal::CONT);
-    leco_e2e::wait_for("all connections", || {
+    wait_for("all connections", || {
         let events = pipe.events();
         let mut ports: Vec<_> = events
             .iter()

@@ -36,7 +36,7 @@ static __always_inline __u64 cookie_of(void *sk)
 	return by_address || peers_by_probe ? (__u64)sk : bpf_get_socket_cookie(sk);
 }
 
-static struct tracked *track(void *sk)
+static __noinline struct tracked *track(void *sk)
 {
 	struct tracked *t = tracked_of(sk, true);
 	if (!t)

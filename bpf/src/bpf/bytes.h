@@ -37,7 +37,7 @@ static void begin(const void *sk, struct tracked *t, const struct peer *peer, bo
 	t->provisional = 0;
 }
 
-static void account_flow(void *sk, const struct peer *peer, __u32 pid, int len, bool sent)
+static __noinline int account_flow(void *sk, const struct peer *peer, __u32 pid, int len, bool sent)
 {
 	struct flow_key key = { .cookie = cookie_of(sk), .pid = pid, .peer = *peer };
 	struct tracked *t = bpf_map_lookup_elem(&flows, &key);
@@ -51,9 +51,10 @@ static void account_flow(void *sk, const struct peer *peer, __u32 pid, int len, 
 			COUNT(flows_added);
 		t = bpf_map_lookup_elem(&flows, &key);
 		if (!t)
-			return;
+			return 0;
 	}
 	add_bytes(sk, t, len, sent);
+	return 0;
 }
 
 /* Another peer, or the first, of a socket that has none of its own. */
@@ -80,7 +81,7 @@ static __always_inline bool same_peer(const struct peer *one, const struct peer 
 /* The address hooks know nothing of raw and ping sockets. Over IPv6 the destination stays behind in what
  * ip6_append_data() prepared (ip6_setup_cork); over IPv4 a hook of raw.h has noted it, or the sender of what was
  * received just now. */
-static void note_raw_peer(void *sk, struct tracked *t, bool sent)
+static __noinline int note_raw_peer(void *sk, struct tracked *t, bool sent)
 {
 	struct peer peer = { .family = READABLE(struct sock, sk)->__sk_common.skc_family };
 	if (peer.family == AF_INET6 && sent) {
@@ -93,7 +94,7 @@ static void note_raw_peer(void *sk, struct tracked *t, bool sent)
 		__u64 thread = bpf_get_current_pid_tgid();
 		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
 		if (!known || known->cookie != (sent ? (__u64)sk : RECEIVED_RAW))
-			return;
+			return 0;
 		peer = known->peer;
 	}
 	if (!t->peer.family) {
@@ -103,6 +104,7 @@ static void note_raw_peer(void *sk, struct tracked *t, bool sent)
 	} else if (sent && !same_peer(&t->peer, &peer)) {
 		note_peer(t, (__u64)sk, &peer);
 	}
+	return 0;
 }
 
 /* Everything but a process's next bytes over its own socket. */

@@ -1,18 +1,24 @@
 //! The process that tests watch: makes exactly the traffic its arguments name, under a name of its own.
 //!
 //! `leco-e2e-peer NAME STEP…`, where NAME is hexadecimal bytes (empty: keep the name) and the steps are:
-//! `tcp ADDR:PORT`, `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
+//! `tcp ADDR:PORT`, `accept ADDR:PORT` (one connection that comes in there),
+//! `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
+//! `sctp ADDR:PORT`, `try ADDR:PORT` (a TCP connection that is expected to fail);
 //! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
 //! `child STEP…` (a process of its own that inherits the socket), `uring-send N`, `uring-recv N` (over TCP by
 //! `io_uring`), `report` (what was counted so far, as JSON on standard output).
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use io_uring::{IoUring, opcode, types};
+
+/// A connection that a firewall swallows is given up after this.
+const GIVES_UP: Duration = Duration::from_millis(500);
 
 enum Socket {
     None,
@@ -31,6 +37,9 @@ fn main() -> Result<()> {
         let mut operand = || args.next().with_context(|| format!("{step} lacks its operand"));
         match step.as_str() {
             "tcp" => socket = Socket::Tcp(TcpStream::connect(operand()?)?),
+            "sctp" => socket = Socket::Tcp(leco_e2e::sctp_connect(operand()?.parse()?)?),
+            "accept" => socket = Socket::Tcp(TcpListener::bind(operand()?)?.accept()?.0),
+            "try" => ensure!(TcpStream::connect_timeout(&operand()?.parse()?, GIVES_UP).is_err()),
             "udp" => {
                 let peer: SocketAddr = operand()?.parse()?;
                 let udp = bound_for(peer)?;
