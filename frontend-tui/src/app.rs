@@ -184,6 +184,7 @@ fn draw(
     terminal.autoresize()?;
     let size = terminal.size()?;
     let rows = view::rows(Rect::new(0, 0, size.width, size.height));
+    let theme = theme.with_states(overseer.settings().window.state_colours());
     let frame = overseer.frame(boot_ns(), rows);
     terminal.draw(|screen| view::draw(screen, frame, status, theme))?;
     Ok(())

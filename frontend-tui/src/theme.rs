@@ -1,5 +1,7 @@
 //! Opacity as a terminal can show it.
 
+use leco_core::config::StateColours;
+use leco_core::overseer::Row;
 use leco_core::style::LineStyle;
 use ratatui::style::{Color, Modifier, Style};
 
@@ -47,19 +49,28 @@ pub struct Theme {
     pub depth: ColorDepth,
     /// Text, and what is behind it, where a style says so.
     style: LineStyle,
+    states: StateColours,
 }
 
 impl Theme {
     /// The usual colours at a depth.
     #[must_use]
     pub fn new(depth: ColorDepth) -> Self {
-        Self { depth, style: LineStyle::default() }
+        Self { depth, style: LineStyle::default(), states: StateColours::default() }
     }
 
-    /// The same with a line's own style.
+    /// The same with the colours of a config.
     #[must_use]
-    pub fn with_style(self, style: LineStyle) -> Self {
-        Self { style, ..self }
+    pub fn with_states(self, states: StateColours) -> Self {
+        Self { states, ..self }
+    }
+
+    /// The same with what is a line's own: its style, else the colour of its state, else that of a first sight.
+    #[must_use]
+    pub fn of_row(self, row: &Row) -> Self {
+        let first_ever = row.is_first_ever.then_some(self.states.first_ever);
+        let fg = row.style.fg.or_else(|| self.states.of(row.state)).or(first_ever);
+        Self { style: LineStyle { fg, ..row.style }, ..self }
     }
 
     /// What is behind a line at an opacity.

@@ -85,7 +85,7 @@ fn header_line(frame: &Frame, status: &Status, width: u16) -> Line<'static> {
 
 fn row_line<'r>(row: &'r Row, columns: &Columns, theme: Theme) -> Line<'r> {
     let alpha = row.alpha;
-    let theme = theme.with_style(row.style);
+    let theme = theme.of_row(row);
     let mut spans = vec![Span::raw(" ")];
     if !row.tag.text.is_empty() {
         spans.push(Span::styled(row.tag.text.as_str(), theme.tag(row.tag.rgb, alpha)));

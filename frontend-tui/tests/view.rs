@@ -10,6 +10,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
+use serde_json::json;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -72,6 +73,39 @@ fn waiting() {
     let frame = overseer.frame(0, 6);
     terminal.draw(|screen| view::draw(screen, frame, &status, Theme::new(ColorDepth::None))).unwrap();
     insta::assert_snapshot!(terminal.backend());
+}
+
+#[test]
+fn states_have_the_colours_of_the_config() {
+    let colours = |text: &str, depth| -> Vec<Option<Color>> {
+        let config = Config::parse(text.as_bytes(), std::path::Path::new("test.ini"));
+        let mut overseer = Overseer::new(config);
+        for (ns, fields) in [
+            (1, json!({})),
+            (2, json!({"dir": "in"})),
+            (3, json!({"dir": "in", "state": "refused"})),
+            (4, json!({"state": "unanswered"})),
+            (5, json!({"state": "blocked"})),
+            (6, json!({"new": true})),
+        ] {
+            let mut event = json!({"ns": ns * SECOND, "ns_trx": ns * SECOND, "line": "x"});
+            event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            overseer.receive(event.to_string().as_bytes(), 7 * SECOND);
+        }
+        let theme = Theme::new(depth).with_states(overseer.settings().window.state_colours());
+        let frame = overseer.frame(7 * SECOND, 6);
+        let mut rows: Vec<_> = frame.rows.iter().flatten().collect();
+        rows.sort_by_key(|row| row.ns);
+        rows.into_iter().map(|row| theme.of_row(row).text(255).fg).collect()
+    };
+    let rgb = |rgb: u32| Some(Color::from_u32(rgb));
+    assert_eq!(
+        colours("", ColorDepth::True),
+        [rgb(0xe6_e6e6), rgb(0x7f_c8a9), rgb(0xf4_a259), rgb(0xf4_a259), rgb(0xef_6f6c), rgb(0xff_d166)]
+    );
+    let changed = colours("[window]\nrgba-in = 102030\n", ColorDepth::True);
+    assert_eq!(changed[1], rgb(0x10_2030));
+    assert!(colours("", ColorDepth::None).iter().all(Option::is_none), "words only");
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub(crate) use self::diagnostic::Fault;
 use self::ini::{Header, Ini};
 pub use self::keys::SETTINGS;
 pub use self::settings::{
-    Effect, Effects, Layer, LineHeight, RunSettings, Settings, Shadow, TextSettings, WindowFlag, WindowHint,
-    WindowSettings,
+    Effect, Effects, Layer, LineHeight, RunSettings, Settings, Shadow, StateColours, TextSettings,
+    WindowFlag, WindowHint, WindowSettings,
 };
 pub use self::watch::{ConfigWatch, Reload};
 use crate::fade::Points;

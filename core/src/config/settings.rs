@@ -141,12 +141,50 @@ impl WindowSettings {
     /// Colour of a connection's text, where its state has one.
     #[must_use]
     pub fn state_rgba(&self, state: ConnectionState) -> Option<Rgba> {
+        self.state_colours().of(state)
+    }
+
+    /// Colours by which connections differ.
+    #[must_use]
+    pub fn state_colours(&self) -> StateColours {
+        StateColours {
+            incoming: self.rgba_in,
+            first_ever: self.rgba_new,
+            refused: self.rgba_refused,
+            blocked: self.rgba_blocked,
+        }
+    }
+}
+
+/// Colours by which connections differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateColours {
+    /// It came from outside.
+    pub incoming: Rgba,
+    /// A program and a peer that were never seen together before.
+    pub first_ever: Rgba,
+    /// It was refused, broken off, or not answered.
+    pub refused: Rgba,
+    /// The firewall stopped it.
+    pub blocked: Rgba,
+}
+
+impl StateColours {
+    /// That of a state, where it has one.
+    #[must_use]
+    pub fn of(&self, state: ConnectionState) -> Option<Rgba> {
         match state {
             ConnectionState::Ordinary => None,
-            ConnectionState::Incoming => Some(self.rgba_in),
-            ConnectionState::Refused | ConnectionState::TimedOut => Some(self.rgba_refused),
-            ConnectionState::Blocked => Some(self.rgba_blocked),
+            ConnectionState::Incoming => Some(self.incoming),
+            ConnectionState::Refused | ConnectionState::TimedOut => Some(self.refused),
+            ConnectionState::Blocked => Some(self.blocked),
         }
+    }
+}
+
+impl Default for StateColours {
+    fn default() -> Self {
+        WindowSettings::default().state_colours()
     }
 }
 
