@@ -37,7 +37,7 @@ const BULK: Kind = Kind { name: "TCP bulk", run: bulk, least: 0.99 };
 /// What each program takes, then what that leaves of the throughput.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_programs(report)?;
-    measure_throughput(report)
+    measure_throughput("", report)
 }
 
 /// Nanoseconds per run of each program.
@@ -69,9 +69,9 @@ pub(crate) fn measure_programs(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Throughput with and without the programs, in turn.
-fn measure_throughput(report: &mut Report) -> Result<()> {
-    for kind in [TCP, UDP, CONNECT, BULK] {
+/// Throughput with and without the programs, in turn, of the kinds of traffic whose name contains this.
+pub(crate) fn measure_throughput(which: &str, report: &mut Report) -> Result<()> {
+    for kind in [TCP, UDP, CONNECT, BULK].into_iter().filter(|kind| kind.name.contains(which)) {
         (kind.run)()?;
         let mut ratios = Vec::new();
         for round in 0..ROUNDS {

@@ -1,7 +1,8 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
-//! the overlay alone, `leco-bench cost` what the kernel side costs others, `leco-bench programs` how long its programs run. Needs root; its traffic goes over
+//! the overlay alone, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
+//! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
@@ -44,7 +45,14 @@ fn run() -> Result<Report> {
     match std::env::args().nth(1).as_deref() {
         Some("overlay") => return overlay::measure(&mut report).map(|()| report),
         Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
-        Some("cost") => return cost::measure(&mut report).map(|()| report),
+        Some("cost") => {
+            let kind = std::env::args().nth(2);
+            match kind {
+                Some(kind) => cost::measure_throughput(&kind, &mut report)?,
+                None => cost::measure(&mut report)?,
+            }
+            return Ok(report);
+        }
         _ => {}
     }
     model::measure(&mut report)?;

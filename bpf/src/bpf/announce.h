@@ -74,7 +74,7 @@ static __always_inline __u64 wakeup_flags(__u64 now)
 /* The record is reserved before the clock is read: a reader that finds the ring empty after that has
  * seen the reservation, and one that found it empty before has slept for less than the interval. So no
  * record is left behind without a wakeup. */
-static void submit(struct conn *c)
+static __always_inline void submit(struct conn *c)
 {
 	struct conn *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -107,7 +107,7 @@ static __always_inline void correct_rx(const void *sk, struct tracked *t)
 }
 
 /* The mark goes before the counters are read: bytes that come in between set it again. */
-static void announce(const void *sk, struct tracked *t)
+static __always_inline void announce(const void *sk, struct tracked *t)
 {
 	t->pending = 0;
 	correct_rx(sk, t);
@@ -123,7 +123,7 @@ static __always_inline bool due(__u64 *announced, __u64 now)
 
 /* Takes note of bytes that are not announced now. A tick is long: bytes of the one in which the connection
  * was announced still came after that. */
-static void settle(struct tracked *t)
+static __always_inline void settle(struct tracked *t)
 {
 	t->pending = 0;
 	t->announced = bpf_jiffies64();
@@ -131,7 +131,7 @@ static void settle(struct tracked *t)
 	t->conn.ns_trx = ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
 }
 
-static void fill_process_of(struct conn *c, const struct task_struct *process)
+static __always_inline void fill_process_of(struct conn *c, const struct task_struct *process)
 {
 	const struct task_struct *task = READABLE(struct task_struct, process);
 	const struct task_struct *leader = task->group_leader;
@@ -163,7 +163,7 @@ static __always_inline void unmap(__u32 *words)
 }
 
 /* The socket's ends, or the given peer where the socket has none of its own. */
-static void fill_ends(struct tracked *t, const void *socket, const struct peer *peer)
+static __always_inline void fill_ends(struct tracked *t, const void *socket, const struct peer *peer)
 {
 	const struct sock_common *sk = &READABLE(struct sock, socket)->__sk_common;
 	struct conn *c = &t->conn;
@@ -201,7 +201,7 @@ static void fill_ends(struct tracked *t, const void *socket, const struct peer *
 }
 
 /* Kept for readers that come later. */
-static void keep_closed(const struct conn *c)
+static __always_inline void keep_closed(const struct conn *c)
 {
 	__u32 zero = 0;
 	struct stats *counters = bpf_map_lookup_elem(&stats, &zero);

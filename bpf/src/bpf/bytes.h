@@ -26,7 +26,7 @@ static __always_inline void add_bytes(const void *sk, struct tracked *t, int len
 }
 
 /* The first bytes, or the first that a process with better claims moves. */
-static void begin(const void *sk, struct tracked *t, const struct peer *peer, bool sent)
+static __always_inline void begin(const void *sk, struct tracked *t, const struct peer *peer, bool sent)
 {
 	fill_current_process(&t->conn);
 	fill_ends(t, sk, peer);

@@ -276,6 +276,11 @@ struct rt6_info {
 	__u32 rt6i_flags;
 };
 
+struct iphdr {
+	__u8 protocol;
+	__be32 saddr;
+};
+
 struct sk_buff {
 	struct sock *sk;
 	unsigned long _skb_refdst;

@@ -43,14 +43,13 @@ int BPF_KPROBE(ping_v4_sendmsg, void *sk, struct msghdr *msg)
 SEC("tp_btf/consume_skb")
 int BPF_PROG(raw_received, struct sk_buff *skb)
 {
-	struct ipv4_header ip;
 	const unsigned char *network = skb->head + skb->network_header;
 	if (skb->protocol != bpf_htons(0x0800) || !skb->skb_iif ||
-	    (skb->data != network && skb->data != skb->head + skb->transport_header) ||
-	    bpf_probe_read_kernel(&ip, sizeof(ip), network))
+	    (skb->data != network && skb->data != skb->head + skb->transport_header))
 		return 0;
-	if (is_neither_tcp_nor_udp(ip.protocol))
-		note_raw(RECEIVED_RAW, ip.source);
+	const struct iphdr *ip = READABLE(struct iphdr, network);
+	if (is_neither_tcp_nor_udp(ip->protocol))
+		note_raw(RECEIVED_RAW, ip->saddr);
 	return 0;
 }
 

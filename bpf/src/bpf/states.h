@@ -3,7 +3,7 @@
 #pragma once
 
 /* In the context of the process that connects. The local port is not chosen yet. */
-static void connecting(void *sk)
+static __always_inline void connecting(void *sk)
 {
 	struct tracked *t = track(sk);
 	if (!t)
@@ -31,7 +31,7 @@ static __always_inline void connected(void *sk, struct tracked *t)
 
 /* In no process's context: the listener's owner stands in until a process accepts. A connection whose
  * listener is not known waits for that. */
-static void arrived(void *sk, struct tracked *t)
+static __always_inline void arrived(void *sk, struct tracked *t)
 {
 	if (!t)
 		t = track(sk);
@@ -61,7 +61,7 @@ static void listening(void *sk)
 	t->listening = 1;
 }
 
-static void ended(void *sk, struct tracked *t, int from)
+static __always_inline void ended(void *sk, struct tracked *t, int from)
 {
 	if (!t->conn.ns || t->listening || t->released)
 		return;
