@@ -201,8 +201,9 @@ static __always_inline void fill_ends(struct tracked *t, const void *socket, con
 }
 
 /* Kept for readers that come later. */
-static __always_inline void keep_closed(const struct conn *c)
+static __always_inline void keep_closed(struct tracked *t)
 {
+	t->kept = 1;
 	__u32 zero = 0;
 	struct stats *counters = bpf_map_lookup_elem(&stats, &zero);
 	if (!counters)
@@ -214,7 +215,7 @@ static __always_inline void keep_closed(const struct conn *c)
 		return;
 	/* Exchanges are ordered with everything around them. */
 	__sync_lock_test_and_set(&slot->tail, number + 1);
-	slot->conn = *c;
+	slot->conn = t->conn;
 	__sync_lock_test_and_set(&slot->head, number + 1);
 }
 
@@ -224,5 +225,5 @@ static void finish(const void *sk, struct tracked *t, enum state state)
 	if (state_of(&t->conn) <= CONNECTING)
 		set_state(&t->conn, state);
 	announce(sk, t);
-	keep_closed(&t->conn);
+	keep_closed(t);
 }

@@ -122,7 +122,7 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 		finish(socket, t, CLOSED);
 		struct peer none = {};
 		t->conn.ns = t->conn.rx = t->conn.tx = 0;
-		t->owner = t->many_peers = t->shared = 0;
+		t->owner = t->many_peers = t->shared = t->kept = 0;
 		t->peer = none;
 	}
 	bool is_raw = protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP &&

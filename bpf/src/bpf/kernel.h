@@ -23,7 +23,6 @@ typedef _Bool bool;
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum bpf_map_type {
-	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
@@ -37,7 +36,6 @@ enum {
 	BPF_F_CLONE = 1 << 9,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 	BPF_RB_AVAIL_DATA = 0,
-	BPF_RB_RING_SIZE = 1,
 	BPF_RB_NO_WAKEUP = 1,
 	BPF_RB_FORCE_WAKEUP = 2,
 };
@@ -284,8 +282,6 @@ struct iphdr {
 struct sk_buff {
 	struct sock *sk;
 	unsigned long _skb_refdst;
-	unsigned int len;
-	unsigned int data_len;
 	__be16 protocol;
 	__u16 transport_header;
 	__u16 network_header;

@@ -73,7 +73,8 @@ struct tracked {
 	__u64 seen;      /* jiffies of the latest bytes that were not announced */
 	struct conn conn; /* conn.ns is 0 until it is announced */
 	struct peer peer; /* of a socket that has none of its own */
-	__u32 padding;
+	__u8 kept; /* in `closed`, as it ended */
+	__u8 padding[3];
 };
 
 /* Key of `flows`. The peer is zero where the socket itself has one: then the cookie says it all. */

@@ -11,7 +11,7 @@ static __always_inline void connecting(void *sk)
 	if (t->conn.ns && !t->released)
 		finish(sk, t, CLOSED); /* a socket that was disconnected is used again */
 	t->conn.ns = t->conn.rx = t->conn.tx = 0;
-	t->shared = t->listening = t->released = t->provisional = 0;
+	t->shared = t->listening = t->released = t->provisional = t->kept = 0;
 	fill_current_process(&t->conn);
 	fill_ends(t, sk, &t->peer);
 	t->conn.fate = OUTGOING << 4 | CONNECTING;
@@ -83,7 +83,7 @@ static __always_inline void ended(void *sk, struct tracked *t, int from)
 	set_state(&t->conn, state);
 	t->announced = bpf_jiffies64();
 	announce(sk, t);
-	keep_closed(&t->conn);
+	keep_closed(t);
 	if (!has_release)
 		forget(sk);
 }
@@ -167,9 +167,11 @@ int sock_release(struct bpf_sock *ctx)
 		return 1;
 	t->released = 1;
 	enum state state = state_of(&t->conn);
-	/* Else its end was told. */
+	/* Else what became of it was told. */
 	if (state <= CONNECTING || t->pending)
 		finish(ctx, t, state == CONNECTING ? UNANSWERED : CLOSED);
+	else if (!t->kept)
+		keep_closed(t);
 	forget(ctx);
 	return 1;
 }
