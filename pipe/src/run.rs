@@ -68,11 +68,17 @@ impl Pipe {
             if ready.output {
                 self.output.look();
             }
-            if self.output.takes_replay() {
-                self.replay(&now)?;
-            }
-            if !self.output.flush().map_err(RunError::Output)? {
-                return Ok(());
+            loop {
+                if self.output.takes_replay() {
+                    self.replay(&now)?;
+                }
+                if !self.output.flush().map_err(RunError::Output)? {
+                    return Ok(());
+                }
+                // One reader may leave and another come while the first is written to.
+                if !self.output.wants_replay() {
+                    break;
+                }
             }
         }
     }

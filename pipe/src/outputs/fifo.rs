@@ -206,16 +206,16 @@ impl FifoOutput {
         self.has_reader
     }
 
-    /// Writes what the reader takes.
-    pub(crate) fn flush(&mut self, queue: &mut Queue) {
-        let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return };
+    /// Writes what the reader takes; tells whether it is gone and another came, who has to be told everything.
+    pub(crate) fn flush(&mut self, queue: &mut Queue) -> bool {
+        let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return false };
         if let Ok(written) = self.writer.write(file, queue) {
             self.blocked = written == Written::Blocked;
-        } else {
-            // The reader is gone; the next look finds out whether another came.
-            queue.clear();
-            self.reattach();
+            return false;
         }
+        queue.clear();
+        self.reattach();
+        self.has_reader
     }
 }
 

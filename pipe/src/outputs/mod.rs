@@ -72,6 +72,12 @@ impl Output {
         std::mem::take(&mut self.wants_replay)
     }
 
+    /// Whether such a reader waits.
+    #[must_use]
+    pub fn wants_replay(&self) -> bool {
+        self.wants_replay
+    }
+
     /// Whether anybody would get an event now.
     #[must_use]
     pub fn has_reader(&self) -> bool {
@@ -94,7 +100,7 @@ impl Output {
             Target::Stdout(stdout) => stdout.flush(&mut self.queue),
             Target::Fifo(fifo) => {
                 if !self.queue.is_empty() {
-                    fifo.flush(&mut self.queue);
+                    self.wants_replay |= fifo.flush(&mut self.queue);
                 }
                 Ok(true)
             }
