@@ -33,7 +33,10 @@ fn once_prints_the_line_of_a_real_connection_and_leaves_nothing() {
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said} {complained}");
-    assert!(said.lines().count() == 1 && said.contains("/udp !refused :: v 0B / 5B ^"), "{said} {complained}");
+    assert!(
+        said.lines().count() == 1 && said.contains("/udp !refused :: v 0B / 5B ^"),
+        "{said} {complained}"
+    );
     assert!(said.contains(" :: 127.0.0.1 "), "{said}");
     assert_eq!(left_behind(), Vec::<PathBuf>::new());
 }
