@@ -22,17 +22,17 @@ Exit codes:
   6  the kernel refused what LECO cannot do without
 
 Hooks (--hook NAME=LEVEL); the first level is the best, and taken where the kernel has it:
-  bytes     tp_btf, tracepoint             who sent and received how much
-  state     tp_btf, tracepoint, off        connect, direction, refusals and time-outs of TCP
-  accept    cgroup, off                    who accepted, before the first bytes
-  peer      cgroup, kprobe, off            peers of unconnected UDP
-  raw       kprobe, tp_btf, cgroup_skb, off peers of raw and ping sockets over IPv4
-  close     cgroup, off                    the end of every socket, with its final counts
-  refused   tp_btf, off                    datagrams that the peer's host refuses
-  firewall  tp_btf, off                    packets that a firewall of this machine drops
-  dns       recv, off                      answers of name servers
-  live      iter, off                      the last bytes before a silence; open connections for a later pipe
-  old       iter, off                      connections older than the programs";
+  bytes     tp_btf, tracepoint               who sent and received how much
+  state     tp_btf, tracepoint, off          connect, direction, refusals and time-outs of TCP
+  accept    cgroup, off                      who accepted, before the first bytes
+  peer      cgroup, kprobe, off              peers of unconnected UDP
+  raw       kprobe, tp_btf, cgroup_skb, off  peers of raw and ping sockets over IPv4
+  close     cgroup, off                      the end of every socket, with its final counts
+  refused   tp_btf, off                      datagrams that the peer's host refuses
+  firewall  tp_btf, off                      packets that a firewall of this machine drops
+  dns       recv, off                        answers of name servers
+  live      iter, off                        the last bytes before a silence; open connections for a later pipe
+  old       iter, off                        connections older than the programs";
 
 /// Loads LECO's eBPF programs and pins them for leco-event-pipe.
 ///

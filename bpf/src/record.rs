@@ -13,8 +13,8 @@ pub const FLOW_KEY_SIZE: usize = 32;
 /// Bytes of a value of `closed`: the connection between two numbers.
 pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of one encoded [`DnsAnswer`].
-pub const DNS_SIZE: usize = 528;
-const DNS_PAYLOAD: usize = 16;
+pub const DNS_SIZE: usize = 536;
+const DNS_PAYLOAD: usize = 24;
 /// Bytes of the value of `stats`.
 pub const STATS_SIZE: usize = 56;
 
@@ -187,6 +187,8 @@ pub struct DnsAnswer {
     pub ns: u64,
     /// The process that received it.
     pub pid: u32,
+    /// That process's user.
+    pub uid: u32,
     /// Bytes of the whole answer.
     pub full_len: u16,
     /// Its first bytes, 512 at most: hostile.
@@ -200,11 +202,12 @@ impl DnsAnswer {
         if bytes.len() != DNS_SIZE {
             return None;
         }
-        let len = u16::from_ne_bytes(bytes.get(12..14)?.try_into().ok()?);
+        let len = u16::from_ne_bytes(bytes.get(16..18)?.try_into().ok()?);
         Some(Self {
             ns: u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?),
             pid: u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?),
-            full_len: u16::from_ne_bytes(bytes.get(14..16)?.try_into().ok()?),
+            uid: u32::from_ne_bytes(bytes.get(12..16)?.try_into().ok()?),
+            full_len: u16::from_ne_bytes(bytes.get(18..20)?.try_into().ok()?),
             payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
         })
     }

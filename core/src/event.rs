@@ -121,6 +121,13 @@ pub struct EventRecord<'a> {
     pub ns_trx: BootNs,
     /// See [`Event::line`].
     pub line: &'a str,
+    /// Which end opened it: `out`, `in`. Without details only the second is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<&'a str>,
+    /// How it stands or ended: `open`, `connecting`, `closed`, `refused`, `reset`, `timeout`, `unreachable`,
+    /// `unanswered`, `blocked`. Without details the first three are not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'a str>,
     /// The rest, on request.
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
@@ -133,11 +140,6 @@ pub struct Details<'a> {
     pub v: u32,
     /// `udp`, `tcp` or the protocol's number.
     pub proto: &'a str,
-    /// Which end opened it: `out`, `in`.
-    pub dir: &'a str,
-    /// How it stands or ended: `open`, `connecting`, `closed`, `refused`, `reset`, `timeout`, `unreachable`,
-    /// `unanswered`, `blocked`.
-    pub state: &'a str,
     /// Thread group, where a process is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -164,6 +166,12 @@ pub struct Details<'a> {
     pub raddr: std::net::IpAddr,
     /// Remote port.
     pub rport: u16,
+    /// Name of the remote address, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Where the name is from: `dns`, an answer that was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_src: Option<&'a str>,
     /// Bytes received.
     pub rx: u64,
     /// Bytes sent.

@@ -31,6 +31,11 @@ impl Tmux {
         String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
     }
 
+    /// The same with the escape sequences of its colours.
+    pub fn coloured_screen(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p", "-e"]).stdout).into_owned()
+    }
+
     /// Types keys, as tmux names them.
     pub fn type_keys(&self, keys: &str) {
         self.tmux(&["send-keys", keys]);

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use leco_core::source::{Fifo, FifoState};
 use leco_e2e::{
-    EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, can_test_the_kernel, program, program_for_everybody,
-    wait_for,
+    EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, Side, can_test_the_kernel, program,
+    program_for_everybody, wait_for,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -288,7 +289,59 @@ fn a_reader_of_standard_output_that_leaves_ends_the_pipe_quietly() {
     make_connection(&netns);
     let status = wait_for("the pipe to end", || child.try_wait().unwrap());
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
     assert!(status.success(), "{status} {said}");
     assert_eq!(said, "");
+}
+
+/// A process that asks a real name server shows the name it asked for; LECO itself asks nobody.
+#[test]
+fn a_connection_has_the_name_that_its_process_asked_for() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&["--update-interval", "0"]);
+    let netns = Netns::new();
+    let pipe = EventPipe::start(kernel.pins(), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (log, resolv_conf) = (folder.path().join("log"), folder.path().join("resolv.conf"));
+    fs::write(&resolv_conf, format!("nameserver {FAR_V4}\n")).unwrap();
+    let mut server = netns.command(Side::Far, "dnsmasq");
+    server.args([
+        "--keep-in-foreground",
+        "--no-resolv",
+        "--no-hosts",
+        "--conf-file=/dev/null",
+        "--user=root",
+    ]);
+    server.args(["--pid-file=", "--bind-interfaces", "--log-queries", "--log-async=0"]);
+    server.arg(format!("--listen-address={FAR_V4}")).arg(format!("--log-facility={}", log.display()));
+    server.args(["--cname=www.example.test,cdn.test", &format!("--host-record=cdn.test,{FAR_V4}")]);
+    let mut server = server.spawn().unwrap();
+    let queries = || fs::read_to_string(&log).unwrap_or_default();
+    wait_for("the name server", || queries().contains("started").then_some(()));
+
+    let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("http://www.example.test:{port}/");
+    let script = format!("mount --bind {} /etc/resolv.conf && exec curl -s {url}", resolv_conf.display());
+    let mut curl = netns.near_command("unshare");
+    let mut curl = curl.args(["--mount", "sh", "-c", &script]).stdout(Stdio::null()).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = [0; 1000];
+    assert!(stream.read(&mut request).unwrap() > 0);
+    stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n").unwrap();
+    drop(stream);
+    assert!(curl.wait().unwrap().success());
+
+    let named = json!({"rport": port, "name": "www.example.test", "name_src": "dns", "raddr": FAR_V4});
+    let event = pipe.latest(curl.id(), &named);
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(&format!(" :: curl :: www.example.test {port} :: v ")), "{line}");
+    let asked = queries();
+    let asked: Vec<_> = asked.lines().filter(|line| line.contains("query[")).collect();
+    assert!(!asked.is_empty());
+    assert!(asked.iter().all(|query| query.contains("] www.example.test from ")), "{asked:#?}");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -59,6 +59,32 @@ fn is_restored(terminal: &Tmux) -> bool {
 }
 
 #[test]
+fn a_refused_connection_is_red_where_there_are_sixteen_colours() {
+    if !can_test_the_kernel() || !can_use_tmux() {
+        return;
+    }
+    let kernel = Kernel::load(&[]);
+    let netns = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    // As a user starts it: without the details that tests look at.
+    let mut pipe = std::process::Command::new(program("leco-event-pipe"));
+    pipe.arg("--pin").arg(kernel.pins()).arg("--fifo").arg(&fifo);
+    let _pipe = EventPipe::spawn(pipe);
+    let terminal = Tmux::start(100, 12, &format!("export TERM=screen COLORTERM=; {}", tui(&fifo, "")));
+    terminal.wait_for("the empty view", |screen| screen.contains("q quit"));
+    let refused = format!("{FAR_V4}:9");
+    let peer = Peer::start(&netns, UID, b"leco-peer", &["try", &refused]);
+    terminal.wait_for("the refusal", |screen| screen.contains("9 !refused"));
+    peer.finish();
+    let screen = terminal.coloured_screen();
+    let line = screen.lines().find(|line| line.contains("!refused")).unwrap();
+    let (before, _) = line.split_once("9 !refused").unwrap();
+    let last_colour = before.rsplit_once('\x1b').unwrap().1;
+    assert!(last_colour.starts_with("[38;5;1m"), "{line:?}");
+}
+
+#[test]
 fn a_real_connection_is_on_the_screen_and_q_leaves() {
     if !can_test_the_kernel() || !can_use_tmux() {
         return;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
-use leco_bpf::record::{Conn, Stats};
+use leco_bpf::record::{Conn, DnsAnswer, Stats};
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
@@ -128,6 +128,17 @@ impl fmt::Display for Losses {
     }
 }
 
+/// What came since the last look.
+#[derive(Debug)]
+pub struct News {
+    /// Connections, oldest first.
+    pub conns: Vec<Conn>,
+    /// Answers of name servers, oldest first.
+    pub answers: Vec<DnsAnswer>,
+    /// Whether another look is due soon.
+    pub look_again: bool,
+}
+
 /// Reads the kernel side.
 pub struct Feed {
     reader: Reader,
@@ -188,8 +199,8 @@ impl Feed {
         self.pending.due()
     }
 
-    /// Everything that is news, oldest first; and whether another look is due soon.
-    pub fn drain(&mut self, now: BootNs) -> Result<(Vec<Conn>, bool), ReadError> {
+    /// Everything that is news.
+    pub fn drain(&mut self, now: BootNs) -> Result<News, ReadError> {
         let drained = self.reader.drain()?;
         let mut conns = drained.conns;
         let look_again = !conns.is_empty() || !drained.answers.is_empty() || self.reader.has_unfinished();
@@ -212,7 +223,7 @@ impl Feed {
             self.last = stats;
         }
         conns.retain(|conn| self.told.tell(conn, now));
-        Ok((conns, look_again))
+        Ok(News { conns, answers: drained.answers, look_again })
     }
 
     /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.

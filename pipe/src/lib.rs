@@ -4,6 +4,7 @@ pub mod clock;
 pub mod feed;
 pub mod labels;
 pub mod line;
+pub mod names;
 pub mod outputs;
 pub mod run;
 pub mod tunables;

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use jiff::tz::TimeZone;
 use leco_bpf::record::{Conn, Direction, State};
 use leco_core::event::{BootNs, Details, EventRecord};
-use leco_core::text::{Protocol, bytes, endpoint, relative_time};
+use leco_core::text::{Protocol, address, bytes, endpoint, port_of, relative_time};
 
 use crate::clock::Now;
 use crate::feed::Losses;
 use crate::labels::Labels;
-use crate::tunables::Tunables;
+use crate::tunables::{NamesShown, Tunables};
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
 const DETAILS_VERSION: u32 = 1;
@@ -59,7 +59,14 @@ impl Formatter {
             Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
             _ => ("", conn.remote_port),
         };
-        write!(line, " :: {mark}{}", endpoint(conn.remote, port, protocol))?;
+        let name = labels.name.as_ref().map(|name| &*name.name);
+        match (self.tunables.names, name) {
+            (NamesShown::Replace, Some(name)) => write!(line, " :: {mark}{name}{}", port_of(port, protocol))?,
+            (NamesShown::Append, Some(name)) => {
+                write!(line, " :: {mark}{} ({name}){}", address(conn.remote), port_of(port, protocol))?;
+            }
+            _ => write!(line, " :: {mark}{}", endpoint(conn.remote, port, protocol))?,
+        }
         if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
             write!(line, " !{state}")?;
         }
@@ -87,7 +94,7 @@ impl Formatter {
         // Writing to a string cannot fail.
         let _ = self.write_time(&mut line, ns, now);
         let _ = write!(line, " :: - :: leco :: {losses} :: ");
-        on_the_wire(&EventRecord { ns, ns_trx: now.boot, line: &line, details: None })
+        on_the_wire(&EventRecord { ns, ns_trx: now.boot, line: &line, dir: None, state: None, details: None })
     }
 
     /// The event as it goes over the wire, with its newline.
@@ -101,11 +108,6 @@ impl Formatter {
         let details = self.tunables.extra_ev_data.then(|| Details {
             v: DETAILS_VERSION,
             proto: &proto,
-            dir: match conn.direction {
-                Direction::Outgoing => "out",
-                Direction::Incoming => "in",
-            },
-            state: state_name(conn.state),
             pid: conn.has_process().then_some(conn.pid),
             uid: conn.has_process().then_some(conn.uid),
             user: labels.user.as_deref(),
@@ -116,11 +118,20 @@ impl Formatter {
             lport: conn.local_port,
             raddr: conn.remote.to_canonical(),
             rport: conn.remote_port,
+            name: labels.name.as_ref().map(|name| &*name.name),
+            name_src: labels.name.as_ref().map(|_| "dns"),
             rx: conn.rx,
             tx: conn.tx,
         });
         let line = self.line(conn, labels, now);
-        on_the_wire(&EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, details })
+        // What changes a line's looks is told in any case.
+        let is_detailed = details.is_some();
+        let dir = match conn.direction {
+            Direction::Incoming => Some("in"),
+            Direction::Outgoing => is_detailed.then_some("out"),
+        };
+        let state = outcome(conn.state).or_else(|| is_detailed.then(|| state_name(conn.state)));
+        on_the_wire(&EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, dir, state, details })
     }
 }
 
@@ -171,6 +182,7 @@ mod tests {
     use leco_core::event::Event;
 
     use super::*;
+    use crate::names::AddressName;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -202,6 +214,7 @@ mod tests {
             script: None,
             cgroup_path: Some("user.slice/tmux-spawn-822f3728-1c1c.scope".into()),
             cgroup: Some("tmux-spawn-822f3728+".into()),
+            name: None,
         }
     }
 
@@ -292,7 +305,14 @@ mod tests {
     #[test]
     fn no_process_is_invented() {
         let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
-        let nobody = Labels { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None };
+        let nobody = Labels {
+            user: None,
+            comm: "-".into(),
+            script: None,
+            cgroup_path: None,
+            cgroup: None,
+            name: None,
+        };
         let shown = line(&stranger, &nobody, |_| ());
         assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
         let formatter =
@@ -302,6 +322,40 @@ mod tests {
             assert!(!json.contains(&format!("\"{field}\"")), "{json}");
         }
         assert!(json.contains(r#""dir":"in","state":"blocked""#), "{json}");
+    }
+
+    #[test]
+    fn a_name_stands_in_the_place_of_the_address_or_behind_it() {
+        let name = AddressName { name: "example.test".into(), learned: 0 };
+        let labels = Labels { name: Some(name), ..labels() };
+        for (names, shown) in [
+            (NamesShown::Replace, " :: example.test 53/udp :: "),
+            (NamesShown::Append, " :: 10.2.0.1 (example.test) 53/udp :: "),
+            (NamesShown::Off, " :: 10.2.0.1 53/udp :: "),
+        ] {
+            let line = line(&conn(), &labels, |tunables| tunables.names = names);
+            assert!(line.contains(shown), "{line}");
+        }
+        let formatter =
+            Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
+        let json = String::from_utf8(formatter.event(&conn(), &labels, &now())).unwrap();
+        assert!(
+            json.contains(r#""raddr":"10.2.0.1","rport":53,"name":"example.test","name_src":"dns""#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn what_changes_the_looks_of_a_line_is_told_without_details_too() {
+        let formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
+        let fields = |conn: &Conn| {
+            let event: serde_json::Value =
+                serde_json::from_slice(&formatter.event(conn, &labels(), &now())).unwrap();
+            (event["dir"].clone(), event["state"].clone())
+        };
+        assert_eq!(fields(&conn()), (serde_json::Value::Null, serde_json::Value::Null));
+        let refused = Conn { direction: Direction::Incoming, state: State::Refused, ..conn() };
+        assert_eq!(fields(&refused), ("in".into(), "refused".into()));
     }
 
     #[test]

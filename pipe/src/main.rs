@@ -24,7 +24,8 @@ const TUNABLES: &str = "\
 Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defaults:
   replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  line-direction=1  cg-label-cut=20
   script-name-cut=16  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h
-  cache-cg-labels=30m  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  extra-ev-data=0";
+  cache-cg-labels=30m  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  names=replace (or append,
+  off)  cache-names=24h  extra-ev-data=0";
 
 /// Writes network connections as JSON lines, one event a line.
 ///

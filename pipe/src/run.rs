@@ -113,16 +113,20 @@ impl Pipe {
 
     /// Tells what is new; whether another look is due.
     fn drain(&mut self, now: &Now) -> Result<bool, RunError> {
-        let (conns, look_again) = self.feed.drain(now.boot)?;
-        for conn in conns {
-            self.tell(&conn, now);
+        let news = self.feed.drain(now.boot)?;
+        // A process asks for a name before it connects to what it stands for.
+        for answer in &news.answers {
+            self.labeler.learn(answer);
+        }
+        for conn in &news.conns {
+            self.tell(conn, now);
         }
         if self.losses != self.feed.losses() {
             self.losses = self.feed.losses();
             self.lost_ns = if self.lost_ns == 0 { now.boot } else { self.lost_ns };
             self.tell_losses(now);
         }
-        Ok(look_again)
+        Ok(news.look_again)
     }
 
     /// A tool that shows everything has to show, too, when it did not.

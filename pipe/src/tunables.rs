@@ -34,6 +34,10 @@ pub struct Tunables {
     pub cache_conn_ts: Duration,
     /// How long a script's name is remembered; zero turns script names off.
     pub cache_pid_cmd: Duration,
+    /// How names of addresses are shown.
+    pub names: NamesShown,
+    /// How long a name is remembered after the answer that gave it.
+    pub cache_names: Duration,
     /// All fields in the JSON.
     pub extra_ev_data: bool,
 }
@@ -56,9 +60,22 @@ impl Default for Tunables {
             cache_users: hours(4),
             cache_conn_ts: hours(1),
             cache_pid_cmd: hours(3),
+            names: NamesShown::Replace,
+            cache_names: hours(24),
             extra_ev_data: false,
         }
     }
+}
+
+/// How the name of an address is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamesShown {
+    /// In the address's place.
+    Replace,
+    /// Behind the address, in brackets.
+    Append,
+    /// Not at all.
+    Off,
 }
 
 /// A key that is none, or a value it cannot have.
@@ -82,7 +99,7 @@ pub enum TunableError {
     },
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "replay-window",
     "replay-skip-dead-pids",
     "local-addr-port",
@@ -96,6 +113,8 @@ const KEYS: [&str; 14] = [
     "cache-users",
     "cache-conn-ts",
     "cache-pid-cmd",
+    "names",
+    "cache-names",
     "extra-ev-data",
 ];
 
@@ -155,6 +174,15 @@ impl Tunables {
             "cache-users" => self.cache_users = duration()?,
             "cache-conn-ts" => self.cache_conn_ts = duration()?,
             "cache-pid-cmd" => self.cache_pid_cmd = cache()?,
+            "names" => {
+                self.names = match value {
+                    "replace" | "1" => NamesShown::Replace,
+                    "append" => NamesShown::Append,
+                    "off" | "0" => NamesShown::Off,
+                    _ => return Err(bad("replace, append or off")),
+                }
+            }
+            "cache-names" => self.cache_names = duration()?,
             "extra-ev-data" => self.extra_ev_data = flag()?,
             _ => return Err(TunableError::UnknownKey(key.to_owned())),
         }

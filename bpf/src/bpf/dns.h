@@ -50,8 +50,10 @@ static __noinline int copy_answer(int len)
 		kept = DNS_MAX;
 	answer->ns = now;
 	answer->pid = bpf_get_current_pid_tgid() >> 32;
+	answer->uid = bpf_get_current_uid_gid();
 	answer->full_len = len;
 	answer->len = kept;
+	answer->padding = 0;
 	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
 		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
 		return 0;

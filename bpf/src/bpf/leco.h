@@ -89,12 +89,14 @@ struct flow_key {
 struct dns_answer {
 	__u64 ns; /* CLOCK_BOOTTIME */
 	__u32 pid;
+	__u32 uid;
 	__u16 len; /* bytes of `payload` that count */
 	__u16 full_len; /* of the answer */
+	__u32 padding;
 	__u8 payload[DNS_MAX];
 };
 /* The skeleton, which record.rs compares itself with, knows only what a map holds. */
-_Static_assert(sizeof(struct dns_answer) == 528 && __builtin_offsetof(struct dns_answer, payload) == 16,
+_Static_assert(sizeof(struct dns_answer) == 536 && __builtin_offsetof(struct dns_answer, payload) == 24,
 	       "not as record.rs reads it");
 
 /* `stats`: one value, index 0. */

@@ -74,19 +74,28 @@ pub fn relative_time(age: Duration) -> impl fmt::Display {
     })
 }
 
-/// `ADDR PORT[/PROTO]`. An IPv4-mapped address shows as IPv4, the empty IPv6 address as `[::]`, where it
-/// would read as a separator.
+/// `ADDR PORT[/PROTO]`.
 #[must_use]
-pub fn endpoint(address: IpAddr, port: u16, protocol: Protocol) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        match address.to_canonical() {
-            IpAddr::V6(v6) if v6.is_unspecified() => f.write_str("[::]")?,
-            address => write!(f, "{address}")?,
-        }
-        match protocol {
-            Protocol::Tcp => write!(f, " {port}"),
-            Protocol::Udp => write!(f, " {port}/udp"),
-            Protocol::Other(number) => write!(f, " {number}/x"),
-        }
+pub fn endpoint(remote: IpAddr, port: u16, protocol: Protocol) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{}{}", address(remote), port_of(port, protocol)))
+}
+
+/// An address. An IPv4-mapped one shows as IPv4, the empty IPv6 address as `[::]`, where it would read as a
+/// separator.
+#[must_use]
+pub fn address(address: IpAddr) -> impl fmt::Display {
+    fmt::from_fn(move |f| match address.to_canonical() {
+        IpAddr::V6(v6) if v6.is_unspecified() => f.write_str("[::]"),
+        address => write!(f, "{address}"),
+    })
+}
+
+/// What stands behind an address: ` PORT[/PROTO]`.
+#[must_use]
+pub fn port_of(port: u16, protocol: Protocol) -> impl fmt::Display {
+    fmt::from_fn(move |f| match protocol {
+        Protocol::Tcp => write!(f, " {port}"),
+        Protocol::Udp => write!(f, " {port}/udp"),
+        Protocol::Other(number) => write!(f, " {number}/x"),
     })
 }

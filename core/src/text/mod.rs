@@ -7,5 +7,5 @@ mod parts;
 
 pub use clean::{clean, clean_bytes};
 pub use duration::{DurationError, parse_duration};
-pub use format::{Protocol, bytes, endpoint, relative_time};
+pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};
 pub use parts::{SEPARATOR, split_part};

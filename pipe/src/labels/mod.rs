@@ -11,14 +11,15 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use leco_bpf::record::Conn;
+use leco_bpf::record::{Conn, DnsAnswer};
 use leco_core::event::BootNs;
 use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
-use self::cache::TimedCache;
+pub(crate) use self::cache::TimedCache;
 use self::cgroup::{CgroupLabels, CgroupPaths};
 use self::unique::{cut, cut_with_suffix};
+use crate::names::{AddressName, Names};
 use crate::tunables::Tunables;
 
 pub use self::cgroup::CGROUP_ENTRIES;
@@ -43,6 +44,8 @@ pub struct Labels {
     pub cgroup_path: Option<Rc<str>>,
     /// Label of its cgroup.
     pub cgroup: Option<Rc<str>>,
+    /// Name of its peer, where one is known.
+    pub name: Option<AddressName>,
 }
 
 /// Looks names up and remembers them.
@@ -56,6 +59,7 @@ pub struct Labeler {
     script_cut: usize,
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
+    names: Names,
 }
 
 impl Labeler {
@@ -71,13 +75,26 @@ impl Labeler {
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
             cgroups: cgroups_shown
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
+            names: Names::new(tunables.cache_names),
         }
+    }
+
+    /// Learns names from an answer that a process received.
+    pub fn learn(&mut self, answer: &DnsAnswer) {
+        self.names.learn(answer);
     }
 
     /// The names of a connection's process.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         if !conn.has_process() {
-            return Labels { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None };
+            return Labels {
+                user: None,
+                comm: "-".into(),
+                script: None,
+                cgroup_path: None,
+                cgroup: None,
+                name: None,
+            };
         }
         let comm: Rc<str> = clean_bytes(conn.comm()).into();
         let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
@@ -91,6 +108,7 @@ impl Labeler {
             comm,
             cgroup_path,
             cgroup,
+            name: self.names.name(conn, now),
         }
     }
 
