@@ -33,6 +33,8 @@ pub(crate) struct Program {
 pub(crate) struct Level {
     /// By what kind of hook; the name that `--hook` takes.
     pub(crate) name: &'static str,
+    /// The hooks, as the kernel names them.
+    pub(crate) hooks: &'static str,
     pub(crate) programs: &'static [Program],
     /// What it cannot do that the level before it can.
     pub(crate) lost: &'static str,
@@ -66,6 +68,9 @@ pub(crate) const TRACEPOINT: &str = "tracepoint";
 /// The level of [`PEER`] that has none.
 pub(crate) const KPROBE: &str = "kprobe";
 
+const LENGTHS: &str = "sock_send_length, sock_recv_length";
+const SET_STATE: &str = "inet_sock_set_state";
+
 const fn attached(name: &'static str) -> Program {
     Program { name, attach: Attach::Section }
 }
@@ -82,8 +87,8 @@ const fn iterator(name: &'static str, map: &'static str, pin: &'static str) -> P
     Program { name, attach: Attach::Iterator { map, pin } }
 }
 
-const fn best(name: &'static str, programs: &'static [Program]) -> Level {
-    Level { name, programs, lost: "" }
+const fn best(name: &'static str, hooks: &'static str, programs: &'static [Program]) -> Level {
+    Level { name, hooks, programs, lost: "" }
 }
 
 const fn feature(name: &'static str, levels: &'static [Level], lost: &'static str) -> Feature {
@@ -95,9 +100,10 @@ pub(crate) const FEATURES: [Feature; 11] = [
     Feature {
         name: BYTES,
         levels: &[
-            best("tp_btf", &[attached("send_length"), attached("recv_length")]),
+            best("tp_btf", LENGTHS, &[attached("send_length"), attached("recv_length")]),
             Level {
                 name: TRACEPOINT,
+                hooks: LENGTHS,
                 programs: &[attached("send_length_tracepoint"), attached("recv_length_tracepoint")],
                 lost: "twice the cost, and incoming connections until a process accepts them",
             },
@@ -107,9 +113,10 @@ pub(crate) const FEATURES: [Feature; 11] = [
     feature(
         STATE,
         &[
-            best("tp_btf", &[attached("set_socket_state")]),
+            best("tp_btf", SET_STATE, &[attached("set_socket_state")]),
             Level {
                 name: TRACEPOINT,
+                hooks: SET_STATE,
                 programs: &[attached("set_socket_state_tracepoint")],
                 lost: "as of bytes",
             },
@@ -118,15 +125,20 @@ pub(crate) const FEATURES: [Feature; 11] = [
     ),
     feature(
         "accept",
-        &[best("cgroup", &[cgroup("getpeername4"), cgroup("getpeername6")])],
+        &[best("cgroup", "getpeername4/6", &[cgroup("getpeername4"), cgroup("getpeername6")])],
         "who accepted, until the first bytes: before that the process that listens",
     ),
     feature(
         PEER,
         &[
-            best("cgroup", &[cgroup("sendmsg4"), cgroup("sendmsg6"), cgroup("recvmsg4"), cgroup("recvmsg6")]),
+            best(
+                "cgroup",
+                "sendmsg4/6, recvmsg4/6",
+                &[cgroup("sendmsg4"), cgroup("sendmsg6"), cgroup("recvmsg4"), cgroup("recvmsg6")],
+            ),
             Level {
                 name: KPROBE,
+                hooks: "udp_sendmsg, udpv6_sendmsg",
                 programs: &[attached("udp_sendmsg"), attached("udpv6_sendmsg")],
                 lost: "who sent a datagram over unconnected UDP: it counts for the peer that was sent to last",
             },
@@ -136,15 +148,21 @@ pub(crate) const FEATURES: [Feature; 11] = [
     feature(
         "raw",
         &[
-            best(KPROBE, &[attached("raw_sendmsg"), attached("ping_v4_sendmsg")]),
+            best(
+                KPROBE,
+                "raw_sendmsg, ping_v4_sendmsg",
+                &[attached("raw_sendmsg"), attached("ping_v4_sendmsg")],
+            ),
             Level {
                 name: "tp_btf",
+                hooks: "consume_skb",
                 programs: &[attached("raw_received")],
                 lost: "peers of raw and ping sockets over IPv4 until they answer; raw=cgroup_skb tells them, at a \
                        cost for every packet that is sent",
             },
             Level {
                 name: "cgroup_skb",
+                hooks: "egress",
                 programs: &[cgroup("raw_egress")],
                 lost: "a little of the speed of all",
             },
@@ -153,25 +171,26 @@ pub(crate) const FEATURES: [Feature; 11] = [
     ),
     feature(
         CLOSE,
-        &[best("cgroup", &[cgroup("sock_release")])],
+        &[best("cgroup", "sock_release", &[cgroup("sock_release")])],
         "the close of UDP, and bytes of TCP that are read after the peer's close",
     ),
     feature(
         "refused",
-        &[best("tp_btf", &[attached("error_report")])],
+        &[best("tp_btf", "inet_sk_error_report", &[attached("error_report")])],
         "a datagram's refusal that its process does not ask for",
     ),
     feature(
         "firewall",
-        &[best("tp_btf", &[attached("dropped")])],
+        &[best("tp_btf", "kfree_skb", &[attached("dropped")])],
         "what the firewall drops, but for sends that fail: nothing that comes in, nothing of TCP",
     ),
     // By the hook of `bytes`, which finds them in the memory of who received them.
-    feature(DNS, &[best("recv", &[])], "names of addresses"),
+    feature(DNS, &[best("recv", "as of bytes", &[])], "names of addresses"),
     feature(
         "live",
         &[best(
             "iter",
+            "bpf_sk_storage_map, bpf_map_elem",
             &[
                 iterator("live_sockets", "sockets", pins::LIVE),
                 iterator("pending_sockets", "sockets", pins::PENDING),
@@ -182,7 +201,7 @@ pub(crate) const FEATURES: [Feature; 11] = [
     ),
     feature(
         "old",
-        &[best("iter", &[once("old_listeners"), once("old_sockets")])],
+        &[best("iter", "task_file, once", &[once("old_listeners"), once("old_sockets")])],
         "connections older than the programs until their next traffic, and that they came in",
     ),
 ];

@@ -13,8 +13,8 @@ use nix::unistd::Group;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  loaded, or already loaded
-  1  any other failure
+  0  loaded, or already loaded; with --check: can be loaded
+  1  any other failure; with --check: cannot be loaded
   2  wrong usage
   3  not root
   4  no bpf filesystem, or the pin folder cannot be used
@@ -85,7 +85,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("leco-ebpf-load: {error:#}");
-            ExitCode::from(error.downcast_ref().map_or(1, exit_code))
+            // Who asks whether it can be loaded gets a yes or a no.
+            let code = if cli.check { 1 } else { error.downcast_ref().map_or(1, exit_code) };
+            ExitCode::from(code)
         }
     }
 }
@@ -166,12 +168,23 @@ fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn print_table(choices: &[Choice]) {
-    println!("{:<9} {:<11} why not the best, and what is lost", "hook", "used");
-    for Choice { name, used, why, lost, .. } in choices {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    match leco_bpf::cgroup2::root() {
+        Some(root) => println!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display()),
+        None => println!("kernel {kernel}, BTF yes, no cgroup2 mounted"),
+    }
+    for Choice { name, used, hooks, why, lost, .. } in choices {
+        let hooks = hooks.unwrap_or_default();
         match why.as_ref().zip(*lost) {
-            Some((why, lost)) => println!("{name:<9} {used:<11} {why}; lost: {lost}"),
-            None => println!("{name:<9} {used}"),
+            Some((why, lost)) => {
+                println!("  {name:<9} {used:<11} {hooks:<35} {why}");
+                println!("  {:<9} lost: {lost}", "");
+            }
+            None => println!("  {name:<9} {used:<11} {hooks:<35} ok"),
         }
+    }
+    if choices.iter().all(|choice| choice.lost.is_none()) {
+        println!("everything LECO shows can be seen on this machine");
     }
 }
 

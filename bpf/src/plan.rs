@@ -46,6 +46,9 @@ pub struct Choice {
     pub name: &'static str,
     /// The level's name, `off` for none.
     pub used: &'static str,
+    /// The hooks of that level, as the kernel names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<&'static str>,
     /// Why it is not the best one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -64,6 +67,7 @@ impl Choice {
     fn set(&mut self, level: usize, why: String) {
         self.level = level;
         self.used = self.current().map_or(OFF, |level| level.name);
+        self.hooks = self.current().map(|level| level.hooks);
         self.lost = match self.current() {
             _ if level == 0 => None,
             Some(level) => Some(level.lost),
@@ -87,10 +91,13 @@ impl Plan {
     /// The best levels, but for those that are forced.
     pub(crate) fn new(forced: &[Forced]) -> Self {
         let choices = FEATURES.iter().map(|feature| {
-            let used = feature.levels.first().map_or(OFF, |level| level.name);
+            let best = feature.levels.first();
+            let used = best.map_or(OFF, |level| level.name);
+            let hooks = best.map(|level| level.hooks);
             let mut choice = Choice {
                 name: feature.name,
                 used,
+                hooks,
                 why: None,
                 lost: None,
                 feature,
@@ -135,7 +142,8 @@ impl Plan {
             return Err((choice.name, reason));
         }
         let tried = choice.why.take().map(|why| format!("{why}; ")).unwrap_or_default();
-        choice.set(next, format!("{tried}{reason}"));
+        let refused = choice.used;
+        choice.set(next, format!("{tried}no {refused}: {reason}"));
         self.couple();
         Ok(())
     }
@@ -189,11 +197,11 @@ mod tests {
     fn the_best_levels_are_taken_and_the_next_ones_where_the_kernel_refuses() {
         let mut plan = Plan::new(&[]);
         assert!(plan.choices().iter().all(|choice| choice.why.is_none() && choice.lost.is_none()));
-        plan.demote(3, "no cgroup2 is mounted".into()).unwrap();
+        plan.demote(3, "not mounted".into()).unwrap();
         assert_eq!(used(&plan)[3], ("peer", "kprobe"));
-        plan.demote(3, "no kprobes".into()).unwrap();
+        plan.demote(3, "not built in".into()).unwrap();
         assert_eq!(used(&plan)[3], ("peer", "off"));
-        assert_eq!(plan.choices()[3].why.as_deref(), Some("no cgroup2 is mounted; no kprobes"));
+        assert_eq!(plan.choices()[3].why.as_deref(), Some("no cgroup: not mounted; no kprobe: not built in"));
         assert_eq!(plan.choices()[3].lost, Some("peers of unconnected UDP"));
     }
 

@@ -367,9 +367,9 @@ mod tests {
     #[test]
     fn an_answer_that_claims_to_be_longer_than_its_record_is_refused() {
         let mut record = [0; DNS_SIZE];
-        record[12..14].copy_from_slice(&513_u16.to_ne_bytes());
+        record[16..18].copy_from_slice(&513_u16.to_ne_bytes());
         assert_eq!(DnsAnswer::decode(&record), None);
-        record[12..14].copy_from_slice(&512_u16.to_ne_bytes());
+        record[16..18].copy_from_slice(&512_u16.to_ne_bytes());
         assert_eq!(DnsAnswer::decode(&record).unwrap().payload.len(), 512);
     }
 }
