@@ -1,5 +1,6 @@
 //! Turns what LECO's kernel side records into lines of text and hands them to receivers.
 
+mod cache;
 pub mod clock;
 pub mod feed;
 pub mod labels;

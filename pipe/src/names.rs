@@ -10,7 +10,7 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use leco_bpf::record::{Conn, DnsAnswer};
 use leco_core::event::BootNs;
 
-use crate::labels::TimedCache;
+use crate::cache::TimedCache;
 
 /// Names that are remembered, by who asked.
 pub const NAME_ENTRIES: usize = 16_384;

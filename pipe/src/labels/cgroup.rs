@@ -10,8 +10,8 @@ use std::time::Duration;
 use leco_core::event::BootNs;
 use leco_core::text::clean_bytes;
 
-use super::cache::TimedCache;
 use super::unique::{cut, cut_with_suffix, letters};
+use crate::cache::TimedCache;
 
 /// Entries of each cache of cgroups.
 pub const CGROUP_ENTRIES: usize = 4096;

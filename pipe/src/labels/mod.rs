@@ -1,6 +1,5 @@
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
-mod cache;
 mod cgroup;
 mod script;
 mod unique;
@@ -16,9 +15,9 @@ use leco_core::event::BootNs;
 use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
-pub(crate) use self::cache::TimedCache;
 use self::cgroup::{CgroupLabels, CgroupPaths};
 use self::unique::{cut, cut_with_suffix};
+use crate::cache::TimedCache;
 use crate::names::{AddressName, Names};
 use crate::tunables::Tunables;
 
