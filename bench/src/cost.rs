@@ -15,7 +15,7 @@ use crate::report::Report;
 
 const ROUND_TRIPS: u32 = 10_000;
 const CONNECTS: u32 = 2_000;
-const BULK_BYTES: usize = 1 << 29;
+const BULK_BYTES: usize = 1 << 31;
 const BULK_WRITE: usize = 64 << 10;
 const ROUNDS: usize = 31;
 /// Nanoseconds that a send or recv over a known socket may cost, as `bpf_stats` measures it.
