@@ -305,14 +305,7 @@ mod tests {
     #[test]
     fn no_process_is_invented() {
         let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
-        let nobody = Labels {
-            user: None,
-            comm: "-".into(),
-            script: None,
-            cgroup_path: None,
-            cgroup: None,
-            name: None,
-        };
+        let nobody = Labels::of_nobody();
         let shown = line(&stranger, &nobody, |_| ());
         assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
         let formatter =

@@ -47,6 +47,13 @@ pub struct Labels {
     pub name: Option<AddressName>,
 }
 
+impl Labels {
+    /// Where no process is known.
+    pub(crate) fn of_nobody() -> Self {
+        Self { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None, name: None }
+    }
+}
+
 /// Looks names up and remembers them.
 #[derive(Debug)]
 pub struct Labeler {
@@ -86,14 +93,7 @@ impl Labeler {
     /// The names of a connection's process.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         if !conn.has_process() {
-            return Labels {
-                user: None,
-                comm: "-".into(),
-                script: None,
-                cgroup_path: None,
-                cgroup: None,
-                name: None,
-            };
+            return Labels::of_nobody();
         }
         let comm: Rc<str> = clean_bytes(conn.comm()).into();
         let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
