@@ -101,10 +101,7 @@ pub fn version(options: &Options) -> String {
 
 /// Loads the programs and pins them, unless the same ones with the same options are there already.
 pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
-    check_options(options)?;
-    preflight::privileges()?;
-    preflight::kernel()?;
-    preflight::btf()?;
+    check(options)?;
     let mounted_bpffs = preflight::bpffs()?;
     let _lock = pins::lock()?;
     let version = version(options);
@@ -130,10 +127,7 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
 
 /// Finds out what the kernel takes, by loading and attaching everything for a moment; nothing of it stays.
 pub fn try_out(options: &Options) -> Result<Vec<Choice>, LoadError> {
-    check_options(options)?;
-    preflight::privileges()?;
-    preflight::kernel()?;
-    preflight::btf()?;
+    check(options)?;
     load_best(options, &mut |_| Ok(()))
 }
 
@@ -282,6 +276,15 @@ pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
         let _lock = pins::lock()?;
         dir.remove_all()?;
     }
+    Ok(())
+}
+
+/// Everything that can be known before the kernel is asked.
+fn check(options: &Options) -> Result<(), LoadError> {
+    check_options(options)?;
+    preflight::privileges()?;
+    preflight::kernel()?;
+    preflight::btf()?;
     Ok(())
 }
 

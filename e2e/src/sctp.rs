@@ -2,14 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::num::NonZeroU32;
 
-use rustix::net::{AddressFamily, Protocol, SocketType, bind, connect, listen, socket};
+use rustix::net::{AddressFamily, SocketType, bind, connect, ipproto, listen, socket};
 
 fn sctp_socket() -> io::Result<std::os::fd::OwnedFd> {
-    /// `IPPROTO_SCTP` of uapi linux/in.h.
-    const IPPROTO_SCTP: NonZeroU32 = NonZeroU32::new(132).unwrap();
-    Ok(socket(AddressFamily::INET, SocketType::STREAM, Some(Protocol::from_raw(IPPROTO_SCTP)))?)
+    Ok(socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::SCTP))?)
 }
 
 /// A listener at an address and port.

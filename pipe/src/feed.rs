@@ -203,7 +203,8 @@ impl Feed {
     pub fn drain(&mut self, now: BootNs) -> Result<News, ReadError> {
         let drained = self.reader.drain()?;
         let mut conns = drained.conns;
-        let look_again = !conns.is_empty() || !drained.answers.is_empty() || self.reader.has_unfinished();
+        let found = !conns.is_empty() || !drained.answers.is_empty() || drained.malformed > 0;
+        let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
             self.reader.pending(&mut conns)?;
             conns.sort_by_key(|conn| conn.ns_trx);

@@ -59,8 +59,7 @@ impl Formatter {
             Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
             _ => ("", conn.remote_port),
         };
-        let name = labels.name.as_ref().map(|name| &*name.name);
-        match (self.tunables.names, name) {
+        match (self.tunables.names, &labels.name) {
             (NamesShown::Replace, Some(name)) => write!(line, " :: {mark}{name}{}", port_of(port, protocol))?,
             (NamesShown::Append, Some(name)) => {
                 write!(line, " :: {mark}{} ({name}){}", address(conn.remote), port_of(port, protocol))?;
@@ -118,7 +117,7 @@ impl Formatter {
             lport: conn.local_port,
             raddr: conn.remote.to_canonical(),
             rport: conn.remote_port,
-            name: labels.name.as_ref().map(|name| &*name.name),
+            name: labels.name.as_deref(),
             name_src: labels.name.as_ref().map(|_| "dns"),
             rx: conn.rx,
             tx: conn.tx,
@@ -182,7 +181,6 @@ mod tests {
     use leco_core::event::Event;
 
     use super::*;
-    use crate::names::AddressName;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -319,8 +317,7 @@ mod tests {
 
     #[test]
     fn a_name_stands_in_the_place_of_the_address_or_behind_it() {
-        let name = AddressName { name: "example.test".into(), learned: 0 };
-        let labels = Labels { name: Some(name), ..labels() };
+        let labels = Labels { name: Some("example.test".into()), ..labels() };
         for (names, shown) in [
             (NamesShown::Replace, " :: example.test 53/udp :: "),
             (NamesShown::Append, " :: 10.2.0.1 (example.test) 53/udp :: "),

@@ -30,37 +30,24 @@ enum Scope {
     Everybody,
 }
 
-/// A name, and when an answer gave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddressName {
-    /// As it was asked for, in lower case, without the final dot.
-    pub name: Rc<str>,
-    /// When, on the boot clock.
-    pub learned: BootNs,
-}
-
 /// Remembers which name was asked for by whom, and what its addresses are.
 #[derive(Debug)]
 pub struct Names {
-    names: TimedCache<(Scope, IpAddr), AddressName>,
-    malformed: u64,
+    names: TimedCache<(Scope, IpAddr), Rc<str>>,
 }
 
 impl Names {
     /// Remembers names for so long after the latest answer that gave them.
     #[must_use]
     pub fn new(lifetime: Duration) -> Self {
-        Self { names: TimedCache::new(NAME_ENTRIES, lifetime), malformed: 0 }
+        Self { names: TimedCache::new(NAME_ENTRIES, lifetime) }
     }
 
-    /// Learns from an answer. Whatever it holds, it names nothing for others than who received it: for its
+    /// Learns from an answer; what is none is ignored. Whatever it holds, it names nothing for others than who received it: for its
     /// process and its user, and for everybody if that user is the system.
     pub fn learn(&mut self, answer: &DnsAnswer) {
-        let Some((name, addresses)) = addresses(&answer.payload) else {
-            self.malformed += 1;
-            return;
-        };
-        let name = AddressName { name: name.into(), learned: answer.ns };
+        let Some((name, addresses)) = addresses(&answer.payload) else { return };
+        let name: Rc<str> = name.into();
         let shared = if answer.uid < FIRST_ORDINARY_UID { Scope::Everybody } else { Scope::User(answer.uid) };
         for address in addresses {
             for scope in [Scope::Process(answer.pid), shared] {
@@ -70,7 +57,8 @@ impl Names {
     }
 
     /// The name that a connection's process asked for to find its peer; else what its user or the system did.
-    pub fn name(&mut self, conn: &Conn, now: BootNs) -> Option<AddressName> {
+    /// In lower case, without the final dot.
+    pub fn name(&mut self, conn: &Conn, now: BootNs) -> Option<Rc<str>> {
         if !conn.has_process() {
             return None;
         }
@@ -78,12 +66,6 @@ impl Names {
         [Scope::Process(conn.pid), Scope::User(conn.uid), Scope::Everybody]
             .into_iter()
             .find_map(|scope| self.names.get(&(scope, address), now).cloned())
-    }
-
-    /// Answers that were none.
-    #[must_use]
-    pub fn malformed(&self) -> u64 {
-        self.malformed
     }
 }
 
@@ -188,7 +170,7 @@ mod tests {
     }
 
     fn name_for(names: &mut Names, conn: &Conn) -> Option<String> {
-        names.name(conn, 2 * SECOND).map(|name| name.name.to_string())
+        names.name(conn, 2 * SECOND).map(|name| name.to_string())
     }
 
     #[test]

@@ -18,7 +18,7 @@ use nix::unistd::{Uid, User};
 use self::cgroup::{CgroupLabels, CgroupPaths};
 use self::unique::{cut, cut_with_suffix};
 use crate::cache::TimedCache;
-use crate::names::{AddressName, Names};
+use crate::names::Names;
 use crate::tunables::Tunables;
 
 pub use self::cgroup::CGROUP_ENTRIES;
@@ -44,7 +44,7 @@ pub struct Labels {
     /// Label of its cgroup.
     pub cgroup: Option<Rc<str>>,
     /// Name of its peer, where one is known.
-    pub name: Option<AddressName>,
+    pub name: Option<Rc<str>>,
 }
 
 impl Labels {
