@@ -56,11 +56,6 @@ static __always_inline void set_state(struct conn *c, enum state state)
 	c->fate = (c->fate & 0xf0) | state;
 }
 
-static __always_inline bool is_incoming(const struct conn *c)
-{
-	return c->fate >> 4 == INCOMING;
-}
-
 static __always_inline __u64 wakeup_flags(__u64 now)
 {
 	__u64 since = now - last_wakeup_ns;
@@ -160,6 +155,14 @@ static __always_inline void unmap(__u32 *words)
 {
 	words[0] = words[3];
 	words[1] = words[2] = words[3] = 0;
+}
+
+static __always_inline void unmap_peer(struct peer *peer)
+{
+	if (peer->family == AF_INET6 && is_mapped(peer->addr)) {
+		peer->family = AF_INET;
+		unmap(peer->addr);
+	}
 }
 
 /* The socket's ends, or the given peer where the socket has none of its own. */

@@ -34,7 +34,6 @@ static __always_inline void begin(const void *sk, struct tracked *t, const struc
 	if (!t->conn.ns)
 		t->conn.fate = (sent ? OUTGOING : INCOMING) << 4 | (state_of(&t->conn) == REFUSED ? REFUSED : OPEN);
 	t->announced = bpf_jiffies64() - update_interval_jiffies;
-	t->provisional = 0;
 }
 
 static __noinline int account_flow(void *sk, const struct peer *peer, __u32 pid, int len, bool sent)
@@ -57,11 +56,9 @@ static __noinline int account_flow(void *sk, const struct peer *peer, __u32 pid,
 	return 0;
 }
 
-/* Another peer, or the first, of a socket that has none of its own. */
-static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
+/* Whom this thread's datagram is for, or from. */
+static __always_inline void note_thread_peer(__u64 cookie, const struct peer *peer)
 {
-	t->many_peers = 1;
-	t->owner = 0;
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct thread_peer entry = { .cookie = cookie, .peer = *peer };
 	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
@@ -70,6 +67,21 @@ static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
 		*known = entry;
 	else
 		bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+}
+
+static __always_inline const struct peer *noted_by_thread(__u64 cookie)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
+	return known && known->cookie == cookie ? &known->peer : NULL;
+}
+
+/* A further peer of a socket that has none of its own. */
+static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
+{
+	t->many_peers = 1;
+	t->owner = 0;
+	note_thread_peer(cookie, peer);
 }
 
 static __always_inline bool same_peer(const struct peer *one, const struct peer *other)
@@ -90,12 +102,12 @@ static __noinline int note_raw_peer(void *sk, struct tracked *t, bool sent)
 		const struct flowi6 *flow = READABLE(struct flowi6, &cork->fl.u.ip6);
 		for (int i = 0; i < 4; i++)
 			peer.addr[i] = flow->daddr.in6_u.u6_addr32[i];
+		unmap_peer(&peer);
 	} else {
-		__u64 thread = bpf_get_current_pid_tgid();
-		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-		if (!known || known->cookie != (sent ? (__u64)sk : RECEIVED_RAW))
+		const struct peer *noted = noted_by_thread(sent ? (__u64)sk : RECEIVED_RAW);
+		if (!noted)
 			return 0;
-		peer = known->peer;
+		peer = *noted;
 	}
 	if (!t->peer.family) {
 		t->peer = peer;
@@ -133,10 +145,9 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 		t->many_peers = 1;
 	struct peer peer = t->peer;
 	if (t->many_peers) {
-		__u64 thread = bpf_get_current_pid_tgid();
-		struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-		if (known && known->cookie == (is_raw ? (__u64)socket : cookie_of(socket)))
-			peer = known->peer;
+		const struct peer *noted = noted_by_thread(is_raw ? (__u64)socket : cookie_of(socket));
+		if (noted)
+			peer = *noted;
 	}
 	/* Sockets of a name server's clients always come here, to have its answers copied. */
 	__u16 port = sk->__sk_common.skc_dport ? bpf_ntohs(sk->__sk_common.skc_dport) : peer.port;
@@ -152,15 +163,14 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 		if (t->conn.pid != pid || !t->conn.ns)
 			begin(socket, t, &t->peer, sent);
 		t->provisional = 0;
-		t->owner = is_raw || is_dns ? 0 : pid;
-	} else if (t->conn.pid == pid) {
-		t->owner = is_raw || is_dns ? 0 : pid;
-	} else {
+	} else if (t->conn.pid != pid) {
 		struct peer own = {};
 		t->shared = 1;
 		account_flow(socket, &own, pid, len, sent);
 		return 0;
 	}
+	if (!t->many_peers && !is_raw && !is_dns)
+		t->owner = pid;
 	add_bytes(socket, t, len, sent);
 	return 0;
 }

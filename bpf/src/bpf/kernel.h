@@ -208,12 +208,7 @@ struct flowi {
 	} u;
 };
 
-struct inet_cork {
-	__be32 addr;
-};
-
 struct inet_cork_full {
-	struct inet_cork base;
 	struct flowi fl;
 };
 
@@ -257,7 +252,6 @@ struct cred {
 };
 
 struct task_struct {
-	int pid;
 	int tgid;
 	struct task_struct *group_leader;
 	const struct cred *cred;

@@ -46,10 +46,7 @@ static __always_inline int see_peer6(struct bpf_sock_addr *ctx)
 	peer.addr[1] = ctx->user_ip6[1];
 	peer.addr[2] = ctx->user_ip6[2];
 	peer.addr[3] = ctx->user_ip6[3];
-	if (is_mapped(peer.addr)) {
-		peer.family = AF_INET;
-		unmap(peer.addr);
-	}
+	unmap_peer(&peer);
 	return see_peer(ctx, &peer);
 }
 
@@ -86,24 +83,16 @@ static void probe_peer(void *sk, struct msghdr *msg)
 	struct sockaddr_in6 address = {};
 	if (!name || bpf_probe_read_kernel(&address, sizeof(struct sockaddr_in), name))
 		return;
-	struct thread_peer entry = {
-		.cookie = (__u64)sk,
-		.peer = { .family = address.sin6_family, .port = bpf_ntohs(address.sin6_port) },
-	};
-	struct peer *peer = &entry.peer;
-	if (peer->family == AF_INET) {
-		peer->addr[0] = ((struct sockaddr_in *)&address)->sin_addr;
-	} else if (peer->family == AF_INET6 && !bpf_probe_read_kernel(&address, sizeof(address), name)) {
-		__builtin_memcpy(peer->addr, address.sin6_addr, sizeof(peer->addr));
-		if (is_mapped(peer->addr)) {
-			peer->family = AF_INET;
-			unmap(peer->addr);
-		}
+	struct peer peer = { .family = address.sin6_family, .port = bpf_ntohs(address.sin6_port) };
+	if (peer.family == AF_INET) {
+		peer.addr[0] = ((struct sockaddr_in *)&address)->sin_addr;
+	} else if (peer.family == AF_INET6 && !bpf_probe_read_kernel(&address, sizeof(address), name)) {
+		__builtin_memcpy(peer.addr, address.sin6_addr, sizeof(peer.addr));
+		unmap_peer(&peer);
 	} else {
 		return;
 	}
-	__u64 thread = bpf_get_current_pid_tgid();
-	bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+	note_thread_peer((__u64)sk, &peer);
 }
 
 SEC("kprobe/udp_sendmsg")

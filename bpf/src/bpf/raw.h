@@ -4,9 +4,8 @@
 
 static void note_raw(__u64 cookie, __be32 addr)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct thread_peer entry = { .cookie = cookie, .peer = { .family = AF_INET, .addr = { addr } } };
-	bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
+	struct peer peer = { .family = AF_INET, .addr = { addr } };
+	note_thread_peer(cookie, &peer);
 }
 
 static __always_inline bool is_neither_tcp_nor_udp(__u16 protocol)
