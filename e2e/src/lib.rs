@@ -84,13 +84,21 @@ pub fn program_for_everybody(name: &str) -> (tempfile::TempDir, PathBuf) {
 ///
 /// # Panics
 /// When there is none by the deadline; `what` says what was waited for.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_or_explain(|| what.to_owned(), ask)
+}
+
+/// The same, where only the end knows what there is to say.
+///
+/// # Panics
+/// When there is no answer by the deadline.
+pub fn wait_or_explain<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(start.elapsed() < DEADLINE, "waited in vain for {}", what());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

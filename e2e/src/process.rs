@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::{Netns, program, program_for_everybody, wait_for};
+use crate::{Netns, program, program_for_everybody, wait_for, wait_or_explain};
 
 /// Lines that a process writes, as they come.
 pub struct LineReader {
@@ -112,14 +112,7 @@ impl EventPipe {
             let of_pid: Vec<_> = self.events().into_iter().filter(|event| event["pid"] == pid).collect();
             format!("{fields} of process {pid} in {of_pid:#?} {:?}", self.stderr.lines())
         };
-        let start = std::time::Instant::now();
-        loop {
-            if let Some(event) = self.events().into_iter().rfind(matches) {
-                return event;
-            }
-            assert!(start.elapsed() < crate::DEADLINE, "waited in vain for {}", what());
-            thread::sleep(std::time::Duration::from_millis(5));
-        }
+        wait_or_explain(what, || self.events().into_iter().rfind(matches))
     }
 
     /// Sends it a signal.

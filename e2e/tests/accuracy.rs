@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use accuracy::scenarios::{SCENARIOS, Scenario, Start};
-use leco_e2e::{EventPipe, Kernel, LineReader, Netns, Side, can_test_the_kernel, program};
+use leco_e2e::{EventPipe, Kernel, LineReader, Netns, Side, can_test_the_kernel, program, wait_or_explain};
 use serde_json::{Value, json};
 
 const PRELUDE: &str = include_str!("accuracy/prelude.py");
@@ -49,14 +49,8 @@ impl Script {
 
     /// The line of this number, once it is there.
     fn line(&self, index: usize, what: &str) -> String {
-        let start = Instant::now();
-        loop {
-            if let Some(line) = self.stdout.lines().get(index) {
-                return line.clone();
-            }
-            assert!(start.elapsed() < leco_e2e::DEADLINE, "{what}: {:#?}", self.stderr.lines());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let what = || format!("{what}: {:#?}", self.stderr.lines());
+        wait_or_explain(what, || self.stdout.lines().get(index).cloned())
     }
 }
 
