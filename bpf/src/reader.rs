@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -65,6 +66,9 @@ pub enum ReadError {
         source: libbpf_rs::Error,
     },
 }
+
+/// The sockets are read at most so often for one snapshot.
+const LIVE_PASSES: usize = 8;
 
 /// The kernel side, opened.
 pub struct Reader {
@@ -236,8 +240,7 @@ impl Reader {
     /// Every connection that is open or remembered, in no order.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         // Those that close meanwhile are seen twice rather than not at all.
-        let mut conns = Vec::new();
-        self.iterate(pins::LIVE, &mut conns)?;
+        let mut conns = self.live()?;
         let flows = values(&self.flows, Conn::decode_flow, &mut conns)
             .map_err(refused("read", "the map of flows"))?;
         let closed = values(&self.closed, Conn::decode_closed, &mut conns)
@@ -246,6 +249,29 @@ impl Reader {
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
         Ok(Snapshot { conns, closed, flows })
+    }
+
+    /// Every open connection.
+    ///
+    /// Between two pieces of 32 KiB the kernel's iterator finds its place again by counting the sockets before it
+    /// (`bpf_sk_storage_map_seq_find_next`): each that is freed meanwhile makes it pass over one that is open. So it
+    /// is read until nothing old turns up that was missing.
+    fn live(&self) -> Result<Vec<Conn>, ReadError> {
+        let mut conns = Vec::new();
+        self.iterate(pins::LIVE, &mut conns)?;
+        let newest = conns.iter().map(|conn| conn.ns).max().unwrap_or_default();
+        let mut known: HashSet<u64> = conns.iter().map(|conn| conn.ns).collect();
+        for _ in 1..LIVE_PASSES {
+            let mut again = Vec::new();
+            self.iterate(pins::LIVE, &mut again)?;
+            again.retain(|conn| known.insert(conn.ns));
+            let is_complete = again.iter().all(|conn| conn.ns > newest);
+            conns.append(&mut again);
+            if is_complete {
+                break;
+            }
+        }
+        Ok(conns)
     }
 
     /// What was lost since the programs were loaded, and how full the maps are.

@@ -8,4 +8,5 @@ pub mod line;
 pub mod names;
 pub mod outputs;
 pub mod run;
+pub mod service;
 pub mod tunables;

@@ -20,13 +20,25 @@ const DETAILS_VERSION: u32 = 1;
 pub struct Formatter {
     tunables: Tunables,
     time_zone: TimeZone,
+    /// Made anew for each event, in the same memory.
+    line: String,
+    json: Vec<u8>,
+}
+
+/// An event, written.
+#[derive(Debug, Clone, Copy)]
+pub struct Formatted<'f> {
+    /// What it shows.
+    pub line: &'f str,
+    /// As it goes over the wire, with its newline.
+    pub json: &'f [u8],
 }
 
 impl Formatter {
     /// Shows times of the given zone.
     #[must_use]
     pub fn new(tunables: Tunables, time_zone: TimeZone) -> Self {
-        Self { tunables, time_zone }
+        Self { tunables, time_zone, line: String::new(), json: Vec::new() }
     }
 
     /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
@@ -86,19 +98,25 @@ impl Formatter {
         }
     }
 
-    /// A line of the pipe's own about what it cannot show, first lost at `ns`, as it goes over the wire.
-    #[must_use]
-    pub fn losses(&self, losses: &Losses, ns: BootNs, now: &Now) -> Vec<u8> {
-        let mut line = String::new();
+    /// A line of the pipe's own about what it cannot show, first lost at `ns`.
+    pub fn losses(&mut self, losses: &Losses, ns: BootNs, now: &Now) -> Formatted<'_> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
         // Writing to a string cannot fail.
         let _ = self.write_time(&mut line, ns, now);
         let _ = write!(line, " :: - :: leco :: {losses} :: ");
-        on_the_wire(&EventRecord { ns, ns_trx: now.boot, line: &line, dir: None, state: None, details: None })
+        let record = EventRecord { ns, ns_trx: now.boot, line: &line, dir: None, state: None, details: None };
+        write_json(&mut self.json, &record);
+        self.line = line;
+        Formatted { line: &self.line, json: &self.json }
     }
 
-    /// The event as it goes over the wire, with its newline.
-    #[must_use]
-    pub fn event(&self, conn: &Conn, labels: &Labels, now: &Now) -> Vec<u8> {
+    /// The event of a connection.
+    pub fn event(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> Formatted<'_> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Writing to a string cannot fail.
+        let _ = self.write_line(&mut line, conn, labels, now);
         let proto = match Protocol::from_number(conn.protocol) {
             Protocol::Tcp => "tcp".to_owned(),
             Protocol::Udp => "udp".to_owned(),
@@ -122,7 +140,6 @@ impl Formatter {
             rx: conn.rx,
             tx: conn.tx,
         });
-        let line = self.line(conn, labels, now);
         // What changes a line's looks is told in any case.
         let is_detailed = details.is_some();
         let dir = match conn.direction {
@@ -130,14 +147,18 @@ impl Formatter {
             Direction::Outgoing => is_detailed.then_some("out"),
         };
         let state = outcome(conn.state).or_else(|| is_detailed.then(|| state_name(conn.state)));
-        on_the_wire(&EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, dir, state, details })
+        let record = EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, dir, state, details };
+        write_json(&mut self.json, &record);
+        self.line = line;
+        Formatted { line: &self.line, json: &self.json }
     }
 }
 
-fn on_the_wire(record: &EventRecord<'_>) -> Vec<u8> {
-    let mut json = serde_json::to_vec(record).unwrap_or_default();
+fn write_json(json: &mut Vec<u8>, record: &EventRecord<'_>) {
+    json.clear();
+    // Writing to memory cannot fail, and the record has no map whose key is no text.
+    let _ = serde_json::to_writer(&mut *json, record);
     json.push(b'\n');
-    json
 }
 
 fn state_name(state: State) -> &'static str {
@@ -306,9 +327,9 @@ mod tests {
         let nobody = Labels::of_nobody();
         let shown = line(&stranger, &nobody, |_| ());
         assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
-        let formatter =
+        let mut formatter =
             Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
-        let json = String::from_utf8(formatter.event(&stranger, &nobody, &now())).unwrap();
+        let json = String::from_utf8(formatter.event(&stranger, &nobody, &now()).json.to_vec()).unwrap();
         for field in ["pid", "uid", "comm"] {
             assert!(!json.contains(&format!("\"{field}\"")), "{json}");
         }
@@ -326,9 +347,9 @@ mod tests {
             let line = line(&conn(), &labels, |tunables| tunables.names = names);
             assert!(line.contains(shown), "{line}");
         }
-        let formatter =
+        let mut formatter =
             Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
-        let json = String::from_utf8(formatter.event(&conn(), &labels, &now())).unwrap();
+        let json = String::from_utf8(formatter.event(&conn(), &labels, &now()).json.to_vec()).unwrap();
         assert!(
             json.contains(r#""raddr":"10.2.0.1","rport":53,"name":"example.test","name_src":"dns""#),
             "{json}"
@@ -337,10 +358,10 @@ mod tests {
 
     #[test]
     fn what_changes_the_looks_of_a_line_is_told_without_details_too() {
-        let formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
-        let fields = |conn: &Conn| {
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
+        let mut fields = |conn: &Conn| {
             let event: serde_json::Value =
-                serde_json::from_slice(&formatter.event(conn, &labels(), &now())).unwrap();
+                serde_json::from_slice(formatter.event(conn, &labels(), &now()).json).unwrap();
             (event["dir"].clone(), event["state"].clone())
         };
         assert_eq!(fields(&conn()), (serde_json::Value::Null, serde_json::Value::Null));
@@ -351,7 +372,8 @@ mod tests {
     #[test]
     fn what_was_lost_is_a_line_like_any_other() {
         let losses = Losses { connections: 7, ..Losses::default() };
-        let json = Formatter::new(Tunables::default(), TimeZone::UTC).losses(&losses, 2 * HOUR_NS, &now());
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
+        let json = formatter.losses(&losses, 2 * HOUR_NS, &now()).json;
         let event = Event::parse(json.trim_ascii_end()).unwrap();
         assert_eq!(event.line, "18:32 :: - :: leco :: lost: 7 connections :: ");
     }
@@ -366,8 +388,9 @@ mod tests {
     #[test]
     fn events_are_read_by_the_core_with_and_without_details() {
         for extra_ev_data in [false, true] {
-            let formatter = Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
-            let json = formatter.event(&conn(), &labels(), &now());
+            let mut formatter =
+                Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
+            let json = formatter.event(&conn(), &labels(), &now()).json.to_vec();
             assert_eq!(json.split(|&byte| byte == b'\n').count(), 2);
             let event = Event::parse(json.trim_ascii_end()).unwrap();
             assert_eq!((event.ns, event.ns_trx), (2 * HOUR_NS, 2 * HOUR_NS));

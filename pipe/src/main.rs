@@ -1,7 +1,6 @@
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,16 +10,28 @@ use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
+use leco_core::clock::boot_ns;
 use leco_pipe::clock::Now;
 use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::Formatter;
-use leco_pipe::outputs::Output;
+use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs, parse_mode};
 use leco_pipe::run::Pipe;
+use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{TunableError, Tunables};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-const TUNABLES: &str = "\
+const DETAILS: &str = "\
+Outputs:
+  fifo:PATH         a fifo, made if it is missing (mode=0600)
+  unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
+  tcp:ADDRESS:PORT  the same over TCP; addresses that other machines reach need token-file=PATH
+  udp:ADDRESS:PORT  a datagram for each event
+  file:PATH         appended to
+  fd:NAME           a listening socket passed by the service manager
+  -                 standard output
+All take, after a `?` and joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
+connections), rate-limit=DURATION (between two events of a connection).
+
 Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defaults:
   replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  line-direction=1  cg-label-cut=20
   script-name-cut=16  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h
@@ -32,14 +43,20 @@ Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defa
 /// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
 /// and no privileges besides reading that.
 #[derive(Parser)]
-#[command(version, after_help = TUNABLES)]
+#[command(version, after_help = DETAILS)]
 struct Cli {
-    /// Write into this fifo, made if it is missing [default: standard output]
+    /// Write events here, see below; may be given several times [default: -]
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<String>,
+    /// The same as --output fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
-    /// Mode of a fifo that is made
+    /// Mode of the fifo of --fifo, if it is made
     #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
     fifo_mode: u32,
+    /// Append all events to this file, too: leco-tui can replay it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Folder that was given to leco-ebpf-load
     #[arg(short, long, value_name = "DIR")]
     pin: PathBuf,
@@ -57,13 +74,6 @@ struct Cli {
     conf: Vec<String>,
 }
 
-fn parse_mode(text: &str) -> Result<u32, String> {
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| mode & !0o777 == 0)
-        .ok_or_else(|| "expected octal digits like 0600".into())
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).without_time().init();
@@ -71,12 +81,14 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("leco-event-pipe: {error:#}");
-            ExitCode::from(if error.is::<TunableError>() { 2 } else { 1 })
+            ExitCode::from(if error.is::<TunableError>() || error.is::<OutputError>() { 2 } else { 1 })
         }
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
+    let mut passed = passed_descriptors().context("cannot take what the service manager passed")?;
+    let specs = outputs(cli)?;
     // Variables of other programs may be no UTF-8; those of LECO are.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -89,17 +101,31 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let capacity = reader.max_conns();
     let feed = Feed::new(reader, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup2::root());
-    let formatter = Formatter::new(tunables, TimeZone::system());
+    let mut formatter = Formatter::new(tunables, TimeZone::system());
     if cli.dump_cache {
-        return dump(&feed, labeler, &formatter);
+        return dump(&feed, labeler, &mut formatter);
     }
-    let output = match &cli.fifo {
-        Some(path) => Output::fifo(path, cli.fifo_mode, capacity)?,
-        None => Output::stdout(capacity).context("cannot open standard output")?,
-    };
-    let stop = stop_on_signals().context("cannot catch signals")?;
-    Pipe::new(feed, labeler, formatter, output).run(&stop)?;
+    let outputs = Outputs::open(&specs, capacity, &mut passed)?;
+    for name in passed.keys() {
+        tracing::warn!("the passed socket {name} is not used: add --output fd:{name}");
+    }
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let watchdog = Watchdog::ready(boot_ns());
+    Pipe::new(feed, labeler, formatter, outputs, watchdog).run(&signals)?;
     Ok(())
+}
+
+/// What is asked for with --output and its shorter forms; standard output where nothing is.
+fn outputs(cli: &Cli) -> Result<Vec<OutputSpec>, OutputError> {
+    let mut specs = cli.output.iter().map(|text| OutputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &cli.fifo {
+        specs.push(OutputSpec::plain(Destination::Fifo { path: path.clone(), mode: cli.fifo_mode }));
+    }
+    if specs.is_empty() {
+        specs.push(OutputSpec::plain(Destination::Stdout));
+    }
+    specs.extend(cli.record.clone().map(|path| OutputSpec::plain(Destination::File(path))));
+    Ok(specs)
 }
 
 /// One counter a line: its name, the number, and what it counts.
@@ -133,21 +159,12 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-fn dump(feed: &Feed, mut labeler: Labeler, formatter: &Formatter) -> anyhow::Result<()> {
+fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
     let now = Now::read();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        out.write_all(&formatter.event(conn, &labels, &now))
+        out.write_all(formatter.event(conn, &labels, &now).json)
     });
     quietly_broken(written.and_then(|()| out.flush()))
-}
-
-/// A descriptor that becomes readable on the first of these signals.
-fn stop_on_signals() -> io::Result<OwnedFd> {
-    let (reader, writer) = io::pipe()?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
-    }
-    Ok(reader.into())
 }

@@ -1,8 +1,9 @@
 //! The event loop: one thread, one `poll`, one time-out.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use leco_bpf::reader::ReadError;
 use leco_bpf::record::Conn;
@@ -14,11 +15,14 @@ use crate::clock::Now;
 use crate::feed::{Feed, Losses};
 use crate::labels::Labeler;
 use crate::line::Formatter;
-use crate::outputs::Output;
+use crate::outputs::Outputs;
+use crate::service::{Signals, Watchdog};
 
 /// After a look that found something, the next one comes so much later: longer than the kernel side leaves
 /// the pipe asleep after a wakeup (`WAKEUP_INTERVAL_NS`), so that nothing stays behind.
 const LOOK_AGAIN_NS: u64 = 11_000_000;
+/// When it is asked to end, receivers have so long to take what is queued for them.
+const FLUSH_NS: u64 = 800_000_000;
 
 /// Why the pipe had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +43,8 @@ pub struct Pipe {
     feed: Feed,
     labeler: Labeler,
     formatter: Formatter,
-    output: Output,
+    outputs: Outputs,
+    watchdog: Watchdog,
     /// What was lost as it was told last, and when something was lost first.
     losses: Losses,
     lost_ns: BootNs,
@@ -48,67 +53,98 @@ pub struct Pipe {
 impl Pipe {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(feed: Feed, labeler: Labeler, formatter: Formatter, output: Output) -> Self {
-        Self { feed, labeler, formatter, output, losses: Losses::default(), lost_ns: 0 }
+    pub fn new(
+        feed: Feed,
+        labeler: Labeler,
+        formatter: Formatter,
+        outputs: Outputs,
+        watchdog: Watchdog,
+    ) -> Self {
+        Self { feed, labeler, formatter, outputs, watchdog, losses: Losses::default(), lost_ns: 0 }
     }
 
-    /// Runs until `stop` becomes readable or the receiver is gone for good.
-    pub fn run(mut self, stop: &OwnedFd) -> Result<(), RunError> {
+    /// Runs until it is asked to end or the receivers are gone for good.
+    pub fn run(mut self, signals: &Signals) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
         loop {
-            let wake_at = [look_at, self.feed.pending_due()].into_iter().flatten().min();
-            let Some(ready) = self.wait(stop, wake_at)? else { return Ok(()) };
+            let drain_at = [look_at, self.feed.pending_due()].into_iter().flatten().min();
+            let timers = [drain_at, self.outputs.due(), self.watchdog.due()];
+            let ready = self.wait(signals, timers.into_iter().flatten().min())?;
+            if ready.stop {
+                return self.finish();
+            }
             if ready.unloading {
                 self.feed.check_loaded()?;
             }
+            if ready.reopen {
+                signals.take_reopen();
+                self.outputs.reopen();
+            }
             let now = Now::read();
-            if ready.events || wake_at.is_some_and(|at| at <= now.boot) {
+            self.watchdog.keep_time(now.boot);
+            if ready.cgroups {
+                self.labeler.follow_cgroups(now.boot);
+            }
+            if ready.events || drain_at.is_some_and(|at| at <= now.boot) {
                 look_at = self.drain(&now)?.then(|| now.boot + LOOK_AGAIN_NS);
             }
-            if ready.output {
-                self.output.look();
-            }
+            self.outputs.look(&ready.outputs, now.boot);
+            self.outputs.keep_time(now.boot);
             loop {
-                if self.output.takes_replay() {
+                if self.outputs.wants_replay() {
                     self.replay(&now)?;
                 }
-                if !self.output.flush().map_err(RunError::Output)? {
+                if !self.outputs.flush().map_err(RunError::Output)? {
                     return Ok(());
                 }
                 // One reader may leave and another come while the first is written to.
-                if !self.output.wants_replay() {
+                if !self.outputs.wants_replay() {
                     break;
                 }
             }
         }
     }
 
-    /// What is ready; `None` when it is time to stop.
-    fn wait(&self, stop: &OwnedFd, until: Option<BootNs>) -> Result<Option<Ready>, RunError> {
-        let outputs = self.output.poll();
-        let fixed: [(BorrowedFd<'_>, PollFlags); 3] = [
-            (stop.as_fd(), PollFlags::IN),
+    /// Tells what is known until now, and waits a moment for receivers that take it.
+    fn finish(&mut self) -> Result<(), RunError> {
+        self.watchdog.stopping();
+        let now = Now::read();
+        self.drain(&now)?;
+        let end = now.boot + FLUSH_NS;
+        while self.outputs.flush().map_err(RunError::Output)? && !self.outputs.is_flushed() {
+            let left = end.saturating_sub(boot_ns());
+            let (fds, revents) = wait_for(&self.outputs.poll(), Some(left)).map_err(RunError::Wait)?;
+            if fds == 0 {
+                break;
+            }
+            self.outputs.look(&revents, now.boot);
+        }
+        Ok(())
+    }
+
+    /// What is ready, at the latest at a moment.
+    fn wait(&self, signals: &Signals, until: Option<BootNs>) -> Result<Ready, RunError> {
+        let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> = vec![
+            (signals.stop_fd(), PollFlags::IN),
+            (signals.reopen_fd(), PollFlags::IN),
             (self.feed.event_fd(), PollFlags::IN),
             (self.feed.unloading_fd(), PollFlags::IN),
         ];
-        let mut fds: Vec<PollFd<'_>> =
-            fixed.into_iter().chain(outputs).map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish)).collect();
-        let timeout = until.map(|until| {
-            let left = until.saturating_sub(boot_ns());
-            #[allow(clippy::cast_possible_wrap)]
-            Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as _ }
-        });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(RunError::Wait(error.into())),
-        }
-        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let ready = Ready {
-            events: is_ready(&fds[1]),
-            unloading: is_ready(&fds[2]),
-            output: fds[3..].iter().any(is_ready),
-        };
-        Ok((!is_ready(&fds[0])).then_some(ready))
+        let cgroups = self.labeler.cgroups_fd();
+        fds.extend(cgroups.map(|fd| (fd, PollFlags::IN)));
+        let outputs_at = fds.len();
+        fds.extend(self.outputs.poll());
+        let left = until.map(|until| until.saturating_sub(boot_ns()));
+        let (_, revents) = wait_for(&fds, left).map_err(RunError::Wait)?;
+        let is_ready = |at: usize| !revents[at].is_empty();
+        Ok(Ready {
+            stop: is_ready(0),
+            reopen: is_ready(1),
+            events: is_ready(2),
+            unloading: is_ready(3),
+            cgroups: cgroups.is_some() && is_ready(4),
+            outputs: revents[outputs_at..].to_vec(),
+        })
     }
 
     /// Tells what is new; whether another look is due.
@@ -119,7 +155,7 @@ impl Pipe {
             self.labeler.learn(answer);
         }
         for conn in &news.conns {
-            self.tell(conn, now);
+            self.tell(conn, true, now);
         }
         if self.losses != self.feed.losses() {
             self.losses = self.feed.losses();
@@ -131,34 +167,59 @@ impl Pipe {
 
     /// A tool that shows everything has to show, too, when it did not.
     fn tell_losses(&mut self, now: &Now) {
-        if self.output.has_reader() {
+        if self.outputs.has_reader() {
             let event = self.formatter.losses(&self.losses, self.lost_ns, now);
-            self.output.push(self.lost_ns, Rc::from(event));
+            self.outputs.push(self.lost_ns, event.line, &Rc::from(event.json), now.boot);
         }
     }
 
-    /// Tells a new reader what the map holds. The ring is emptied first: what it holds and the map does not
+    /// Tells new readers what the map holds. The ring is emptied first: what it holds and the map does not
     /// must not come later than what is newer.
     fn replay(&mut self, now: &Now) -> Result<(), RunError> {
         self.drain(now)?;
+        self.outputs.begin_replay();
         for conn in self.feed.replay(now.boot)? {
-            self.feed.tell(&conn, now.boot);
-            self.tell(&conn, now);
+            let is_news = self.feed.tell(&conn, now.boot);
+            self.tell(&conn, is_news, now);
         }
+        self.outputs.end_replay();
         Ok(())
     }
 
     /// The labels are asked for even when nobody listens: later the process may be gone.
-    fn tell(&mut self, conn: &Conn, now: &Now) {
+    fn tell(&mut self, conn: &Conn, is_news: bool, now: &Now) {
         let labels = self.labeler.labels(conn, now.boot);
-        if self.output.has_reader() {
-            self.output.push(conn.ns, Rc::from(self.formatter.event(conn, &labels, now)));
+        if self.outputs.has_reader() {
+            let event = self.formatter.event(conn, &labels, now);
+            let json = Rc::from(event.json);
+            if is_news {
+                self.outputs.push(conn.ns, event.line, &json, now.boot);
+            } else {
+                self.outputs.push_old(conn.ns, event.line, &json, now.boot);
+            }
         }
     }
 }
 
+/// Sleeps until something is ready or so many ns passed: how many are, and what each is ready for.
+fn wait_for(wishes: &[(BorrowedFd<'_>, PollFlags)], ns: Option<u64>) -> io::Result<(usize, Vec<PollFlags>)> {
+    let mut fds: Vec<PollFd<'_>> =
+        wishes.iter().map(|(fd, wish)| PollFd::from_borrowed_fd(fd.as_fd(), *wish)).collect();
+    let timeout = ns.and_then(|ns| Timespec::try_from(Duration::from_nanos(ns)).ok());
+    let count = match poll(&mut fds, timeout.as_ref()) {
+        Ok(count) => count,
+        Err(rustix::io::Errno::INTR) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    Ok((count, fds.iter().map(PollFd::revents).collect()))
+}
+
 struct Ready {
+    stop: bool,
+    reopen: bool,
     events: bool,
     unloading: bool,
-    output: bool,
+    cgroups: bool,
+    /// What each of the outputs' descriptors is ready for.
+    outputs: Vec<PollFlags>,
 }

@@ -1,6 +1,7 @@
 //! Rules that rename, hide and group lines.
 
 mod explain;
+mod filter;
 mod parse;
 mod pattern;
 mod template;
@@ -12,6 +13,7 @@ use std::ops::Range;
 use regex::{RegexSet, RegexSetBuilder, SetMatches};
 
 pub use self::explain::{Explanation, Step};
+pub use self::filter::{Filter, FilterError};
 pub(crate) use self::parse::Chain;
 use self::parse::{Action, parse_value};
 pub use self::pattern::LimitExceeded;

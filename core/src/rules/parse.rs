@@ -56,7 +56,7 @@ pub(crate) struct Action {
 }
 
 /// Reads a key: one regex, or several as `/…/` with flags, joined by ` && `.
-fn parse_key(key: &str) -> Result<Chain, PatternError> {
+pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
     let key = key.strip_suffix("&&").map_or(key, str::trim_end);
     let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
     let mut patterns = Vec::with_capacity(links.len());

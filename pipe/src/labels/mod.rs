@@ -7,6 +7,7 @@ mod unique;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -84,6 +85,15 @@ impl Labeler {
             names: Names::new(tunables.cache_names),
         }
     }
+
+    /// Becomes readable when cgroups come and go.
+    #[must_use]
+    pub fn cgroups_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes note of cgroups that came and went.
+    pub fn follow_cgroups(&mut self, _now: BootNs) {}
 
     /// Learns names from an answer that a process received.
     pub fn learn(&mut self, answer: &DnsAnswer) {

@@ -10,8 +10,9 @@ use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
-use super::queue::Queue;
-use super::writer::{Writer, Written};
+use super::complaint::Complaint;
+use super::reader::{QueueLimits, Reader};
+use super::writer::PIPE_BATCH;
 
 /// Why a fifo cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,14 +47,12 @@ pub(crate) struct FifoOutput {
     has_reader: bool,
     /// A reader closed it while it still seemed to be read: the next one may have come before anybody looked.
     reader_left: bool,
-    blocked: bool,
-    writer: Writer,
-    /// Said once per trouble.
-    complaint: Option<String>,
+    pub(crate) reader: Reader,
+    complaint: Complaint,
 }
 
 impl FifoOutput {
-    pub(crate) fn open(path: &Path, mode: u32) -> Result<Self, FifoError> {
+    pub(crate) fn open(path: &Path, mode: u32, limits: QueueLimits) -> Result<Self, FifoError> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -76,9 +75,8 @@ impl FifoOutput {
             file: None,
             has_reader: false,
             reader_left: false,
-            blocked: false,
-            writer: Writer::default(),
-            complaint: None,
+            reader: Reader::new(limits, PIPE_BATCH),
+            complaint: Complaint::default(),
         };
         output.attach()?;
         Ok(output)
@@ -117,6 +115,7 @@ impl FifoOutput {
             .add(&self.path, WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW);
         self.fifo_watch = Some(watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?);
         self.has_reader = is_read(&file);
+        self.reader.start_anew(self.has_reader);
         self.file = Some(file);
         Ok(())
     }
@@ -130,8 +129,7 @@ impl FifoOutput {
         self.file = None;
         self.has_reader = false;
         self.reader_left = false;
-        self.blocked = false;
-        self.writer.reset();
+        self.reader.start_anew(false);
     }
 
     fn make(&mut self) -> Result<(), FifoError> {
@@ -147,13 +145,14 @@ impl FifoOutput {
 
     pub(crate) fn poll(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         // A fifo without a reader reports an error for ever: it is not asked then.
-        let wish = if self.blocked { PollFlags::OUT } else { PollFlags::empty() };
+        let wish = self.reader.writer.wish();
         let file = self.file.as_ref().filter(|_| self.has_reader).map(|file| (file.as_fd(), wish));
         std::iter::once((self.inotify.as_fd(), PollFlags::IN)).chain(file)
     }
 
-    /// Follows what happened to the fifo; tells whether a reader came who has to be told everything.
-    pub(crate) fn look(&mut self) -> bool {
+    /// Follows what happened to the fifo and who reads it.
+    pub(crate) fn look(&mut self, ready: PollFlags) {
+        self.reader.writer.look(ready);
         let (mut replaced, mut opened) = (false, false);
         let mut buffer = [0; 4096];
         // The queue is empty when this fails.
@@ -169,18 +168,21 @@ impl FifoOutput {
         }
         if replaced && !self.is_current() {
             self.reattach();
-            return self.has_reader;
+            return;
         }
-        let Some(file) = &self.file else { return false };
+        let Some(file) = &self.file else { return };
         let had_reader = self.has_reader;
         let is_read = is_read(file);
         if had_reader && !is_read {
             // What the reader left behind must not greet the next one.
             self.reattach();
-            return self.has_reader;
+            return;
         }
         self.has_reader = is_read;
-        is_read && opened && (!had_reader || std::mem::take(&mut self.reader_left))
+        if is_read && opened && (!had_reader || std::mem::take(&mut self.reader_left)) {
+            self.reader.queue.clear();
+            self.reader.wants_replay = true;
+        }
     }
 
     fn is_current(&self) -> bool {
@@ -189,16 +191,11 @@ impl FifoOutput {
         opened.is_some() && opened == fs::symlink_metadata(&self.path).ok().map(identity)
     }
 
-    fn reattach(&mut self) {
+    /// Begins anew with what is now at the path.
+    pub(crate) fn reattach(&mut self) {
         match self.attach() {
-            Ok(()) => self.complaint = None,
-            Err(error) => {
-                let complaint = error.to_string();
-                if self.complaint.as_ref() != Some(&complaint) {
-                    tracing::warn!("{complaint}");
-                    self.complaint = Some(complaint);
-                }
-            }
+            Ok(()) => self.complaint.settle(),
+            Err(error) => self.complaint.tell(&error.to_string()),
         }
     }
 
@@ -206,16 +203,12 @@ impl FifoOutput {
         self.has_reader
     }
 
-    /// Writes what the reader takes; tells whether it is gone and another came, who has to be told everything.
-    pub(crate) fn flush(&mut self, queue: &mut Queue) -> bool {
-        let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return false };
-        if let Ok(written) = self.writer.write(file, queue) {
-            self.blocked = written == Written::Blocked;
-            return false;
+    /// Writes what the reader takes. It may be gone, and another have come who has to be told everything.
+    pub(crate) fn flush(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return };
+        if self.reader.flush(file).is_err() {
+            self.reattach();
         }
-        queue.clear();
-        self.reattach();
-        self.has_reader
     }
 }
 

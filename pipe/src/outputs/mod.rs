@@ -1,13 +1,21 @@
 //! Receivers of events, each with a queue of its own, so that none can hurt another.
 
+mod complaint;
 mod fifo;
+mod listener;
 mod queue;
+mod reader;
+mod recording;
+mod spec;
 mod stdout;
+mod token;
+mod udp;
 mod writer;
 
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use leco_core::event::BootNs;
@@ -15,95 +23,310 @@ use rustix::event::PollFlags;
 
 pub use self::fifo::FifoError;
 use self::fifo::FifoOutput;
-use self::queue::Queue;
+use self::listener::Listener;
+pub use self::listener::{ListenError, MAX_READERS};
+use self::reader::{QueueLimits, Reader};
+use self::recording::Recording;
+pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share, parse_mode};
 use self::stdout::Stdout;
+pub use self::token::TokenError;
+pub use self::udp::MAX_DATAGRAM;
+use self::udp::UdpOutput;
+
+/// Why an output cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Standard output.
+    #[error("cannot open standard output: {0}")]
+    Stdout(io::Error),
+    /// A fifo.
+    #[error(transparent)]
+    Fifo(#[from] FifoError),
+    /// A listening socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Datagrams.
+    #[error("cannot send to {0}: {1}")]
+    Udp(std::net::SocketAddr, io::Error),
+    /// A recording.
+    #[error("cannot append to {0}: {1}")]
+    File(PathBuf, io::Error),
+    /// A socket that was not passed.
+    #[error("no socket named {0} was passed by the service manager: name it in FileDescriptorName=")]
+    NotPassed(String),
+    /// One reader gets each event once.
+    #[error("standard output is asked for twice")]
+    TwoStdouts,
+}
 
 #[derive(Debug)]
 enum Target {
     Stdout(Stdout),
-    Fifo(FifoOutput),
+    Fifo(Box<FifoOutput>),
+    Listener(Listener),
+    Udp(UdpOutput),
+    Recording(Recording),
 }
 
-/// Where events go.
+/// One way out, and who reads there.
 #[derive(Debug)]
-pub struct Output {
+struct Output {
+    selection: Selection,
     target: Target,
-    queue: Queue,
-    wants_replay: bool,
 }
 
-impl Output {
-    /// Events on standard output; the queue holds so many connections.
-    pub fn stdout(capacity: usize) -> io::Result<Self> {
-        Ok(Self { target: Target::Stdout(Stdout::open()?), queue: Queue::new(capacity), wants_replay: true })
-    }
+/// Every way out.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    outputs: Vec<Output>,
+}
 
-    /// Events into a fifo, made with this mode where it is missing.
-    pub fn fifo(path: &Path, mode: u32, capacity: usize) -> Result<Self, FifoError> {
-        let fifo = FifoOutput::open(path, mode)?;
-        let wants_replay = fifo.has_reader();
-        Ok(Self { target: Target::Fifo(fifo), queue: Queue::new(capacity), wants_replay })
+impl Outputs {
+    /// Opens all of them; queues hold so many connections. Sockets that the service manager passed are taken
+    /// from `passed` by their names.
+    pub fn open(
+        specs: &[OutputSpec],
+        capacity: usize,
+        passed: &mut HashMap<String, OwnedFd>,
+    ) -> Result<Self, OpenError> {
+        let stdouts = specs.iter().filter(|spec| spec.destination == Destination::Stdout);
+        if stdouts.count() > 1 {
+            return Err(OpenError::TwoStdouts);
+        }
+        let outputs =
+            specs.iter().map(|spec| Output::open(spec, capacity, passed)).collect::<Result<_, _>>()?;
+        Ok(Self { outputs })
     }
 
     /// Descriptors to wait for, and what for.
     pub fn poll(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
-        match &self.target {
-            Target::Stdout(stdout) => stdout.poll().into_iter().collect(),
-            Target::Fifo(fifo) => fifo.poll().collect(),
+        self.outputs.iter().flat_map(Output::poll).collect()
+    }
+
+    /// Follows what happened to readers: what became ready of the descriptors of [`Self::poll`], in their order.
+    pub fn look(&mut self, ready: &[PollFlags], now: BootNs) {
+        let mut ready = ready.iter().copied();
+        for output in &mut self.outputs {
+            output.look(&mut ready, now);
         }
     }
 
-    /// Follows what happened to readers; to be called whenever one of the descriptors is ready.
-    pub fn look(&mut self) {
-        if let Target::Fifo(fifo) = &mut self.target {
-            if fifo.look() {
-                self.queue.clear();
-                self.wants_replay = true;
+    /// When to call [`Self::keep_time`] although nothing is ready.
+    pub fn due(&mut self) -> Option<BootNs> {
+        let mut due = None;
+        for output in &mut self.outputs {
+            output.each_reader(|reader| due = due.into_iter().chain(reader.queue.due()).min());
+            if let Target::Listener(listener) = &output.target {
+                due = due.into_iter().chain(listener.due()).min();
             }
-            if !fifo.has_reader() {
-                self.queue.clear();
-                self.wants_replay = false;
+        }
+        due
+    }
+
+    /// Does what a moment asks for: lets held events go and slow readers' time run out.
+    pub fn keep_time(&mut self, now: BootNs) {
+        for output in &mut self.outputs {
+            output.each_reader(|reader| reader.queue.release(now));
+            if let Target::Listener(listener) = &mut output.target {
+                listener.expire(now);
             }
         }
     }
 
-    /// Whether a reader came who has to be told everything; asked once per reader.
-    pub fn takes_replay(&mut self) -> bool {
-        std::mem::take(&mut self.wants_replay)
+    /// Whether a reader waits to be told everything that is known.
+    pub fn wants_replay(&mut self) -> bool {
+        self.any_reader(|reader| reader.wants_replay)
     }
 
-    /// Whether such a reader waits.
-    #[must_use]
-    pub fn wants_replay(&self) -> bool {
-        self.wants_replay
+    /// From now on [`Self::push_old`] goes to those who want it.
+    pub fn begin_replay(&mut self) {
+        self.each_reader(|_, reader| reader.set_replayed_to(true));
+    }
+
+    /// Everything that is known was told.
+    pub fn end_replay(&mut self) {
+        self.each_reader(|_, reader| reader.set_replayed_to(false));
     }
 
     /// Whether anybody would get an event now.
-    #[must_use]
-    pub fn has_reader(&self) -> bool {
-        match &self.target {
-            Target::Stdout(_) => true,
-            Target::Fifo(fifo) => fifo.has_reader(),
+    pub fn has_reader(&mut self) -> bool {
+        self.any_reader(|_| true)
+    }
+
+    /// Queues an event of the connection `ns` for everybody.
+    pub fn push(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
+        self.push_to(|_| true, ns, line, event, now);
+    }
+
+    /// Queues an event that only those do not know who are told everything.
+    pub fn push_old(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
+        self.push_to(Reader::is_replayed_to, ns, line, event, now);
+    }
+
+    fn push_to(&mut self, to: fn(&Reader) -> bool, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
+        for output in &mut self.outputs {
+            if output.selection.holds(ns, line) {
+                output.each_reader(|reader| {
+                    if to(reader) {
+                        reader.push(ns, event, now);
+                    }
+                });
+            }
         }
     }
 
-    /// Queues an encoded event of the connection `ns`.
-    pub fn push(&mut self, ns: BootNs, event: Rc<[u8]>) {
-        if self.has_reader() {
-            self.queue.push(ns, event);
-        }
-    }
-
-    /// Writes what the receiver takes; `false` when it is gone for good.
+    /// Writes what the receivers take; `false` when none is left that could ever take anything.
     pub fn flush(&mut self) -> io::Result<bool> {
-        match &mut self.target {
-            Target::Stdout(stdout) => stdout.flush(&mut self.queue),
-            Target::Fifo(fifo) => {
-                if !self.queue.is_empty() {
-                    self.wants_replay |= fifo.flush(&mut self.queue);
-                }
+        let mut failed = None;
+        self.outputs.retain_mut(|output| match output.flush() {
+            Ok(goes_on) => goes_on,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        });
+        match failed {
+            Some(error) if self.outputs.is_empty() => Err(error),
+            Some(error) => {
+                tracing::warn!("cannot write to standard output: {error}. The other outputs go on.");
                 Ok(true)
             }
+            None => Ok(!self.outputs.is_empty()),
+        }
+    }
+
+    /// Whether every reader has everything that it takes now.
+    pub fn is_flushed(&mut self) -> bool {
+        !self.any_reader(|reader| !reader.is_done())
+    }
+
+    /// Opens anew what may lead elsewhere now: files that were moved away, sockets and fifos that were removed,
+    /// tokens that were changed. Readers of sockets stay.
+    pub fn reopen(&mut self) {
+        for output in &mut self.outputs {
+            let result = match &mut output.target {
+                Target::Stdout(_) | Target::Udp(_) => Ok(()),
+                Target::Fifo(fifo) => {
+                    fifo.reattach();
+                    Ok(())
+                }
+                Target::Listener(listener) => listener.reopen().map_err(|error| error.to_string()),
+                Target::Recording(recording) => recording.reopen().map_err(|error| error.to_string()),
+            };
+            if let Err(error) = result {
+                tracing::warn!("{error}. What was open stays so.");
+            }
+        }
+    }
+
+    fn any_reader(&mut self, holds: impl Fn(&Reader) -> bool) -> bool {
+        let mut any = false;
+        self.each_reader(|_, reader| any |= holds(reader));
+        any
+    }
+
+    fn each_reader(&mut self, mut act: impl FnMut(&Selection, &mut Reader)) {
+        for output in &mut self.outputs {
+            let Output { selection, target } = output;
+            target.each_reader(|reader| act(selection, reader));
+        }
+    }
+}
+
+impl Output {
+    fn open(
+        spec: &OutputSpec,
+        capacity: usize,
+        passed: &mut HashMap<String, OwnedFd>,
+    ) -> Result<Self, OpenError> {
+        let limits = QueueLimits { connections: capacity, rate_limit: spec.rate_limit };
+        let target = match &spec.destination {
+            Destination::Stdout => Target::Stdout(Stdout::open(limits).map_err(OpenError::Stdout)?),
+            Destination::Fifo { path, mode } => {
+                Target::Fifo(Box::new(FifoOutput::open(path, *mode, limits)?))
+            }
+            Destination::Unix { path, mode, allow } => {
+                Target::Listener(Listener::unix(path, *mode, allow.clone(), limits)?)
+            }
+            Destination::Tcp { address, token_file } => {
+                Target::Listener(Listener::tcp(*address, token_file.clone(), limits)?)
+            }
+            Destination::Udp(address) => Target::Udp(
+                UdpOutput::open(*address, limits).map_err(|error| OpenError::Udp(*address, error))?,
+            ),
+            Destination::File(path) => Target::Recording(
+                Recording::open(path, limits).map_err(|error| OpenError::File(path.clone(), error))?,
+            ),
+            Destination::Passed(name) => {
+                let socket = passed.remove(name).ok_or_else(|| OpenError::NotPassed(name.clone()))?;
+                Target::Listener(Listener::passed(name, socket, limits)?)
+            }
+        };
+        Ok(Self { selection: spec.selection.clone(), target })
+    }
+
+    fn poll(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
+        match &self.target {
+            Target::Stdout(stdout) => stdout.poll().into_iter().collect(),
+            Target::Fifo(fifo) => fifo.poll().collect(),
+            Target::Listener(listener) => listener.poll().collect(),
+            Target::Udp(udp) => udp.poll().into_iter().collect(),
+            Target::Recording(_) => Vec::new(),
+        }
+    }
+
+    fn look(&mut self, ready: &mut impl Iterator<Item = PollFlags>, now: BootNs) {
+        let descriptors = self.poll().len();
+        let mut ready = ready.by_ref().take(descriptors);
+        match &mut self.target {
+            Target::Stdout(stdout) => {
+                stdout.reader.writer.look(ready.next().unwrap_or(PollFlags::empty()));
+            }
+            Target::Fifo(fifo) => {
+                // The first tells that it was opened, closed or replaced, the second that it is writable.
+                let (changed, writable) = (ready.next(), ready.next());
+                if changed.is_some_and(|ready| !ready.is_empty())
+                    || writable.is_some_and(|ready| !ready.is_empty())
+                {
+                    fifo.look(writable.unwrap_or(PollFlags::empty()));
+                }
+            }
+            Target::Listener(listener) => listener.look(&mut ready, now),
+            Target::Udp(udp) => {
+                if ready.next().is_some_and(|ready| !ready.is_empty()) {
+                    udp.look();
+                }
+            }
+            Target::Recording(_) => {}
+        }
+        ready.for_each(drop);
+    }
+
+    fn each_reader(&mut self, act: impl FnMut(&mut Reader)) {
+        self.target.each_reader(act);
+    }
+
+    fn flush(&mut self) -> io::Result<bool> {
+        match &mut self.target {
+            Target::Stdout(stdout) => return stdout.flush(),
+            Target::Fifo(fifo) => fifo.flush(),
+            Target::Listener(listener) => listener.flush(),
+            Target::Udp(udp) => udp.flush(),
+            Target::Recording(recording) => recording.flush(),
+        }
+        Ok(true)
+    }
+}
+
+impl Target {
+    fn each_reader(&mut self, mut act: impl FnMut(&mut Reader)) {
+        match self {
+            Self::Stdout(stdout) => act(&mut stdout.reader),
+            Self::Fifo(fifo) if fifo.has_reader() => act(&mut fifo.reader),
+            Self::Fifo(_) => {}
+            Self::Listener(listener) => listener.readers().for_each(act),
+            Self::Udp(udp) => act(&mut udp.reader),
+            Self::Recording(recording) => act(&mut recording.reader),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What a receiver has still to be sent.
 
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
-use hashlink::LinkedHashMap;
+use hashlink::{LinkedHashMap, LruCache};
 use leco_core::event::BootNs;
 
 /// Encoded events by connection: a newer event takes the place of the queued older one, so that a receiver
@@ -11,19 +13,67 @@ use leco_core::event::BootNs;
 pub(crate) struct Queue {
     events: LinkedHashMap<BootNs, Rc<[u8]>>,
     capacity: usize,
+    pace: Option<Pace>,
+}
+
+/// Holds back what follows too soon on an event of the same connection.
+#[derive(Debug)]
+struct Pace {
+    interval: u64,
+    /// When each connection's latest event was let through.
+    latest: LruCache<BootNs, BootNs>,
+    held: HashMap<BootNs, Rc<[u8]>>,
+    /// When which connection's held event may go.
+    due: BTreeSet<(BootNs, BootNs)>,
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { events: LinkedHashMap::new(), capacity }
+    /// For so many connections, each at most once in `rate_limit`.
+    pub(crate) fn new(capacity: usize, rate_limit: Duration) -> Self {
+        let pace = (!rate_limit.is_zero()).then(|| Pace {
+            interval: u64::try_from(rate_limit.as_nanos()).unwrap_or(u64::MAX),
+            latest: LruCache::new(capacity),
+            held: HashMap::new(),
+            due: BTreeSet::new(),
+        });
+        Self { events: LinkedHashMap::new(), capacity, pace }
     }
 
     /// Adds an event at the end; above the capacity the oldest goes, as it goes from the kernel's map.
-    pub(crate) fn push(&mut self, ns: BootNs, event: Rc<[u8]>) {
+    pub(crate) fn push(&mut self, ns: BootNs, event: Rc<[u8]>, now: BootNs) {
+        if let Some(pace) = &mut self.pace
+            && let Some(due) = pace.due(ns, now)
+        {
+            if pace.held.insert(ns, event).is_none() {
+                pace.due.insert((due, ns));
+            }
+            if pace.held.len() > self.capacity
+                && let Some((_, ns)) = pace.due.pop_first()
+            {
+                pace.held.remove(&ns);
+            }
+            return;
+        }
+        self.add(ns, event);
+    }
+
+    fn add(&mut self, ns: BootNs, event: Rc<[u8]>) {
         self.events.remove(&ns);
         self.events.insert(ns, event);
         if self.events.len() > self.capacity {
             self.events.pop_front();
+        }
+    }
+
+    /// When the next held event may go.
+    pub(crate) fn due(&self) -> Option<BootNs> {
+        self.pace.as_ref()?.due.first().map(|(due, _)| *due)
+    }
+
+    /// Lets every held event go whose time has come.
+    pub(crate) fn release(&mut self, now: BootNs) {
+        while let Some((ns, event)) = self.pace.as_mut().and_then(|pace| pace.release(now)) {
+            self.add(ns, event);
         }
     }
 
@@ -33,16 +83,56 @@ impl Queue {
 
     pub(crate) fn clear(&mut self) {
         self.events = LinkedHashMap::new();
+        if let Some(pace) = &mut self.pace {
+            pace.latest.clear();
+            pace.held = HashMap::new();
+            pace.due = BTreeSet::new();
+        }
+    }
+
+    /// The oldest event.
+    pub(crate) fn front(&self) -> Option<&Rc<[u8]>> {
+        self.events.front().map(|(_, event)| event)
+    }
+
+    /// Takes the oldest event out.
+    pub(crate) fn pop(&mut self) {
+        self.events.pop_front();
+        if self.events.is_empty() && self.events.capacity() > KEPT_CAPACITY {
+            self.events = LinkedHashMap::new();
+        }
     }
 
     /// Moves whole events into `batch`, up to `limit` bytes of it; one that is larger goes alone.
     pub(crate) fn fill(&mut self, batch: &mut Vec<u8>, limit: usize) {
-        while let Some((_, event)) = self.events.front()
+        while let Some(event) = self.front()
             && (batch.is_empty() || batch.len() + event.len() <= limit)
         {
             batch.extend_from_slice(event);
-            self.events.pop_front();
+            self.pop();
         }
+    }
+}
+
+/// An empty queue gives back the memory of more entries than this: a stall is over.
+const KEPT_CAPACITY: usize = 256;
+
+impl Pace {
+    /// When an event of this connection may go; `None`: now, and from now on the next has to wait.
+    fn due(&mut self, ns: BootNs, now: BootNs) -> Option<BootNs> {
+        let due = self.latest.get(&ns).map(|latest| latest.saturating_add(self.interval));
+        if let Some(due) = due.filter(|due| *due > now || self.held.contains_key(&ns)) {
+            return Some(due);
+        }
+        self.latest.insert(ns, now);
+        None
+    }
+
+    fn release(&mut self, now: BootNs) -> Option<(BootNs, Rc<[u8]>)> {
+        let (_, ns) = *self.due.first().filter(|(due, _)| *due <= now)?;
+        self.due.pop_first();
+        self.latest.insert(ns, now);
+        self.held.remove(&ns).map(|event| (ns, event))
     }
 }
 
@@ -54,11 +144,17 @@ mod tests {
         text.as_bytes().into()
     }
 
+    fn taken(queue: &mut Queue) -> String {
+        let mut batch = Vec::new();
+        queue.fill(&mut batch, 4096);
+        String::from_utf8(batch).unwrap()
+    }
+
     #[test]
     fn a_newer_event_takes_the_place_of_the_older_one() {
-        let mut queue = Queue::new(10);
+        let mut queue = Queue::new(10, Duration::ZERO);
         for (ns, text) in [(1, "a1\n"), (2, "b1\n"), (1, "a2\n"), (3, "c1\n")] {
-            queue.push(ns, event(text));
+            queue.push(ns, event(text), 0);
         }
         let mut batch = Vec::new();
         queue.fill(&mut batch, 6);
@@ -71,12 +167,36 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut queue = Queue::new(10);
-        for ns in 0..1000 {
-            queue.push(ns, event("x\n"));
+        for rate_limit in [Duration::ZERO, Duration::from_nanos(10)] {
+            let mut queue = Queue::new(10, rate_limit);
+            for ns in 0..1000 {
+                for _ in 0..3 {
+                    queue.push(ns, event("x\n"), 5);
+                }
+            }
+            assert_eq!(taken(&mut queue).len(), 20);
+            queue.release(20);
+            assert!(taken(&mut queue).len() <= 20);
         }
-        let mut batch = Vec::new();
-        queue.fill(&mut batch, 4096);
-        assert_eq!(batch.len(), 20);
+    }
+
+    #[test]
+    fn what_follows_too_soon_waits_and_then_the_latest_goes() {
+        let mut queue = Queue::new(10, Duration::from_nanos(100));
+        queue.push(1, event("a1\n"), 1000);
+        queue.push(1, event("a2\n"), 1010);
+        queue.push(2, event("b1\n"), 1020);
+        queue.push(1, event("a3\n"), 1030);
+        assert_eq!(taken(&mut queue), "a1\nb1\n");
+        assert_eq!(queue.due(), Some(1100));
+        queue.release(1099);
+        assert!(queue.is_empty());
+        queue.release(1100);
+        assert_eq!(taken(&mut queue), "a3\n");
+        assert_eq!(queue.due(), None);
+        queue.push(1, event("a4\n"), 1150);
+        assert_eq!(queue.due(), Some(1200), "counted from when the last one went");
+        queue.push(2, event("b2\n"), 1150);
+        assert_eq!(taken(&mut queue), "b2\n");
     }
 }

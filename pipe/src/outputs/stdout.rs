@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
-use super::queue::Queue;
-use super::writer::{Writer, Written};
+use super::reader::{QueueLimits, Reader};
+use super::writer::PIPE_BATCH;
 
 /// Standard output as a receiver.
 #[derive(Debug)]
@@ -17,14 +17,13 @@ pub(crate) struct Stdout {
     file: File,
     /// Regular files cannot be waited for and never block.
     can_poll: bool,
-    blocked: bool,
-    writer: Writer,
+    pub(crate) reader: Reader,
 }
 
 impl Stdout {
     /// Opens the same file anew where it can block, since making the inherited one non-blocking would make
     /// it so for every process that shares it.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub(crate) fn open(limits: QueueLimits) -> io::Result<Self> {
         let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let kind = inherited.metadata()?.file_type();
         let reopened = (kind.is_fifo() || kind.is_char_device()).then(|| {
@@ -37,22 +36,17 @@ impl Stdout {
             Some(Ok(file)) => file,
             _ => inherited,
         };
-        Ok(Self { file, can_poll: !kind.is_file(), blocked: false, writer: Writer::default() })
+        Ok(Self { file, can_poll: !kind.is_file(), reader: Reader::new(limits, PIPE_BATCH) })
     }
 
     pub(crate) fn poll(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        // Without a wish the kernel still reports that the reader is gone.
-        let wish = if self.blocked { PollFlags::OUT } else { PollFlags::empty() };
-        self.can_poll.then(|| (self.file.as_fd(), wish))
+        self.can_poll.then(|| (self.file.as_fd(), self.reader.writer.wish()))
     }
 
     /// Writes what there is; `false` when nobody reads any more.
-    pub(crate) fn flush(&mut self, queue: &mut Queue) -> io::Result<bool> {
-        match self.writer.write(&self.file, queue) {
-            Ok(written) => {
-                self.blocked = written == Written::Blocked;
-                Ok(true)
-            }
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        match self.reader.flush(&self.file) {
+            Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(error),
         }

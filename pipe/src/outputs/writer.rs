@@ -3,52 +3,71 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use rustix::event::PollFlags;
+
 use super::queue::Queue;
 
 /// Pipes take so many bytes whole or not at all (`PIPE_BUF`, pipe(7)): no reader ever sees half an event
 /// because another one left.
-const BATCH_BYTES: usize = 4096;
-
-/// What a write came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// Nothing is left.
-    All,
-    /// The rest has to wait until the descriptor is writable.
-    Blocked,
-}
+pub(crate) const PIPE_BATCH: usize = 4096;
+/// A connected socket has one reader: fewer system calls.
+pub(crate) const SOCKET_BATCH: usize = 32 << 10;
 
 /// Encoded bytes on their way out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     batch: Vec<u8>,
     written: usize,
+    limit: usize,
+    /// The descriptor took not everything; nothing is tried until it is writable.
+    is_blocked: bool,
 }
 
 impl Writer {
+    /// Writes so many bytes at once, or one event.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { batch: Vec::new(), written: 0, limit, is_blocked: false }
+    }
+
+    /// What to wait for; without a wish the kernel still reports that the reader is gone.
+    pub(crate) fn wish(&self) -> PollFlags {
+        if self.is_blocked { PollFlags::OUT } else { PollFlags::empty() }
+    }
+
+    /// The descriptor may take more, or fail and say why.
+    pub(crate) fn look(&mut self, ready: PollFlags) {
+        self.is_blocked &= ready.is_empty();
+    }
+
     /// Writes as much of the queue as the descriptor takes.
-    pub(crate) fn write(&mut self, mut file: &File, queue: &mut Queue) -> io::Result<Written> {
-        loop {
+    pub(crate) fn write(&mut self, mut file: &File, queue: &mut Queue) -> io::Result<()> {
+        while !self.is_blocked {
             if self.written == self.batch.len() {
-                self.batch.clear();
-                self.written = 0;
-                queue.fill(&mut self.batch, BATCH_BYTES);
+                self.reset();
+                queue.fill(&mut self.batch, self.limit);
                 if self.batch.is_empty() {
-                    return Ok(Written::All);
+                    break;
                 }
             }
             match file.write(&self.batch[self.written..]) {
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    /// Whether everything that was taken from the queue is written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.written == self.batch.len()
     }
 
     /// Forgets what was not written, for a new reader.
     pub(crate) fn reset(&mut self) {
         self.batch.clear();
         self.written = 0;
+        self.is_blocked = false;
     }
 }

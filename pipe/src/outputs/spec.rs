@@ -1,0 +1,237 @@
+//! Outputs as they are asked for on the command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use leco_core::event::BootNs;
+use leco_core::rules::Filter;
+use leco_core::source::Spec;
+use leco_core::text::parse_duration;
+use nix::unistd::User;
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// A fifo, made with this mode where it is missing.
+    Fifo {
+        /// Where it is.
+        path: PathBuf,
+        /// Permissions of one that is made.
+        mode: u32,
+    },
+    /// A unix stream socket on which readers are taken.
+    Unix {
+        /// Where it is.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+        /// Users that are taken; `None`: whoever the permissions let in.
+        allow: Option<Vec<u32>>,
+    },
+    /// A TCP port on which readers are taken.
+    Tcp {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What a reader has to say first stands in this file.
+        token_file: Option<PathBuf>,
+    },
+    /// Datagrams to this address, one an event.
+    Udp(SocketAddr),
+    /// A file to which events are appended.
+    File(PathBuf),
+    /// A listening socket that the service manager passed by this name.
+    Passed(String),
+}
+
+/// An output: where events go, and which.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputSpec {
+    /// Where.
+    pub destination: Destination,
+    /// Which.
+    pub selection: Selection,
+    /// A connection's events are at least so far apart; zero: no limit.
+    pub rate_limit: Duration,
+}
+
+/// Which events a receiver is sent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Selection {
+    /// Only lines that it chooses.
+    pub filter: Option<Filter>,
+    /// Only this share of the connections.
+    pub share: Option<Share>,
+}
+
+/// One of several equal parts of the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    index: u64,
+    count: u64,
+}
+
+/// Why an output cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("output {text}: {reason}")]
+pub struct OutputError {
+    text: String,
+    reason: String,
+}
+
+const KEYS: [&str; 6] = ["filter", "share", "rate-limit", "mode", "allow", "token-file"];
+const FORMS: &str = "fifo:PATH, unix:PATH, tcp:ADDRESS:PORT, udp:ADDRESS:PORT, file:PATH, fd:NAME or -";
+
+impl OutputSpec {
+    /// One without options.
+    #[must_use]
+    pub fn plain(destination: Destination) -> Self {
+        Self { destination, selection: Selection::default(), rate_limit: Duration::ZERO }
+    }
+
+    /// Reads `KIND:TARGET?KEY=VALUE&…`.
+    pub fn parse(text: &str) -> Result<Self, OutputError> {
+        Self::read(text).map_err(|reason| OutputError { text: text.to_owned(), reason })
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        let spec = Spec::parse(text, &KEYS).ok_or_else(|| format!("expected {FORMS}"))?;
+        let path = || PathBuf::from(spec.target);
+        let destination = match spec.kind {
+            "-" => Destination::Stdout,
+            "fifo" => Destination::Fifo { path: path(), mode: 0o600 },
+            "unix" => Destination::Unix { path: path(), mode: 0o600, allow: None },
+            "tcp" => Destination::Tcp { address: address(spec.target)?, token_file: None },
+            "udp" => Destination::Udp(address(spec.target)?),
+            "file" => Destination::File(path()),
+            "fd" => Destination::Passed(spec.target.to_owned()),
+            other => return Err(format!("there is no kind {other}, expected {FORMS}")),
+        };
+        let mut output = Self::plain(destination);
+        for (key, value) in spec.options {
+            output.set(key, value).map_err(|reason| format!("{key}={value}: {reason}"))?;
+        }
+        Ok(output)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match (key, &mut self.destination) {
+            ("filter", _) => {
+                self.selection.filter = Some(Filter::parse(value).map_err(|error| error.to_string())?);
+            }
+            ("share", _) => self.selection.share = Some(Share::parse(value)?),
+            ("rate-limit", _) => {
+                self.rate_limit =
+                    parse_duration(value).map_err(|_| "expected a duration like 10 or 1m30s".to_owned())?;
+            }
+            ("mode", Destination::Fifo { mode, .. } | Destination::Unix { mode, .. }) => {
+                *mode = parse_mode(value)?;
+            }
+            ("allow", Destination::Unix { allow, .. }) => {
+                *allow = Some(value.split(',').map(user).collect::<Result<_, _>>()?);
+            }
+            ("token-file", Destination::Tcp { token_file, .. }) => *token_file = Some(value.into()),
+            _ => return Err("this kind of output has no such option".into()),
+        }
+        Ok(())
+    }
+}
+
+impl Selection {
+    /// Whether an event of the connection `ns` with this line is sent.
+    pub(crate) fn holds(&self, ns: BootNs, line: &str) -> bool {
+        self.share.is_none_or(|share| share.holds(ns)) && self.filter.as_ref().is_none_or(|f| f.holds(line))
+    }
+}
+
+impl Share {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text
+            .split_once('/')
+            .and_then(|(index, count)| Some((index.parse::<u64>().ok()?, count.parse::<u64>().ok()?)));
+        match parts {
+            Some((index, count)) if 1 <= index && index <= count => Ok(Self { index: index - 1, count }),
+            _ => Err("expected I/N with I from 1 to N, like 1/3".into()),
+        }
+    }
+
+    /// By the connection alone, so that every event of one goes to the same receiver.
+    fn holds(self, ns: BootNs) -> bool {
+        // The finalizer of SplitMix64 (Steele, Lea, Flood 2014): clocks tick in steps, shares must not.
+        let mixed = (ns ^ (ns >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % self.count == self.index
+    }
+}
+
+/// Reads permissions.
+pub fn parse_mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| mode & !0o777 == 0)
+        .ok_or_else(|| "expected octal digits like 0600".into())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("expected ADDRESS:PORT ({error})"))?;
+    found.into_iter().next().ok_or_else(|| "there is no such address".into())
+}
+
+fn user(text: &str) -> Result<u32, String> {
+    let by_name = || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw());
+    text.parse().ok().or_else(by_name).ok_or_else(|| format!("there is no user {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_belong_to_kinds() {
+        let spec = OutputSpec::parse(
+            "unix:/run/leco.sock?mode=0660&allow=root,1000&filter=!/chrony/&share=2/3&rate-limit=10s",
+        )
+        .unwrap();
+        let path = PathBuf::from("/run/leco.sock");
+        assert_eq!(spec.destination, Destination::Unix { path, mode: 0o660, allow: Some(vec![0, 1000]) });
+        assert_eq!(spec.rate_limit, Duration::from_secs(10));
+        assert!(spec.selection.filter.is_some());
+        assert_eq!(OutputSpec::parse("-").unwrap(), OutputSpec::plain(Destination::Stdout));
+        let udp = OutputSpec::parse("udp:127.0.0.1:9").unwrap();
+        assert_eq!(udp.destination, Destination::Udp("127.0.0.1:9".parse().unwrap()));
+    }
+
+    #[test]
+    fn faults_say_what_was_expected() {
+        for (text, expected) in [
+            ("/run/leco.fifo", "expected fifo:PATH"),
+            ("http://x", "no kind http"),
+            ("udp:127.0.0.1:9?mode=0600", "mode=0600: this kind of output has no such option"),
+            ("-?share=0/3", "share=0/3: expected I/N"),
+            ("-?share=4/3", "share=4/3: expected I/N"),
+            ("-?filter=(", "this group is never closed (at character 1)"),
+            ("fifo:/x?mode=999", "expected octal digits"),
+            ("unix:/x?allow=no-such-user", "there is no user no-such-user"),
+            ("tcp:127.0.0.1", "expected ADDRESS:PORT"),
+            ("-?rate-limit=soon", "expected a duration"),
+        ] {
+            let error = OutputSpec::parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn shares_part_the_connections_evenly() {
+        let shares: Vec<_> = ["1/3", "2/3", "3/3"].map(|text| Share::parse(text).unwrap()).into();
+        let mut counts = [0; 3];
+        for ns in (0..30_000).map(|number| number * 1000) {
+            let holding: Vec<_> = (0..3).filter(|&index| shares[index].holds(ns)).collect();
+            assert_eq!(holding.len(), 1);
+            counts[holding[0]] += 1;
+        }
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+}
