@@ -13,8 +13,8 @@ pub(crate) enum Attach {
     Section,
     /// To the root of the cgroup2 hierarchy.
     Cgroup,
-    /// To a map, to be read through a pin of this name.
-    Iterator { map: &'static str, pin: &'static str },
+    /// To a map, or to what needs none, to be read through a pin of this name.
+    Iterator { map: Option<&'static str>, pin: &'static str },
     /// To the files of all tasks, read once by the loader.
     Once,
 }
@@ -84,7 +84,11 @@ const fn once(name: &'static str) -> Program {
 }
 
 const fn iterator(name: &'static str, map: &'static str, pin: &'static str) -> Program {
-    Program { name, attach: Attach::Iterator { map, pin } }
+    Program { name, attach: Attach::Iterator { map: Some(map), pin } }
+}
+
+const fn files(name: &'static str, pin: &'static str) -> Program {
+    Program { name, attach: Attach::Iterator { map: None, pin } }
 }
 
 const fn best(name: &'static str, hooks: &'static str, programs: &'static [Program]) -> Level {
@@ -188,15 +192,24 @@ pub(crate) const FEATURES: [Feature; 11] = [
     feature(DNS, &[best("recv", "as of bytes", &[])], "names of addresses"),
     feature(
         "live",
-        &[best(
-            "iter",
-            "bpf_sk_storage_map, bpf_map_elem",
-            &[
-                iterator("live_sockets", "sockets", pins::LIVE),
-                iterator("pending_sockets", "sockets", pins::PENDING),
-                iterator("pending_flows", "flows", pins::PENDING_FLOWS),
-            ],
-        )],
+        &[
+            best(
+                "iter",
+                "bpf_sk_storage_map, bpf_map_elem",
+                &[
+                    iterator("live_sockets", "sockets", pins::LIVE),
+                    iterator("pending_sockets", "sockets", pins::PENDING),
+                    iterator("pending_flows", "flows", pins::PENDING_FLOWS),
+                ],
+            ),
+            Level {
+                name: "files",
+                hooks: "task_file",
+                programs: &[files("live_files", pins::LIVE), files("pending_files", pins::PENDING)],
+                lost: "speed where many files are open, sockets that no process holds, and, for a pipe in a PID \
+                       namespace, those of other namespaces",
+            },
+        ],
         "the last bytes before a silence until the next ones, and open connections for a pipe that starts later",
     ),
     feature(
@@ -218,12 +231,12 @@ impl Program {
     /// Attaches it, loaded; the error is for a person.
     pub(crate) fn attach(&self, program: &ProgramMut<'_>, targets: &Targets<'_>) -> Result<Link, String> {
         let link = match self.attach {
-            Attach::Section | Attach::Once => program.attach(),
+            Attach::Section | Attach::Once | Attach::Iterator { map: None, .. } => program.attach(),
             Attach::Cgroup => {
                 let cgroup = targets.cgroup.ok_or("no cgroup2 is mounted")?;
                 program.attach_cgroup(cgroup.as_raw_fd())
             }
-            Attach::Iterator { map, .. } => {
+            Attach::Iterator { map: Some(map), .. } => {
                 program.attach_iter((targets.map)(map).ok_or_else(|| format!("there is no map {map}"))?)
             }
         };

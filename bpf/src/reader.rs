@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -77,6 +77,8 @@ pub struct Reader {
     stats: MapHandle,
     ring: RingBuffer<'static>,
     records: Rc<RefCell<Records>>,
+    /// Bytes of flows, by `ns`, as they were told before the kernel side announced them.
+    told_pending: RefCell<HashMap<u64, (u64, u64)>>,
     dir: PinDir,
     /// The folder of the pins is watched, since a ring whose programs are gone is only silent.
     unloading: Inotify,
@@ -166,7 +168,9 @@ impl Reader {
             })
             .map_err(refused("read the ring at", &shown))?;
         let ring = builder.build().map_err(refused("read the ring at", &shown))?;
-        Ok(Self { closed, flows, stats, ring, records, dir: dir.clone(), unloading, _events: events })
+        let told_pending = RefCell::default();
+        let dir = dir.clone();
+        Ok(Self { closed, flows, stats, ring, records, told_pending, dir, unloading, _events: events })
     }
 
     /// Entries that fit in each of the maps of closed connections and of flows.
@@ -209,10 +213,33 @@ impl Reader {
     }
 
     /// Appends every connection with bytes that were not announced when they came, and takes them for
-    /// announced from now on. Nothing where the kernel refused the iterators.
-    pub fn pending(&self, into: &mut Vec<Conn>) -> Result<(), ReadError> {
+    /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
+    pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
         self.iterate(pins::PENDING, into)?;
-        self.iterate(pins::PENDING_FLOWS, into)
+        let has = |name| self.dir.iterator(name).exists();
+        match (has(pins::PENDING_FLOWS), has(pins::PENDING)) {
+            (true, _) => self.iterate(pins::PENDING_FLOWS, into),
+            (false, true) => self.pending_flows(into, now),
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// Without an iterator nothing can be taken for announced in the kernel: what was told stays with the reader.
+    fn pending_flows(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
+        let mut flows = Vec::new();
+        values(&self.flows, Conn::decode_pending_flow, &mut flows)
+            .map_err(refused("read", "the map of flows"))?;
+        let mut told = self.told_pending.borrow_mut();
+        let before = std::mem::take(&mut *told);
+        for mut conn in flows {
+            let bytes = (conn.rx, conn.tx);
+            told.insert(conn.ns, bytes);
+            if before.get(&conn.ns) != Some(&bytes) {
+                conn.ns_trx = now;
+                into.push(conn);
+            }
+        }
+        Ok(())
     }
 
     fn iterate(&self, name: &str, into: &mut Vec<Conn>) -> Result<(), ReadError> {

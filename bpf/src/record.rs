@@ -8,6 +8,8 @@ pub const CONN_SIZE: usize = 112;
 /// Bytes of a value of `flows`, and where its connection stands in it.
 pub const FLOW_SIZE: usize = 168;
 const FLOW_CONN: usize = 32;
+/// Where it says that not everything was announced.
+const FLOW_PENDING: usize = 10;
 /// Bytes of a key of `flows`.
 pub const FLOW_KEY_SIZE: usize = 32;
 /// Bytes of a value of `closed`: the connection between two numbers.
@@ -155,6 +157,12 @@ impl Conn {
     pub fn decode_flow(bytes: &[u8]) -> Option<Self> {
         let conn = Self::decode(bytes.get(FLOW_CONN..FLOW_CONN + CONN_SIZE)?)?;
         (conn.ns > 0).then_some(conn)
+    }
+
+    /// The same where bytes came since the last announcement.
+    #[must_use]
+    pub fn decode_pending_flow(bytes: &[u8]) -> Option<Self> {
+        Self::decode_flow(bytes).filter(|_| bytes.get(FLOW_PENDING).is_some_and(|&pending| pending != 0))
     }
 
     /// Decodes a value of `closed`; `None` also where it is written right now or never was.
@@ -318,6 +326,7 @@ mod tests {
             [16, 24, 0, 8, 32, 40, 48, 64, 80, 84, 88, 90, 92, 94, 95, 96]
         );
         assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
+        assert_eq!(offset_of!(types::tracked, pending), FLOW_PENDING);
     }
 
     #[test]

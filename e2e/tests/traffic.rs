@@ -19,18 +19,28 @@ struct Stage {
     netns: Netns,
     // Dropped before the programs are unloaded.
     pipe: EventPipe,
-    _kernel: Kernel,
+    kernel: Kernel,
 }
 
 impl Stage {
     fn set() -> Self {
-        Self::with_update_interval("0")
+        Self::with(&["--update-interval", "0"])
     }
 
-    fn with_update_interval(interval: &str) -> Self {
-        let kernel = Kernel::load(&["--update-interval", interval]);
+    fn with(options: &[&str]) -> Self {
+        let kernel = Kernel::load(options);
         let pipe = EventPipe::start(kernel.pins(), &[]);
-        Self { netns: Netns::new(), pipe, _kernel: kernel }
+        Self { netns: Netns::new(), pipe, kernel }
+    }
+
+    /// How open connections are found.
+    fn live_level(&self) -> &'static str {
+        let pins = self.kernel.pins().join("iter");
+        match (pins.join("pending_flows").exists(), pins.join("pending").exists()) {
+            (true, _) => "iter",
+            (false, true) => "files",
+            (false, false) => "off",
+        }
     }
 
     fn peer(&self, steps: &[&str]) -> Peer {
@@ -147,12 +157,12 @@ fn udp_unconnected_v6() {
 }
 
 /// Bytes that come right after an announcement are held back; nothing that comes later brings them.
-fn last_bytes(kind: &str, interval: &str, ends: bool) {
+fn last_bytes(kind: &str, options: &[&str], ends: bool) {
     let needed = [if ends { "close" } else { "live" }, if kind == "unconnected" { "peer" } else { "bytes" }];
     if !can_test_the_kernel() || needed.into_iter().any(is_off) {
         return;
     }
-    let stage = Stage::with_update_interval(interval);
+    let stage = Stage::with(options);
     let socket = stage.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
     let remote = socket.local_addr().unwrap();
     let remote_text = remote.to_string();
@@ -167,18 +177,54 @@ fn last_bytes(kind: &str, interval: &str, ends: bool) {
 
 #[test]
 fn the_last_bytes_before_a_silence_are_told() {
-    last_bytes("udp", "1s", false);
+    last_bytes("udp", &["--update-interval", "1s"], false);
 }
 
 #[test]
 fn the_last_bytes_of_an_unconnected_socket_before_a_silence_are_told() {
-    last_bytes("unconnected", "1s", false);
+    last_bytes("unconnected", &["--update-interval", "1s"], false);
+}
+
+#[test]
+fn the_last_bytes_before_a_silence_are_told_where_only_files_can_be_gone_through() {
+    let options = ["--update-interval", "1s", "--hook", "live=files"];
+    last_bytes("udp", &options, false);
+    last_bytes("unconnected", &options, false);
+}
+
+#[test]
+fn the_last_bytes_to_a_second_peer_before_a_silence_are_told_once() {
+    if !can_test_the_kernel() || ["live", "peer"].into_iter().any(is_off) {
+        return;
+    }
+    for level in ["iter", "files"] {
+        let stage = Stage::with(&["--update-interval", "1s", "--hook", &format!("live={level}")]);
+        if stage.live_level() == "off" {
+            // Elsewhere it is the best level, and tested as that.
+            continue;
+        }
+        let sockets = stage.netns.at_far_end(|| [0, 1].map(|_| UdpSocket::bind((FAR_V4, 0)).unwrap()));
+        let [first, second] = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+        let (one, two) = (first.to_string(), second.to_string());
+        let steps =
+            ["unconnected", &one, "send", "9", "unconnected", &two, "send", "1000", "send", "234", "hold"];
+        let peer = stage.peer(&steps);
+        stage.expect(peer.id(), "udp", second, 0, 1234);
+        // Another look is taken when something else happened.
+        let other = stage.peer(&["udp", &one, "send", "5", "send", "6", "hold"]);
+        stage.expect(other.id(), "udp", first, 0, 11);
+        let told = stage.pipe.events();
+        let told = told.iter().filter(|event| event["rport"] == second.port() && event["tx"] == 1234);
+        assert_eq!(told.count(), 1, "{level}");
+        peer.finish();
+        other.finish();
+    }
 }
 
 #[test]
 fn a_closed_connection_has_its_final_counts() {
     // So long an interval never ends here: the close itself tells.
-    last_bytes("udp", "1h", true);
+    last_bytes("udp", &["--update-interval", "1h"], true);
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Feed {
         let found = !conns.is_empty() || !drained.answers.is_empty() || drained.malformed > 0;
         let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
-            self.reader.pending(&mut conns)?;
+            self.reader.pending(&mut conns, now)?;
             conns.sort_by_key(|conn| conn.ns_trx);
         }
         if !conns.is_empty() {

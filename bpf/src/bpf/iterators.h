@@ -7,18 +7,40 @@ static __always_inline bool is_told(const struct tracked *t)
 	return t->conn.ns && !t->listening && !t->released;
 }
 
+static __always_inline void tell_live(struct seq_file *seq, struct sock *sk, struct tracked *t)
+{
+	if (!is_told(t))
+		return;
+	correct_rx(sk, t);
+	if (t->pending)
+		settle(t);
+	bpf_seq_write(seq, &t->conn, sizeof(t->conn));
+}
+
+static __always_inline void tell_pending(struct seq_file *seq, struct sock *sk, struct tracked *t)
+{
+	if (!is_told(t))
+		return;
+	__u64 rx = t->conn.rx;
+	correct_rx(sk, t);
+	if (rx != t->conn.rx && !t->pending) {
+		t->pending = 1;
+		t->seen = bpf_jiffies64();
+	}
+	if (t->pending) {
+		settle(t);
+		bpf_seq_write(seq, &t->conn, sizeof(t->conn));
+	}
+}
+
 /* Every live connection, for a reader that comes later or missed something. */
 SEC("iter/bpf_sk_storage_map")
 int live_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sock *sk = ctx->sk;
 	struct tracked *t = ctx->value;
-	if (!sk || !t || !is_told(t))
-		return 0;
-	correct_rx(sk, t);
-	if (t->pending)
-		settle(t);
-	bpf_seq_write(ctx->meta->seq, &t->conn, sizeof(t->conn));
+	if (sk && t)
+		tell_live(ctx->meta->seq, sk, t);
 	return 0;
 }
 
@@ -28,18 +50,8 @@ int pending_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sock *sk = ctx->sk;
 	struct tracked *t = ctx->value;
-	if (!sk || !t || !is_told(t))
-		return 0;
-	__u64 rx = t->conn.rx;
-	correct_rx(sk, t);
-	if (rx != t->conn.rx && !t->pending) {
-		t->pending = 1;
-		t->seen = bpf_jiffies64();
-	}
-	if (t->pending) {
-		settle(t);
-		bpf_seq_write(ctx->meta->seq, &t->conn, sizeof(t->conn));
-	}
+	if (sk && t)
+		tell_pending(ctx->meta->seq, sk, t);
 	return 0;
 }
 
@@ -76,6 +88,27 @@ static __always_inline struct sock *inet_socket(struct file *file)
 		return NULL;
 	__u16 family = sk->__sk_common.skc_family;
 	return family == AF_INET || family == AF_INET6 ? sk : NULL;
+}
+
+/* Both by the files of all tasks, where a kernel lets nobody go through maps. */
+SEC("iter/task_file")
+int live_files(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = inet_socket(ctx->file);
+	struct tracked *t = sk ? tracked_of(sk, false) : NULL;
+	if (t)
+		tell_live(ctx->meta->seq, sk, t);
+	return 0;
+}
+
+SEC("iter/task_file")
+int pending_files(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = inet_socket(ctx->file);
+	struct tracked *t = sk ? tracked_of(sk, false) : NULL;
+	if (t)
+		tell_pending(ctx->meta->seq, sk, t);
+	return 0;
 }
 
 /* Run once each by the loader, in this order, when the other programs are attached. */
