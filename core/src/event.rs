@@ -128,6 +128,9 @@ pub struct EventRecord<'a> {
     /// `unanswered`, `blocked`. Without details the first three are not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'a str>,
+    /// Whether its program was never seen with its peer before: told where it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<bool>,
     /// The rest, on request.
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
@@ -138,6 +141,10 @@ pub struct EventRecord<'a> {
 pub struct Details<'a> {
     /// Version of these fields.
     pub v: u32,
+    /// Tells the connection from every other one, on other machines and after other boots, too.
+    pub key: String,
+    /// Name of the machine.
+    pub host: &'a str,
     /// `udp`, `tcp` or the protocol's number.
     pub proto: &'a str,
     /// Thread group, where a process is known.
@@ -155,9 +162,18 @@ pub struct Details<'a> {
     /// What an interpreter runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'a str>,
+    /// Names of the processes that started it, the nearest first, where they were asked for.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub parents: &'a [std::rc::Rc<str>],
     /// Path of the cgroup below the hierarchy's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cg: Option<&'a str>,
+    /// Unit of the service manager in which it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'a str>,
+    /// Container in which it runs, as `KIND:NAME`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
     /// Local address.
     pub laddr: std::net::IpAddr,
     /// Local port.
@@ -169,9 +185,15 @@ pub struct Details<'a> {
     /// Name of the remote address, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
-    /// Where the name is from: `dns`, an answer that was received.
+    /// Where the name is from: `dns`, an answer that was received; `reverse`, the system's resolver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_src: Option<&'a str>,
+    /// Number of the autonomous system that announces the remote address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// Who operates it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_org: Option<&'a str>,
     /// Bytes received.
     pub rx: u64,
     /// Bytes sent.

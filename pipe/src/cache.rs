@@ -25,7 +25,12 @@ impl<K: Hash + Eq, V> TimedCache<K, V> {
         self.entries.get(key).filter(|(made, _)| now.saturating_sub(*made) < lifetime).map(|(_, value)| value)
     }
 
-    /// The same, and its time starts anew.
+    /// The value, however old.
+    pub(crate) fn get_stale(&mut self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// As [`Self::get`], and its time starts anew.
     pub(crate) fn get_and_renew(&mut self, key: &K, now: BootNs) -> Option<&V> {
         let lifetime = self.lifetime;
         let entry = self.entries.get_mut(key).filter(|(made, _)| now.saturating_sub(*made) < lifetime)?;

@@ -9,6 +9,8 @@ use leco_bpf::record::{Conn, DnsAnswer, Stats};
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
+use crate::labels::is_alive;
+
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -252,7 +254,7 @@ impl Feed {
         let mut conns = self.reader.snapshot()?.conns;
         conns.retain(|conn| {
             now.saturating_sub(conn.ns_trx) <= self.replay_window
-                && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid))
+                && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
         });
         conns.sort_by_key(|conn| conn.ns_trx);
         Ok(conns)
@@ -262,10 +264,6 @@ impl Feed {
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
         self.told.tell(conn, now)
     }
-}
-
-fn is_alive(pid: u32) -> bool {
-    std::fs::exists(format!("/proc/{pid}")).unwrap_or(true)
 }
 
 #[cfg(test)]

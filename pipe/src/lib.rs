@@ -1,12 +1,15 @@
 //! Turns what LECO's kernel side records into lines of text and hands them to receivers.
 
+pub mod asn;
 mod cache;
 pub mod clock;
 pub mod feed;
 pub mod labels;
 pub mod line;
+pub mod memory;
 pub mod names;
 pub mod outputs;
+pub mod reverse;
 pub mod run;
 pub mod service;
 pub mod tunables;

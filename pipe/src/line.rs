@@ -9,17 +9,37 @@ use leco_core::text::{Protocol, address, bytes, endpoint, port_of, relative_time
 
 use crate::clock::Now;
 use crate::feed::Losses;
-use crate::labels::Labels;
+use crate::labels::{Labels, NameSource, PeerName};
 use crate::tunables::{NamesShown, Tunables};
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
 const DETAILS_VERSION: u32 = 1;
+
+/// What tells this machine, since it was started, from others.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// Its name.
+    pub host: String,
+    /// First digits of the id of its boot.
+    pub boot: String,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn this() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { host: leco_core::text::clean(&host).into_owned(), boot: boot.chars().take(8).collect() }
+    }
+}
 
 /// Formats connections.
 #[derive(Debug)]
 pub struct Formatter {
     tunables: Tunables,
     time_zone: TimeZone,
+    machine: Machine,
     /// Made anew for each event, in the same memory.
     line: String,
     json: Vec<u8>,
@@ -37,8 +57,8 @@ pub struct Formatted<'f> {
 impl Formatter {
     /// Shows times of the given zone.
     #[must_use]
-    pub fn new(tunables: Tunables, time_zone: TimeZone) -> Self {
-        Self { tunables, time_zone, line: String::new(), json: Vec::new() }
+    pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
+        Self { tunables, time_zone, machine, line: String::new(), json: Vec::new() }
     }
 
     /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
@@ -53,14 +73,18 @@ impl Formatter {
 
     fn write_line(&self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
         self.write_time(line, conn.ns, now)?;
-        match &labels.user {
+        let who = &*labels.who;
+        match &who.user {
             _ if !conn.has_process() => line.push_str(" :: -"),
             Some(user) => write!(line, " :: {user}")?,
             None => write!(line, " :: {}", conn.uid)?,
         }
-        let comm = unseparate(labels.script.as_deref().unwrap_or(&labels.comm));
+        let comm = unseparate(who.script.as_deref().unwrap_or(&who.comm));
         write!(line, " :: {comm}")?;
-        if let Some(cgroup) = labels.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
+        for parent in &who.parents {
+            write!(line, " < {}", unseparate(parent))?;
+        }
+        if let Some(cgroup) = who.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
             write!(line, " [{cgroup}]")?;
         }
         let protocol = Protocol::from_number(conn.protocol);
@@ -72,9 +96,11 @@ impl Formatter {
             _ => ("", conn.remote_port),
         };
         match (self.tunables.names, &labels.name) {
-            (NamesShown::Replace, Some(name)) => write!(line, " :: {mark}{name}{}", port_of(port, protocol))?,
-            (NamesShown::Append, Some(name)) => {
-                write!(line, " :: {mark}{} ({name}){}", address(conn.remote), port_of(port, protocol))?;
+            (NamesShown::Replace, Some(PeerName { text, .. })) => {
+                write!(line, " :: {mark}{text}{}", port_of(port, protocol))?;
+            }
+            (NamesShown::Append, Some(PeerName { text, .. })) => {
+                write!(line, " :: {mark}{} ({text}){}", address(conn.remote), port_of(port, protocol))?;
             }
             _ => write!(line, " :: {mark}{}", endpoint(conn.remote, port, protocol))?,
         }
@@ -105,7 +131,15 @@ impl Formatter {
         // Writing to a string cannot fail.
         let _ = self.write_time(&mut line, ns, now);
         let _ = write!(line, " :: - :: leco :: {losses} :: ");
-        let record = EventRecord { ns, ns_trx: now.boot, line: &line, dir: None, state: None, details: None };
+        let record = EventRecord {
+            ns,
+            ns_trx: now.boot,
+            line: &line,
+            dir: None,
+            state: None,
+            new: None,
+            details: None,
+        };
         write_json(&mut self.json, &record);
         self.line = line;
         Formatted { line: &self.line, json: &self.json }
@@ -117,26 +151,42 @@ impl Formatter {
         line.clear();
         // Writing to a string cannot fail.
         let _ = self.write_line(&mut line, conn, labels, now);
+        let mut number = String::new();
         let proto = match Protocol::from_number(conn.protocol) {
-            Protocol::Tcp => "tcp".to_owned(),
-            Protocol::Udp => "udp".to_owned(),
-            Protocol::Other(number) => number.to_string(),
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Other(other) => {
+                let _ = write!(number, "{other}");
+                &number
+            }
         };
+        let who = &*labels.who;
+        let known = conn.has_process();
         let details = self.tunables.extra_ev_data.then(|| Details {
             v: DETAILS_VERSION,
-            proto: &proto,
-            pid: conn.has_process().then_some(conn.pid),
-            uid: conn.has_process().then_some(conn.uid),
-            user: labels.user.as_deref(),
-            comm: conn.has_process().then_some(&labels.comm),
-            script: labels.script.as_deref(),
-            cg: labels.cgroup_path.as_deref(),
+            key: format!("{}-{:x}", self.machine.boot, conn.ns),
+            host: &self.machine.host,
+            proto,
+            pid: known.then_some(conn.pid),
+            uid: known.then_some(conn.uid),
+            user: who.user.as_deref(),
+            comm: known.then_some(&who.comm),
+            script: who.script.as_deref(),
+            parents: &who.parents,
+            cg: who.cgroup_path.as_deref(),
+            unit: who.unit.as_deref(),
+            container: who.container.as_deref(),
             laddr: conn.local.to_canonical(),
             lport: conn.local_port,
             raddr: conn.remote.to_canonical(),
             rport: conn.remote_port,
-            name: labels.name.as_deref(),
-            name_src: labels.name.as_ref().map(|_| "dns"),
+            name: labels.name.as_ref().map(|name| &*name.text),
+            name_src: labels.name.as_ref().map(|name| match name.source {
+                NameSource::Dns => "dns",
+                NameSource::Reverse => "reverse",
+            }),
+            asn: labels.system.as_ref().map(|system| system.number),
+            as_org: labels.system.as_ref().map(|system| &*system.organization),
             rx: conn.rx,
             tx: conn.tx,
         });
@@ -147,7 +197,15 @@ impl Formatter {
             Direction::Outgoing => is_detailed.then_some("out"),
         };
         let state = outcome(conn.state).or_else(|| is_detailed.then(|| state_name(conn.state)));
-        let record = EventRecord { ns: conn.ns, ns_trx: conn.ns_trx, line: &line, dir, state, details };
+        let record = EventRecord {
+            ns: conn.ns,
+            ns_trx: conn.ns_trx,
+            line: &line,
+            dir,
+            state,
+            new: labels.is_new.then_some(true),
+            details,
+        };
         write_json(&mut self.json, &record);
         self.line = line;
         Formatted { line: &self.line, json: &self.json }
@@ -196,12 +254,14 @@ fn unseparate(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::rc::Rc;
     use std::time::Duration;
 
     use jiff::Timestamp;
     use leco_core::event::Event;
 
     use super::*;
+    use crate::labels::Who;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -226,15 +286,22 @@ mod tests {
         }
     }
 
-    fn labels() -> Labels {
-        Labels {
+    fn who() -> Who {
+        Who {
             user: Some("myuser".into()),
             comm: "drill".into(),
-            script: None,
             cgroup_path: Some("user.slice/tmux-spawn-822f3728-1c1c.scope".into()),
             cgroup: Some("tmux-spawn-822f3728+".into()),
-            name: None,
+            ..Who::nobody()
         }
+    }
+
+    fn of(who: Who) -> Labels {
+        Labels { who: Rc::new(who), name: None, system: None, is_new: false }
+    }
+
+    fn labels() -> Labels {
+        of(who())
     }
 
     /// 19:32 UTC, three hours after boot.
@@ -245,7 +312,7 @@ mod tests {
     fn line(conn: &Conn, labels: &Labels, change: impl FnOnce(&mut Tunables)) -> String {
         let mut tunables = Tunables { conn_traffic_min: 0, ..Tunables::default() };
         change(&mut tunables);
-        Formatter::new(tunables, TimeZone::UTC).line(conn, labels, &now())
+        Formatter::new(tunables, TimeZone::UTC, Machine::default()).line(conn, labels, &now())
     }
 
     #[test]
@@ -272,13 +339,13 @@ mod tests {
 
     #[test]
     fn unknown_user_script_local_end_and_equal_cgroup() {
-        let labels = Labels {
+        let labels = of(Who {
             user: None,
             comm: "python3".into(),
             script: Some("web.py".into()),
             cgroup: Some("web.py".into()),
-            ..labels()
-        };
+            ..who()
+        });
         assert_eq!(
             line(&conn(), &labels, |tunables| tunables.local_addr_port = true),
             "18:32 :: 1000 :: web.py :: 10.2.0.7 40000/udp :: 10.2.0.1 53/udp :: v 58B / 26B ^"
@@ -287,9 +354,10 @@ mod tests {
 
     #[test]
     fn a_process_cannot_forge_parts_of_a_line() {
-        let labels = Labels { comm: "a :: b::::c".into(), ..labels() };
+        let labels =
+            of(Who { comm: "a :: b::::c".into(), parents: vec!["x::y".into(), "z".into()], ..who() });
         let shown = line(&conn(), &labels, |_| ());
-        assert!(shown.contains(" :: a - b-c [tmux"), "{shown}");
+        assert!(shown.contains(" :: a - b-c < x-y < z [tmux"), "{shown}");
     }
 
     #[test]
@@ -324,11 +392,14 @@ mod tests {
     #[test]
     fn no_process_is_invented() {
         let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
-        let nobody = Labels::of_nobody();
+        let nobody = of(Who::nobody());
         let shown = line(&stranger, &nobody, |_| ());
         assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
-        let mut formatter =
-            Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
         let json = String::from_utf8(formatter.event(&stranger, &nobody, &now()).json.to_vec()).unwrap();
         for field in ["pid", "uid", "comm"] {
             assert!(!json.contains(&format!("\"{field}\"")), "{json}");
@@ -338,7 +409,8 @@ mod tests {
 
     #[test]
     fn a_name_stands_in_the_place_of_the_address_or_behind_it() {
-        let labels = Labels { name: Some("example.test".into()), ..labels() };
+        let name = PeerName { text: "example.test".into(), source: NameSource::Dns };
+        let labels = Labels { name: Some(name), ..labels() };
         for (names, shown) in [
             (NamesShown::Replace, " :: example.test 53/udp :: "),
             (NamesShown::Append, " :: 10.2.0.1 (example.test) 53/udp :: "),
@@ -347,8 +419,11 @@ mod tests {
             let line = line(&conn(), &labels, |tunables| tunables.names = names);
             assert!(line.contains(shown), "{line}");
         }
-        let mut formatter =
-            Formatter::new(Tunables { extra_ev_data: true, ..Tunables::default() }, TimeZone::UTC);
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
         let json = String::from_utf8(formatter.event(&conn(), &labels, &now()).json.to_vec()).unwrap();
         assert!(
             json.contains(r#""raddr":"10.2.0.1","rport":53,"name":"example.test","name_src":"dns""#),
@@ -358,7 +433,7 @@ mod tests {
 
     #[test]
     fn what_changes_the_looks_of_a_line_is_told_without_details_too() {
-        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
         let mut fields = |conn: &Conn| {
             let event: serde_json::Value =
                 serde_json::from_slice(formatter.event(conn, &labels(), &now()).json).unwrap();
@@ -372,7 +447,7 @@ mod tests {
     #[test]
     fn what_was_lost_is_a_line_like_any_other() {
         let losses = Losses { connections: 7, ..Losses::default() };
-        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC);
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
         let json = formatter.losses(&losses, 2 * HOUR_NS, &now()).json;
         let event = Event::parse(json.trim_ascii_end()).unwrap();
         assert_eq!(event.line, "18:32 :: - :: leco :: lost: 7 connections :: ");
@@ -388,8 +463,11 @@ mod tests {
     #[test]
     fn events_are_read_by_the_core_with_and_without_details() {
         for extra_ev_data in [false, true] {
-            let mut formatter =
-                Formatter::new(Tunables { extra_ev_data, ..Tunables::default() }, TimeZone::UTC);
+            let mut formatter = Formatter::new(
+                Tunables { extra_ev_data, ..Tunables::default() },
+                TimeZone::UTC,
+                Machine::default(),
+            );
             let json = formatter.event(&conn(), &labels(), &now()).json.to_vec();
             assert_eq!(json.split(|&byte| byte == b'\n').count(), 2);
             let event = Event::parse(json.trim_ascii_end()).unwrap();

@@ -3,22 +3,27 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
 use leco_core::clock::boot_ns;
+use leco_core::rules::Filter;
+use leco_core::text::parse_duration;
 use leco_pipe::clock::Now;
 use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
-use leco_pipe::line::Formatter;
+use leco_pipe::line::{Formatter, Machine};
+use leco_pipe::memory::{self, Memory, Store, seen};
 use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs, parse_mode};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
-use leco_pipe::tunables::{TunableError, Tunables};
+use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
 
 const DETAILS: &str = "\
 Outputs:
@@ -36,13 +41,15 @@ Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defa
   replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  line-direction=1  cg-label-cut=20
   script-name-cut=16  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h
   cache-cg-labels=30m  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  names=replace (or append,
-  off)  cache-names=24h  extra-ev-data=0";
+  off)  cache-names=24h  reverse-dns=0  asn-db=FILE  parents=0  memory=on (or off, or a file)
+  extra-ev-data=0";
 
 /// Writes network connections as JSON lines, one event a line.
 ///
 /// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
 /// and no privileges besides reading that.
 #[derive(Parser)]
+#[allow(clippy::struct_excessive_bools)]
 #[command(version, after_help = DETAILS)]
 struct Cli {
     /// Write events here, see below; may be given several times [default: -]
@@ -58,14 +65,26 @@ struct Cli {
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Folder that was given to leco-ebpf-load
-    #[arg(short, long, value_name = "DIR")]
-    pin: PathBuf,
+    #[arg(short, long, value_name = "DIR", required_unless_present = "seen")]
+    pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
     #[arg(short = 'C', long)]
     dump_cache: bool,
     /// Print what was lost since the programs were loaded, and exit
     #[arg(long)]
     stats: bool,
+    /// List which program talked to whom, first and last, and exit
+    #[arg(long)]
+    seen: bool,
+    /// With --seen: only lines that this regex chooses, as keys of rules do
+    #[arg(long, value_name = "REGEX", requires = "seen")]
+    filter: Option<String>,
+    /// With --seen: only what was seen within this time
+    #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// With --seen: as JSON, one object a line
+    #[arg(long, requires = "seen")]
+    json: bool,
     /// All fields in the JSON, not only the line
     #[arg(short = 'E', long)]
     extra_ev_data: bool,
@@ -94,14 +113,20 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut tunables = Tunables::load(variables, &cli.conf)?;
     tunables.extra_ev_data |= cli.extra_ev_data;
-    let reader = Reader::open(&PinDir::new(&cli.pin)?)?;
+    if cli.seen {
+        return print_seen(cli, &tunables);
+    }
+    let pins =
+        cli.pin.as_deref().context("--pin DIR is missing: the folder that was given to leco-ebpf-load")?;
+    let reader = Reader::open(&PinDir::new(pins)?)?;
     if cli.stats {
         return print_stats(&reader.counters()?);
     }
     let capacity = reader.max_conns();
     let feed = Feed::new(reader, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup2::root());
-    let mut formatter = Formatter::new(tunables, TimeZone::system());
+    let labeler = Labeler::new(&tunables, cgroup2::root())?;
+    let memory = if cli.dump_cache { None } else { remember(&tunables.memory) };
+    let mut formatter = Formatter::new(tunables, TimeZone::system(), Machine::this());
     if cli.dump_cache {
         return dump(&feed, labeler, &mut formatter);
     }
@@ -111,8 +136,53 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
-    Pipe::new(feed, labeler, formatter, outputs, watchdog).run(&signals)?;
+    Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
+}
+
+/// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
+fn remember(place: &MemoryPlace) -> Option<Memory> {
+    let path = match place {
+        MemoryPlace::Off => return None,
+        MemoryPlace::File(path) => Some(path.clone()),
+        MemoryPlace::StateFolder => memory::default_path(|name| std::env::var_os(name)),
+    };
+    let Some(path) = path else {
+        tracing::info!("there is no state folder: what is seen is not remembered (memory=PATH names a file)");
+        return None;
+    };
+    match Memory::open(&path) {
+        Ok(memory) => Some(memory),
+        Err(error) => {
+            tracing::warn!("{error}. What is seen is not remembered.");
+            None
+        }
+    }
+}
+
+/// Lists what was seen, one pair a line.
+fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
+    let path = match &tunables.memory {
+        MemoryPlace::File(path) => Some(path.clone()),
+        _ => memory::default_path(|name| std::env::var_os(name)),
+    };
+    let path = path.context("there is no state folder: name the file with --conf memory=PATH")?;
+    let filter = cli.filter.as_deref().map(Filter::parse).transpose();
+    let filter = filter.map_err(|error| anyhow::anyhow!("--filter: {error}"))?;
+    let now = Timestamp::now().as_second();
+    let since =
+        cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
+    let zone = TimeZone::system();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let pairs = Store::open_to_read(&path)?.pairs()?;
+    let written = pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
+        let line = seen::line(pair, &zone);
+        if !filter.as_ref().is_none_or(|filter| filter.holds(&line)) {
+            return Ok(());
+        }
+        if cli.json { writeln!(out, "{}", seen::json(pair)) } else { writeln!(out, "{line}") }
+    });
+    quietly_broken(written.and_then(|()| out.flush()))
 }
 
 /// What is asked for with --output and its shorter forms; standard output where nothing is.

@@ -16,6 +16,8 @@ use crate::cache::TimedCache;
 pub const NAME_ENTRIES: usize = 16_384;
 /// Users below this number are the system's, and so are its resolvers (`SYS_UID_MAX` of login.defs(5)).
 const FIRST_ORDINARY_UID: u32 = 1000;
+/// Characters of a name (RFC 1035, 2.3.4).
+const MAX_NAME: usize = 255;
 /// Of one answer so many addresses are taken.
 const MAX_ADDRESSES: usize = 64;
 
@@ -43,8 +45,8 @@ impl Names {
         Self { names: TimedCache::new(NAME_ENTRIES, lifetime) }
     }
 
-    /// Learns from an answer; what is none is ignored. Whatever it holds, it names nothing for others than who received it: for its
-    /// process and its user, and for everybody if that user is the system.
+    /// Learns from an answer; what is none is ignored. Whatever it holds, it names nothing for others than who
+    /// received it: for its process and its user, and for everybody if that user is the system.
     pub fn learn(&mut self, answer: &DnsAnswer) {
         let Some((name, addresses)) = addresses(&answer.payload) else { return };
         let name: Rc<str> = name.into();
@@ -80,7 +82,7 @@ fn addresses(payload: &[u8]) -> Option<(String, Vec<IpAddr>)> {
         return None;
     }
     let query = Query::read(&mut decoder).ok()?;
-    let asked = host_name(query.name())?;
+    let asked = host_name(&query.name().to_ascii())?;
     let mut addresses = Vec::new();
     if query.query_class() != DNSClass::IN || metadata.response_code != ResponseCode::NoError {
         return Some((asked, addresses));
@@ -105,11 +107,11 @@ fn addresses(payload: &[u8]) -> Option<(String, Vec<IpAddr>)> {
 }
 
 /// A name as it can stand in a line; `None` for one that no host has (RFC 1123, 2.1, and `_` of services).
-fn host_name(name: &Name) -> Option<String> {
-    let text = name.to_lowercase().to_ascii();
-    let text = text.strip_suffix('.').unwrap_or(&text);
+pub(crate) fn host_name(name: &str) -> Option<String> {
+    let text = name.strip_suffix('.').unwrap_or(name);
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!text.is_empty() && text.bytes().all(is_host)).then(|| text.to_owned())
+    (!text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(is_host))
+        .then(|| text.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The event loop: one thread, one `poll`, one time-out.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hashlink::LruCache;
 use leco_bpf::reader::ReadError;
 use leco_bpf::record::Conn;
 use leco_core::clock::boot_ns;
@@ -15,7 +17,9 @@ use crate::clock::Now;
 use crate::feed::{Feed, Losses};
 use crate::labels::Labeler;
 use crate::line::Formatter;
+use crate::memory::Memory;
 use crate::outputs::Outputs;
+use crate::reverse::REVERSE_QUEUE;
 use crate::service::{Signals, Watchdog};
 
 /// After a look that found something, the next one comes so much later: longer than the kernel side leaves
@@ -40,65 +44,81 @@ pub enum RunError {
 
 /// Everything between the kernel side and the receivers.
 pub struct Pipe {
-    feed: Feed,
-    labeler: Labeler,
-    formatter: Formatter,
-    outputs: Outputs,
-    watchdog: Watchdog,
+    /// Reads the kernel side.
+    pub feed: Feed,
+    /// Knows names.
+    pub labeler: Labeler,
+    /// Knows what is new, where that is wanted.
+    pub memory: Option<Memory>,
+    /// Writes lines.
+    pub formatter: Formatter,
+    /// Who is told.
+    pub outputs: Outputs,
+    /// Who wants to know how it is doing.
+    pub watchdog: Watchdog,
+}
+
+/// What the loop knows besides.
+struct Loop {
+    pipe: Pipe,
     /// What was lost as it was told last, and when something was lost first.
     losses: Losses,
     lost_ns: BootNs,
+    /// Connections whose address has no name yet, the latest for each address.
+    unnamed: LruCache<IpAddr, Conn>,
 }
 
 impl Pipe {
-    /// Puts the parts together.
-    #[must_use]
-    pub fn new(
-        feed: Feed,
-        labeler: Labeler,
-        formatter: Formatter,
-        outputs: Outputs,
-        watchdog: Watchdog,
-    ) -> Self {
-        Self { feed, labeler, formatter, outputs, watchdog, losses: Losses::default(), lost_ns: 0 }
-    }
-
     /// Runs until it is asked to end or the receivers are gone for good.
-    pub fn run(mut self, signals: &Signals) -> Result<(), RunError> {
+    pub fn run(self, signals: &Signals) -> Result<(), RunError> {
+        let unnamed = LruCache::new(REVERSE_QUEUE);
+        Loop { pipe: self, losses: Losses::default(), lost_ns: 0, unnamed }.run(signals)
+    }
+}
+
+impl Loop {
+    fn run(mut self, signals: &Signals) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
         loop {
-            let drain_at = [look_at, self.feed.pending_due()].into_iter().flatten().min();
-            let timers = [drain_at, self.outputs.due(), self.watchdog.due()];
+            let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
+            let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
+            let timers = [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at];
             let ready = self.wait(signals, timers.into_iter().flatten().min())?;
             if ready.stop {
                 return self.finish();
             }
             if ready.unloading {
-                self.feed.check_loaded()?;
+                self.pipe.feed.check_loaded()?;
             }
             if ready.reopen {
                 signals.take_reopen();
-                self.outputs.reopen();
+                self.pipe.outputs.reopen();
             }
             let now = Now::read();
-            self.watchdog.keep_time(now.boot);
+            self.pipe.watchdog.keep_time(now.boot);
+            if let Some(memory) = &mut self.pipe.memory {
+                memory.keep_time(now.boot);
+            }
             if ready.cgroups {
-                self.labeler.follow_cgroups(now.boot);
+                self.pipe.labeler.follow_cgroups(now.boot);
             }
             if ready.events || drain_at.is_some_and(|at| at <= now.boot) {
                 look_at = self.drain(&now)?.then(|| now.boot + LOOK_AGAIN_NS);
             }
-            self.outputs.look(&ready.outputs, now.boot);
-            self.outputs.keep_time(now.boot);
+            if ready.resolver {
+                self.tell_names(&now);
+            }
+            self.pipe.outputs.look(&ready.outputs, now.boot);
+            self.pipe.outputs.keep_time(now.boot);
             loop {
-                if self.outputs.wants_replay() {
+                if self.pipe.outputs.wants_replay() {
                     self.replay(&now)?;
                 }
-                if !self.outputs.flush().map_err(RunError::Output)? {
+                if !self.pipe.outputs.flush().map_err(RunError::Output)? {
                     return Ok(());
                 }
                 // One reader may leave and another come while the first is written to.
-                if !self.outputs.wants_replay() {
+                if !self.pipe.outputs.wants_replay() {
                     break;
                 }
             }
@@ -107,17 +127,20 @@ impl Pipe {
 
     /// Tells what is known until now, and waits a moment for receivers that take it.
     fn finish(&mut self) -> Result<(), RunError> {
-        self.watchdog.stopping();
+        Watchdog::stopping();
         let now = Now::read();
         self.drain(&now)?;
         let end = now.boot + FLUSH_NS;
-        while self.outputs.flush().map_err(RunError::Output)? && !self.outputs.is_flushed() {
+        while self.pipe.outputs.flush().map_err(RunError::Output)? && !self.pipe.outputs.is_flushed() {
             let left = end.saturating_sub(boot_ns());
-            let (fds, revents) = wait_for(&self.outputs.poll(), Some(left)).map_err(RunError::Wait)?;
+            let (fds, revents) = wait_for(&self.pipe.outputs.poll(), Some(left)).map_err(RunError::Wait)?;
             if fds == 0 {
                 break;
             }
-            self.outputs.look(&revents, now.boot);
+            self.pipe.outputs.look(&revents, now.boot);
+        }
+        if let Some(memory) = &mut self.pipe.memory {
+            memory.finish(now.boot);
         }
         Ok(())
     }
@@ -127,13 +150,17 @@ impl Pipe {
         let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> = vec![
             (signals.stop_fd(), PollFlags::IN),
             (signals.reopen_fd(), PollFlags::IN),
-            (self.feed.event_fd(), PollFlags::IN),
-            (self.feed.unloading_fd(), PollFlags::IN),
+            (self.pipe.feed.event_fd(), PollFlags::IN),
+            (self.pipe.feed.unloading_fd(), PollFlags::IN),
         ];
-        let cgroups = self.labeler.cgroups_fd();
-        fds.extend(cgroups.map(|fd| (fd, PollFlags::IN)));
+        let (cgroups, resolver) = (self.pipe.labeler.cgroups_fd(), self.pipe.labeler.resolver_fd());
+        let mut add = |fd: Option<_>| {
+            fds.extend(fd.map(|fd| (fd, PollFlags::IN)));
+            fd.map(|_| fds.len() - 1)
+        };
+        let (cgroups_at, resolver_at) = (add(cgroups), add(resolver));
         let outputs_at = fds.len();
-        fds.extend(self.outputs.poll());
+        fds.extend(self.pipe.outputs.poll());
         let left = until.map(|until| until.saturating_sub(boot_ns()));
         let (_, revents) = wait_for(&fds, left).map_err(RunError::Wait)?;
         let is_ready = |at: usize| !revents[at].is_empty();
@@ -142,23 +169,24 @@ impl Pipe {
             reopen: is_ready(1),
             events: is_ready(2),
             unloading: is_ready(3),
-            cgroups: cgroups.is_some() && is_ready(4),
+            cgroups: cgroups_at.is_some_and(is_ready),
+            resolver: resolver_at.is_some_and(is_ready),
             outputs: revents[outputs_at..].to_vec(),
         })
     }
 
     /// Tells what is new; whether another look is due.
     fn drain(&mut self, now: &Now) -> Result<bool, RunError> {
-        let news = self.feed.drain(now.boot)?;
+        let news = self.pipe.feed.drain(now.boot)?;
         // A process asks for a name before it connects to what it stands for.
         for answer in &news.answers {
-            self.labeler.learn(answer);
+            self.pipe.labeler.learn(answer);
         }
         for conn in &news.conns {
             self.tell(conn, true, now);
         }
-        if self.losses != self.feed.losses() {
-            self.losses = self.feed.losses();
+        if self.losses != self.pipe.feed.losses() {
+            self.losses = self.pipe.feed.losses();
             self.lost_ns = if self.lost_ns == 0 { now.boot } else { self.lost_ns };
             self.tell_losses(now);
         }
@@ -167,9 +195,9 @@ impl Pipe {
 
     /// A tool that shows everything has to show, too, when it did not.
     fn tell_losses(&mut self, now: &Now) {
-        if self.outputs.has_reader() {
-            let event = self.formatter.losses(&self.losses, self.lost_ns, now);
-            self.outputs.push(self.lost_ns, event.line, &Rc::from(event.json), now.boot);
+        if self.pipe.outputs.has_reader() {
+            let event = self.pipe.formatter.losses(&self.losses, self.lost_ns, now);
+            self.pipe.outputs.push(self.lost_ns, event.line, &Rc::from(event.json), now.boot);
         }
     }
 
@@ -177,25 +205,44 @@ impl Pipe {
     /// must not come later than what is newer.
     fn replay(&mut self, now: &Now) -> Result<(), RunError> {
         self.drain(now)?;
-        self.outputs.begin_replay();
-        for conn in self.feed.replay(now.boot)? {
-            let is_news = self.feed.tell(&conn, now.boot);
+        self.pipe.outputs.begin_replay();
+        for conn in self.pipe.feed.replay(now.boot)? {
+            let is_news = self.pipe.feed.tell(&conn, now.boot);
             self.tell(&conn, is_news, now);
         }
-        self.outputs.end_replay();
+        self.pipe.outputs.end_replay();
         Ok(())
+    }
+
+    /// Tells connections anew whose address has a name now.
+    fn tell_names(&mut self, now: &Now) {
+        for address in self.pipe.labeler.take_resolved(now.boot) {
+            if let Some(conn) = self.unnamed.remove(&address) {
+                self.tell(&conn, true, now);
+            }
+        }
     }
 
     /// The labels are asked for even when nobody listens: later the process may be gone.
     fn tell(&mut self, conn: &Conn, is_news: bool, now: &Now) {
-        let labels = self.labeler.labels(conn, now.boot);
-        if self.outputs.has_reader() {
-            let event = self.formatter.event(conn, &labels, now);
+        // What it sends to receivers would make events that make it send; what it asks for names, too.
+        if conn.pid == std::process::id() {
+            return;
+        }
+        let mut labels = self.pipe.labeler.labels(conn, now.boot);
+        if let Some(memory) = &mut self.pipe.memory {
+            labels.is_new = memory.see(conn, &labels, now);
+        }
+        if labels.name.is_none() && self.pipe.labeler.resolver_fd().is_some() {
+            self.unnamed.insert(conn.remote.to_canonical(), *conn);
+        }
+        if self.pipe.outputs.has_reader() {
+            let event = self.pipe.formatter.event(conn, &labels, now);
             let json = Rc::from(event.json);
             if is_news {
-                self.outputs.push(conn.ns, event.line, &json, now.boot);
+                self.pipe.outputs.push(conn.ns, event.line, &json, now.boot);
             } else {
-                self.outputs.push_old(conn.ns, event.line, &json, now.boot);
+                self.pipe.outputs.push_old(conn.ns, event.line, &json, now.boot);
             }
         }
     }
@@ -214,12 +261,14 @@ fn wait_for(wishes: &[(BorrowedFd<'_>, PollFlags)], ns: Option<u64>) -> io::Resu
     Ok((count, fds.iter().map(PollFd::revents).collect()))
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a descriptor of its own")]
 struct Ready {
     stop: bool,
     reopen: bool,
     events: bool,
     unloading: bool,
     cgroups: bool,
+    resolver: bool,
     /// What each of the outputs' descriptors is ready for.
     outputs: Vec<PollFlags>,
 }

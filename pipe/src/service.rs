@@ -77,7 +77,7 @@ impl Watchdog {
         }
     }
 
-    pub(crate) fn stopping(&self) {
+    pub(crate) fn stopping() {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     }
 }

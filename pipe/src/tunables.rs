@@ -1,5 +1,6 @@
 //! What can be tuned, from the command line, the environment and the defaults, in this order.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use leco_core::text::parse_duration;
@@ -38,6 +39,14 @@ pub struct Tunables {
     pub names: NamesShown,
     /// How long a name is remembered after the answer that gave it.
     pub cache_names: Duration,
+    /// Ask the system's resolver for names of addresses that no answer named.
+    pub reverse_dns: bool,
+    /// Database of autonomous systems.
+    pub asn_db: Option<PathBuf>,
+    /// So many parents of a process are shown before it.
+    pub parents: usize,
+    /// Where it is remembered who talked to whom.
+    pub memory: MemoryPlace,
     /// All fields in the JSON.
     pub extra_ev_data: bool,
 }
@@ -62,9 +71,24 @@ impl Default for Tunables {
             cache_pid_cmd: hours(3),
             names: NamesShown::Replace,
             cache_names: hours(24),
+            reverse_dns: false,
+            asn_db: None,
+            parents: 0,
+            memory: MemoryPlace::StateFolder,
             extra_ev_data: false,
         }
     }
+}
+
+/// Where it is remembered who talked to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryPlace {
+    /// In the state folder of the service or the user.
+    StateFolder,
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// How the name of an address is shown.
@@ -99,7 +123,7 @@ pub enum TunableError {
     },
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 20] = [
     "replay-window",
     "replay-skip-dead-pids",
     "local-addr-port",
@@ -115,6 +139,10 @@ const KEYS: [&str; 16] = [
     "cache-pid-cmd",
     "names",
     "cache-names",
+    "reverse-dns",
+    "asn-db",
+    "parents",
+    "memory",
     "extra-ev-data",
 ];
 
@@ -183,6 +211,19 @@ impl Tunables {
                 }
             }
             "cache-names" => self.cache_names = duration()?,
+            "reverse-dns" => self.reverse_dns = flag()?,
+            "asn-db" => self.asn_db = (!value.is_empty()).then(|| value.into()),
+            "parents" => {
+                self.parents = value.parse().map_err(|_| bad("a number of processes"))?;
+            }
+            "memory" => {
+                self.memory = match value {
+                    "off" | "0" | "no" => MemoryPlace::Off,
+                    "on" | "1" | "yes" => MemoryPlace::StateFolder,
+                    path if path.starts_with('/') => MemoryPlace::File(path.into()),
+                    _ => return Err(bad("on, off or an absolute path")),
+                }
+            }
             "extra-ev-data" => self.extra_ev_data = flag()?,
             _ => return Err(TunableError::UnknownKey(key.to_owned())),
         }

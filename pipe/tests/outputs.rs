@@ -74,7 +74,7 @@ fn readers_of_a_socket_get_what_they_chose() {
     let mut outputs = open(&[&unix(&all, ""), &unix(&chosen, "?filter=!/noise/")]).unwrap();
     assert_eq!(fs::metadata(&all).unwrap().permissions().mode() & 0o777, 0o600);
     let readers = [&all, &all, &chosen].map(|path| UnixStream::connect(path).unwrap());
-    turn_until(&mut outputs, "readers", |outputs| outputs.has_reader());
+    turn_until(&mut outputs, "readers", Outputs::has_reader);
     turn(&mut outputs, SECOND);
     for (ns, line) in [(1, "noise"), (2, "signal"), (3, "end")] {
         push(&mut outputs, ns, line);
@@ -99,7 +99,7 @@ fn a_stalled_reader_gets_the_truth_of_every_connection_and_others_do_not_notice(
         UnixStream::connect(&path).unwrap(),
     );
     lively.set_nonblocking(true).unwrap();
-    turn_until(&mut outputs, "readers", |outputs| outputs.has_reader());
+    turn_until(&mut outputs, "readers", Outputs::has_reader);
     garbage.set_nonblocking(true).unwrap();
     while (&garbage).write(&[0xff; 4096]).is_ok() {}
     let mut received = Vec::new();
@@ -113,7 +113,7 @@ fn a_stalled_reader_gets_the_truth_of_every_connection_and_others_do_not_notice(
             received.windows(end.len()).rev().take(200).any(|window| window == end.as_bytes())
         });
     }
-    let lines = received.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let lines = received.lines().count() as u64;
     assert_eq!(lines, CONNECTIONS * ROUNDS, "the lively one missed something");
     drop(garbage);
     let reader = std::thread::spawn(move || {
@@ -208,7 +208,7 @@ fn other_machines_need_a_token() {
     assert!(!outputs.has_reader());
     right.write_all(b"open sesame, ").unwrap();
     right.write_all(b"open sesame\n").unwrap();
-    turn_until(&mut outputs, "the right one", |outputs| outputs.has_reader());
+    turn_until(&mut outputs, "the right one", Outputs::has_reader);
     push(&mut outputs, 1, "secret");
     turn(&mut outputs, SECOND);
     assert_eq!(lines_until(right, "secret").len(), 1);

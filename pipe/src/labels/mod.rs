@@ -1,15 +1,19 @@
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
 mod cgroup;
+mod process;
 mod script;
 mod unique;
+mod workload;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use leco_bpf::record::{Conn, DnsAnswer};
 use leco_core::event::BootNs;
@@ -17,13 +21,22 @@ use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
+pub(crate) use self::process::is_alive;
+use self::process::parents;
 use self::unique::{cut, cut_with_suffix};
+use self::workload::Workload;
+use crate::asn::{AsnError, Asns, AutonomousSystem};
 use crate::cache::TimedCache;
 use crate::names::Names;
+use crate::reverse::ReverseDns;
 use crate::tunables::Tunables;
 
 pub use self::cgroup::CGROUP_ENTRIES;
 
+/// Processes whose names are remembered, all together.
+pub const PROCESS_ENTRIES: usize = 4096;
+/// After this time they are put together anew.
+const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
 /// Users that are remembered.
 pub const USER_ENTRIES: usize = 1024;
 /// Processes whose script is remembered.
@@ -31,9 +44,9 @@ pub const SCRIPT_ENTRIES: usize = 4096;
 /// Of a command line so many bytes are read.
 const CMDLINE_BYTES: u64 = 4096;
 
-/// A process's names, safe to print.
+/// Who it is: a process's names, safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
+pub struct Who {
     /// User's name, where there is one.
     pub user: Option<Rc<str>>,
     /// The kernel's name of the process.
@@ -44,80 +57,204 @@ pub struct Labels {
     pub cgroup_path: Option<Rc<str>>,
     /// Label of its cgroup.
     pub cgroup: Option<Rc<str>>,
-    /// Name of its peer, where one is known.
-    pub name: Option<Rc<str>>,
+    /// Unit of the service manager in which it runs.
+    pub unit: Option<Rc<str>>,
+    /// Container in which it runs, as `KIND:NAME`.
+    pub container: Option<Rc<str>>,
+    /// Names of the processes that started it, the nearest first, where they are asked for.
+    pub parents: Vec<Rc<str>>,
 }
 
-impl Labels {
+/// The name of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerName {
+    /// In lower case, without the final dot.
+    pub text: Rc<str>,
+    /// Where it is from.
+    pub source: NameSource,
+}
+
+/// Who said that an address has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSource {
+    /// An answer that a process received.
+    Dns,
+    /// The system's resolver, asked for the address.
+    Reverse,
+}
+
+/// What a connection is shown with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// Its process.
+    pub who: Rc<Who>,
+    /// Name of its peer, where one is known.
+    pub name: Option<PeerName>,
+    /// Who operates its peer's network, where that is known.
+    pub system: Option<Rc<AutonomousSystem>>,
+    /// Its program was never seen with its peer before.
+    pub is_new: bool,
+}
+
+impl Who {
     /// Where no process is known.
-    pub(crate) fn of_nobody() -> Self {
-        Self { user: None, comm: "-".into(), script: None, cgroup_path: None, cgroup: None, name: None }
+    pub(crate) fn nobody() -> Self {
+        Self {
+            user: None,
+            comm: "-".into(),
+            script: None,
+            cgroup_path: None,
+            cgroup: None,
+            unit: None,
+            container: None,
+            parents: Vec::new(),
+        }
     }
+}
+
+/// What tells one process from another, and from what it executed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ProcessKey {
+    pid: u32,
+    uid: u32,
+    started: u64,
+    cgroup: u64,
+    comm: [u8; 16],
 }
 
 /// Looks names up and remembers them.
 #[derive(Debug)]
 pub struct Labeler {
+    processes: TimedCache<ProcessKey, Rc<Who>>,
+    nobody: Rc<Who>,
     users: TimedCache<u32, Option<Rc<str>>>,
     /// By process, which start time and name tell from a later one and from what it executed before.
     scripts: TimedCache<(u32, u64, Rc<str>), Option<Rc<str>>>,
     /// Which script has a cut name, so that another one gets another.
     script_names: HashMap<Rc<str>, String>,
     script_cut: usize,
+    parents: usize,
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
     names: Names,
+    reverse: Option<ReverseDns>,
+    asns: Option<Asns>,
+}
+
+/// Why labels cannot be made as asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelError {
+    /// The database of autonomous systems.
+    #[error(transparent)]
+    Asn(#[from] AsnError),
+    /// The thread that asks the resolver.
+    #[error("cannot start asking for names: {0}")]
+    Reverse(io::Error),
 }
 
 impl Labeler {
     /// With empty caches; `cgroup_root` is where cgroup2 is mounted.
-    #[must_use]
-    pub fn new(tunables: &Tunables, cgroup_root: Option<PathBuf>) -> Self {
+    pub fn new(tunables: &Tunables, cgroup_root: Option<PathBuf>) -> Result<Self, LabelError> {
         let cgroups_shown = tunables.cg_label_cut > 0 && !tunables.cache_cg_labels.is_zero();
-        Self {
+        // Short enough that every cache behind it counts.
+        let caches = [tunables.cache_cg_labels, tunables.cache_users, tunables.cache_pid_cmd];
+        let lifetime =
+            caches.into_iter().filter(|cache| !cache.is_zero()).fold(PROCESS_LIFETIME, Duration::min);
+        let reverse =
+            tunables.reverse_dns.then(ReverseDns::start).transpose().map_err(LabelError::Reverse)?;
+        let asns = tunables.asn_db.as_deref().map(Asns::open).transpose()?;
+        Ok(Self {
+            processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
+            nobody: Rc::new(Who::nobody()),
             users: TimedCache::new(USER_ENTRIES, tunables.cache_users),
             scripts: TimedCache::new(SCRIPT_ENTRIES, tunables.cache_pid_cmd),
             script_names: HashMap::new(),
             script_cut: if tunables.cache_pid_cmd.is_zero() { 0 } else { tunables.script_name_cut },
+            parents: tunables.parents,
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
             cgroups: cgroups_shown
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
             names: Names::new(tunables.cache_names),
-        }
+            reverse,
+            asns,
+        })
     }
 
     /// Becomes readable when cgroups come and go.
     #[must_use]
     pub fn cgroups_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.paths.fd()
     }
 
     /// Takes note of cgroups that came and went.
-    pub fn follow_cgroups(&mut self, _now: BootNs) {}
+    pub fn follow_cgroups(&mut self, now: BootNs) {
+        self.paths.follow(now);
+    }
+
+    /// Becomes readable when the resolver answered.
+    #[must_use]
+    pub fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reverse.as_ref().map(ReverseDns::fd)
+    }
+
+    /// Takes the resolver's answers; the addresses that have a name now.
+    pub fn take_resolved(&mut self, now: BootNs) -> Vec<IpAddr> {
+        self.reverse.as_mut().map(|reverse| reverse.take_answers(now)).unwrap_or_default()
+    }
 
     /// Learns names from an answer that a process received.
     pub fn learn(&mut self, answer: &DnsAnswer) {
         self.names.learn(answer);
     }
 
-    /// The names of a connection's process.
+    /// What a connection is shown with.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
-        if !conn.has_process() {
-            return Labels::of_nobody();
+        let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
+        let dns = self.names.name(conn, now).map(|text| PeerName { text, source: NameSource::Dns });
+        let name = dns.or_else(|| {
+            let address = conn.remote.to_canonical();
+            let reverse = self.reverse.as_mut().filter(|_| !address.is_unspecified())?;
+            Some(PeerName { text: reverse.name(address, now)?, source: NameSource::Reverse })
+        });
+        let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
+        Labels { who, name, system, is_new: false }
+    }
+
+    fn who(&mut self, conn: &Conn, now: BootNs) -> Rc<Who> {
+        let Conn { pid, uid, started, cgroup, comm, .. } = *conn;
+        let key = ProcessKey { pid, uid, started, cgroup, comm };
+        if let Some(known) = self.processes.get(&key, now) {
+            return Rc::clone(known);
         }
+        let before = self.processes.get_stale(&key).map(Rc::clone);
+        let who = Rc::new(self.find_who(conn, before.as_deref(), now));
+        self.processes.insert(key, Rc::clone(&who), now);
+        who
+    }
+
+    /// Of a process that is gone, what was known `before` stays true.
+    fn find_who(&mut self, conn: &Conn, before: Option<&Who>, now: BootNs) -> Who {
         let comm: Rc<str> = clean_bytes(conn.comm()).into();
         let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
+        let workload = cgroup_path.as_deref().map(Workload::of).unwrap_or_default();
         let cgroup = match (&mut self.cgroups, &cgroup_path) {
-            (Some(labels), Some(path)) => labels.label(path, now),
+            (Some(labels), Some(path)) => labels.label(path, workload.shown.as_deref(), now),
             _ => None,
         };
-        Labels {
+        let script = self.script(conn, &comm, now);
+        let parents = parents(conn.pid, conn.started, self.parents);
+        Who {
             user: self.user(conn.uid, now),
-            script: self.script(conn, &comm, now),
+            script: script.or_else(|| before?.script.clone()),
             comm,
             cgroup_path,
             cgroup,
-            name: self.names.name(conn, now),
+            unit: workload.unit.map(Rc::from),
+            container: workload.container.map(Rc::from),
+            parents: match before {
+                Some(before) if parents.is_empty() => before.parents.clone(),
+                _ => parents,
+            },
         }
     }
 
@@ -196,8 +333,12 @@ mod tests {
             let pairs = case["paths"].as_array().unwrap().iter().zip(case["labels"].as_array().unwrap());
             for (path, expected) in pairs {
                 let path: Rc<str> = path.as_str().unwrap().into();
-                assert_eq!(labels.label(&path, 0).as_deref(), expected.as_str(), "{case}");
-                assert_eq!(labels.label(&path, 1).as_deref(), expected.as_str(), "the same when asked again");
+                assert_eq!(labels.label(&path, None, 0).as_deref(), expected.as_str(), "{case}");
+                assert_eq!(
+                    labels.label(&path, None, 1).as_deref(),
+                    expected.as_str(),
+                    "the same when asked again"
+                );
             }
         }
     }
@@ -207,7 +348,7 @@ mod tests {
         let mut labels = CgroupLabels::new(8, Tunables::default().cache_cg_labels);
         let mut seen = std::collections::HashSet::new();
         for number in 0..100 {
-            let label = labels.label(&format!("a.slice/container-{number:04}-same").into(), 0).unwrap();
+            let label = labels.label(&format!("a.slice/container-{number:04}-same").into(), None, 0).unwrap();
             assert!(label.chars().count() <= 8, "{label}");
             assert!(seen.insert(label));
         }
@@ -223,7 +364,7 @@ mod tests {
             let argv: Vec<&str> =
                 case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
             let comm = case["comm"].as_str().unwrap();
-            let mut labeler = Labeler::new(&tunables, None);
+            let mut labeler = Labeler::new(&tunables, None).unwrap();
             let script = script::is_interpreter(comm)
                 .then(|| script::script_name(comm, argv.join("\0").as_bytes()))
                 .flatten()
@@ -234,7 +375,7 @@ mod tests {
 
     #[test]
     fn scripts_cut_to_the_same_name_are_numbered() {
-        let mut labeler = Labeler::new(&Tunables::default(), None);
+        let mut labeler = Labeler::new(&Tunables::default(), None).unwrap();
         let shown: Vec<_> = ["a-very-long-script-1.py", "a-very-long-script-2.py", "a-very-long-script-3.py"]
             .map(|name| labeler.cut_script(name).to_string())
             .into();

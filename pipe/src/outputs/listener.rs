@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,8 +92,14 @@ impl Listener {
         allow: Option<Vec<u32>>,
         limits: QueueLimits,
     ) -> Result<Self, ListenError> {
-        let (socket, made) = listen_at(path, mode)?;
-        Ok(Self::new(Place::Unix { path: path.to_owned(), mode, made }, socket, allow, None, limits))
+        let (socket, identity) = listen_at(path, mode)?;
+        Ok(Self::new(
+            Place::Unix { path: path.to_owned(), mode, made: identity },
+            socket,
+            allow,
+            None,
+            limits,
+        ))
     }
 
     pub(crate) fn tcp(
@@ -117,9 +123,11 @@ impl Listener {
     /// On a socket that somebody else made and listens on. Who may reach it, he decides.
     pub(crate) fn passed(name: &str, socket: OwnedFd, limits: QueueLimits) -> Result<Self, ListenError> {
         let listens = sockopt::socket_acceptconn(&socket).map_err(io::Error::from);
-        let usable = listens.and_then(|listens| match listens {
-            true => Ok(rustix::io::ioctl_fionbio(&socket, true)?),
-            false => Err(io::Error::other("it is no listening socket")),
+        let usable = listens.and_then(|listens| {
+            if !listens {
+                return Err(io::Error::other("it is no listening socket"));
+            }
+            Ok(rustix::io::ioctl_fionbio(&socket, true)?)
         });
         usable.map_err(|error| ListenError::Listen(format!("the passed socket {name}"), error))?;
         Ok(Self::new(Place::Passed, socket, None, None, limits))
@@ -248,18 +256,15 @@ impl Client {
             return true;
         }
         let mut bytes = [0; 256];
-        let read = (&self.file).read(&mut bytes);
-        match (read, token) {
-            (Ok(0), _) => false,
+        match ((&self.file).read(&mut bytes), token) {
+            (Ok(0), _) | (Ok(_), None) => false,
             (Ok(count), Some(token)) => match handshake.hear(&bytes[..count], token) {
-                Some(true) => {
+                Some(is_right) => {
                     self.handshake = None;
-                    true
+                    is_right
                 }
-                Some(false) => false,
                 None => true,
             },
-            (Ok(_), None) => false,
             (Err(error), _) => {
                 matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
@@ -310,6 +315,6 @@ fn listen_at(path: &Path, mode: u32) -> Result<(OwnedFd, (u64, u64)), ListenErro
     let socket = listening().map_err(|error| failed(error.into()))?;
     // The umask took something from it.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-    let made = identity(path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    Ok((UnixListener::from(socket).into(), made))
+    let identity = identity(path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    Ok((socket, identity))
 }

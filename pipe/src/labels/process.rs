@@ -1,0 +1,93 @@
+//! What `/proc` tells of a process.
+
+use std::fs;
+use std::rc::Rc;
+
+use leco_core::text::clean_bytes;
+
+/// Parents that are followed at most.
+pub(crate) const MAX_PARENTS: usize = 16;
+
+/// A line of `/proc/PID/stat`, as far as it is of interest.
+struct Stat {
+    comm: Rc<str>,
+    parent: u32,
+    /// Since boot, in clock ticks of user space.
+    started: u64,
+}
+
+/// Names of the processes that started this one, the nearest first; none where it is gone.
+pub(crate) fn parents(pid: u32, started_ns: u64, count: usize) -> Vec<Rc<str>> {
+    let mut names = Vec::new();
+    if count == 0 || !is_alive(pid, started_ns) {
+        return names;
+    }
+    let mut next = stat(pid).map(|stat| stat.parent);
+    while let Some(pid) = next.filter(|&pid| pid > 0)
+        && names.len() < count.min(MAX_PARENTS)
+        && let Some(stat) = stat(pid)
+    {
+        names.push(stat.comm);
+        next = Some(stat.parent);
+    }
+    names
+}
+
+/// Whether a process lives that began at this moment of the boot clock: a later one may have its number. Where
+/// the start is not known, any that has the number counts.
+pub(crate) fn is_alive(pid: u32, started_ns: u64) -> bool {
+    let Some(stat) = stat(pid) else { return false };
+    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    // The kernel rounds down to its ticks.
+    started_ns == 0 || stat.started.abs_diff(started_ns / tick_ns) <= 1
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// `PID (COMM) STATE PPID …`, where the name may hold anything, brackets and newlines too (`proc_pid_stat(5)`).
+fn parse(line: &[u8]) -> Option<Stat> {
+    let open = line.iter().position(|&byte| byte == b'(')?;
+    let close = line.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    // Field 22 of the line; the parent was field 4.
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat { comm: clean_bytes(line.get(open + 1..close)?).into(), parent, started })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_do_not_move_the_fields() {
+        let line = b"7 (a) b ( 1 2\x1b\n) S 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 2100 22 23";
+        let stat = parse(line).unwrap();
+        assert_eq!((&*stat.comm, stat.parent, stat.started), ("a) b ( 1 2\u{fffd}\u{fffd}", 3, 2100));
+        for broken in [&b""[..], b"7 (a", b"7 (a) S", b"7 )a( S 1", b"7 (a) S x"] {
+            assert!(parse(broken).is_none());
+        }
+    }
+
+    #[test]
+    fn a_number_that_another_process_got_is_not_the_same_process() {
+        let own = std::process::id();
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+        let started = stat(own).unwrap().started * tick_ns + tick_ns / 2;
+        assert!(is_alive(own, started));
+        assert!(is_alive(own, 0), "where the start is not known");
+        assert!(!is_alive(own, started + 10 * tick_ns));
+        assert!(!is_alive(u32::MAX, started));
+    }
+
+    #[test]
+    fn the_chain_ends_where_it_is_told_to() {
+        let started = 0;
+        assert!(parents(std::process::id(), started, 0).is_empty());
+        assert_eq!(parents(std::process::id(), started, 1).len(), 1);
+        assert!(parents(u32::MAX, started, 3).is_empty());
+    }
+}
