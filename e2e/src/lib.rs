@@ -29,9 +29,23 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn can_test_the_kernel() -> bool {
     if rustix::process::geteuid().is_root() {
+        mount_tracefs();
         return true;
     }
     skip("loading eBPF programs and making network namespaces needs root")
+}
+
+/// Plain tracepoints are found in tracefs, which systemd mounts on most machines.
+fn mount_tracefs() {
+    const TRACEFS: &str = "/sys/kernel/tracing";
+    static MOUNTED: std::sync::Once = std::sync::Once::new();
+    MOUNTED.call_once(|| {
+        if !std::path::Path::new(TRACEFS).join("events").exists() {
+            // Tests that need it say what is missing.
+            let _ =
+                rustix::mount::mount("tracefs", TRACEFS, "tracefs", rustix::mount::MountFlags::empty(), None);
+        }
+    });
 }
 
 /// Whether there is a tmux to run a terminal program in; if not, says so, and fails where nothing may be

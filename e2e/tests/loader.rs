@@ -101,14 +101,27 @@ fn killed_at(loader: &Loader, call: &str, number: usize, options: &[&str]) -> bo
     !command.output().unwrap().status.success()
 }
 
+/// What each feature is done by here, as `--hook` takes it.
+fn levels() -> Vec<String> {
+    let output = Command::new(program("leco-ebpf-load")).args(["--check", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let hooks = report["hooks"].as_array().unwrap().iter();
+    hooks.map(|hook| format!("{}={}", text(&hook["name"]), text(&hook["used"]))).collect()
+}
+
 /// A kill at any system call leaves the pins of before or those of after, never some of each.
 fn survives_kills(loader: &Loader, options: &[&str], before: &dyn Fn()) {
+    // What the kernel refuses is left out at once: trying it changes nothing that stays.
+    let levels = levels();
+    let hooks = levels.iter().flat_map(|level| ["--hook", level]);
+    let options: Vec<&str> = options.iter().copied().chain(hooks).collect();
     let mut kills = 0;
     for call in CALLS {
         for number in 1.. {
             before();
             let had_pins = loader.pins().exists();
-            if !killed_at(loader, call, number, options) {
+            if !killed_at(loader, call, number, &options) {
                 break;
             }
             kills += 1;
