@@ -21,6 +21,9 @@ pub struct Event {
     /// What became of it, such as `refused`, where the writer says so.
     #[serde(default, deserialize_with = "lenient")]
     pub state: Text,
+    /// The machine that it is from, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub host: Text,
     /// Whether its program was never seen with its peer before.
     #[serde(default, deserialize_with = "lenient", rename = "new")]
     pub is_new: Flag,

@@ -15,9 +15,9 @@ use crate::style::LineStyle;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LineKey {
     /// One connection, by its `ns`.
-    Connection(BootNs),
+    Connection(usize, BootNs),
     /// All connections that rules put under one key.
-    Group(Arc<str>),
+    Group(usize, Arc<str>),
 }
 
 /// What the rules and styles made of a line as received.
@@ -32,6 +32,10 @@ pub(crate) struct Shown {
 
 /// An event that is to be shown.
 pub(crate) struct Arrival<'a> {
+    /// Which of several sources it came from: clocks of different machines may tell the same time.
+    pub(crate) source: usize,
+    /// Its machine, where there are several.
+    pub(crate) host: Option<Arc<str>>,
     /// Of the connection.
     pub(crate) ns: BootNs,
     /// Its `ns_trx`.
@@ -46,6 +50,10 @@ pub(crate) struct Arrival<'a> {
 /// A connection or group as last received.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
+    /// Which source it came from.
+    pub(crate) source: usize,
+    /// Its machine, where there are several.
+    pub(crate) host: Option<Arc<str>>,
     /// Oldest `ns` seen in it: its identity, from which its tag is made.
     pub(crate) ns: BootNs,
     /// `ns` of the connection whose line it shows.
@@ -106,8 +114,8 @@ impl Lines {
 
     /// Takes an event.
     pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: BootNs) -> Update {
-        let Arrival { ns, updated, received, state, is_first_ever, shown } = arrival;
-        let key = key(ns, &shown);
+        let Arrival { source, host, ns, updated, received, state, is_first_ever, shown } = arrival;
+        let key = key(source, ns, &shown);
         if let Some(line) = self.known.get_mut(&key) {
             line.ns = line.ns.min(ns);
             if updated < line.updated || (updated == line.updated && line.text == shown.text) {
@@ -129,6 +137,8 @@ impl Lines {
             return Update::Changed;
         }
         let mut line = Line {
+            source,
+            host,
             ns,
             latest: ns,
             updated,
@@ -142,8 +152,8 @@ impl Lines {
         };
         let mut update = Update::New;
         // A connection that has now come into a group is no line of its own any more.
-        if let LineKey::Group(_) = key
-            && let Some(alone) = self.known.remove(&LineKey::Connection(ns))
+        if let LineKey::Group(..) = key
+            && let Some(alone) = self.known.remove(&LineKey::Connection(source, ns))
         {
             update = Update::Changed;
             line.slot = alone.slot;
@@ -168,7 +178,7 @@ impl Lines {
                 self.slots[slot] = None;
             }
             let Some(shown) = shown else { continue };
-            let key = key(line.latest, &shown);
+            let key = key(line.source, line.latest, &shown);
             line.show_as(shown);
             // Of lines that have become one, the later one is shown where the earlier one was.
             let earlier = self.known.remove(&key);
@@ -271,8 +281,11 @@ impl Lines {
     }
 }
 
-fn key(ns: BootNs, shown: &Shown) -> LineKey {
-    shown.group.clone().map_or(LineKey::Connection(ns), LineKey::Group)
+fn key(source: usize, ns: BootNs, shown: &Shown) -> LineKey {
+    match &shown.group {
+        None => LineKey::Connection(source, ns),
+        Some(group) => LineKey::Group(source, Arc::clone(group)),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The whole model behind one interface: events in, frames out. It performs no I/O and reads no clock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::event::{BootNs, ConnectionState, Event, MalformedEvent};
 use crate::fade::{Curve, Fade, Fader};
 use crate::lines::{Arrival, Lines, Shown, Update};
 use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
+use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
 use crate::tag::Tag;
 use crate::text::clean;
@@ -85,7 +87,9 @@ pub struct Overseer {
     lines: Lines,
     frame: Frame,
     /// What each row of the frame was made from: its line's `ns`.
-    tagged: Vec<Option<BootNs>>,
+    tagged: Vec<Option<(usize, BootNs)>>,
+    /// By source on another machine, how far its clock is behind ours, in ns.
+    clocks: HashMap<usize, i128>,
 }
 
 impl Overseer {
@@ -100,6 +104,7 @@ impl Overseer {
             styles: config.styles,
             frame: Frame::default(),
             tagged: Vec::new(),
+            clocks: HashMap::new(),
         }
     }
 
@@ -124,6 +129,25 @@ impl Overseer {
 
     /// Takes one event: a line of the wire without its newline. `now` is the boot clock.
     pub fn receive(&mut self, wire_line: &[u8], now: BootNs) -> Received {
+        self.receive_from(Origin::default(), wire_line, now)
+    }
+
+    /// When an event came, as our clock goes. Boot clocks of machines began at different times; the least difference
+    /// so far between an event's time and its arrival is that and the shortest way. Without it a clock ahead of
+    /// ours would keep its lines fresh for as long as it is ahead.
+    fn on_our_clock(&mut self, origin: Origin<'_>, ns_trx: BootNs, now: BootNs) -> BootNs {
+        if !origin.is_remote {
+            return ns_trx.min(now);
+        }
+        let behind = i128::from(now) - i128::from(ns_trx);
+        let least = self.clocks.entry(origin.index).or_insert(behind);
+        *least = behind.min(*least);
+        u64::try_from(i128::from(ns_trx) + *least).unwrap_or(now).min(now)
+    }
+
+    /// The same of one of several sources: connections of different ones are never the same, and each has its
+    /// host in its tag.
+    pub fn receive_from(&mut self, origin: Origin<'_>, wire_line: &[u8], now: BootNs) -> Received {
         if wire_line.trim_ascii().is_empty() {
             return Received::Blank;
         }
@@ -141,9 +165,14 @@ impl Overseer {
             return Received::Dropped;
         };
         let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
-        // A clock ahead of ours would keep its line fresh for as long as it is ahead.
-        let updated = event.ns_trx.min(now);
+        let updated = self.on_our_clock(origin, event.ns_trx, now);
+        let host = origin.host.map(|label| match event.host.0.as_str() {
+            "" => Arc::from(label),
+            host => Arc::from(&*clean(host)),
+        });
         let arrival = Arrival {
+            source: origin.index,
+            host,
             ns: event.ns,
             updated,
             received: &received,
@@ -174,13 +203,14 @@ impl Overseer {
                 continue;
             };
             let tag = match row {
-                Some(row) if *tagged == Some(line.ns) => Arc::clone(&row.tag),
+                Some(row) if *tagged == Some((line.source, line.ns)) => Arc::clone(&row.tag),
                 _ => {
                     let text = &self.settings.text;
-                    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt))
+                    let host = line.host.as_deref();
+                    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt, host))
                 }
             };
-            *tagged = Some(line.ns);
+            *tagged = Some((line.source, line.ns));
             *row = Some(Row {
                 ns: line.ns,
                 text: Arc::clone(&line.text),

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -11,7 +10,7 @@ use crate::clock::boot_ns;
 use crate::config::Config;
 use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
-use crate::source::{Fifo, FifoState};
+use crate::source::{Origin, SourceSpec, Sources};
 use crate::text::{clean, clean_bytes};
 
 /// After the first line, so long a silence means that the replay is over.
@@ -20,14 +19,9 @@ const QUIET: Duration = Duration::from_millis(250);
 /// Why plain lines cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlainError {
-    /// The fifo's folder cannot be watched.
-    #[error("cannot follow {path}: {source}")]
-    Follow {
-        /// Of the fifo.
-        path: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
+    /// A source cannot be followed.
+    #[error("cannot follow {0}")]
+    Follow(io::Error),
     /// No events can come.
     #[error("{0} (start leco-event-pipe, or: script/run)")]
     Waiting(String),
@@ -48,11 +42,11 @@ fn unless_broken_pipe(result: io::Result<()>) -> Result<bool, PlainError> {
 /// Prints the lines that are known when the replay is over, or when the time is.
 pub fn once(
     overseer: &mut Overseer,
-    path: &Path,
+    sources: &[SourceSpec],
     wait: Duration,
     mut out: impl Write,
 ) -> Result<(), PlainError> {
-    let mut fifo = follow(path)?;
+    let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
     loop {
@@ -63,17 +57,22 @@ pub fn once(
         }
         let now = boot_ns();
         let mut arrived = false;
-        fifo.wait(Some(left), |line| {
-            overseer.receive(line, now);
-            arrived = true;
-        })
-        .map_err(|source| PlainError::Follow { path: path.to_owned(), source })?;
+        sources
+            .wait(Some(left), |origin, line| {
+                overseer.receive_from(origin, line, now);
+                arrived = true;
+            })
+            .map_err(PlainError::Follow)?;
         if arrived {
             last_line = Some(Instant::now());
         }
+        if sources.state().has_ended {
+            break;
+        }
     }
-    if last_line.is_none() && *fifo.state() != FifoState::Reading {
-        return Err(PlainError::Waiting(fifo.describe()));
+    let state = sources.state();
+    if last_line.is_none() && !state.is_reading && !state.has_ended {
+        return Err(PlainError::Waiting(state.text));
     }
     let printed = overseer.known_lines().try_for_each(|line| writeln!(out, "{line}"));
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
@@ -84,20 +83,25 @@ pub fn once(
 pub fn debug(
     program: &str,
     overseer: &mut Overseer,
-    path: &Path,
+    sources: &[SourceSpec],
     mut out: impl Write,
 ) -> Result<(), PlainError> {
-    let mut fifo = follow(path)?;
+    let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
     let mut told = None;
     loop {
-        if told.as_ref() != Some(fifo.state()) {
-            told = Some(fifo.state().clone());
-            eprintln!("{program}: {}", fifo.describe());
+        let state = sources.state();
+        if told.as_ref() != Some(&state.text) {
+            eprintln!("{program}: {}", state.text);
+            told = Some(state.text);
+        }
+        if state.has_ended {
+            return Ok(());
         }
         let mut text = String::new();
         let now = boot_ns();
-        fifo.wait(None, |line| text.push_str(&became(overseer, line, now)))
-            .map_err(|source| PlainError::Follow { path: path.to_owned(), source })?;
+        sources
+            .wait(None, |origin, line| text.push_str(&became(overseer, origin, line, now)))
+            .map_err(PlainError::Follow)?;
         if let Some(notice) = overseer.take_notice() {
             eprintln!("{program}: {notice}");
         }
@@ -107,8 +111,8 @@ pub fn debug(
     }
 }
 
-fn became(overseer: &mut Overseer, wire_line: &[u8], now: u64) -> String {
-    let what = match overseer.receive(wire_line, now) {
+fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: u64) -> String {
+    let what = match overseer.receive_from(origin, wire_line, now) {
         Received::Blank => return String::new(),
         Received::Line { text, group, is_new } => {
             let verb = if is_new { "new" } else { "updated" };
@@ -119,11 +123,8 @@ fn became(overseer: &mut Overseer, wire_line: &[u8], now: u64) -> String {
         Received::Dropped => "dropped by a rule".to_owned(),
         Received::Malformed(error) => format!("malformed: {}", error.source),
     };
-    format!("{}\n  {what}\n", clean_bytes(wire_line))
-}
-
-fn follow(path: &Path) -> Result<Fifo, PlainError> {
-    Fifo::follow(path).map_err(|source| PlainError::Follow { path: path.to_owned(), source })
+    let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();
+    format!("{host}{}\n  {what}\n", clean_bytes(wire_line))
 }
 
 /// Of a rule's key so many characters are shown before what it made of the line.

@@ -22,16 +22,15 @@ pub struct Tag {
 
 impl Tag {
     /// SipHash-2-4 of the decimal `ns`, 8 bytes little-endian, URL-safe base64: the first `chars` of it
-    /// stand for `$1` in `format`, its first three bytes are the colour.
+    /// stand for `$1` in `format`, its first three bytes are the colour. The `host` stands before it.
     #[must_use]
-    pub fn new(ns: BootNs, chars: usize, format: &str) -> Self {
+    pub fn new(ns: BootNs, chars: usize, format: &str, host: Option<&str>) -> Self {
         let hash = SipHasher24::new_with_key(KEY).hash(ns.to_string().as_bytes()).to_le_bytes();
         let encoded = URL_SAFE_NO_PAD.encode(hash);
-        let text = if chars == 0 {
-            String::new()
-        } else {
-            format.replace("$1", &encoded[..chars.min(encoded.len())])
-        };
+        let mut text = host.unwrap_or_default().to_owned();
+        if chars > 0 {
+            text += &format.replace("$1", &encoded[..chars.min(encoded.len())]);
+        }
         Self { text, rgb: lift([hash[0], hash[1], hash[2]]) }
     }
 }
@@ -56,11 +55,11 @@ mod tests {
 
     #[test]
     fn a_tag_is_the_same_for_the_same_connection() {
-        let tag = Tag::new(123_456_789, 3, "#$1");
-        assert_eq!(tag, Tag::new(123_456_789, 3, "#$1"));
+        let tag = Tag::new(123_456_789, 3, "#$1", None);
+        assert_eq!(tag, Tag::new(123_456_789, 3, "#$1", None));
         assert_eq!(tag.text.chars().count(), 4);
-        assert_ne!(tag.text, Tag::new(123_456_790, 3, "#$1").text);
-        assert_eq!(Tag::new(1, 0, "#$1").text, "");
+        assert_ne!(tag.text, Tag::new(123_456_790, 3, "#$1", None).text);
+        assert_eq!(Tag::new(1, 0, "#$1", None).text, "");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -11,7 +11,7 @@ use leco_core::clock::boot_ns;
 use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
-use leco_core::source::{Fifo, FifoState};
+use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,12 +37,12 @@ const START_FRAMES: u32 = 2;
 /// So many reads before the screen is drawn, whatever is left.
 const MAX_READS: usize = 32;
 
-/// Shows the fifo's events until a signal or the end of the display.
+/// Shows the sources' events until a signal or the end of the display.
 ///
 /// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
-pub fn run(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
-    let mut app = App::start(config, fifo, config_file)?;
+    let mut app = App::start(config, sources, config_file)?;
     let result = app.run(&signals);
     if result.is_err() {
         // Xlib ends the program, with words of its own, when windows of a display that is gone are closed.
@@ -58,9 +58,9 @@ struct App {
     painter: Option<Painter>,
     geometry: Option<Geometry>,
     overseer: Overseer,
-    fifo: Fifo,
-    /// Whether the command line named it, so that the config does not.
-    is_fifo_fixed: bool,
+    sources: Sources,
+    /// Whether the command line named them, so that the config does not.
+    are_sources_fixed: bool,
     config_watch: Option<ConfigWatch>,
     has_config_news: bool,
     /// Something came that is not on the screen yet.
@@ -69,26 +69,26 @@ struct App {
     /// Before this nothing is read.
     read_from: Instant,
     last_events: Option<Instant>,
-    /// Whether the fifo may have something.
+    /// Whether a source may have something.
     has_input: bool,
     power_asked: Option<Instant>,
-    told_of_fifo: Option<FifoState>,
+    told_of_sources: Option<SourcesState>,
     /// Frames until the memory of a start is given back: what drawing needs is in use by then.
     frames_of_start: u32,
 }
 
 impl App {
-    fn start(config: Config, fifo: Option<PathBuf>, config_file: Option<&Path>) -> anyhow::Result<Self> {
+    fn start(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>) -> anyhow::Result<Self> {
         let presenter = display::open(&config.settings.window)?;
-        let is_fifo_fixed = fifo.is_some();
-        let path = fifo.unwrap_or_else(|| config.settings.run.fifo.clone());
+        let are_sources_fixed = !sources.is_empty();
+        let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources() };
         Ok(Self {
             presenter,
             painter: None,
             geometry: None,
             overseer: Overseer::new(config),
-            fifo: follow(&path)?,
-            is_fifo_fixed,
+            sources: follow(&sources)?,
+            are_sources_fixed,
             // A file that cannot be followed only never changes.
             config_watch: config_file.and_then(|file| ConfigWatch::follow(file).ok()),
             has_config_news: true,
@@ -98,7 +98,7 @@ impl App {
             last_events: None,
             has_input: true,
             power_asked: None,
-            told_of_fifo: None,
+            told_of_sources: None,
             frames_of_start: START_FRAMES,
         })
     }
@@ -140,8 +140,8 @@ impl App {
         for turn in 0..MAX_READS {
             self.has_input = turn + 1 == MAX_READS;
             let overseer = &mut self.overseer;
-            let is_empty = self.fifo.wait(Some(Duration::ZERO), |line| {
-                overseer.receive(line, now);
+            let is_empty = self.sources.wait(Some(Duration::ZERO), |origin, line| {
+                overseer.receive_from(origin, line, now);
                 has_come = true;
             })?;
             if is_empty {
@@ -156,12 +156,13 @@ impl App {
                 self.read_from = Instant::now() + READ_INTERVAL;
             }
         }
-        if self.told_of_fifo.as_ref() != Some(self.fifo.state()) {
-            self.told_of_fifo = Some(self.fifo.state().clone());
+        let state = self.sources.state();
+        if self.told_of_sources.as_ref() != Some(&state) {
             self.is_changed = true;
-            if *self.fifo.state() != FifoState::Reading {
-                tell(&waiting(&self.fifo));
+            if !state.is_reading {
+                tell(&waiting(&state));
             }
+            self.told_of_sources = Some(state);
         }
         Ok(())
     }
@@ -201,8 +202,9 @@ impl App {
                         Err(error) => tell(&format!("{error:#}; the font before stays")),
                     }
                 }
-                if !self.is_fifo_fixed && settings.run.fifo != *self.fifo.path() {
-                    self.fifo = follow(&settings.run.fifo)?;
+                let sources = settings.run.all_sources();
+                if !self.are_sources_fixed && sources != self.sources.specs() {
+                    self.sources = follow(&sources)?;
                 }
                 self.power_asked = None;
                 self.frames_of_start = START_FRAMES;
@@ -230,11 +232,10 @@ impl App {
         let now = boot_ns();
         let rows = painter.rows();
         let frame = self.overseer.frame_within(now, rows, ALPHA_TOLERANCE);
-        let is_waiting = frame.counts.received == 0 && *self.fifo.state() != FifoState::Reading;
-        if is_waiting {
-            painter.update(&one_line(&waiting(&self.fifo)), now);
-        } else {
-            painter.update(frame, now);
+        let state = (frame.counts.received == 0).then(|| self.sources.state());
+        match state.filter(|state| !state.is_reading) {
+            Some(state) => painter.update(&one_line(&waiting(&state)), now),
+            None => painter.update(frame, now),
         }
         self.presenter.present(&mut |canvas, stale| painter.paint(canvas, stale, now))?;
         self.is_changed = false;
@@ -293,7 +294,7 @@ impl App {
         fds.extend(self.config_watch.as_ref().map(AsFd::as_fd));
         let others = fds.len();
         if reads_now {
-            fds.extend(self.fifo.fds());
+            fds.extend(self.sources.fds());
         }
         // A display that takes no frame now will say when it does.
         let frame_in = if self.presenter.is_ready() { self.time_to_frame() } else { None };
@@ -334,8 +335,8 @@ impl Signals {
     }
 }
 
-fn follow(path: &Path) -> anyhow::Result<Fifo> {
-    Fifo::follow(path).with_context(|| format!("cannot follow {}", path.display()))
+fn follow(sources: &[SourceSpec]) -> anyhow::Result<Sources> {
+    Sources::open(sources).context("cannot follow a source")
 }
 
 fn new_painter(settings: &Settings, geometry: Geometry) -> anyhow::Result<Painter> {
@@ -346,8 +347,8 @@ fn new_painter(settings: &Settings, geometry: Geometry) -> anyhow::Result<Painte
     Ok(painter)
 }
 
-fn waiting(fifo: &Fifo) -> String {
-    format!("{} (start leco-event-pipe, or: script/run)", fifo.describe())
+fn waiting(state: &SourcesState) -> String {
+    format!("{} (start leco-event-pipe, or: script/run)", state.text)
 }
 
 /// A frame that says something itself.

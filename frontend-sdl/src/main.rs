@@ -9,6 +9,7 @@ use clap::Parser;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
+use leco_core::source::SourceSpec;
 
 /// Shows network connections on the desktop, as lines that appear, are updated, and fade.
 ///
@@ -18,7 +19,11 @@ use leco_core::plain;
 struct Cli {
     /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
     config: Option<PathBuf>,
-    /// Read events from this fifo [default: leco.fifo in the runtime folder]
+    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
+    /// given several times [default: leco.fifo in the runtime folder]
+    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
+    source: Vec<SourceSpec>,
+    /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
     /// Show what the rules make of a line, and exit
@@ -51,14 +56,16 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
+    let sources: Vec<_> = given.collect();
     if let Some(line) = &cli.rx_test {
         plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
-        let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.run.fifo.clone());
-        plain::debug("leco-sdl-widget", &mut Overseer::new(config), &fifo, io::stdout().lock())?;
+        let sources = if sources.is_empty() { config.settings.run.all_sources() } else { sources };
+        plain::debug("leco-sdl-widget", &mut Overseer::new(config), &sources, io::stdout().lock())?;
     } else {
         let file = Config::path(cli.config.as_deref());
-        leco_sdl_widget::app::run(config, cli.fifo.clone(), file.as_deref())?;
+        leco_sdl_widget::app::run(config, sources, file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

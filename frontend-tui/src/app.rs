@@ -11,7 +11,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use leco_core::clock::boot_ns;
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::overseer::Overseer;
-use leco_core::source::{Fifo, FifoState};
+use leco_core::source::{Origin, SourceSpec, Sources};
 use ratatui::DefaultTerminal;
 use ratatui::layout::Rect;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -34,8 +34,8 @@ const MESSAGES: usize = 64;
 /// What happens to the view.
 #[derive(Debug)]
 pub enum Message {
-    /// Events, each a line of the wire.
-    Events(Vec<Vec<u8>>),
+    /// Events, each a line of the wire, with where it came from.
+    Events(Vec<Received>),
     /// The source came, went or lost something.
     Source(Source),
     /// The config changed.
@@ -46,6 +46,16 @@ pub enum Message {
     Leave,
     /// The terminal or the source cannot be read any more.
     Broken(String),
+}
+
+/// A line of the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// As it came, without its newline.
+    pub line: Vec<u8>,
+    source: usize,
+    host: Option<Box<str>>,
+    is_remote: bool,
 }
 
 /// What a person wants of a key.
@@ -74,12 +84,12 @@ pub fn intention(event: &Event) -> Option<Intention> {
     }
 }
 
-/// Shows the fifo's events until a key or a signal ends it.
+/// Shows the sources' events until a key or a signal ends it.
 ///
 /// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
 pub fn run(
     overseer: &mut Overseer,
-    fifo: PathBuf,
+    sources: Vec<SourceSpec>,
     config: Option<PathBuf>,
     theme: Theme,
 ) -> anyhow::Result<()> {
@@ -94,7 +104,7 @@ pub fn run(
             let _ = for_signals.send(Message::Leave);
         }
     });
-    spawn(sender.clone(), move |sender| read_source(&fifo, sender));
+    spawn(sender.clone(), move |sender| read_sources(&sources, sender));
     if let Some(config) = config {
         spawn(sender.clone(), move |sender| watch_config(&config, sender));
     }
@@ -154,8 +164,9 @@ fn show(
             match message {
                 Message::Events(lines) => {
                     let now = boot_ns();
-                    for line in lines {
-                        overseer.receive(&line, now);
+                    for Received { line, source, host, is_remote } in lines {
+                        let origin = Origin { index: source, host: host.as_deref(), is_remote };
+                        overseer.receive_from(origin, &line, now);
                     }
                     status.notice = overseer.take_notice().or(status.notice.take());
                 }
@@ -190,13 +201,13 @@ fn draw(
     Ok(())
 }
 
-fn read_source(path: &Path, sender: &SyncSender<Message>) {
+fn read_sources(specs: &[SourceSpec], sender: &SyncSender<Message>) {
     // So that a test can see the terminal given back.
     #[cfg(debug_assertions)]
     assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
-    let broken = |error: io::Error| Message::Broken(format!("cannot follow {}: {error}", path.display()));
-    let mut fifo = match Fifo::follow(path) {
-        Ok(fifo) => fifo,
+    let broken = |error: io::Error| Message::Broken(format!("cannot follow {error}"));
+    let mut sources = match Sources::open(specs) {
+        Ok(sources) => sources,
         Err(error) => {
             let _ = sender.send(broken(error));
             return;
@@ -204,20 +215,20 @@ fn read_source(path: &Path, sender: &SyncSender<Message>) {
     };
     let mut told = None;
     loop {
-        let state = (fifo.state().clone(), fifo.overlong());
+        let state = sources.state();
         if told.as_ref() != Some(&state) {
-            let source = Source {
-                text: fifo.describe(),
-                is_reading: state.0 == FifoState::Reading,
-                overlong: state.1,
-            };
+            let source =
+                Source { text: state.text.clone(), is_reading: state.is_reading, overlong: state.overlong };
             told = Some(state);
             if sender.send(Message::Source(source)).is_err() {
                 return;
             }
         }
         let mut lines = Vec::new();
-        let message = match fifo.wait(None, |line| lines.push(line.to_vec())) {
+        let message = match sources.wait(None, |origin, line| {
+            let Origin { index, host, is_remote } = origin;
+            lines.push(Received { line: line.to_vec(), source: index, host: host.map(Box::from), is_remote });
+        }) {
             Ok(_) if lines.is_empty() => continue,
             Ok(_) => Message::Events(lines),
             Err(error) => broken(error),

@@ -10,6 +10,7 @@ use clap::Parser;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
+use leco_core::source::SourceSpec;
 use leco_core::text::parse_duration;
 use leco_tui::app;
 use leco_tui::theme::{ColorDepth, Theme};
@@ -23,7 +24,11 @@ use leco_tui::theme::{ColorDepth, Theme};
 struct Cli {
     /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
     config: Option<PathBuf>,
-    /// Read events from this fifo [default: leco.fifo in the runtime folder]
+    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
+    /// given several times [default: leco.fifo in the runtime folder]
+    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
+    source: Vec<SourceSpec>,
+    /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
     /// Show what the rules make of a line, and exit
@@ -80,14 +85,18 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         }?);
     }
     let debug = cli.debug || config.settings.run.debug;
-    let fifo = cli.fifo.clone().unwrap_or_else(|| config.settings.run.fifo.clone());
+    let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
+    let mut sources: Vec<_> = given.collect();
+    if sources.is_empty() {
+        sources = config.settings.run.all_sources();
+    }
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::new(config);
     if cli.once {
-        return Ok(plain::once(&mut overseer, &fifo, cli.wait, out.lock())?);
+        return Ok(plain::once(&mut overseer, &sources, cli.wait, out.lock())?);
     }
     if debug {
-        return Ok(plain::debug("leco-tui", &mut overseer, &fifo, out.lock())?);
+        return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);
     }
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
@@ -98,5 +107,5 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         variable("COLORTERM").as_deref(),
         variable("TERM").as_deref(),
     );
-    app::run(&mut overseer, fifo, config_path, Theme::new(depth))
+    app::run(&mut overseer, sources, config_path, Theme::new(depth))
 }

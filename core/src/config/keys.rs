@@ -9,6 +9,7 @@ use super::diagnostic::Fault;
 use super::ini::Entry;
 use super::settings::{Effect, Effects, Layer, LineHeight, Settings, Shadow, WindowFlag, WindowHint};
 use crate::fade::{Points, SplineKind};
+use crate::source::SourceSpec;
 use crate::style::Outline;
 use crate::text::parse_duration;
 
@@ -58,7 +59,7 @@ pub const SETTINGS: [(&str, &[&str]); 3] = [
             "line-uid-fmt",
         ],
     ),
-    ("run", &["fifo", "conn-list-cache", "debug"]),
+    ("run", &["fifo", "source", "conn-list-cache", "debug"]),
 ];
 
 /// Largest size or offset in pixels that is taken for one.
@@ -111,6 +112,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("text", "line-uid-chars") => text.line_uid_chars = value.at_most(MAX_UID_CHARS)?,
         ("text", "line-uid-fmt") => value.text.clone_into(&mut text.line_uid_fmt),
         ("run", "fifo") => run.fifo = value.fifo()?,
+        ("run", "source") => run.sources = value.sources()?,
         ("run", "conn-list-cache") => run.conn_list_cache = value.at_most(MAX_CONN_LIST_CACHE)?,
         ("run", "debug") => run.debug = value.boolean()?,
         _ => return Err(unknown_key(entry, &key)),
@@ -237,6 +239,17 @@ impl Value<'_> {
             "n" | "no" | "false" | "0" | "off" => Ok(false),
             _ => Err(self.bad("yes or no")),
         }
+    }
+
+    /// Separated by spaces.
+    fn sources(&self) -> Result<Vec<SourceSpec>, Fault> {
+        let parse = |(word, at): (&str, Range<usize>)| {
+            let expanded = word
+                .split_once(':')
+                .map_or(word.to_owned(), |(kind, path)| format!("{kind}:{}", expand(path).display()));
+            SourceSpec::parse(&expanded).map_err(|error| self.bad_part(at, error.expected))
+        };
+        self.words().map(parse).collect()
     }
 
     fn fifo(&self) -> Result<PathBuf, Fault> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::color::Rgba;
 use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
+use crate::source::SourceSpec;
 use crate::style::Outline;
 
 /// Everything a config can set besides rules, curves and styles.
@@ -327,18 +328,28 @@ impl Default for TextSettings {
 /// `[run]`: where events come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
-    /// Fifo from which events are read.
+    /// Fifo from which events are read, where no source is given.
     pub fifo: PathBuf,
+    /// Where events are read from.
+    pub sources: Vec<SourceSpec>,
     /// Connections (or groups) that are remembered, shown or not.
     pub conn_list_cache: usize,
     /// Print raw events and what became of them.
     pub debug: bool,
 }
 
+impl RunSettings {
+    /// Where events are read from: the sources, else the fifo.
+    #[must_use]
+    pub fn all_sources(&self) -> Vec<SourceSpec> {
+        if self.sources.is_empty() { vec![SourceSpec::fifo(&self.fifo)] } else { self.sources.clone() }
+    }
+}
+
 impl Default for RunSettings {
     /// The fifo is `leco.fifo` in the user's runtime folder, in `/tmp` where there is none.
     fn default() -> Self {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
-        Self { fifo: runtime.join("leco.fifo"), conn_list_cache: 200, debug: false }
+        Self { fifo: runtime.join("leco.fifo"), sources: Vec::new(), conn_list_cache: 200, debug: false }
     }
 }

@@ -24,6 +24,8 @@ fn shown(text: &str, group: Option<&str>) -> Shown {
 fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Update {
     let text = format!("line {ns} {updated}");
     let arrival = Arrival {
+        source: 0,
+        host: None,
         state: ConnectionState::Ordinary,
         is_first_ever: false,
         ns,

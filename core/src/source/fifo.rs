@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use super::LineBuffer;
 
 /// Bytes of a pipe's buffer on Linux, so that one read empties it.
-const READ_BYTES: usize = 64 << 10;
+pub(crate) const READ_BYTES: usize = 64 << 10;
 
 /// What the source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

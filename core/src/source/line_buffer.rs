@@ -43,6 +43,12 @@ impl LineBuffer {
         }
     }
 
+    /// Forgets the line whose end did not come.
+    pub fn start_anew(&mut self) {
+        self.partial.clear();
+        self.skipping = false;
+    }
+
     /// Lines that were too long to keep.
     #[must_use]
     pub fn overlong(&self) -> u64 {

@@ -1,0 +1,315 @@
+//! Several sources at once.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::LineBuffer;
+use super::fifo::{Fifo, FifoState, READ_BYTES};
+use super::spec::Spec;
+use super::stream::{Peer, Stream};
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSpec(Kind);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Fifo(PathBuf),
+    Stream(Peer),
+    Udp(SocketAddr),
+    File(PathBuf),
+    Stdin,
+}
+
+/// Why a source cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("source {text}: expected {expected}")]
+pub struct SourceError {
+    text: String,
+    /// What it could have been.
+    pub expected: &'static str,
+}
+
+const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
+
+impl SourceSpec {
+    /// A fifo.
+    #[must_use]
+    pub fn fifo(path: &Path) -> Self {
+        Self(Kind::Fifo(path.to_owned()))
+    }
+
+    /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        let fault = |expected| SourceError { text: text.to_owned(), expected };
+        let spec = Spec::parse(text, &["token-file"]).ok_or_else(|| fault(FORMS))?;
+        let path = || PathBuf::from(spec.target);
+        let token_file = spec.options.last().map(|(_, path)| PathBuf::from(path));
+        let kind = match spec.kind {
+            "tcp" if !is_host_and_port(spec.target) => return Err(fault("tcp:HOST:PORT")),
+            "tcp" => Kind::Stream(Peer::Tcp { address: spec.target.to_owned(), token_file }),
+            _ if token_file.is_some() => return Err(fault("a token-file of tcp alone")),
+            "fifo" => Kind::Fifo(path()),
+            "unix" => Kind::Stream(Peer::Unix(path())),
+            "udp" => Kind::Udp(spec.target.parse().map_err(|_| fault("udp:ADDRESS:PORT"))?),
+            "file" => Kind::File(path()),
+            "-" => Kind::Stdin,
+            _ => return Err(fault(FORMS)),
+        };
+        Ok(Self(kind))
+    }
+
+    /// What stands for its host where an event names none.
+    fn label(&self) -> String {
+        let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let label = match &self.0 {
+            Kind::Fifo(path) | Kind::File(path) | Kind::Stream(Peer::Unix(path)) => name(path),
+            Kind::Stream(Peer::Tcp { address, .. }) => {
+                address.rsplit_once(':').map_or(address.clone(), |(host, _)| host.to_owned())
+            }
+            Kind::Udp(address) => format!("udp {}", address.port()),
+            Kind::Stdin => "-".to_owned(),
+        };
+        crate::text::clean(&label).into_owned()
+    }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Which source an event came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin<'s> {
+    /// Its place among the sources.
+    pub index: usize,
+    /// What stands for its host where the event names none; nothing where there is only one source.
+    pub host: Option<&'s str>,
+    /// It may be another machine, whose clock began at another time.
+    pub is_remote: bool,
+}
+
+/// How the sources are doing, for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourcesState {
+    /// In words.
+    pub text: String,
+    /// All of them can bring events.
+    pub is_reading: bool,
+    /// None of them will ever bring an event again.
+    pub has_ended: bool,
+    /// Lines that were too long to keep.
+    pub overlong: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Fifo(Box<Fifo>),
+    Stream(Box<Stream>),
+    Datagrams { socket: UdpSocket, address: SocketAddr, overlong: u64 },
+    Bytes { file: Option<File>, name: String, lines: LineBuffer },
+}
+
+/// All sources, waited for together.
+#[derive(Debug)]
+pub struct Sources {
+    all: Vec<Source>,
+    labels: Vec<String>,
+    specs: Vec<SourceSpec>,
+    buffer: Vec<u8>,
+}
+
+impl Sources {
+    /// Opens them; what is not there yet is waited for. Fails where a recording or a port cannot be opened.
+    pub fn open(specs: &[SourceSpec]) -> io::Result<Self> {
+        let named = |spec: &SourceSpec, error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", spec.label()))
+        };
+        let all = specs.iter().map(|spec| Source::open(spec).map_err(|error| named(spec, error)));
+        Ok(Self {
+            all: all.collect::<Result<_, _>>()?,
+            labels: specs.iter().map(SourceSpec::label).collect(),
+            specs: specs.to_vec(),
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    /// What was opened.
+    #[must_use]
+    pub fn specs(&self) -> &[SourceSpec] {
+        &self.specs
+    }
+
+    /// What becomes readable when [`Self::wait`] has something to do: for a loop that waits for other things,
+    /// too. They change whenever it has done something.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.all.iter().flat_map(Source::fds)
+    }
+
+    /// Sleeps until something arrives, a source comes or goes, or the time is over; hands out every line that
+    /// arrived. Tells whether the time was over.
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut deliver: impl FnMut(Origin<'_>, &[u8]),
+    ) -> io::Result<bool> {
+        let timeout = timeout
+            .map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let ready: Vec<bool> = {
+            let mut fds: Vec<_> = self.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+            fds.iter().map(|fd| !fd.revents().is_empty()).collect()
+        };
+        let mut ready = ready.into_iter();
+        let has_several = self.all.len() > 1;
+        for (index, (source, label)) in self.all.iter_mut().zip(&self.labels).enumerate() {
+            let descriptors = source.fds().count();
+            let is_ready = ready.by_ref().take(descriptors).fold(false, |any, ready| any | ready);
+            if is_ready {
+                let host = has_several.then_some(label.as_str());
+                let origin = Origin { index, host, is_remote: source.is_remote() };
+                source.take(&mut self.buffer, |line| deliver(origin, line))?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// How they are doing.
+    #[must_use]
+    pub fn state(&self) -> SourcesState {
+        let describe = |source: &Source| source.describe();
+        let waiting: Vec<_> = self.all.iter().filter(|source| !source.is_reading()).map(describe).collect();
+        let text = match self.all.as_slice() {
+            [only] => only.describe(),
+            all if waiting.is_empty() => format!("reading {} sources", all.len()),
+            _ => waiting.join("; "),
+        };
+        SourcesState {
+            text,
+            is_reading: waiting.is_empty(),
+            has_ended: self.all.iter().all(Source::has_ended),
+            overlong: self.all.iter().map(Source::overlong).sum(),
+        }
+    }
+}
+
+impl Source {
+    fn open(spec: &SourceSpec) -> io::Result<Self> {
+        Ok(match &spec.0 {
+            Kind::Fifo(path) => Self::Fifo(Box::new(Fifo::follow(path)?)),
+            Kind::Stream(peer) => Self::Stream(Box::new(Stream::connect(peer.clone())?)),
+            Kind::Udp(address) => {
+                let socket = UdpSocket::bind(address)?;
+                socket.set_nonblocking(true)?;
+                Self::Datagrams { socket, address: *address, overlong: 0 }
+            }
+            Kind::File(path) => Self::bytes(File::open(path)?, path.display().to_string()),
+            Kind::Stdin => Self::bytes(
+                File::from(io::stdin().as_fd().try_clone_to_owned()?),
+                "standard input".to_owned(),
+            ),
+        })
+    }
+
+    fn bytes(file: File, name: String) -> Self {
+        Self::Bytes { file: Some(file), name, lines: LineBuffer::default() }
+    }
+
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (fifo, other) = match self {
+            Self::Fifo(fifo) => (Some(fifo.fds()), None),
+            Self::Stream(stream) => (None, Some(stream.fd())),
+            Self::Datagrams { socket, .. } => (None, Some(socket.as_fd())),
+            Self::Bytes { file, .. } => (None, file.as_ref().map(AsFd::as_fd)),
+        };
+        fifo.into_iter().flatten().chain(other)
+    }
+
+    fn take(&mut self, buffer: &mut [u8], mut deliver: impl FnMut(&[u8])) -> io::Result<()> {
+        match self {
+            Self::Fifo(fifo) => fifo.wait(Some(Duration::ZERO), deliver).map(|_| ()),
+            Self::Stream(stream) => stream.take(buffer, deliver),
+            Self::Datagrams { socket, overlong, .. } => {
+                // Nothing comes after all where this fails.
+                if let Ok(count) = socket.recv(buffer) {
+                    // Each is whole: what is cut off does not belong to the next.
+                    let mut lines = LineBuffer::default();
+                    lines.push(&buffer[..count], &mut deliver);
+                    lines.push(b"\n", |line| {
+                        if !line.is_empty() {
+                            deliver(line);
+                        }
+                    });
+                    *overlong += lines.overlong();
+                }
+                Ok(())
+            }
+            Self::Bytes { file, lines, .. } => {
+                let Some(open) = file else { return Ok(()) };
+                match open.read(buffer) {
+                    Ok(0) => {
+                        *file = None;
+                        lines.push(b"\n", deliver);
+                    }
+                    Ok(count) => lines.push(&buffer[..count], deliver),
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    }
+                    Err(error) => return Err(error),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn is_reading(&self) -> bool {
+        match self {
+            Self::Fifo(fifo) => *fifo.state() == FifoState::Reading,
+            Self::Stream(stream) => stream.is_reading(),
+            Self::Datagrams { .. } => true,
+            Self::Bytes { file, .. } => file.is_some(),
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        match self {
+            Self::Stream(stream) => stream.is_remote(),
+            Self::Datagrams { .. } => true,
+            Self::Fifo(_) | Self::Bytes { .. } => false,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Bytes { file: None, .. })
+    }
+
+    fn overlong(&self) -> u64 {
+        match self {
+            Self::Fifo(fifo) => fifo.overlong(),
+            Self::Stream(stream) => stream.overlong(),
+            Self::Datagrams { overlong, .. } => *overlong,
+            Self::Bytes { lines, .. } => lines.overlong(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Fifo(fifo) => fifo.describe(),
+            Self::Stream(stream) => stream.describe(),
+            Self::Datagrams { address, .. } => format!("listening on {address}"),
+            Self::Bytes { file: Some(_), name, .. } => format!("reading {name}"),
+            Self::Bytes { file: None, name, .. } => format!("at the end of {name}"),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Events from a connected socket, which is connected again when it is gone.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::LineBuffer;
+
+/// The first try after a loss, and the longest pause after many.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// A host that does not answer is given up for this time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Unix(PathBuf),
+    Tcp { address: String, token_file: Option<PathBuf> },
+}
+
+#[derive(Debug)]
+enum State {
+    /// A thread connects; the pipe becomes readable when it is done.
+    Connecting {
+        done: io::PipeReader,
+        result: Receiver<io::Result<OwnedFd>>,
+    },
+    Reading(File),
+}
+
+/// A socket that is connected whenever it can be.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    peer: Peer,
+    state: State,
+    /// Why it is not connected, where it was tried.
+    trouble: Option<String>,
+    back_off: Duration,
+    lines: LineBuffer,
+}
+
+impl Stream {
+    pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
+        let state = connecting(peer.clone(), Duration::ZERO)?;
+        Ok(Self { peer, state, trouble: None, back_off: BACK_OFF.0, lines: LineBuffer::default() })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        match &self.state {
+            State::Connecting { done, .. } => done.as_fd(),
+            State::Reading(file) => file.as_fd(),
+        }
+    }
+
+    pub(crate) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.peer, Peer::Tcp { .. })
+    }
+
+    pub(crate) fn overlong(&self) -> u64 {
+        self.lines.overlong()
+    }
+
+    /// Takes what is ready.
+    pub(crate) fn take(&mut self, buffer: &mut [u8], deliver: impl FnMut(&[u8])) -> io::Result<()> {
+        match &mut self.state {
+            State::Connecting { result, .. } => match result.try_recv() {
+                Ok(Ok(socket)) => {
+                    self.state = State::Reading(File::from(socket));
+                    self.trouble = None;
+                    Ok(())
+                }
+                Ok(Err(error)) => self.again(error.to_string()),
+                Err(TryRecvError::Empty) => Ok(()),
+                Err(TryRecvError::Disconnected) => self.again("the thread that connects is gone".into()),
+            },
+            State::Reading(file) => match file.read(buffer) {
+                Ok(0) => self.again("the other end closed it".into()),
+                Ok(count) => {
+                    // It works: the next loss is a new one.
+                    self.back_off = BACK_OFF.0;
+                    self.lines.push(&buffer[..count], deliver);
+                    Ok(())
+                }
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
+                    Ok(())
+                }
+                Err(error) => self.again(error.to_string()),
+            },
+        }
+    }
+
+    fn again(&mut self, trouble: String) -> io::Result<()> {
+        self.trouble = Some(trouble);
+        // What was cut off has no end.
+        self.lines.start_anew();
+        self.state = connecting(self.peer.clone(), self.back_off)?;
+        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        Ok(())
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let peer = match &self.peer {
+            Peer::Unix(path) => path.display().to_string(),
+            Peer::Tcp { address, .. } => address.clone(),
+        };
+        match (&self.state, &self.trouble) {
+            (State::Reading(_), _) => format!("reading {peer}"),
+            (State::Connecting { .. }, None) => format!("connecting to {peer}"),
+            (State::Connecting { .. }, Some(trouble)) => format!("waiting ({trouble}): {peer}"),
+        }
+    }
+}
+
+/// Connects on a thread of its own, since finding an address and connecting to it may take long.
+fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
+    let (done, mut tell) = io::pipe()?;
+    let (sender, result) = channel();
+    thread::Builder::new().name("connect".into()).spawn(move || {
+        thread::sleep(after);
+        // Nobody waits any more when these fail.
+        let _ = sender.send(connect(&peer));
+        let _ = tell.write_all(&[0]);
+    })?;
+    Ok(State::Connecting { done, result })
+}
+
+fn connect(peer: &Peer) -> io::Result<OwnedFd> {
+    match peer {
+        Peer::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_nonblocking(true)?;
+            Ok(stream.into())
+        }
+        Peer::Tcp { address, token_file } => {
+            let mut stream = connect_tcp(address)?;
+            if let Some(path) = token_file {
+                let token = fs::read(path)
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+                stream.write_all(&[token.trim_ascii(), b"\n"].concat())?;
+            }
+            // A machine that is gone without a word is noticed all the same.
+            rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+            rustix::net::sockopt::set_tcp_keepidle(&stream, Duration::from_secs(60))?;
+            stream.set_nonblocking(true)?;
+            Ok(stream.into())
+        }
+    }
+}
+
+fn connect_tcp(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
