@@ -9,6 +9,7 @@ mod cost;
 mod latency;
 mod model;
 mod overlay;
+mod pipe;
 mod process;
 mod report;
 mod terminal;
@@ -44,6 +45,7 @@ fn run() -> Result<Report> {
     // By its name one part is measured alone.
     match std::env::args().nth(1).as_deref() {
         Some("overlay") => return overlay::measure(&mut report).map(|()| report),
+        Some("pipe") => return pipe::measure_throughput(&mut report).map(|()| report),
         Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
         Some("cost") => {
             let kind = std::env::args().nth(2);

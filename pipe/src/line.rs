@@ -1,11 +1,12 @@
 //! The text of a line, and the JSON around it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use leco_bpf::record::{Conn, Direction, State};
 use leco_core::event::{BootNs, Details, EventRecord};
-use leco_core::text::{Protocol, address, bytes, endpoint, port_of, relative_time};
+use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 
 use crate::clock::Now;
 use crate::feed::Losses;
@@ -40,6 +41,8 @@ pub struct Formatter {
     tunables: Tunables,
     time_zone: TimeZone,
     machine: Machine,
+    /// The minute of the wall clock that was shown last, and how.
+    minute: Option<(i64, String)>,
     /// Made anew for each event, in the same memory.
     line: String,
     json: Vec<u8>,
@@ -58,70 +61,79 @@ impl Formatter {
     /// Shows times of the given zone.
     #[must_use]
     pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
-        Self { tunables, time_zone, machine, line: String::new(), json: Vec::new() }
+        Self { tunables, time_zone, machine, minute: None, line: String::new(), json: Vec::new() }
     }
 
     /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
     /// service's: that of the end that was called.
     #[must_use]
-    pub fn line(&self, conn: &Conn, labels: &Labels, now: &Now) -> String {
+    pub fn line(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> String {
         let mut line = String::with_capacity(96);
         // Writing to a string cannot fail.
         let _ = self.write_line(&mut line, conn, labels, now);
         line
     }
 
-    fn write_line(&self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
+    fn write_line(&mut self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
         self.write_time(line, conn.ns, now)?;
         let who = &*labels.who;
         match &who.user {
-            _ if !conn.has_process() => line.push_str(" :: -"),
-            Some(user) => write!(line, " :: {user}")?,
-            None => write!(line, " :: {}", conn.uid)?,
+            _ if !conn.has_process() => push(line, &[SEPARATOR, "-"]),
+            Some(user) => push(line, &[SEPARATOR, user]),
+            None => write!(line, "{SEPARATOR}{}", conn.uid)?,
         }
         let comm = unseparate(who.script.as_deref().unwrap_or(&who.comm));
-        write!(line, " :: {comm}")?;
+        push(line, &[SEPARATOR, &comm]);
         for parent in &who.parents {
-            write!(line, " < {}", unseparate(parent))?;
+            push(line, &[" < ", &unseparate(parent)]);
         }
         if let Some(cgroup) = who.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
-            write!(line, " [{cgroup}]")?;
+            push(line, &[" [", &cgroup, "]"]);
         }
         let protocol = Protocol::from_number(conn.protocol);
         if self.tunables.local_addr_port {
-            write!(line, " :: {}", endpoint(conn.local, conn.local_port, protocol))?;
+            line.push_str(SEPARATOR);
+            write!(line, "{}", endpoint(conn.local, conn.local_port, protocol))?;
         }
         let (mark, port) = match conn.direction {
             Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
             _ => ("", conn.remote_port),
         };
+        push(line, &[SEPARATOR, mark]);
         match (self.tunables.names, &labels.name) {
             (NamesShown::Replace, Some(PeerName { text, .. })) => {
-                write!(line, " :: {mark}{text}{}", port_of(port, protocol))?;
+                write!(line, "{text}{}", port_of(port, protocol))?;
             }
             (NamesShown::Append, Some(PeerName { text, .. })) => {
-                write!(line, " :: {mark}{} ({text}){}", address(conn.remote), port_of(port, protocol))?;
+                write!(line, "{} ({text}){}", address(conn.remote), port_of(port, protocol))?;
             }
-            _ => write!(line, " :: {mark}{}", endpoint(conn.remote, port, protocol))?,
+            _ => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
         }
         if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
-            write!(line, " !{state}")?;
+            push(line, &[" !", state]);
         }
-        line.push_str(" :: ");
+        line.push_str(SEPARATOR);
         if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
             write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
         }
         Ok(())
     }
 
-    fn write_time(&self, line: &mut String, ns: BootNs, now: &Now) -> std::fmt::Result {
+    fn write_time(&mut self, line: &mut String, ns: BootNs, now: &Now) -> std::fmt::Result {
         let age = now.since(ns);
         if age > self.tunables.use_reltime_after {
-            write!(line, "{}", relative_time(age))
-        } else {
-            let time = self.time_zone.to_datetime(now.wall_at(ns));
-            write!(line, "{:02}:{:02}", time.hour(), time.minute())
+            return write!(line, "{}", relative_time(age));
         }
+        let wall = now.wall_at(ns);
+        // Zones differ from UTC by whole minutes.
+        let minute = wall.as_second().div_euclid(60);
+        let (known, shown) = self.minute.get_or_insert((minute, String::new()));
+        if *known != minute || shown.is_empty() {
+            let time = self.time_zone.to_datetime(wall);
+            (*known, *shown) = (minute, format!("{:02}:{:02}", time.hour(), time.minute()));
+        }
+        line.push_str(shown);
+        Ok(())
     }
 
     /// A line of the pipe's own about what it cannot show, first lost at `ns`.
@@ -238,8 +250,15 @@ fn outcome(state: State) -> Option<&'static str> {
     (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| state_name(state))
 }
 
+fn push(line: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| line.push_str(part));
+}
+
 /// Replaces each run of `::`, which would read as the end of a part, by `-`.
-fn unseparate(name: &str) -> String {
+fn unseparate(name: &str) -> Cow<'_, str> {
+    if !name.as_bytes().windows(2).any(|pair| pair == b"::") {
+        return name.into();
+    }
     let mut text = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(at) = rest.find("::") {
@@ -248,7 +267,7 @@ fn unseparate(name: &str) -> String {
         rest = rest[at..].trim_start_matches(':');
     }
     text.push_str(rest);
-    text
+    text.into()
 }
 
 #[cfg(test)]

@@ -58,7 +58,10 @@ impl Queue {
     }
 
     fn add(&mut self, ns: BootNs, event: Rc<[u8]>) {
-        self.events.remove(&ns);
+        if let Some(queued) = self.events.to_back(&ns) {
+            *queued = event;
+            return;
+        }
         self.events.insert(ns, event);
         if self.events.len() > self.capacity {
             self.events.pop_front();

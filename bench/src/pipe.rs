@@ -1,0 +1,157 @@
+//! What the pipe can say in a second, and how it bears readers that do not listen.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use jiff::tz::TimeZone;
+use leco_bpf::record::{CONN_SIZE, Conn};
+use leco_pipe::clock::Now;
+use leco_pipe::labels::Labeler;
+use leco_pipe::line::{Formatter, Machine};
+use leco_pipe::memory::Memory;
+use leco_pipe::outputs::{OutputSpec, Outputs};
+use leco_pipe::tunables::Tunables;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::report::Report;
+
+const CONNECTIONS: u64 = 4096;
+const EVENTS: u64 = 1_000_000;
+const ROUNDS: usize = 5;
+
+/// A record as the kernel side writes it (`struct conn` of leco.h): of one of 64 processes to one of 256 networks.
+fn record(number: u64, now: u64) -> [u8; CONN_SIZE] {
+    let id = number % CONNECTIONS;
+    let mut bytes = [0; CONN_SIZE];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &(number * 100).to_ne_bytes());
+    put(8, &(number * 10).to_ne_bytes());
+    put(16, &(now - id).to_ne_bytes());
+    put(24, &(now + number).to_ne_bytes());
+    put(48, &[192, 0, 2, 7]);
+    put(64, &[198, 51, (id % 256) as u8, (id / 256) as u8]);
+    put(80, &(1_000_000 + (id % 64) as u32).to_ne_bytes());
+    put(84, &1000_u32.to_ne_bytes());
+    put(88, &40_000_u16.to_ne_bytes());
+    put(90, &443_u16.to_ne_bytes());
+    put(92, &6_u16.to_ne_bytes());
+    put(94, &[2]);
+    put(96, format!("worker-{}", id % 64).as_bytes());
+    bytes
+}
+
+/// Everything between the ring and the receivers.
+struct WarmPath {
+    labeler: Labeler,
+    memory: Memory,
+    formatter: Formatter,
+    outputs: Outputs,
+    now: Now,
+}
+
+impl WarmPath {
+    fn new(output: &str) -> Result<Self> {
+        let tunables = Tunables::default();
+        let spec = OutputSpec::parse(output)?;
+        Ok(Self {
+            labeler: Labeler::new(&tunables, leco_bpf::cgroup2::root())?,
+            memory: Memory::default(),
+            formatter: Formatter::new(tunables, TimeZone::system(), Machine::this()),
+            outputs: Outputs::open(&[spec], 8192, &mut HashMap::new())?,
+            now: Now::read(),
+        })
+    }
+
+    fn event(&mut self, record: &[u8]) {
+        let Some(conn) = Conn::decode(record) else { return };
+        let mut labels = self.labeler.labels(&conn, self.now.boot);
+        labels.is_new = self.memory.see(&conn, &labels, &self.now);
+        let event = self.formatter.event(&conn, &labels, &self.now);
+        self.outputs.push(conn.ns, event.line, &Rc::from(event.json), self.now.boot);
+    }
+
+    /// One turn of the loop: writes what the reader takes, and waits for it where it takes not everything.
+    /// Whether everything was written.
+    fn turn(&mut self) -> Result<bool> {
+        self.outputs.flush()?;
+        let is_flushed = self.outputs.is_flushed();
+        let ready: Vec<PollFlags> = {
+            let mut fds: Vec<_> = self
+                .outputs
+                .poll()
+                .into_iter()
+                .map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish))
+                .collect();
+            let timeout = Timespec { tv_sec: if is_flushed { 0 } else { 1 }, tv_nsec: 0 };
+            poll(&mut fds, Some(&timeout))?;
+            fds.iter().map(PollFd::revents).collect()
+        };
+        self.outputs.look(&ready, self.now.boot);
+        Ok(is_flushed)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Events a second on one core, and into a socket.
+pub(crate) fn measure_throughput(report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("socket");
+    let mut path = WarmPath::new(&format!("unix:{}", socket.display()))?;
+    let reader = UnixStream::connect(&socket)?;
+    path.turn()?;
+    ensure!(path.outputs.has_reader(), "the reader was not taken");
+    let records: Vec<_> = (0..CONNECTIONS).map(|number| record(number, path.now.boot)).collect();
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        for number in 0..EVENTS {
+            path.event(black_box(&records[(number % CONNECTIONS) as usize]));
+        }
+        rates.push(EVENTS as f64 / start.elapsed().as_secs_f64() / 1e6);
+    }
+    report.at_least("million events a second, from record to queue", median(rates), 1.0);
+
+    drop(reader);
+    path.turn()?;
+    let reader = UnixStream::connect(&socket)?;
+    path.turn()?;
+    let counter = std::thread::spawn(move || {
+        let mut reader = BufReader::with_capacity(256 << 10, reader);
+        let mut lines = 0_u64;
+        loop {
+            let bytes = reader.fill_buf().unwrap_or_default();
+            if bytes.is_empty() {
+                return lines;
+            }
+            lines += bytes.lines().count() as u64;
+            let count = bytes.len();
+            reader.consume(count);
+        }
+    });
+    let start = Instant::now();
+    let now = path.now.boot;
+    for number in 0..EVENTS {
+        path.event(&record(number, now));
+        // As much as a busy ring brings at once; then everything is written, so that nothing is told once for twice.
+        if number % 256 == 255 {
+            while !path.turn()? {}
+        }
+    }
+    while !path.turn()? {}
+    drop(path);
+    let lines = counter.join().ok().context("the reader failed")?;
+    let rate = EVENTS as f64 / start.elapsed().as_secs_f64();
+    // Where the reader's buffer ends within a line, that line counts twice.
+    ensure!(lines >= EVENTS, "{lines} of {EVENTS} events arrived");
+    report.at_least("thousand events a second into a unix socket", rate / 1e3, 200.0);
+    Ok(())
+}
