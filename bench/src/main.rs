@@ -1,7 +1,7 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
-//! the overlay alone, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
+//! the overlay alone, `leco-bench pipe` the pipe, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
 //! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
@@ -9,10 +9,11 @@ mod cost;
 mod latency;
 mod model;
 mod overlay;
-mod pipe;
 mod process;
+mod receivers;
 mod report;
 mod terminal;
+mod throughput;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -45,7 +46,10 @@ fn run() -> Result<Report> {
     // By its name one part is measured alone.
     match std::env::args().nth(1).as_deref() {
         Some("overlay") => return overlay::measure(&mut report).map(|()| report),
-        Some("pipe") => return pipe::measure_throughput(&mut report).map(|()| report),
+        Some("pipe") => {
+            throughput::measure(&mut report)?;
+            return receivers::measure(&mut report).map(|()| report);
+        }
         Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
         Some("cost") => {
             let kind = std::env::args().nth(2);
@@ -58,6 +62,7 @@ fn run() -> Result<Report> {
         _ => {}
     }
     model::measure(&mut report)?;
+    throughput::measure(&mut report)?;
     {
         let kernel = Kernel::load(&["--group", &ID.to_string()]);
         let folder = tempfile::tempdir()?;
@@ -82,6 +87,7 @@ fn run() -> Result<Report> {
         process::measure_idle(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
         process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
     }
+    receivers::measure(&mut report)?;
     overlay::measure(&mut report)?;
     cost::measure(&mut report)?;
     Ok(report)

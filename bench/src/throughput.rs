@@ -96,13 +96,13 @@ impl WarmPath {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
 /// Events a second on one core, and into a socket.
-pub(crate) fn measure_throughput(report: &mut Report) -> Result<()> {
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("socket");
     let mut path = WarmPath::new(&format!("unix:{}", socket.display()))?;

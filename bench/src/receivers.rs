@@ -1,0 +1,289 @@
+//! The real pipe and many readers, good ones and bad ones, and after many connections.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::chown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use leco_core::clock::boot_ns;
+use leco_core::event::Event;
+use leco_e2e::{Kernel, program};
+
+use crate::process::{Watched, resident};
+use crate::report::Report;
+use crate::throughput::median;
+use crate::{ID, unprivileged};
+
+const HEALTHY: usize = 5;
+const STALLING: usize = 2;
+/// Time in which everybody reads, and in which some do not.
+const BEFORE: Duration = Duration::from_secs(15);
+const STALL: Duration = Duration::from_mins(1);
+/// Connections that live through it all.
+const LIVE: usize = 50;
+/// An event of a connection that is younger is its first: later ones are held back for an interval on purpose.
+const FIRST_EVENT: u64 = 50_000_000;
+
+/// A pipe that serves a socket, as an ordinary user.
+struct Served {
+    _kernel: Kernel,
+    folder: tempfile::TempDir,
+    pipe: Watched,
+    socket: PathBuf,
+}
+
+impl Served {
+    fn start() -> Result<Self> {
+        let kernel = Kernel::load(&["--group", &ID.to_string()]);
+        let folder = tempfile::tempdir()?;
+        chown(folder.path(), Some(ID), Some(ID))?;
+        let binary = folder.path().join("leco-event-pipe");
+        std::fs::copy(program("leco-event-pipe"), &binary)?;
+        let socket = folder.path().join("socket");
+        let mut command = unprivileged(binary);
+        command.arg("--pin").arg(kernel.pins()).arg("-o").arg(format!("unix:{}", socket.display()));
+        command.env("XDG_STATE_HOME", folder.path().join("state"));
+        let pipe = Watched::start(command.stdin(Stdio::null()))?;
+        let end = Instant::now() + Duration::from_secs(10);
+        while UnixStream::connect(&socket).is_err() {
+            ensure!(Instant::now() < end, "the pipe does not serve {}", socket.display());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Self { _kernel: kernel, folder, pipe, socket })
+    }
+}
+
+/// What a reader got.
+#[derive(Debug, Default)]
+struct Got {
+    /// The latest of each connection.
+    latest: HashMap<u64, String>,
+    /// From the kernel's time stamp to here, in ms, of connections' first events.
+    latencies: Vec<f64>,
+}
+
+/// A thread that reads, except while it is told not to.
+struct SocketReader {
+    got: Arc<Mutex<Got>>,
+    is_stalled: Arc<AtomicBool>,
+    thread: thread::Thread,
+}
+
+impl SocketReader {
+    fn start(socket: &Path) -> Result<Self> {
+        let mut lines = BufReader::new(UnixStream::connect(socket)?);
+        let (got, is_stalled) = (Arc::<Mutex<Got>>::default(), Arc::<AtomicBool>::default());
+        let (to_fill, stalls) = (Arc::clone(&got), Arc::clone(&is_stalled));
+        let spawned = thread::spawn(move || {
+            let mut line = Vec::new();
+            loop {
+                while stalls.load(Ordering::Relaxed) {
+                    thread::park();
+                }
+                line.clear();
+                if lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)
+                    && let Ok(event) = Event::parse(line.trim_ascii_end())
+                    && let Ok(mut got) = to_fill.lock()
+                {
+                    if event.ns_trx - event.ns < FIRST_EVENT {
+                        got.latencies.push(boot_ns().saturating_sub(event.ns_trx) as f64 / 1e6);
+                    }
+                    got.latest.insert(event.ns, event.line);
+                } else {
+                    return;
+                }
+            }
+        });
+        Ok(Self { got, is_stalled, thread: spawned.thread().clone() })
+    }
+
+    fn stall(&self, stalls: bool) {
+        self.is_stalled.store(stalls, Ordering::Relaxed);
+        self.thread.unpark();
+    }
+
+    fn take_latencies(&self) -> Vec<f64> {
+        self.got.lock().map(|mut got| std::mem::take(&mut got.latencies)).unwrap_or_default()
+    }
+
+    fn latest(&self) -> HashMap<u64, String> {
+        self.got.lock().map(|got| got.latest.clone()).unwrap_or_default()
+    }
+}
+
+/// Short connections some time apart, and a little on each of those that live, for so long.
+fn make_traffic(live: &mut [(TcpStream, TcpStream)], time: Duration) -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let end = Instant::now() + time;
+    let mut number = 0;
+    while Instant::now() < end {
+        let mut near = TcpStream::connect(address)?;
+        near.write_all(b"x")?;
+        let (far, _) = listener.accept()?;
+        rustix::net::sockopt::set_socket_linger(&near, Some(Duration::ZERO))?;
+        drop((near, far));
+        let count = live.len();
+        let (near, far) = &mut live[number % count];
+        near.write_all(b"more")?;
+        far.read_exact(&mut [0; 4])?;
+        number += 1;
+        // Not in time with the 10 ms of the kernel side's wakeups.
+        thread::sleep(Duration::from_millis(17 + (number * 7 % 13) as u64));
+    }
+    Ok(())
+}
+
+fn median_latency(readers: &[SocketReader]) -> f64 {
+    median(readers.iter().flat_map(SocketReader::take_latencies).collect())
+}
+
+/// Eight readers, of which two stall for a minute and one is killed.
+fn measure_bad_readers(report: &mut Report) -> Result<()> {
+    let served = Served::start()?;
+    let healthy = (0..HEALTHY).map(|_| SocketReader::start(&served.socket)).collect::<Result<Vec<_>>>()?;
+    let stalling = (0..STALLING).map(|_| SocketReader::start(&served.socket)).collect::<Result<Vec<_>>>()?;
+    let mut command = unprivileged(served.folder.path().join("leco-tui"));
+    std::fs::copy(program("leco-tui"), served.folder.path().join("leco-tui"))?;
+    std::fs::write(served.folder.path().join("widget.ini"), "")?;
+    command.arg(served.folder.path().join("widget.ini")).arg("-d").arg("--source");
+    command.arg(format!("unix:{}", served.socket.display()));
+    let killed = Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut live = Vec::new();
+    for _ in 0..LIVE {
+        let near = TcpStream::connect(listener.local_addr()?)?;
+        live.push((near, listener.accept()?.0));
+    }
+
+    make_traffic(&mut live, BEFORE)?;
+    let before = median_latency(&healthy);
+    let memory = resident(served.pipe.id())?;
+    for reader in &stalling {
+        reader.stall(true);
+    }
+    let victim = rustix::process::Pid::from_raw(i32::try_from(killed.id())?).context("no process")?;
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL)?;
+    make_traffic(&mut live, STALL)?;
+    let during = median_latency(&healthy);
+    let grown = resident(served.pipe.id())? - memory;
+    for reader in &stalling {
+        reader.stall(false);
+    }
+    report.limit("5 of 8 readers, latency while 2 stall and 1 was killed, ratio", during / before, 1.1, "");
+    report.tell("the same, medians before and during", &format!("{before:.2}, {during:.2} ms"));
+    report.limit("the pipe's memory after a minute of that, more by", grown, 4.0, "MB");
+    // Nothing happens any more, so everybody comes to know the same.
+    let end = Instant::now() + Duration::from_secs(30);
+    let wrong = loop {
+        let truth = healthy[0].latest();
+        let wrong = stalling.iter().map(|reader| {
+            let latest = reader.latest();
+            truth.iter().filter(|(ns, line)| latest.get(ns) != Some(line)).count()
+        });
+        let wrong: usize = wrong.sum();
+        if wrong == 0 || Instant::now() > end {
+            report.tell("connections that every reader knows", &truth.len().to_string());
+            break wrong;
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    report.limit("of them, last states that the stalled readers have wrong", wrong as f64, 0.0, "");
+    Ok(())
+}
+
+/// Address `number` of 127.0.0.0/8.
+fn loopback(number: u64) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f00_0001 + (number % 65_536) as u32 * 3)
+}
+
+/// Answers each question with the address that its name holds, as a name server does.
+fn serve_names(server: &UdpSocket) {
+    let mut packet = [0; 512];
+    while let Ok((size, client)) = server.recv_from(&mut packet) {
+        let Some(number) =
+            packet.get(14..size).and_then(|name| name.split(|byte| !byte.is_ascii_digit()).next())
+        else {
+            continue;
+        };
+        let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut answer = packet[..size].to_vec();
+        // Response, no error; one answer: a pointer to the question's name, A, IN, a minute, four bytes
+        // (RFC 1035, 4.1).
+        answer[2..4].copy_from_slice(&[0x81, 0x80]);
+        answer[6..8].copy_from_slice(&[0, 1]);
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        answer.extend(loopback(number).octets());
+        let _ = server.send_to(&answer, client);
+    }
+}
+
+/// Asks for `nNUMBER.example.test`.
+fn ask_name(client: &UdpSocket, number: u64) -> Result<()> {
+    let mut question = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in [format!("n{number}"), "example".into(), "test".into()] {
+        question.push(u8::try_from(label.len())?);
+        question.extend(label.bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    client.send(&question)?;
+    client.recv(&mut [0; 512])?;
+    Ok(())
+}
+
+/// Resident memory after a million connections, a name asked for before every tenth.
+fn measure_a_million(report: &mut Report) -> Result<()> {
+    const CONNECTIONS: u64 = 1_000_000;
+    const THREADS: u64 = 2;
+    let served = Served::start()?;
+    let lines = Arc::new(AtomicU64::new(0));
+    let stream = BufReader::new(UnixStream::connect(&served.socket)?);
+    let counted = Arc::clone(&lines);
+    thread::spawn(move || {
+        for _ in stream.split(b'\n').map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let server = UdpSocket::bind("127.9.9.9:53")?;
+    let server_address = server.local_addr()?;
+    thread::spawn(move || serve_names(&server));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn(move || -> Result<()> {
+                    let listener = TcpListener::bind("0.0.0.0:0")?;
+                    let port = listener.local_addr()?.port();
+                    let client = UdpSocket::bind("127.0.0.1:0")?;
+                    client.connect(server_address)?;
+                    for number in (thread..CONNECTIONS).step_by(THREADS as usize) {
+                        if number % 20 < THREADS {
+                            ask_name(&client, number)?;
+                        }
+                        let near = TcpStream::connect((loopback(number), port))?;
+                        let (far, _) = listener.accept()?;
+                        rustix::net::sockopt::set_socket_linger(&near, Some(Duration::ZERO))?;
+                        drop((near, far));
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().ok().context("a thread failed")?)
+    })?;
+    report.tell("lines read of a million connections", &lines.load(Ordering::Relaxed).to_string());
+    report.limit("the pipe after a million connections, resident", resident(served.pipe.id())?, 8.0, "MB");
+    Ok(())
+}
+
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    measure_bad_readers(report)?;
+    measure_a_million(report)
+}
