@@ -27,6 +27,8 @@ const STALLING: usize = 2;
 /// Time in which everybody reads, and in which some do not.
 const BEFORE: Duration = Duration::from_secs(15);
 const STALL: Duration = Duration::from_mins(1);
+/// The pipe writes down what it saw within 5 seconds.
+const SETTLES: Duration = Duration::from_secs(7);
 /// Connections that live through it all.
 const LIVE: usize = 50;
 /// An event of a connection that is younger is its first: later ones are held back for an interval on purpose.
@@ -34,10 +36,10 @@ const FIRST_EVENT: u64 = 50_000_000;
 
 /// A pipe that serves a socket, as an ordinary user.
 struct Served {
-    _kernel: Kernel,
-    folder: tempfile::TempDir,
     pipe: Watched,
     socket: PathBuf,
+    folder: tempfile::TempDir,
+    _kernel: Kernel,
 }
 
 impl Served {
@@ -57,7 +59,7 @@ impl Served {
             ensure!(Instant::now() < end, "the pipe does not serve {}", socket.display());
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(Self { _kernel: kernel, folder, pipe, socket })
+        Ok(Self { pipe, socket, folder, _kernel: kernel })
     }
 }
 
@@ -278,6 +280,8 @@ fn measure_a_million(report: &mut Report) -> Result<()> {
             .collect();
         workers.into_iter().try_for_each(|worker| worker.join().ok().context("a thread failed")?)
     })?;
+    // What waits is read, and what was seen is written.
+    thread::sleep(SETTLES);
     report.tell("lines read of a million connections", &lines.load(Ordering::Relaxed).to_string());
     report.limit("the pipe after a million connections, resident", resident(served.pipe.id())?, 8.0, "MB");
     Ok(())

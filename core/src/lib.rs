@@ -9,6 +9,7 @@ pub mod event;
 pub mod fade;
 pub mod lines;
 pub mod overseer;
+pub mod pages;
 pub mod plain;
 pub mod rules;
 pub mod source;

@@ -3,9 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 
+use jsonschema::Validator;
 use serde_json::Value;
 
 use crate::{Netns, program, program_for_everybody, wait_for, wait_or_explain};
@@ -137,10 +138,27 @@ impl EventPipe {
     }
 }
 
+/// Holds what a pipe wrote against the schema that is promised.
+fn validate(lines: &[String]) {
+    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+        let schema = include_str!("../../docs/events.schema.json");
+        let schema = serde_json::from_str(schema).unwrap_or_else(|error| panic!("the schema: {error}"));
+        let options = jsonschema::options().should_validate_formats(true);
+        options.build(&schema).unwrap_or_else(|error| panic!("the schema: {error}"))
+    });
+    for line in lines {
+        let event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        VALIDATOR.validate(&event).unwrap_or_else(|error| panic!("not as the schema says: {error}: {line}"));
+    }
+}
+
 impl Drop for EventPipe {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !thread::panicking() {
+            validate(&self.stdout.lines());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use leco_core::clock::boot_ns;
 use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
+use leco_core::pages::give_back;
 use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
@@ -22,7 +23,6 @@ use crate::display;
 use crate::painter::Painter;
 use crate::power;
 use crate::presenter::{Geometry, Presenter};
-use crate::system;
 
 /// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
 const ALPHA_TOLERANCE: u8 = 1;
@@ -243,7 +243,7 @@ impl App {
         if self.frames_of_start > 0 {
             self.frames_of_start -= 1;
             if self.frames_of_start == 0 {
-                system::let_go_of_the_start();
+                give_back();
             }
         }
         Ok(())

@@ -1,18 +1,16 @@
 //! What has no safe interface: Xlib's connection and id of an SDL window, which SDL hands out as a pointer and a
-//! number, and giving memory back. The one module of this crate with unsafe code.
+//! number. The one module of this crate with unsafe code.
 
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use anyhow::{Context, ensure};
 use memmap2::MmapMut;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::{Advice, madvise};
 use sdl3::sys::loadso::{SDL_LoadFunction, SDL_LoadObject};
 use sdl3::sys::properties::{SDL_GetNumberProperty, SDL_GetPointerProperty};
 use sdl3::sys::video::{
@@ -64,58 +62,4 @@ pub(crate) fn shared_memory(bytes: u64) -> io::Result<(File, MmapMut)> {
     // read them while they are half written, is no harm: any bytes are pixels.
     let memory = unsafe { MmapMut::map_mut(&file)? };
     Ok((file, memory))
-}
-
-/// Gives back what only the start needed: freed memory, and the pages of the program that were read for it.
-/// Those that are needed again come back from the page cache, without a read from the disk.
-pub(crate) fn let_go_of_the_start() {
-    // SAFETY: it only returns unused memory of the allocator to the kernel.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        sdl3::libc::malloc_trim(0);
-    }
-    for range in own_code() {
-        let start = std::ptr::with_exposed_provenance_mut(range.start);
-        // SAFETY: the range is mapped from the program's file, read-only and executable, so that no page of it
-        // was ever changed: when one is used again, the kernel maps the same bytes of the file.
-        let done = unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) };
-        // Where it cannot be done, the program only stays larger.
-        let _ = done;
-    }
-}
-
-/// Where the program's own code is in memory, which nothing writes to.
-fn own_code() -> Vec<Range<usize>> {
-    let Ok(program) = fs::read_link("/proc/self/exe") else { return Vec::new() };
-    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return Vec::new() };
-    maps.lines().filter_map(|line| code_of(line, &program.to_string_lossy())).collect()
-}
-
-/// Reads a line like `55d0c0a00000-55d0c0b00000 r-xp 00100000 08:01 1234    /usr/bin/leco-sdl-widget`.
-fn code_of(line: &str, program: &str) -> Option<Range<usize>> {
-    let mut words = line.split_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let is_code = words.next()? == "r-xp";
-    let address = |hex: &str| usize::from_str_radix(hex, 16).ok();
-    (is_code && line.ends_with(program)).then_some(address(start)?..address(end)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_code_of_the_program_itself_is_let_go() {
-        let program = "/usr/bin/x y";
-        assert_eq!(
-            code_of("1000-3000 r-xp 00001000 08:01 12    /usr/bin/x y", program),
-            Some(0x1000..0x3000)
-        );
-        assert_eq!(code_of("1000-3000 r--p 00001000 08:01 12    /usr/bin/x y", program), None);
-        assert_eq!(code_of("1000-3000 rwxp 00001000 08:01 12    /usr/bin/x y", program), None);
-        assert_eq!(code_of("1000-3000 r-xp 00001000 08:01 12    /usr/lib/libc.so.6", program), None);
-        assert_eq!(code_of("", program), None);
-        assert!(!own_code().is_empty());
-        let_go_of_the_start();
-    }
 }

@@ -280,6 +280,7 @@ mod tests {
     use leco_core::event::Event;
 
     use super::*;
+    use crate::asn::AutonomousSystem;
     use crate::labels::Who;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
@@ -493,5 +494,51 @@ mod tests {
             assert_eq!((event.ns, event.ns_trx), (2 * HOUR_NS, 2 * HOUR_NS));
             assert_eq!(String::from_utf8(json).unwrap().contains("\"raddr\":\"10.2.0.1\""), extra_ev_data);
         }
+    }
+
+    #[test]
+    fn every_field_is_as_the_schema_says() {
+        let promised: serde_json::Value =
+            serde_json::from_str(include_str!("../../docs/events.schema.json")).unwrap();
+        let schema = jsonschema::options().should_validate_formats(true).build(&promised).unwrap();
+        let who = Who {
+            script: Some("a.py".into()),
+            unit: Some("a.service".into()),
+            container: Some("docker:0123456789ab".into()),
+            parents: vec!["sh".into()],
+            ..who()
+        };
+        let system = AutonomousSystem { number: 64_496, organization: "Example".into() };
+        let name = PeerName { text: "example.test".into(), source: NameSource::Reverse };
+        let full =
+            Labels { who: Rc::new(who), name: Some(name), system: Some(Rc::new(system)), is_new: true };
+        let stranger = Conn { pid: 0, protocol: 132, state: State::Blocked, ..conn() };
+        for (conn, labels) in [(conn(), full), (conn(), labels()), (stranger, of(Who::nobody()))] {
+            for extra_ev_data in [false, true] {
+                let tunables = Tunables { extra_ev_data, ..Tunables::default() };
+                let mut formatter = Formatter::new(tunables, TimeZone::UTC, Machine::this());
+                let event = serde_json::from_slice(formatter.event(&conn, &labels, &now()).json).unwrap();
+                if let Err(error) = schema.validate(&event) {
+                    panic!("{error}: {event}");
+                }
+                for field in event.as_object().unwrap().keys() {
+                    assert!(promised["properties"].get(field).is_some(), "{field} is not in the schema");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_or_slept_through_changes_what_is_shown() {
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
+        let mut shown = |now: &Now| formatter.line(&conn(), &labels(), now)[..5].to_owned();
+        assert_eq!(shown(&now()), "18:32");
+        let set = Now { wall: "2026-03-01T10:00:00Z".parse().unwrap(), ..now() };
+        assert_eq!(shown(&set), "09:00", "set back");
+        // Both clocks go on in a suspend.
+        let woken = Now { boot: 13 * HOUR_NS, wall: "2026-03-02T05:32:00Z".parse().unwrap() };
+        assert_eq!(shown(&woken), "18:32");
+        let before_the_epoch = Now { wall: Timestamp::MIN, ..now() };
+        assert_eq!(shown(&before_the_epoch).len(), 5);
     }
 }

@@ -11,6 +11,7 @@ use leco_bpf::reader::ReadError;
 use leco_bpf::record::Conn;
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
+use leco_core::pages::give_back;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
@@ -79,6 +80,7 @@ impl Pipe {
 impl Loop {
     fn run(mut self, signals: &Signals) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
+        let mut has_started = false;
         loop {
             let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
             let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
@@ -121,6 +123,9 @@ impl Loop {
                 if !self.pipe.outputs.wants_replay() {
                     break;
                 }
+            }
+            if !std::mem::replace(&mut has_started, true) {
+                give_back();
             }
         }
     }

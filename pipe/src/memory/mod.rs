@@ -3,6 +3,7 @@
 pub mod seen;
 mod store;
 
+use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 use leco_bpf::record::{Conn, Direction};
 use leco_core::event::BootNs;
+use leco_core::pages::give_back;
 use siphasher::sip::SipHasher13;
 
 pub use self::store::{Pair, SEEN_ROWS, Store, StoreError};
@@ -33,15 +35,15 @@ struct Known {
     first: BootNs,
     /// The latest connection that was counted.
     latest: BootNs,
-    /// It is among those to be written.
-    is_pending: bool,
 }
 
 /// Remembers pairs of program and peer.
 #[derive(Debug)]
 pub struct Memory {
     known: LruCache<u64, Known>,
+    /// What waits to be written, and the ids of it.
     pending: Vec<Pair>,
+    pending_ids: HashSet<u64>,
     due: Option<BootNs>,
     /// `None` where nothing is written: in tests, or since the disk could not be used.
     writer: Option<Writer>,
@@ -59,7 +61,7 @@ impl Memory {
         let mut store = Store::open(path)?;
         let mut memory = Self::default();
         for id in store.ids()? {
-            memory.known.insert(id, Known { first: 0, latest: 0, is_pending: false });
+            memory.known.insert(id, Known { first: 0, latest: 0 });
         }
         let (batches, to_write) = sync_channel::<Vec<Pair>>(BATCHES);
         let thread = thread::Builder::new().name("memory".into()).spawn(move || {
@@ -73,6 +75,8 @@ impl Memory {
                     }
                     Err(_) => {}
                 }
+                // SQLite is a third of the program, and runs every few seconds at most.
+                give_back();
             }
         });
         let thread = thread.map_err(|error| StoreError::Start(path.to_owned(), error))?;
@@ -89,32 +93,26 @@ impl Memory {
         let peer = Peer::of(conn, labels);
         let id = peer.id(conn, program);
         let known = self.known.get_mut(&id);
-        let is_counted = known.as_ref().is_some_and(|known| known.latest >= conn.ns);
         let first = known.as_ref().map_or(conn.ns, |known| known.first);
-        if !is_counted {
-            let waits = known.is_some_and(|known| {
-                known.latest = conn.ns;
-                std::mem::replace(&mut known.is_pending, true)
+        match known {
+            Some(known) if known.latest >= conn.ns => return first == conn.ns,
+            Some(known) => known.latest = conn.ns,
+            None => drop(self.known.insert(id, Known { first, latest: conn.ns })),
+        }
+        if self.pending_ids.insert(id) {
+            self.pending.push(Pair {
+                id,
+                program: program.to_owned(),
+                uid: conn.uid,
+                is_incoming: conn.direction == Direction::Incoming,
+                peer: peer.text(),
+                first: now.wall_at(conn.ns).as_second(),
+                last: now.wall.as_second(),
             });
-            if !waits {
-                if !self.known.contains_key(&id) {
-                    self.known.insert(id, Known { first, latest: conn.ns, is_pending: true });
-                }
-                let seen = now.wall.as_second();
-                self.pending.push(Pair {
-                    id,
-                    program: program.to_owned(),
-                    uid: conn.uid,
-                    is_incoming: conn.direction == Direction::Incoming,
-                    peer: peer.text(),
-                    first: now.wall_at(conn.ns).as_second(),
-                    last: seen,
-                });
-                let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
-                self.due.get_or_insert(now.boot.saturating_add(interval));
-                if self.pending.len() >= BATCH {
-                    self.write(now.boot);
-                }
+            let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+            self.due.get_or_insert(now.boot.saturating_add(interval));
+            if self.pending.len() >= BATCH {
+                self.write(now.boot);
             }
         }
         first == conn.ns
@@ -134,18 +132,17 @@ impl Memory {
     /// Hands what waits to the thread that writes; never waits for it.
     fn write(&mut self, now: BootNs) {
         self.due = None;
-        let batch = std::mem::take(&mut self.pending);
-        for pair in &batch {
-            if let Some(known) = self.known.peek_mut(&pair.id) {
-                known.is_pending = false;
+        let Some(writer) = &self.writer else {
+            self.pending.clear();
+            self.pending_ids.clear();
+            return;
+        };
+        match writer.batches.try_send(std::mem::take(&mut self.pending)) {
+            Err(TrySendError::Full(batch)) if batch.len() < SEEN_ROWS => {
+                self.pending = batch;
+                self.due = Some(now.saturating_add(1_000_000_000));
             }
-        }
-        let Some(writer) = &self.writer else { return };
-        if let Err(TrySendError::Full(batch)) = writer.batches.try_send(batch)
-            && batch.len() < SEEN_ROWS
-        {
-            self.pending = batch;
-            self.due = Some(now.saturating_add(1_000_000_000));
+            _ => self.pending_ids.clear(),
         }
     }
 
@@ -162,7 +159,13 @@ impl Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { known: LruCache::new(SEEN_ROWS), pending: Vec::new(), due: None, writer: None }
+        Self {
+            known: LruCache::new(SEEN_ROWS),
+            pending: Vec::new(),
+            pending_ids: HashSet::new(),
+            due: None,
+            writer: None,
+        }
     }
 }
 

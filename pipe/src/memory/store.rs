@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::Serialize;
 
 /// Pairs that are kept; of more, those seen least recently go.
-pub const SEEN_ROWS: usize = 20_000;
+pub const SEEN_ROWS: usize = 10_000;
 /// Another pipe that writes to the same file is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Version of the table.
@@ -90,7 +90,7 @@ impl Store {
         OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
-        store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-256; PRAGMA journal_size_limit=1048576")?;
+        store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
         let version: i64 = store.first("PRAGMA user_version")?;
         if version > VERSION {
             return Err(StoreError::Newer(path.to_owned(), version));

@@ -1,0 +1,411 @@
+//! The pipe with receivers, a service manager, containers, a resolver and a memory, all of them real.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use leco_e2e::{
+    EventPipe, FAR_V4, Kernel, LineReader, Netns, Peer, Side, can_test_the_kernel, program, wait_for,
+    wait_or_explain,
+};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const UID: u32 = 54321;
+
+/// A process that sends a datagram from the near end, and to which port.
+fn send(netns: &Netns, name: &[u8]) -> (u32, u16) {
+    let socket = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let remote: SocketAddr = socket.local_addr().unwrap();
+    let peer = Peer::start(netns, UID, name, &["udp", &remote.to_string(), "send", "9"]);
+    let pid = peer.id();
+    peer.finish();
+    (pid, remote.port())
+}
+
+fn connect(socket: &Path) -> LineReader {
+    let what = || format!("a socket at {}", socket.display());
+    LineReader::new(wait_or_explain(what, || UnixStream::connect(socket).ok()))
+}
+
+/// The event of this port, once it was read.
+fn of_port(reader: &LineReader, port: u16) -> Value {
+    wait_or_explain(
+        || format!("port {port} in {:#?}", reader.lines()),
+        || {
+            let lines = reader.lines();
+            let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            events.filter(|event| event["rport"] == port).next_back()
+        },
+    )
+}
+
+fn holds_port(reader: &LineReader, port: u16) -> bool {
+    reader.lines().iter().any(|line| line.contains(&format!("\"rport\":{port},")))
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// An output or source there.
+    fn spec(&self, kind: &str, name: &str) -> String {
+        format!("{kind}:{}", self.path(name).display())
+    }
+}
+
+#[test]
+fn every_receiver_gets_what_it_asked_for() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let free_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let outputs = [
+        folder.spec("unix", "all"),
+        folder.spec("unix", "chosen") + "?filter=/ chosen / && !/ other /",
+        folder.spec("unix", "first") + "?share=1/2",
+        folder.spec("unix", "second") + "?share=2/2",
+        format!("tcp:{free_port}"),
+        format!("udp:{}", datagrams.local_addr().unwrap()),
+    ];
+    let mut arguments: Vec<&str> = outputs.iter().flat_map(|output| ["-o", output]).collect();
+    let recording = folder.path("recording");
+    arguments.extend(["--record", recording.to_str().unwrap()]);
+    let mut pipe = EventPipe::start(kernel.pins(), &arguments);
+    let [all, chosen, first, second] =
+        ["all", "chosen", "first", "second"].map(|name| connect(&folder.path(name)));
+    let mut view = Command::new(program("leco-tui"));
+    view.args(["-d", "--source", &format!("tcp:{free_port}")]).env("LECO_CONFIG", "");
+    let mut view = view.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let shown = LineReader::new(view.stdout.take().unwrap());
+
+    let (_, chosen_port) = send(&netns, b"chosen");
+    let others: Vec<u16> = (0..20).map(|_| send(&netns, b"other").1).collect();
+    let last = *others.last().unwrap();
+    for port in others.iter().chain([&chosen_port]) {
+        let _ = of_port(&all, *port);
+        wait_for("its share", || (holds_port(&first, *port) || holds_port(&second, *port)).then_some(()));
+        assert!(!(holds_port(&first, *port) && holds_port(&second, *port)), "{port} in both shares");
+    }
+    let _ = of_port(&chosen, chosen_port);
+    assert!(!holds_port(&chosen, last));
+    wait_for("it to be shown over TCP", || {
+        shown.lines().iter().any(|line| line.contains(&format!(" {last}/udp "))).then_some(())
+    });
+    let mut datagram = [0; 2000];
+    while !String::from_utf8_lossy(&datagram).contains(&format!("\"rport\":{last},")) {
+        datagrams.set_read_timeout(Some(leco_e2e::DEADLINE)).unwrap();
+        assert!(datagrams.recv(&mut datagram).unwrap() <= 1400);
+    }
+    view.kill().unwrap();
+    view.wait().unwrap();
+
+    // Rotated as logs are.
+    wait_for("the recording", || fs::read_to_string(&recording).unwrap().contains("other").then_some(()));
+    fs::rename(&recording, folder.path("old")).unwrap();
+    pipe.signal(Signal::HUP);
+    let (_, port) = send(&netns, b"later");
+    wait_for("the new recording", || fs::read_to_string(&recording).ok()?.contains("later").then_some(()));
+    assert!(!fs::read_to_string(folder.path("old")).unwrap().contains("later"));
+    let _ = of_port(&all, port);
+
+    // What a recording holds, a view shows.
+    let mut replay = Command::new(program("leco-tui"));
+    replay.args(["--once", "--source", &folder.spec("file", "old")]);
+    let replayed = String::from_utf8(replay.output().unwrap().stdout).unwrap();
+    assert!(replayed.contains(&format!(" {last}/udp ")), "{replayed}");
+
+    pipe.signal(Signal::TERM);
+    assert!(pipe.wait().success());
+    for name in ["all", "chosen", "first", "second"] {
+        assert!(!folder.path(name).exists(), "the socket {name} stays behind");
+    }
+}
+
+#[test]
+fn a_stalled_reader_is_told_the_end_of_it_all_and_ends_nothing() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&["--update-interval", "0"]), Netns::new(), Folder::new());
+    let mut pipe = EventPipe::start(kernel.pins(), &["-o", &folder.spec("unix", "socket")]);
+    let healthy = connect(&folder.path("socket"));
+    let stalled = UnixStream::connect(folder.path("socket")).unwrap();
+    let killed = UnixStream::connect(folder.path("socket")).unwrap();
+    // More than a socket's buffer holds, of one connection.
+    let socket = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let remote = socket.local_addr().unwrap();
+    let address = remote.to_string();
+    let mut steps = vec!["udp", &address];
+    steps.extend(["send", "10"].repeat(2000));
+    Peer::start(&netns, UID, b"busy", &steps).finish();
+    drop(killed);
+    let (_, last) = send(&netns, b"last");
+    let truth = wait_for("the last bytes", || {
+        Some(of_port(&healthy, remote.port())).filter(|event| event["tx"] == 20_000)
+    });
+    let _ = of_port(&healthy, last);
+    // What is queued is still sent when it is asked to end; whoever does not listen holds it up for a second at most.
+    let unread = UnixStream::connect(folder.path("socket")).unwrap();
+    pipe.signal(Signal::TERM);
+    let stalled = LineReader::new(stalled);
+    assert!(pipe.wait().success());
+    let told = wait_for("the truth", || {
+        Some(of_port(&stalled, remote.port())).filter(|event| event["tx"] == 20_000)
+    });
+    assert_eq!(told["line"], truth["line"]);
+    assert_eq!(of_port(&stalled, last)["tx"], 9);
+    drop(unread);
+}
+
+/// What systemd does for a service with a socket: passes it, hears that it is ready, and that it lives.
+#[test]
+fn a_service_manager_passes_a_socket_and_is_told_how_the_pipe_is_doing() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let listener = UnixListener::bind(folder.path("socket")).unwrap();
+    let notify = UnixDatagram::bind(folder.path("notify")).unwrap();
+    notify.set_read_timeout(Some(leco_e2e::DEADLINE)).unwrap();
+    let heard = || {
+        let mut message = [0; 4096];
+        let size = notify.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..size]).trim().to_owned()
+    };
+    let start = || {
+        let mut command = Command::new("sh");
+        // Standard input becomes the first descriptor that is passed (sd_listen_fds(3)).
+        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$@\"";
+        command.args(["-c", script, "sh"]).arg(program("leco-event-pipe"));
+        command.arg("--pin").arg(kernel.pins()).args(["-E", "-o", "fd:leco"]);
+        command.envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "leco"), ("WATCHDOG_USEC", "200000")]);
+        command.env("NOTIFY_SOCKET", folder.path("notify")).env("LECO_MEMORY", "off");
+        command.stdin(OwnedFd::from(listener.try_clone().unwrap())).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    for _ in 0..2 {
+        // A reader that comes while the service is down waits at the socket, which stays.
+        let reader = connect(&folder.path("socket"));
+        let mut pipe = start();
+        assert_eq!(heard(), "READY=1");
+        let (_, port) = send(&netns, b"passed");
+        let _ = of_port(&reader, port);
+        for _ in 0..3 {
+            assert_eq!(heard(), "WATCHDOG=1");
+        }
+        let pid = rustix::process::Pid::from_child(&pipe);
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        assert!(pipe.wait().unwrap().success());
+        while heard() != "STOPPING=1" {}
+    }
+}
+
+#[test]
+fn a_container_keeps_its_name_after_its_end() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let root = leco_bpf::cgroup2::root().unwrap();
+    let slice = root.join(format!("leco-test-{}.slice", std::process::id()));
+    let id = "0123456789abcdef".repeat(4);
+    let container = slice.join(format!("docker-{id}.scope"));
+    let pipe = EventPipe::start(kernel.pins(), &["-o", &folder.spec("unix", "socket")]);
+    let first = connect(&folder.path("socket"));
+    // Made after the pipe began, as most containers are.
+    fs::create_dir_all(&container).unwrap();
+    let socket = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let remote = socket.local_addr().unwrap();
+    let peer = Peer::start(&netns, UID, b"inside", &["hold", "udp", &remote.to_string(), "send", "9"]);
+    fs::write(container.join("cgroup.procs"), peer.id().to_string()).unwrap();
+    peer.finish();
+    wait_for("the container to be empty", || fs::remove_dir(&container).ok());
+    fs::remove_dir(&slice).unwrap();
+    let _ = of_port(&first, remote.port());
+    let later = connect(&folder.path("socket"));
+    let event = of_port(&later, remote.port());
+    assert_eq!(event["container"], "docker:0123456789ab");
+    assert_eq!(event["unit"], format!("docker-{id}.scope"));
+    let line = event["line"].as_str().unwrap();
+    assert!(line.contains(" :: inside [docker-0123456789ab+] :: "), "{line}");
+    drop(pipe);
+}
+
+/// Starts a pipe that remembers in this file.
+fn remembering(kernel: &Kernel, memory: &Path) -> EventPipe {
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).arg("-E").env("LECO_MEMORY", memory);
+    EventPipe::spawn(command)
+}
+
+fn seen(memory: &Path, options: &[&str]) -> String {
+    let mut command = Command::new(program("leco-event-pipe"));
+    let output = command.arg("--seen").args(options).env("LECO_MEMORY", memory).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_was_seen_is_known_after_a_kill() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let memory = folder.path("state/seen.sqlite");
+    let mut pipe = remembering(&kernel, &memory);
+    let (pid, port) = send(&netns, b"familiar");
+    assert_eq!(pipe.latest(pid, &json!({"rport": port}))["new"], true);
+    wait_for("it to be written", || seen(&memory, &[]).contains("familiar").then_some(()));
+    pipe.signal(Signal::KILL);
+    pipe.wait();
+
+    let pipe = remembering(&kernel, &memory);
+    let (pid, port) = send(&netns, b"familiar");
+    assert_eq!(pipe.latest(pid, &json!({"rport": port})).get("new"), None);
+    let (pid, port) = send(&netns, b"stranger");
+    assert_eq!(pipe.latest(pid, &json!({"rport": port}))["new"], true);
+    wait_for("it to be written", || seen(&memory, &[]).contains("stranger").then_some(()));
+    let listed = seen(&memory, &["--json", "--filter", "/stranger/", "--since", "1h"]);
+    let pair: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&pair["program"], &pair["uid"], &pair["peer"]),
+        (&"stranger".into(), &UID.into(), &"10.83.1.0/24".into())
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_once_and_ends_nothing() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    mount("tmpfs", folder.0.path(), "tmpfs", MountFlags::empty(), Some(c"size=256k")).unwrap();
+    let pipe = remembering(&kernel, &folder.path("seen.sqlite"));
+    let (pid, port) = send(&netns, b"first");
+    let _ = pipe.latest(pid, &json!({"rport": port}));
+    wait_for("a first row", || seen(&folder.path("seen.sqlite"), &[]).contains("first").then_some(()));
+    // Whatever still fits is filled.
+    let mut filler = fs::File::create(folder.path("filler")).unwrap();
+    while filler.write_all(&[0; 512]).is_ok() {}
+    for round in 0..2 {
+        let names: Vec<String> = (0..50).map(|number| format!("full-{round}-{number}")).collect();
+        for name in &names {
+            let (pid, port) = send(&netns, name.as_bytes());
+            let _ = pipe.latest(pid, &json!({"rport": port, "new": true}));
+        }
+        wait_or_explain(
+            || format!("a complaint: {:?}", pipe.stderr.lines()),
+            || pipe.stderr.lines().iter().any(|line| line.contains("not remembered")).then_some(()),
+        );
+    }
+    drop(filler);
+    fs::remove_file(folder.path("filler")).unwrap();
+    let (pid, port) = send(&netns, b"after");
+    let _ = pipe.latest(pid, &json!({"rport": port}));
+    wait_for("it to go on", || seen(&folder.path("seen.sqlite"), &[]).contains("after").then_some(()));
+    let complaints = pipe.stderr.lines();
+    assert_eq!(
+        complaints.iter().filter(|line| line.contains("not remembered")).count(),
+        1,
+        "{complaints:#?}"
+    );
+    drop(pipe);
+    unmount(folder.0.path(), UnmountFlags::empty()).unwrap();
+}
+
+#[test]
+fn the_systems_resolver_is_asked_once_for_an_address_and_that_is_not_shown() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let resolv_conf = folder.path("resolv.conf");
+    fs::write(&resolv_conf, format!("nameserver {FAR_V4}\n")).unwrap();
+    let mut server = netns.command(Side::Far, "dnsmasq");
+    server.args([
+        "--keep-in-foreground",
+        "--no-resolv",
+        "--no-hosts",
+        "--conf-file=/dev/null",
+        "--user=root",
+    ]);
+    server.args(["--pid-file=", "--bind-interfaces", "--log-queries", "--log-facility=-"]);
+    server.arg(format!("--listen-address={FAR_V4}")).arg(format!("--host-record=far.test,{FAR_V4}"));
+    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
+    let log = LineReader::new(BufReader::new(server.stderr.take().unwrap()));
+    wait_for("the name server", || log.lines().iter().any(|line| line.contains("started")).then_some(()));
+
+    let mut command = netns.near_command("unshare");
+    let script = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", resolv_conf.display());
+    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).args(["-E", "-c", "reverse-dns=1"]);
+    let pipe = EventPipe::spawn(command);
+    for _ in 0..3 {
+        let (pid, port) = send(&netns, b"nameless");
+        let event = pipe.latest(pid, &json!({"rport": port, "name_src": "reverse"}));
+        assert_eq!(event["name"], "far.test");
+    }
+    // Its peer, the name server, has an address without a name, which is asked for as well.
+    let asked: Vec<_> = log.lines().into_iter().filter(|line| line.contains("query[")).collect();
+    let of_far: Vec<_> = asked.iter().filter(|line| line.contains(" 2.1.83.10.in-addr.arpa ")).collect();
+    assert_eq!(of_far.len(), 1, "{asked:#?}");
+    assert!(asked.iter().all(|line| line.contains("query[PTR] ")), "{asked:#?}");
+    // Nor would anybody want to see what came of it.
+    assert!(pipe.events().iter().all(|event| event["pid"] != pipe.id()), "{:#?}", pipe.events());
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+/// A reader may say what it likes, nobody is waited for, and what is in the way is named.
+#[test]
+fn garbage_from_readers_and_files_in_the_way() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let pipe = EventPipe::start(kernel.pins(), &["-o", &folder.spec("unix", "socket")]);
+    let good = connect(&folder.path("socket"));
+    let mut bad = UnixStream::connect(folder.path("socket")).unwrap();
+    bad.set_nonblocking(true).unwrap();
+    // Until nobody takes more of it: nothing here reads it.
+    while bad.write_all(&[0xff; 4096]).is_ok() {}
+    let (_, port) = send(&netns, b"fine");
+    let _ = of_port(&good, port);
+    bad.set_nonblocking(false).unwrap();
+    let mut lines = BufReader::new(bad).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(&format!("\"rport\":{port},"))));
+    drop(pipe);
+
+    fs::write(folder.path("file"), "precious").unwrap();
+    fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (output, words) in [
+        (folder.spec("unix", "file"), "is there and is no socket"),
+        (folder.spec("unix", "none/socket"), "No such file or directory"),
+        ("tcp:0.0.0.0:0".into(), "token-file"),
+        ("fd:leco".into(), "no socket named leco was passed"),
+        ("http:x".into(), "there is no kind http"),
+    ] {
+        let mut command = Command::new(program("leco-event-pipe"));
+        let output = command.arg("--pin").arg(kernel.pins()).args(["-o", &output]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(words), "{said}");
+    }
+    assert_eq!(fs::read_to_string(folder.path("file")).unwrap(), "precious");
+}
