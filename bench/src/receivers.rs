@@ -244,7 +244,7 @@ fn ask_name(client: &UdpSocket, number: u64) -> Result<()> {
 /// Resident memory after a million connections, a name asked for before every tenth.
 fn measure_a_million(report: &mut Report) -> Result<()> {
     const CONNECTIONS: u64 = 1_000_000;
-    const THREADS: u64 = 2;
+    const THREADS: usize = 2;
     let served = Served::start()?;
     let lines = Arc::new(AtomicU64::new(0));
     let stream = BufReader::new(UnixStream::connect(&served.socket)?);
@@ -254,19 +254,19 @@ fn measure_a_million(report: &mut Report) -> Result<()> {
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let server = UdpSocket::bind("127.9.9.9:53")?;
-    let server_address = server.local_addr()?;
-    thread::spawn(move || serve_names(&server));
+    let names = UdpSocket::bind("127.9.9.9:53")?;
+    let names_address = names.local_addr()?;
+    thread::spawn(move || serve_names(&names));
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..THREADS)
+        let workers: Vec<_> = (0..THREADS as u64)
             .map(|thread| {
                 scope.spawn(move || -> Result<()> {
                     let listener = TcpListener::bind("0.0.0.0:0")?;
                     let port = listener.local_addr()?.port();
                     let client = UdpSocket::bind("127.0.0.1:0")?;
-                    client.connect(server_address)?;
-                    for number in (thread..CONNECTIONS).step_by(THREADS as usize) {
-                        if number % 20 < THREADS {
+                    client.connect(names_address)?;
+                    for number in (thread..CONNECTIONS).step_by(THREADS) {
+                        if number % 20 < 2 {
                             ask_name(&client, number)?;
                         }
                         let near = TcpStream::connect((loopback(number), port))?;

@@ -34,7 +34,8 @@ fn record(number: u64, now: u64) -> [u8; CONN_SIZE] {
     put(16, &(now - id).to_ne_bytes());
     put(24, &(now + number).to_ne_bytes());
     put(48, &[192, 0, 2, 7]);
-    put(64, &[198, 51, (id % 256) as u8, (id / 256) as u8]);
+    put(64, &[198, 51]);
+    put(66, &u16::try_from(id).unwrap_or(0).to_le_bytes());
     put(80, &(1_000_000 + (id % 64) as u32).to_ne_bytes());
     put(84, &1000_u32.to_ne_bytes());
     put(88, &40_000_u16.to_ne_bytes());
@@ -87,7 +88,7 @@ impl WarmPath {
                 .into_iter()
                 .map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish))
                 .collect();
-            let timeout = Timespec { tv_sec: if is_flushed { 0 } else { 1 }, tv_nsec: 0 };
+            let timeout = Timespec { tv_sec: (!is_flushed).into(), tv_nsec: 0 };
             poll(&mut fds, Some(&timeout))?;
             fds.iter().map(PollFd::revents).collect()
         };

@@ -42,8 +42,8 @@ fn of_port(reader: &LineReader, port: u16) -> Value {
         || format!("port {port} in {:#?}", reader.lines()),
         || {
             let lines = reader.lines();
-            let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-            events.filter(|event| event["rport"] == port).next_back()
+            let mut events = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            events.rfind(|event| event["rport"] == port)
         },
     )
 }

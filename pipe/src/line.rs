@@ -251,7 +251,7 @@ fn outcome(state: State) -> Option<&'static str> {
 }
 
 fn push(line: &mut String, parts: &[&str]) {
-    parts.iter().for_each(|part| line.push_str(part));
+    line.extend(parts.iter().copied());
 }
 
 /// Replaces each run of `::`, which would read as the end of a part, by `-`.
