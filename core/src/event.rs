@@ -3,6 +3,8 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::traffic::Bytes;
+
 /// Nanoseconds on the boot clock (`CLOCK_BOOTTIME`), which goes on in suspend.
 pub type BootNs = u64;
 
@@ -27,6 +29,12 @@ pub struct Event {
     /// Whether its program was never seen with its peer before.
     #[serde(default, deserialize_with = "lenient", rename = "new")]
     pub is_new: Flag,
+    /// Bytes received, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub rx: Count,
+    /// Bytes sent, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub tx: Count,
 }
 
 /// A text of an event that decides on nothing but looks: what is none counts as an empty one.
@@ -36,6 +44,10 @@ pub struct Text(pub String);
 /// The same for what is true or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flag(pub bool);
+
+/// The same for what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count(pub Option<u64>);
 
 /// How a connection stands, as far as that changes its looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -73,6 +85,7 @@ fn lenient<'de, D: Deserializer<'de>, T: From<Lenient>>(from: D) -> Result<T, D:
 enum Lenient {
     Text(String),
     Flag(bool),
+    Count(u64),
     Other(IgnoredAny),
 }
 
@@ -80,7 +93,7 @@ impl From<Lenient> for Text {
     fn from(value: Lenient) -> Self {
         match value {
             Lenient::Text(text) => Self(text),
-            Lenient::Flag(_) | Lenient::Other(_) => Self::default(),
+            Lenient::Flag(_) | Lenient::Count(_) | Lenient::Other(_) => Self::default(),
         }
     }
 }
@@ -91,7 +104,25 @@ impl From<Lenient> for Flag {
     }
 }
 
+impl From<Lenient> for Count {
+    fn from(value: Lenient) -> Self {
+        match value {
+            Lenient::Count(count) => Self(Some(count)),
+            _ => Self(None),
+        }
+    }
+}
+
 impl Event {
+    /// How many bytes went over it, from its fields or its line.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Bytes> {
+        match (self.rx.0, self.tx.0) {
+            (Some(rx), Some(tx)) => Some(Bytes { rx, tx }),
+            _ => Bytes::of_line(&self.line),
+        }
+    }
+
     /// How it stands: what went wrong says more than where it came from.
     #[must_use]
     pub fn connection_state(&self) -> ConnectionState {

@@ -6,13 +6,16 @@
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod facts;
 pub mod fade;
 pub mod lines;
 pub mod overseer;
 pub mod pages;
 pub mod plain;
+pub mod query;
 pub mod rules;
 pub mod source;
 pub mod style;
 pub mod tag;
 pub mod text;
+pub mod traffic;

@@ -10,6 +10,7 @@ use hashlink::LinkedHashMap;
 use crate::event::{BootNs, ConnectionState};
 use crate::fade::{Fader, Times};
 use crate::style::LineStyle;
+use crate::traffic::{BUCKET_NS, Bytes, Traffic};
 
 /// What a line stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +43,10 @@ pub(crate) struct Arrival<'a> {
     pub(crate) updated: BootNs,
     /// As received.
     pub(crate) received: &'a str,
+    /// The whole event, where it has more to tell than its line.
+    pub(crate) event: Option<&'a str>,
+    /// What went over the connection, where that is known.
+    pub(crate) bytes: Option<Bytes>,
     pub(crate) state: ConnectionState,
     pub(crate) is_first_ever: bool,
     pub(crate) shown: Shown,
@@ -61,7 +66,10 @@ pub(crate) struct Line {
     /// When it was last updated, on the boot clock.
     pub(crate) updated: BootNs,
     /// As received, for other rules to be applied to it.
-    received: Box<str>,
+    pub(crate) received: Box<str>,
+    /// The whole event, where it has more to tell than its line.
+    pub(crate) event: Option<Box<str>>,
+    pub(crate) traffic: Traffic,
     pub(crate) text: Arc<str>,
     pub(crate) state: ConnectionState,
     pub(crate) is_first_ever: bool,
@@ -100,6 +108,8 @@ pub(crate) struct Lines {
     known: LinkedHashMap<LineKey, Line>,
     slots: Vec<Option<LineKey>>,
     capacity: usize,
+    /// What went over all of them.
+    traffic: Traffic,
 }
 
 impl Lines {
@@ -114,16 +124,24 @@ impl Lines {
 
     /// Takes an event.
     pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: BootNs) -> Update {
-        let Arrival { source, host, ns, updated, received, state, is_first_ever, shown } = arrival;
+        let Arrival { source, host, ns, updated, received, event, bytes, state, is_first_ever, shown } =
+            arrival;
         let key = key(source, ns, &shown);
         if let Some(line) = self.known.get_mut(&key) {
             line.ns = line.ns.min(ns);
             if updated < line.updated || (updated == line.updated && line.text == shown.text) {
                 return Update::Old;
             }
+            // Of a group's other connections it is not known what is new of their bytes.
+            if let Some(bytes) = bytes.filter(|_| line.latest == ns) {
+                self.traffic.add(line.traffic.update(bytes, updated), updated);
+            } else if let Some(bytes) = bytes {
+                line.traffic.total = bytes;
+            }
             line.updated = updated;
             line.latest = ns;
             line.state = state;
+            line.event = event.map(Box::from);
             line.is_first_ever = is_first_ever;
             if *line.received != *received {
                 line.received = received.into();
@@ -143,6 +161,8 @@ impl Lines {
             latest: ns,
             updated,
             received: received.into(),
+            event: event.map(Box::from),
+            traffic: Traffic::default(),
             state,
             is_first_ever,
             text: shown.text,
@@ -157,6 +177,14 @@ impl Lines {
         {
             update = Update::Changed;
             line.slot = alone.slot;
+        }
+        if let Some(bytes) = bytes {
+            // What was open before it was seen, did not send all of it just now.
+            if updated.saturating_sub(ns) < BUCKET_NS {
+                self.traffic.add(line.traffic.update(bytes, updated), updated);
+            } else {
+                line.traffic.total = bytes;
+            }
         }
         let slot = line.slot;
         self.known.insert(key.clone(), line);
@@ -275,8 +303,13 @@ impl Lines {
         self.slots.iter().map(|slot| slot.as_ref().and_then(|key| self.known.get(key)))
     }
 
+    /// What went over all of them since the start.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Every known line, least recently updated first.
-    pub(crate) fn known(&self) -> impl Iterator<Item = &Line> {
+    pub(crate) fn known(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
         self.known.values()
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use crate::config::{Config, Settings};
 use crate::event::{BootNs, ConnectionState, Event, MalformedEvent};
+use crate::facts::Facts;
 use crate::fade::{Curve, Fade, Fader};
-use crate::lines::{Arrival, Lines, Shown, Update};
+use crate::lines::{Arrival, Line, Lines, Shown, Update};
 use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
 use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
 use crate::tag::Tag;
 use crate::text::clean;
+use crate::traffic::Traffic;
 
 /// What a person should see now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub struct Frame {
 /// A line in a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its oldest event: by it a line is known from another one.
-    pub ns: BootNs,
+    /// By what it is known from other lines.
+    pub id: LineId,
     /// As the rules left it, safe to print.
     pub text: Arc<str>,
     /// Its tag.
@@ -42,6 +44,64 @@ pub struct Row {
     pub style: LineStyle,
     /// Time since its last update.
     pub age: Duration,
+    /// What goes over it.
+    pub traffic: Traffic,
+}
+
+/// A line that is known, whether it is in a slot or not.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownLine<'o>(&'o Line);
+
+/// By what a line is known from others as long as it is known.
+pub type LineId = (usize, BootNs);
+
+impl<'o> KnownLine<'o> {
+    /// By what it is known.
+    #[must_use]
+    pub fn id(&self) -> LineId {
+        (self.0.source, self.0.ns)
+    }
+
+    /// As the rules left it, safe to print.
+    #[must_use]
+    pub fn text(&self) -> &'o str {
+        &self.0.text
+    }
+
+    /// As it was received, safe to print.
+    #[must_use]
+    pub fn received(&self) -> &'o str {
+        &self.0.received
+    }
+
+    /// When it was last updated.
+    #[must_use]
+    pub fn updated(&self) -> BootNs {
+        self.0.updated
+    }
+
+    /// How its connection stands.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        self.0.state
+    }
+
+    /// What goes over it.
+    #[must_use]
+    pub fn traffic(&self) -> &'o Traffic {
+        &self.0.traffic
+    }
+
+    /// What is known of its connection. The event is read for it: keep what you need.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let mut facts = Facts::of(&self.0.received, self.0.event.as_deref());
+        facts.is_first_ever = self.0.is_first_ever;
+        if let Some(host) = &self.0.host {
+            host.as_ref().clone_into(&mut facts.host);
+        }
+        facts
+    }
 }
 
 /// What became of the events received.
@@ -81,6 +141,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Overseer {
     settings: Settings,
+    filters: Vec<(String, String)>,
     rules: RuleSet,
     styles: StyleSet,
     fader: Fader,
@@ -100,6 +161,7 @@ impl Overseer {
             fader: fader(&config),
             lines: Lines::new(config.settings.run.conn_list_cache),
             settings: config.settings,
+            filters: config.filters,
             rules: config.rules,
             styles: config.styles,
             frame: Frame::default(),
@@ -114,11 +176,18 @@ impl Overseer {
         &self.settings
     }
 
+    /// Filters that the config names, as they stand there.
+    #[must_use]
+    pub fn filters(&self) -> &[(String, String)] {
+        &self.filters
+    }
+
     /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay
     /// in their slots; what rules dropped before comes back with its next event.
     pub fn reload(&mut self, config: Config) {
         self.fader = fader(&config);
         self.settings = config.settings;
+        self.filters = config.filters;
         self.rules = config.rules;
         self.styles = config.styles;
         let (rules, styles) = (&mut self.rules, &self.styles);
@@ -160,6 +229,8 @@ impl Overseer {
             }
         };
         let received = clean(&event.line);
+        // Only what the pipe's `-E` adds makes it worth its memory.
+        let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
         let Some(shown) = show(&mut self.rules, &self.styles, &received) else {
             self.frame.counts.dropped += 1;
             return Received::Dropped;
@@ -176,6 +247,8 @@ impl Overseer {
             ns: event.ns,
             updated,
             received: &received,
+            event: details,
+            bytes: event.bytes(),
             state: event.connection_state(),
             is_first_ever: event.is_new.0,
             shown,
@@ -204,23 +277,11 @@ impl Overseer {
             };
             let tag = match row {
                 Some(row) if *tagged == Some((line.source, line.ns)) => Arc::clone(&row.tag),
-                _ => {
-                    let text = &self.settings.text;
-                    let host = line.host.as_deref();
-                    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt, host))
-                }
+                _ => tag_of(line, &self.settings),
             };
             *tagged = Some((line.source, line.ns));
-            *row = Some(Row {
-                ns: line.ns,
-                text: Arc::clone(&line.text),
-                tag,
-                alpha: self.fader.alpha_ahead(line.times(), now, tolerance),
-                state: line.state,
-                is_first_ever: line.is_first_ever,
-                style: line.style,
-                age: Duration::from_nanos(now.saturating_sub(line.updated)),
-            });
+            let alpha = self.fader.alpha_ahead(line.times(), now, tolerance);
+            *row = Some(make_row(line, tag, alpha, now));
         }
         &self.frame
     }
@@ -243,6 +304,24 @@ impl Overseer {
             self.fader.next_beyond(line?.times(), now, row.as_ref()?.alpha, tolerance)
         });
         changes.min().map(Duration::from_nanos)
+    }
+
+    /// A known line as a row of its own, as if it stood in a slot.
+    #[must_use]
+    pub fn row(&self, line: KnownLine<'_>, now: BootNs) -> Row {
+        let KnownLine(line) = line;
+        make_row(line, tag_of(line, &self.settings), self.fader.alpha_ahead(line.times(), now, 0), now)
+    }
+
+    /// Every line now known, least recently updated first.
+    pub fn known(&self) -> impl DoubleEndedIterator<Item = KnownLine<'_>> + ExactSizeIterator {
+        self.lines.known().map(KnownLine)
+    }
+
+    /// What goes over all connections together, since the start.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        self.lines.traffic()
     }
 
     /// Every line now known, least recently updated first.
@@ -268,6 +347,25 @@ impl Overseer {
     /// Every rule, with how often it held since the config was read.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
         self.rules.infos()
+    }
+}
+
+fn tag_of(line: &Line, settings: &Settings) -> Arc<Tag> {
+    let text = &settings.text;
+    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt, line.host.as_deref()))
+}
+
+fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
+    Row {
+        id: (line.source, line.ns),
+        text: Arc::clone(&line.text),
+        tag,
+        alpha,
+        state: line.state,
+        is_first_ever: line.is_first_ever,
+        style: line.style,
+        age: Duration::from_nanos(now.saturating_sub(line.updated)),
+        traffic: line.traffic,
     }
 }
 

@@ -15,6 +15,7 @@ use leco_core::pages::give_back;
 use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
+use leco_core::traffic::Traffic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -354,7 +355,7 @@ fn waiting(state: &SourcesState) -> String {
 /// A frame that says something itself.
 fn one_line(text: &str) -> Frame {
     let row = Row {
-        ns: 0,
+        id: (0, 0),
         text: leco_core::text::clean(text).into(),
         tag: Tag { text: String::new(), rgb: [0; 3] }.into(),
         alpha: 255,
@@ -362,6 +363,7 @@ fn one_line(text: &str) -> Frame {
         is_first_ever: false,
         style: LineStyle::default(),
         age: Duration::MAX,
+        traffic: Traffic::default(),
     };
     Frame { rows: vec![Some(row)], ..Frame::default() }
 }

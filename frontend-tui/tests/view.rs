@@ -95,7 +95,7 @@ fn states_have_the_colours_of_the_config() {
         let theme = Theme::new(depth).with_states(overseer.settings().window.state_colours());
         let frame = overseer.frame(7 * SECOND, 6);
         let mut rows: Vec<_> = frame.rows.iter().flatten().collect();
-        rows.sort_by_key(|row| row.ns);
+        rows.sort_by_key(|row| row.id);
         rows.into_iter().map(|row| theme.of_row(row).text(255).fg).collect()
     };
     let rgb = |rgb: u32| Some(Color::from_u32(rgb));

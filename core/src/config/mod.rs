@@ -21,11 +21,12 @@ pub use self::settings::{
 };
 pub use self::watch::{ConfigWatch, Reload};
 use crate::fade::Points;
+use crate::query::{Query, QueryError};
 use crate::rules::RuleSet;
 use crate::style::StyleSet;
 
 /// Sections that are no settings: curves by name, and those whose keys are regexes.
-const OTHER_SECTIONS: [&str; 4] = ["curves", "rx-group", "rx-proc", "rx-style"];
+const OTHER_SECTIONS: [&str; 5] = ["curves", "filters", "rx-group", "rx-proc", "rx-style"];
 /// A config larger than this is no config: bytes.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub settings: Settings,
     /// Curves of `[curves]`, to which styles refer by index.
     pub curves: Vec<(String, Points)>,
+    /// Filters of `[filters]` by name, as they stand there; each can be read.
+    pub filters: Vec<(String, String)>,
     /// Compiled rules.
     pub rules: RuleSet,
     /// Compiled styles.
@@ -100,6 +103,7 @@ impl Config {
         faults.extend(ini.headers.iter().filter_map(unknown_section));
         let mut settings = Settings::default();
         let mut curves = Vec::new();
+        let mut filters = Vec::new();
         for entry in &ini.entries {
             let read = match entry.section.as_str() {
                 "" => Err(Fault::new(entry.key_span(), "this key stands before the first section")
@@ -107,6 +111,15 @@ impl Config {
                 "curves" => {
                     keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
                 }
+                "filters" => match Query::parse(&entry.value) {
+                    Ok(_) => {
+                        filters.push((entry.key.clone(), entry.value.clone()));
+                        Ok(())
+                    }
+                    Err(QueryError { span, message }) => {
+                        Err(Fault::new(entry.value_span(Some(span)), message))
+                    }
+                },
                 section if SETTINGS.iter().any(|(name, _)| *name == section) => {
                     keys::set(&mut settings, entry)
                 }
@@ -120,7 +133,7 @@ impl Config {
         faults.extend(rule_faults.into_iter().chain(style_faults));
         faults.sort_by_key(|fault| fault.span.start);
         let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
-        Self { file: Some(file.to_owned()), settings, curves, rules, styles, diagnostics }
+        Self { file: Some(file.to_owned()), settings, curves, filters, rules, styles, diagnostics }
     }
 }
 

@@ -28,6 +28,8 @@ fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Upda
         host: None,
         state: ConnectionState::Ordinary,
         is_first_ever: false,
+        event: None,
+        bytes: None,
         ns,
         updated,
         received: &text,

@@ -161,7 +161,7 @@ impl Painter {
 
     fn update_slot(&mut self, slot: &mut Slot, row: Option<&Row>, now: BootNs) {
         let is_same = match (&slot.line, row) {
-            (Some(line), Some(row)) => line.row.ns == row.ns,
+            (Some(line), Some(row)) => line.row.id == row.id,
             (None, None) => true,
             _ => false,
         };
@@ -390,7 +390,7 @@ impl Painter {
 /// Whether two rows have the same picture.
 fn looks_alike(a: &Row, b: &Row) -> bool {
     let same_tag = |a: &Arc<Tag>, b: &Arc<Tag>| Arc::ptr_eq(a, b) || a == b;
-    a.ns == b.ns
+    a.id == b.id
         && a.text == b.text
         && same_tag(&a.tag, &b.tag)
         && a.style == b.style

@@ -1,0 +1,319 @@
+//! A filter for people: words, patterns and fields, as in `proc:firefox -port:443 /cdn[0-9]/`.
+
+use std::ops::Range;
+
+use regex::{Regex, RegexBuilder};
+
+use crate::event::ConnectionState;
+use crate::facts::Facts;
+
+/// Fields that can be asked for, with what they are.
+pub const FIELDS: [(&str, &str); 9] = [
+    ("user", "name or number of the user"),
+    ("proc", "process or script"),
+    ("unit", "unit, container or cgroup"),
+    ("peer", "name or address of the other end"),
+    ("port", "of the service; 443, 8000-8999"),
+    ("dir", "in, out"),
+    ("state", "open, closed, refused, reset, timeout, unreachable, unanswered, blocked"),
+    ("host", "machine"),
+    ("new", "never seen before"),
+];
+/// Bytes that the automaton of a pattern may take.
+const PATTERN_SIZE: usize = 1 << 20;
+
+/// Chooses lines: all of its terms have to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone)]
+struct Term {
+    is_negated: bool,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    /// Of the line as it is shown.
+    Line(Text),
+    User(Text),
+    Process(Text),
+    Unit(Text),
+    Peer(Text),
+    Host(Text),
+    State(Text),
+    Port(u16, u16),
+    Incoming(bool),
+    FirstEver(bool),
+}
+
+/// Holds for texts that contain it, whatever their case.
+#[derive(Debug, Clone)]
+enum Text {
+    Word(String),
+    Pattern(Regex),
+}
+
+/// Why a query cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// Bytes of the query that are meant.
+    pub span: Range<usize>,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl Query {
+    /// Reads a query. Nothing chooses everything.
+    pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let mut terms = Vec::new();
+        let mut at = 0;
+        while let Some(start) = text[at..].find(|c: char| !c.is_whitespace()).map(|skip| at + skip) {
+            let end = end_of_term(text, start)?;
+            terms.push(
+                Term::parse(&text[start..end]).map_err(|message| QueryError { span: start..end, message })?,
+            );
+            at = end;
+        }
+        Ok(Self { terms })
+    }
+
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Whether a line is chosen, as it is shown and as its facts are.
+    #[must_use]
+    pub fn holds(&self, shown: &str, facts: &Facts, state: ConnectionState) -> bool {
+        self.terms.iter().all(|term| term.test.holds(shown, facts, state) != term.is_negated)
+    }
+}
+
+/// Ends of quotes and patterns may hold spaces.
+fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
+    let mut closing: Option<char> = None;
+    let mut is_escaped = false;
+    let mut before = None;
+    for (at, c) in text[start..].char_indices() {
+        match closing {
+            Some(_) if is_escaped => is_escaped = false,
+            Some('/') if c == '\\' => is_escaped = true,
+            Some(close) if c == close => closing = None,
+            None if c.is_whitespace() => return Ok(start + at),
+            None if matches!(c, '"' | '/') && matches!(before, None | Some(':' | '-')) => closing = Some(c),
+            Some(_) | None => {}
+        }
+        before = Some(c);
+    }
+    match closing {
+        Some(close) => {
+            Err(QueryError { span: start..text.len(), message: format!("it lacks a {close} at its end") })
+        }
+        None => Ok(text.len()),
+    }
+}
+
+impl Term {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (is_negated, text) = match text.strip_prefix('-').filter(|rest| !rest.is_empty()) {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        Ok(Self { is_negated, test: Test::parse(text)? })
+    }
+}
+
+impl Test {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "new" {
+            return Ok(Self::FirstEver(true));
+        }
+        let field = text.split_once(':').filter(|(name, value)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()) && !value.starts_with(':')
+        });
+        let Some((name, value)) = field else { return Ok(Self::Line(Text::parse(text)?)) };
+        let of = |make: fn(Text) -> Self| Text::parse(value).map(make);
+        match name {
+            "user" => of(Self::User),
+            "proc" => of(Self::Process),
+            "unit" => of(Self::Unit),
+            "peer" => of(Self::Peer),
+            "host" => of(Self::Host),
+            "state" => of(Self::State),
+            "port" => ports(value).map(|(first, last)| Self::Port(first, last)),
+            "dir" => match value {
+                "in" | "out" => Ok(Self::Incoming(value == "in")),
+                _ => Err("dir is in or out".into()),
+            },
+            "new" => match value {
+                "" | "yes" => Ok(Self::FirstEver(true)),
+                "no" => Ok(Self::FirstEver(false)),
+                _ => Err("new is yes or no".into()),
+            },
+            _ => {
+                let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
+                Err(format!("there is no field {name}: {}; or quote it: \"{text}\"", names.join(", ")))
+            }
+        }
+    }
+
+    fn holds(&self, shown: &str, facts: &Facts, state: ConnectionState) -> bool {
+        match self {
+            Self::Line(text) => text.is_in(shown),
+            Self::User(text) => text.is_in(&facts.user),
+            Self::Process(text) => text.is_in(&facts.process),
+            Self::Unit(text) => facts.units.iter().any(|unit| text.is_in(unit)),
+            Self::Peer(text) => facts.peers.iter().any(|peer| text.is_in(peer)),
+            Self::Host(text) => text.is_in(&facts.host),
+            Self::State(text) => text.is_in(facts.state(state)),
+            Self::Port(first, last) => facts.port.is_some_and(|port| (*first..=*last).contains(&port)),
+            Self::Incoming(incoming) => facts.is_incoming == *incoming,
+            Self::FirstEver(first_ever) => facts.is_first_ever == *first_ever,
+        }
+    }
+}
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
+        _ => Err("a port is a number like 443, or two like 8000-8999".into()),
+    }
+}
+
+impl Text {
+    fn parse(text: &str) -> Result<Self, String> {
+        let between = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+        if let Some(pattern) = between('/').filter(|_| text.len() > 1) {
+            // In a pattern `\/` is a slash.
+            let pattern = pattern.replace("\\/", "/");
+            let built = RegexBuilder::new(&pattern).case_insensitive(true).size_limit(PATTERN_SIZE).build();
+            // The last line says what is wrong, those before where.
+            return built.map(Self::Pattern).map_err(|error| {
+                error.to_string().lines().last().unwrap_or_default().replace("error: ", "")
+            });
+        }
+        let word = between('"').filter(|_| text.len() > 1).unwrap_or(text);
+        Ok(Self::Word(word.to_lowercase()))
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        match self {
+            Self::Word(word) => text.to_lowercase().contains(word),
+            Self::Pattern(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
+/// What may stand at the end of a query: what to put there, and what it is.
+#[must_use]
+pub fn completions(text: &str) -> Vec<(String, &'static str)> {
+    let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let word = last.strip_prefix('-').unwrap_or(last);
+    if let Some((name, begun)) = word.split_once(':') {
+        let values: &[&str] = match name {
+            "dir" => &["in", "out"],
+            "new" => &["yes", "no"],
+            "state" => {
+                &["open", "closed", "refused", "reset", "timeout", "unreachable", "unanswered", "blocked"]
+            }
+            _ => &[],
+        };
+        let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
+        return begun.map(|value| (value[word.len() - name.len() - 1..].to_owned(), "")).collect();
+    }
+    let begun = FIELDS.iter().filter(|(name, _)| !word.is_empty() && name.starts_with(word));
+    begun.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "18:32 :: me :: Firefox [app-x] :: cdn7.example.org 443 :: v 1M / 2K ^";
+
+    fn holds(query: &str) -> bool {
+        let facts =
+            Facts { host: "nas".into(), is_first_ever: true, state: "open".into(), ..Facts::of(LINE, None) };
+        Query::parse(query).unwrap().holds(LINE, &facts, ConnectionState::Ordinary)
+    }
+
+    #[test]
+    fn all_terms_have_to_hold() {
+        for query in [
+            "",
+            "firefox",
+            "proc:fire",
+            "user:me port:443 dir:out",
+            "port:400-500",
+            "-port:80",
+            "/cdn[0-9]/",
+            "peer:/^cdn\\d\\./",
+            "unit:app",
+            "host:NAS",
+            "new",
+            "new:yes",
+            "state:open",
+            "\"x] :: cdn7\"",
+            "-dir:in",
+            "peer:\"example.org\"",
+            "  proc:firefox  ",
+            "::",
+            "-",
+        ] {
+            assert_eq!(holds(query), query != "-" || LINE.contains('-'), "{query}");
+        }
+        for query in [
+            "chrome",
+            "port:80",
+            "dir:in",
+            "-proc:firefox",
+            "proc:firefox port:80",
+            "/cdn[8-9]/",
+            "new:no",
+            "fe80::1",
+        ] {
+            assert!(!holds(query), "{query}");
+        }
+    }
+
+    #[test]
+    fn faults_are_named_where_they_are() {
+        for (query, span, words) in [
+            ("proc:x prot:80", 7..14, "there is no field prot: user, proc"),
+            ("port:http", 0..9, "a port is a number"),
+            ("a dir:up", 2..8, "in or out"),
+            ("a /x(/", 2..6, "unclosed group"),
+            ("user:\"x", 0..7, "lacks a \""),
+            ("x /ab", 2..5, "lacks a /"),
+        ] {
+            let error = Query::parse(query).unwrap_err();
+            assert!(error.span == span && error.message.contains(words), "{query}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_begun_is_completed() {
+        let ends = |text: &str| completions(text).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        assert_eq!(ends("proc:x po"), ["rt:"]);
+        assert_eq!(ends("-p"), ["roc:", "eer:", "ort:"]);
+        assert_eq!(ends("dir:"), ["in", "out"]);
+        assert_eq!(ends("state:un"), ["reachable", "answered"]);
+        assert!(ends("").is_empty() && ends("port:4").is_empty() && ends("x ").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_panics(text in ".{0,40}", line in ".{0,60}") {
+            let _ = completions(&text);
+            if let Ok(query) = Query::parse(&text) {
+                let _ = query.holds(&line, &Facts::of(&line, Some(&text)), ConnectionState::Ordinary);
+            }
+        }
+    }
+}

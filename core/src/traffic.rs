@@ -1,0 +1,153 @@
+//! Bytes over time, in little memory.
+
+use crate::event::BootNs;
+use crate::text::SEPARATOR;
+
+/// Time that each value of a history stands for, in ns.
+pub const BUCKET_NS: u64 = 5_000_000_000;
+/// Values of a history.
+pub const BUCKETS: usize = 8;
+
+/// Bytes in each direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Received.
+    pub rx: u64,
+    /// Sent.
+    pub tx: u64,
+}
+
+impl Bytes {
+    /// In both directions.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.rx.saturating_add(self.tx)
+    }
+
+    /// As a line of the pipe ends: `v 1.2M / 80.5K ^`, exact to its decimal.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<Self> {
+        let (_, traffic) = line.rsplit_once(SEPARATOR)?;
+        let (rx, tx) = traffic.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")?;
+        Some(Self { rx: count(rx)?, tx: count(tx)? })
+    }
+}
+
+fn count(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let power = ["B", "K", "M", "G", "T"].iter().position(|known| *known == unit)?;
+    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
+    whole.checked_mul(10)?.checked_add(tenth)?.checked_mul(1 << (10 * power)).map(|tenths| tenths / 10)
+}
+
+/// What went over a connection, or over all: in total and lately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Since it began, as far as it is known.
+    pub total: Bytes,
+    /// Bytes of the latest buckets in each direction, the current one last.
+    rx: [u32; BUCKETS],
+    tx: [u32; BUCKETS],
+    /// Number of the current bucket, since boot.
+    bucket: u64,
+}
+
+impl Traffic {
+    /// Takes totals that are known now; what is more than before came lately.
+    pub(crate) fn update(&mut self, total: Bytes, at: BootNs) -> Bytes {
+        let more =
+            Bytes { rx: total.rx.saturating_sub(self.total.rx), tx: total.tx.saturating_sub(self.total.tx) };
+        self.add(more, at);
+        self.total = total;
+        more
+    }
+
+    /// Adds what came lately.
+    pub(crate) fn add(&mut self, more: Bytes, at: BootNs) {
+        self.go_on(at);
+        self.total.rx = self.total.rx.saturating_add(more.rx);
+        self.total.tx = self.total.tx.saturating_add(more.tx);
+        for (buckets, more) in [(&mut self.rx, more.rx), (&mut self.tx, more.tx)] {
+            let last = &mut buckets[BUCKETS - 1];
+            *last = last.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn go_on(&mut self, at: BootNs) {
+        let bucket = at / BUCKET_NS;
+        let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
+        for buckets in [&mut self.rx, &mut self.tx] {
+            buckets.rotate_left(passed);
+            buckets[BUCKETS - passed..].fill(0);
+        }
+        self.bucket = self.bucket.max(bucket);
+    }
+
+    /// Bytes a second over the current bucket and the one before.
+    #[must_use]
+    pub fn rate(&self, now: BootNs) -> Bytes {
+        let (mut then, into) = (*self, now % BUCKET_NS);
+        then.go_on(now);
+        let rate = |buckets: &[u32; BUCKETS]| {
+            let bytes = u64::from(buckets[BUCKETS - 1]) + u64::from(buckets[BUCKETS - 2]);
+            bytes.saturating_mul(1000) / ((BUCKET_NS + into) / 1_000_000)
+        };
+        Bytes { rx: rate(&then.rx), tx: rate(&then.tx) }
+    }
+
+    /// Bytes in both directions of the latest buckets, the current one last.
+    #[must_use]
+    pub fn history(&self, now: BootNs) -> [u64; BUCKETS] {
+        let mut then = *self;
+        then.go_on(now);
+        std::array::from_fn(|at| u64::from(then.rx[at]) + u64::from(then.tx[at]))
+    }
+
+    /// Whether anything came in the time of a history.
+    #[must_use]
+    pub fn is_lively(&self, now: BootNs) -> bool {
+        self.history(now).iter().any(|bytes| *bytes > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn rates_rise_and_fall_to_nothing() {
+        let mut traffic = Traffic::default();
+        traffic.update(Bytes { rx: 1000, tx: 0 }, 10 * SECOND);
+        assert_eq!(traffic.rate(10 * SECOND), Bytes { rx: 200, tx: 0 });
+        traffic.update(Bytes { rx: 1000, tx: 5000 }, 12 * SECOND);
+        assert_eq!(traffic.rate(15 * SECOND), Bytes { rx: 200, tx: 1000 });
+        assert_eq!(traffic.rate(20 * SECOND), Bytes::default());
+        assert_eq!(traffic.history(22 * SECOND), [0, 0, 0, 0, 0, 6000, 0, 0]);
+        assert!(traffic.is_lively(47 * SECOND) && !traffic.is_lively(50 * SECOND));
+        assert_eq!(traffic.total, Bytes { rx: 1000, tx: 5000 });
+        // A clock that goes back, a count that does.
+        traffic.update(Bytes::default(), 0);
+        assert_eq!(traffic.rate(12 * SECOND), Bytes { rx: 142, tx: 714 });
+    }
+
+    #[test]
+    fn a_lines_traffic_is_read() {
+        let read = |traffic: &str| Bytes::of_line(&format!("a :: {traffic}"));
+        assert_eq!(read("v 58B / 26B ^"), Some(Bytes { rx: 58, tx: 26 }));
+        assert_eq!(read("v 1.5K / 2M ^"), Some(Bytes { rx: 1536, tx: 2 << 20 }));
+        for none in [
+            "",
+            "v",
+            "v  /  ^",
+            "v 1.5X / 2M ^",
+            "v 99999999999999999999T / 1B ^",
+            "v B / 1B ^",
+            "v é / 1B ^",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+}
