@@ -344,6 +344,12 @@ impl Overseer {
             .then(|| format!("a rule takes too many steps and counts as not matching ({})", named.join("; ")))
     }
 
+    /// Counts since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.frame.counts
+    }
+
     /// Every rule, with how often it held since the config was read.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
         self.rules.infos()

@@ -1,24 +1,28 @@
 //! The loop between source, keys, model and screen.
 
-use std::io;
+use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, thread};
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use crossterm::execute;
+use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::boot_ns;
 use leco_core::config::{ConfigWatch, Reload};
-use leco_core::overseer::Overseer;
+use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::source::{Origin, SourceSpec, Sources};
 use ratatui::DefaultTerminal;
-use ratatui::layout::Rect;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::intention::intention;
+use crate::state::{Effect, State};
 use crate::theme::Theme;
 use crate::view::{self, Source, Status};
 
@@ -28,6 +32,8 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 /// Fading is drawn at most so often: an eye sees no step between.
 const FADE_INTERVAL: Duration = Duration::from_millis(250);
+/// What changes with time alone, such as a rate, is drawn so often while it does.
+const TICK: Duration = Duration::from_secs(1);
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
 const MESSAGES: usize = 64;
 
@@ -58,32 +64,6 @@ pub struct Received {
     is_remote: bool,
 }
 
-/// What a person wants of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intention {
-    /// Leave.
-    Quit,
-    /// Draw everything anew, over whatever another program left on the screen.
-    Repaint,
-}
-
-/// What a terminal event means.
-#[must_use]
-pub fn intention(event: &Event) -> Option<Intention> {
-    match event {
-        Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
-        Event::Key(key) => match (key.code, key.modifiers) {
-            (KeyCode::Char('q'), KeyModifiers::NONE) | (KeyCode::Char('c'), KeyModifiers::CONTROL) => {
-                Some(Intention::Quit)
-            }
-            (KeyCode::Char('l'), KeyModifiers::CONTROL) => Some(Intention::Repaint),
-            _ => None,
-        },
-        // A resize is seen when the next frame is drawn.
-        _ => None,
-    }
-}
-
 /// Shows the sources' events until a key or a signal ends it.
 ///
 /// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
@@ -105,11 +85,14 @@ pub fn run(
         }
     });
     spawn(sender.clone(), move |sender| read_sources(&sources, sender));
-    if let Some(config) = config {
+    if let Some(config) = config.clone() {
         spawn(sender.clone(), move |sender| watch_config(&config, sender));
     }
     spawn(sender, read_terminal);
-    let result = show(&mut terminal, overseer, &receiver, theme);
+    // Where it cannot be had, keys do all of it.
+    let _ = execute!(io::stdout(), EnableMouseCapture);
+    let result = show(&mut terminal, overseer, &receiver, State::new(config), theme);
+    let _ = execute!(io::stdout(), DisableMouseCapture);
     ratatui::try_restore()?;
     result
 }
@@ -120,6 +103,7 @@ fn restore_on_panic(report: Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>
     let drawing = thread::current().id();
     panic::set_hook(Box::new(move |info| {
         if thread::current().id() == drawing {
+            let _ = execute!(io::stdout(), DisableMouseCapture);
             ratatui::restore();
             report(info);
         }
@@ -142,13 +126,17 @@ fn show(
     terminal: &mut DefaultTerminal,
     overseer: &mut Overseer,
     messages: &Receiver<Message>,
+    mut state: State,
     theme: Theme,
 ) -> anyhow::Result<()> {
     let mut status = Status::default();
     loop {
-        draw(terminal, overseer, &status, theme)?;
+        draw(terminal, overseer, &mut state, &status, theme)?;
         let drawn = Instant::now();
-        let fade_in = overseer.next_change(boot_ns()).map(|change| change.max(FADE_INTERVAL));
+        let now = boot_ns();
+        let fade_in = overseer.next_change(now).map(|change| change.max(FADE_INTERVAL));
+        let tick = view::ticks(overseer, &state, state.listed(), now).then_some(TICK);
+        let fade_in = fade_in.into_iter().chain(tick).min();
         let first = match fade_in {
             None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(fade_in) => messages.recv_timeout(fade_in),
@@ -166,17 +154,30 @@ fn show(
                     let now = boot_ns();
                     for Received { line, source, host, is_remote } in lines {
                         let origin = Origin { index: source, host: host.as_deref(), is_remote };
-                        overseer.receive_from(origin, &line, now);
+                        let received = overseer.receive_from(origin, &line, now);
+                        if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
+                            state.line_appeared();
+                        }
                     }
                     status.notice = overseer.take_notice().or(status.notice.take());
                 }
                 Message::Source(source) => status.source = source,
-                Message::Config(reload) => status.notice = Some(apply(reload, overseer)),
-                Message::Terminal(event) => match intention(&event) {
-                    Some(Intention::Quit) => return Ok(()),
-                    Some(Intention::Repaint) => terminal.clear()?,
-                    None => {}
-                },
+                Message::Config(reload) => {
+                    status.notice = Some(apply(reload, overseer));
+                    state.reloaded();
+                }
+                Message::Terminal(event) => {
+                    let Some(intention) = intention(&event, state.mode) else { break };
+                    status.notice = None;
+                    match state.apply(intention, overseer, boot_ns()) {
+                        Effect::None => {}
+                        Effect::Quit => return Ok(()),
+                        Effect::Repaint => terminal.clear()?,
+                        Effect::Copy(text) => copy(&text)?,
+                    }
+                    // What a person did is seen at once.
+                    break;
+                }
                 Message::Leave => return Ok(()),
                 Message::Broken(reason) => anyhow::bail!(reason),
             }
@@ -189,16 +190,22 @@ fn show(
 fn draw(
     terminal: &mut DefaultTerminal,
     overseer: &mut Overseer,
+    state: &mut State,
     status: &Status,
     theme: Theme,
 ) -> io::Result<()> {
-    terminal.autoresize()?;
-    let size = terminal.size()?;
-    let rows = view::rows(Rect::new(0, 0, size.width, size.height));
     let theme = theme.with_states(overseer.settings().window.state_colours());
-    let frame = overseer.frame(boot_ns(), rows);
-    terminal.draw(|screen| view::draw(screen, frame, status, theme))?;
-    Ok(())
+    // The terminal shows all of it or nothing.
+    execute!(io::stdout(), BeginSynchronizedUpdate)?;
+    terminal.draw(|screen| view::draw(screen, overseer, state, status, theme, boot_ns()))?;
+    execute!(io::stdout(), EndSynchronizedUpdate)
+}
+
+/// Puts a text into the terminal's clipboard: OSC 52 of xterm's control sequences, which works over SSH, too.
+fn copy(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    write!(out, "\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text))?;
+    out.flush()
 }
 
 fn read_sources(specs: &[SourceSpec], sender: &SyncSender<Message>) {
@@ -286,20 +293,5 @@ fn read_terminal(sender: &SyncSender<Message>) {
         if sender.send(message).is_err() || is_broken {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_mean_what_the_footer_says() {
-        let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
-        assert_eq!(intention(&key(KeyCode::Char('q'), KeyModifiers::NONE)), Some(Intention::Quit));
-        assert_eq!(intention(&key(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Intention::Quit));
-        assert_eq!(intention(&key(KeyCode::Char('x'), KeyModifiers::NONE)), None);
-        assert_eq!(intention(&key(KeyCode::Char('l'), KeyModifiers::CONTROL)), Some(Intention::Repaint));
-        assert_eq!(intention(&Event::Resize(20, 3)), None);
     }
 }

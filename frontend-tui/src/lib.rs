@@ -2,5 +2,11 @@
 
 pub mod app;
 pub mod columns;
+pub mod intention;
+pub mod listing;
+mod panes;
+mod row;
+pub mod state;
 pub mod theme;
+pub mod trial;
 pub mod view;

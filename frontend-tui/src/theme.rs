@@ -122,6 +122,15 @@ impl Theme {
         }
     }
 
+    /// What is wrong with what was typed.
+    #[must_use]
+    pub fn wrong(self) -> Style {
+        match self.depth {
+            ColorDepth::None => Style::new().add_modifier(Modifier::UNDERLINED),
+            _ => Style::new().fg(Color::Red).add_modifier(Modifier::UNDERLINED),
+        }
+    }
+
     /// Blends a colour towards a dark background.
     fn blend(self, rgb: [u8; 3], alpha: u8) -> Style {
         let steps = match alpha {

@@ -4,13 +4,15 @@
 
 use leco_core::config::Config;
 use leco_core::overseer::Overseer;
+use leco_tui::intention::{Intention, Mode, Offer};
+use leco_tui::state::State;
 use leco_tui::theme::{ColorDepth, Theme};
 use leco_tui::view::{self, Source, Status};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::layout::Rect;
 use ratatui::style::Color;
 use serde_json::json;
+use tui_input::InputRequest;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -33,11 +35,35 @@ fn overseer() -> Overseer {
 }
 
 fn screen(width: u16, height: u16, depth: ColorDepth, status: &Status) -> Terminal<TestBackend> {
+    screen_after(width, height, depth, status, &[])
+}
+
+/// The screen after these intentions.
+fn screen_after(
+    width: u16,
+    height: u16,
+    depth: ColorDepth,
+    status: &Status,
+    intentions: &[Intention],
+) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut overseer = overseer();
-    let frame = overseer.frame(60 * SECOND, view::rows(Rect::new(0, 0, width, height)));
-    terminal.draw(|screen| view::draw(screen, frame, status, Theme::new(depth))).unwrap();
-    terminal
+    let mut state = State::new(None);
+    let mut draw = |overseer: &mut Overseer, state: &mut State| {
+        terminal
+            .draw(|screen| view::draw(screen, overseer, state, status, Theme::new(depth), 60 * SECOND))
+            .unwrap();
+    };
+    draw(&mut overseer, &mut state);
+    for intention in intentions {
+        let _ = state.apply(*intention, &overseer, 60 * SECOND);
+        draw(&mut overseer, &mut state);
+    }
+    // As a terminal has it: this one keeps what wide characters once stood upon.
+    let mut clean = Terminal::new(TestBackend::new(width, height)).unwrap();
+    let theme = Theme::new(depth);
+    clean.draw(|screen| view::draw(screen, &mut overseer, &mut state, status, theme, 60 * SECOND)).unwrap();
+    clean
 }
 
 fn reading() -> Status {
@@ -47,19 +73,96 @@ fn reading() -> Status {
     }
 }
 
-#[test]
-fn a_wide_screen() {
-    insta::assert_snapshot!(screen(100, 12, ColorDepth::True, &reading()).backend());
+const SIZES: [(u16, u16); 4] = [(120, 40), (80, 24), (40, 10), (20, 3)];
+
+/// Each view at each size; at 80×24 with all of its colours, too.
+fn each_size(name: &str, intentions: &[Intention]) {
+    for (width, height) in SIZES {
+        let terminal = screen_after(width, height, ColorDepth::True, &reading(), intentions);
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), terminal.backend());
+    }
+}
+
+fn typed(text: &str) -> impl Iterator<Item = Intention> + '_ {
+    text.chars().map(|c| Intention::Edit(InputRequest::InsertChar(c)))
 }
 
 #[test]
-fn a_narrow_one() {
-    insta::assert_snapshot!(screen(44, 7, ColorDepth::True, &reading()).backend());
+fn the_list() {
+    each_size("list", &[]);
 }
 
 #[test]
-fn the_smallest_one() {
-    insta::assert_snapshot!(screen(20, 3, ColorDepth::True, &reading()).backend());
+fn a_selected_line_and_its_details() {
+    each_size("detail", &[Intention::Move(1), Intention::Move(1), Intention::Open(Mode::Detail)]);
+}
+
+#[test]
+fn the_rules() {
+    each_size("rules", &[Intention::Open(Mode::Rules)]);
+}
+
+#[test]
+fn the_keys() {
+    each_size("help", &[Intention::Open(Mode::Help)]);
+}
+
+#[test]
+fn a_filter_with_a_fault_in_it() {
+    let keys: Vec<_> = [Intention::Open(Mode::Filter)].into_iter().chain(typed("user:me prot:443")).collect();
+    each_size("filter_fault", &keys);
+}
+
+#[test]
+fn a_filter_that_is_being_typed() {
+    let keys: Vec<_> = [Intention::Open(Mode::Filter)].into_iter().chain(typed("user:me p")).collect();
+    each_size("filter", &keys);
+}
+
+#[test]
+fn a_search() {
+    let keys: Vec<_> = [Intention::Open(Mode::Search)].into_iter().chain(typed("NAS")).collect();
+    each_size("search", &keys);
+}
+
+#[test]
+fn a_rule_on_trial() {
+    each_size("trial", &[Intention::Move(1), Intention::Offer(Offer::Hide)]);
+}
+
+#[test]
+fn frozen() {
+    each_size("frozen", &[Intention::Freeze]);
+}
+
+#[test]
+fn by_total() {
+    each_size("sorted", &[Intention::Sort, Intention::Sort, Intention::Sort]);
+}
+
+/// The colours of the list, one character for each style that is used.
+#[test]
+fn every_depth_of_colour() {
+    for depth in [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True] {
+        let terminal = screen_after(80, 24, depth, &reading(), &[Intention::Move(1)]);
+        let buffer = terminal.backend().buffer();
+        let styles = (0..8).map(|y| {
+            let mut spans: Vec<(String, String)> = Vec::new();
+            for cell in (0..80).map(|x| &buffer[(x, y)]) {
+                let style = format!("{} on {} {:?}", cell.fg, cell.bg, cell.modifier);
+                match spans.last_mut() {
+                    Some((text, same)) if *same == style => text.push_str(cell.symbol()),
+                    _ => spans.push((cell.symbol().to_owned(), style)),
+                }
+            }
+            let spans = spans.into_iter().filter(|(text, _)| !text.trim().is_empty());
+            spans
+                .map(|(text, style)| format!("{:<40} {style}", text.trim_end()))
+                .collect::<Vec<_>>()
+                .join("\n")
+        });
+        insta::assert_snapshot!(format!("colours_{depth:?}"), styles.collect::<Vec<_>>().join("\n"));
+    }
 }
 
 #[test]
@@ -69,9 +172,9 @@ fn waiting() {
         notice: None,
     };
     let mut terminal = Terminal::new(TestBackend::new(90, 8)).unwrap();
-    let mut overseer = Overseer::new(Config::default());
-    let frame = overseer.frame(0, 6);
-    terminal.draw(|screen| view::draw(screen, frame, &status, Theme::new(ColorDepth::None))).unwrap();
+    let (mut overseer, mut state) = (Overseer::new(Config::default()), State::new(None));
+    let theme = Theme::new(ColorDepth::None);
+    terminal.draw(|screen| view::draw(screen, &mut overseer, &mut state, &status, theme, 0)).unwrap();
     insta::assert_snapshot!(terminal.backend());
 }
 

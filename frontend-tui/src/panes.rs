@@ -1,0 +1,171 @@
+//! What can be opened beside the list: a line's details, the rules, a rule on trial, the keys.
+
+use std::path::Path;
+
+use leco_core::overseer::{KnownLine, Overseer};
+use leco_core::text::{bytes, clean, relative_time};
+use leco_core::traffic::BUCKET_NS;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use crate::intention::KEYS;
+use crate::row::sparkline;
+use crate::theme::Theme;
+use crate::trial::Trial;
+
+/// Cells of the names of fields.
+const NAME_WIDTH: usize = 11;
+
+fn field(name: &str, value: String, theme: Theme) -> Line<'static> {
+    let name = Span::styled(format!(" {name:<NAME_WIDTH$} "), theme.faint(255));
+    Line::from(vec![name, Span::styled(value, theme.text(200))])
+}
+
+fn heading(text: &str, theme: Theme) -> Line<'static> {
+    Line::styled(format!(" {text}"), theme.text(255).add_modifier(Modifier::BOLD))
+}
+
+fn ago(now: u64, then: u64) -> String {
+    let age = std::time::Duration::from_nanos(now.saturating_sub(then));
+    match relative_time(age).to_string().trim().strip_prefix('-') {
+        Some(age) => format!("{age} ago"),
+        None => String::new(),
+    }
+}
+
+/// Everything about a line.
+pub(crate) fn detail(
+    line: Option<KnownLine<'_>>,
+    overseer: &Overseer,
+    file: Option<&Path>,
+    theme: Theme,
+    now: u64,
+) -> Vec<Line<'static>> {
+    let Some(line) = line else { return vec![heading("this line is not known any more", theme)] };
+    let facts = line.facts();
+    let mut lines = vec![heading(line.text(), theme)];
+    if line.received() != line.text() {
+        lines.push(field("received", line.received().to_owned(), theme));
+    }
+    lines.push(field("first seen", ago(now, line.id().1), theme));
+    lines.push(field("last seen", ago(now, line.updated()), theme));
+    let traffic = line.traffic();
+    let rate = traffic.rate(now);
+    lines.push(field(
+        "traffic",
+        format!(
+            "v {} ({}/s)   {} ({}/s) ^   {} {} s",
+            bytes(traffic.total.rx),
+            bytes(rate.rx),
+            bytes(traffic.total.tx),
+            bytes(rate.tx),
+            sparkline(&traffic.history(now)),
+            BUCKET_NS / 1_000_000_000 * leco_core::traffic::BUCKETS as u64
+        ),
+        theme,
+    ));
+    if facts.fields.is_empty() {
+        let known = [
+            ("user", facts.user.clone()),
+            ("process", facts.process.clone()),
+            ("unit", facts.units.join(", ")),
+            ("peer", facts.peers.join(", ")),
+            ("port", facts.port.map(|port| port.to_string()).unwrap_or_default()),
+            ("state", facts.state(line.state()).to_owned()),
+        ];
+        lines.extend(
+            known
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| field(name, value, theme)),
+        );
+        lines.push(field("", "more is known with leco-event-pipe --extra-ev-data".into(), theme));
+    }
+    for (name, value) in facts.fields {
+        let (name, value) = match name.as_str() {
+            "rx" | "tx" => (name, format!("{value} bytes")),
+            "name_src" => (
+                "name from".into(),
+                if value == "dns" { "a name server's answer".into() } else { "the resolver".into() },
+            ),
+            "v" => continue,
+            _ => (name, value),
+        };
+        lines.push(field(&name, value, theme));
+    }
+    let steps = overseer.explain(line.received()).steps;
+    lines.push(heading(if steps.is_empty() { "no rule holds" } else { "rules that hold" }, theme));
+    let file = file.map_or_else(
+        || "widget.ini".into(),
+        |file| file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    );
+    for step in steps {
+        let key = clean(&step.rule_key).into_owned();
+        lines.push(field(&format!("{file}:{}", step.rule_line), key, theme));
+    }
+    lines
+}
+
+/// Every rule, with how often it held.
+pub(crate) fn rules(overseer: &Overseer, file: Option<&Path>, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![heading("    hits  line  rule", theme)];
+    lines.extend(overseer.rules().map(|rule| {
+        let text = format!(" {:>8}  {:>4}  {}", rule.hits.held, rule.line, clean(rule.key));
+        let style = if rule.hits.held == 0 { theme.faint(160) } else { theme.text(220) };
+        let slow = if rule.hits.exceeded > 0 { "   too slow" } else { "" };
+        Line::from(vec![Span::styled(text, style), Span::styled(slow, theme.text(255))])
+    }));
+    if lines.len() == 1 {
+        let file = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
+        lines.push(Line::styled(
+            format!(" there are none{file}: select a line and press x, e or m"),
+            theme.faint(255),
+        ));
+    }
+    lines
+}
+
+/// What a rule would do to what is known.
+pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines =
+        vec![heading(&format!("a rule of [{}] at the end of the config would", trial.section), theme)];
+    let does = match (&trial.error, trial.changed, trial.hidden) {
+        (Some(error), ..) => format!("not work: {error}"),
+        (None, 0, 0) => "change nothing that is known".into(),
+        (None, changed, hidden) => format!("change {changed} and hide {hidden} lines"),
+    };
+    lines.push(Line::styled(format!(" {does}"), theme.text(255)));
+    for (before, after) in &trial.examples {
+        lines.push(Line::styled(format!(" - {before}"), theme.faint(255)));
+        let after = after
+            .as_ref()
+            .map_or_else(|| "   (not shown)".to_owned(), |after| format!(" + {}", clean(after)));
+        lines.push(Line::styled(after, theme.text(220)));
+    }
+    lines
+}
+
+/// Every key.
+pub(crate) fn help(theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![heading(concat!("leco-tui ", env!("CARGO_PKG_VERSION")), theme)];
+    lines.extend(KEYS.iter().map(|(keys, what)| {
+        Line::from(vec![
+            Span::styled(format!(" {keys:<18} "), theme.text(255)),
+            Span::styled(*what, theme.text(200)),
+        ])
+    }));
+    let marks = [
+        ("<-", "the peer connected to this machine"),
+        ("+", "its program was never seen with this peer before"),
+        ("!refused !timeout", "what went wrong; !blocked: by a firewall of this machine"),
+        ("v 1K / 2K ^", "bytes received and sent"),
+    ];
+    lines.push(Line::raw(""));
+    lines.extend(marks.iter().map(|(mark, what)| {
+        Line::from(vec![
+            Span::styled(format!(" {mark:<18} "), theme.text(255)),
+            Span::styled(*what, theme.text(200)),
+        ])
+    }));
+    lines
+}
