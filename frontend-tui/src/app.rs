@@ -90,7 +90,9 @@ pub fn run(
     }
     spawn(sender, read_terminal);
     // Where it cannot be had, keys do all of it.
-    let _ = execute!(io::stdout(), EnableMouseCapture);
+    if overseer.settings().tui.mouse {
+        let _ = execute!(io::stdout(), EnableMouseCapture);
+    }
     let result = show(&mut terminal, overseer, &receiver, State::new(config), theme);
     let _ = execute!(io::stdout(), DisableMouseCapture);
     ratatui::try_restore()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use clap::Parser;
-use leco_core::config::{Config, ConfigError};
+use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
 use leco_core::source::SourceSpec;
@@ -31,6 +31,12 @@ struct Cli {
     /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
+    /// What the terminal's background is [default: theme of the config, which asks the terminal]
+    #[arg(long, value_name = "auto|dark|light", value_parser = named(TerminalTheme::parse, TerminalTheme::NAMES))]
+    theme: Option<TerminalTheme>,
+    /// How many colours the terminal has [default: colours of the config, which looks at COLORTERM and TERM]
+    #[arg(long, value_name = "auto|none|16|256|true", value_parser = named(TerminalColours::parse, TerminalColours::NAMES))]
+    colours: Option<TerminalColours>,
     /// Show what the rules make of a line, and exit
     #[arg(short, long, value_name = "LINE")]
     rx_test: Option<String>,
@@ -50,6 +56,9 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_duration)]
     wait: Duration,
 }
+
+/// Terminals answer at once; over a slow line in this time.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
@@ -98,14 +107,49 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     if debug {
         return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);
     }
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+    // Keys come from the terminal, wherever standard input comes from.
+    let reads_stdin = sources.iter().any(SourceSpec::is_stdin);
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin {
         anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
     }
+    let settings = overseer.settings().tui.clone();
     let variable = |name| std::env::var(name).ok();
-    let depth = ColorDepth::detect(
-        variable("NO_COLOR").as_deref(),
-        variable("COLORTERM").as_deref(),
-        variable("TERM").as_deref(),
-    );
-    app::run(&mut overseer, sources, config_path, Theme::new(depth))
+    let depth = match cli.colours.unwrap_or(settings.colours) {
+        TerminalColours::Auto => ColorDepth::detect(
+            variable("NO_COLOR").as_deref(),
+            variable("COLORTERM").as_deref(),
+            variable("TERM").as_deref(),
+        ),
+        TerminalColours::None => ColorDepth::None,
+        TerminalColours::Sixteen => ColorDepth::Sixteen,
+        TerminalColours::Indexed => ColorDepth::Indexed,
+        TerminalColours::True => ColorDepth::True,
+    };
+    let ground = match cli.theme.unwrap_or(settings.theme) {
+        TerminalTheme::Auto => background(depth),
+        TerminalTheme::Dark => [0; 3],
+        TerminalTheme::Light => [255; 3],
+    };
+    app::run(&mut overseer, sources, config_path, Theme::new(depth).upon(ground))
+}
+
+/// Asks the terminal for its background (OSC 11), where that makes a difference. One that does not answer is dark.
+fn background(depth: ColorDepth) -> [u8; 3] {
+    if matches!(depth, ColorDepth::None | ColorDepth::Sixteen) {
+        return [0; 3];
+    }
+    let mut options = terminal_colorsaurus::QueryOptions::default();
+    options.timeout = ANSWER_TIME;
+    terminal_colorsaurus::background_color(options).map_or([0; 3], |colour| {
+        let (red, green, blue) = colour.scale_to_8bit();
+        [red, green, blue]
+    })
+}
+
+/// Reads a value that has a name.
+fn named<T: Clone + Send + Sync + 'static>(
+    parse: fn(&str) -> Option<T>,
+    names: &'static [&str],
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| parse(text).ok_or_else(|| format!("expected {}", names.join(", ")))
 }

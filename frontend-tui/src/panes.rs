@@ -39,7 +39,7 @@ pub(crate) fn detail(
     overseer: &Overseer,
     file: Option<&Path>,
     theme: Theme,
-    now: u64,
+    (now, width): (u64, usize),
 ) -> Vec<Line<'static>> {
     let Some(line) = line else { return vec![heading("this line is not known any more", theme)] };
     let facts = line.facts();
@@ -81,18 +81,7 @@ pub(crate) fn detail(
         );
         lines.push(field("", "more is known with leco-event-pipe --extra-ev-data".into(), theme));
     }
-    for (name, value) in facts.fields {
-        let (name, value) = match name.as_str() {
-            "rx" | "tx" => (name, format!("{value} bytes")),
-            "name_src" => (
-                "name from".into(),
-                if value == "dns" { "a name server's answer".into() } else { "the resolver".into() },
-            ),
-            "v" => continue,
-            _ => (name, value),
-        };
-        lines.push(field(&name, value, theme));
-    }
+    lines.extend(fields(facts.fields, width, theme));
     let steps = overseer.explain(line.received()).steps;
     lines.push(heading(if steps.is_empty() { "no rule holds" } else { "rules that hold" }, theme));
     let file = file.map_or_else(
@@ -104,6 +93,71 @@ pub(crate) fn detail(
         lines.push(field(&format!("{file}:{}", step.rule_line), key, theme));
     }
     lines
+}
+
+/// Fields of an event in the order in which a person asks for them, and what they are called.
+const FIELDS: [(&str, &str); 24] = [
+    ("host", "machine"),
+    ("user", "user"),
+    ("uid", "user id"),
+    ("pid", "process id"),
+    ("comm", "process"),
+    ("script", "script"),
+    ("parents", "started by"),
+    ("unit", "unit"),
+    ("container", "container"),
+    ("cg", "cgroup"),
+    ("proto", "protocol"),
+    ("dir", "direction"),
+    ("laddr", "from"),
+    ("lport", "from port"),
+    ("raddr", "to"),
+    ("rport", "to port"),
+    ("name", "name"),
+    ("name_src", "name from"),
+    ("asn", "system"),
+    ("as_org", "operator"),
+    ("state", "state"),
+    ("rx", "received"),
+    ("tx", "sent"),
+    ("key", "key"),
+];
+/// From this width on fields stand in two columns.
+const TWO_COLUMNS: usize = 90;
+
+/// Fields of an event, known ones first, in one column or two.
+fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let place = |name: &str| FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(FIELDS.len());
+    fields.retain(|(name, value)| name != "v" && !value.is_empty());
+    fields.sort_by_key(|(name, _)| place(name));
+    let told: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| {
+            let value = match name.as_str() {
+                "rx" | "tx" => format!("{value} bytes"),
+                "name_src" if value == "dns" => "a name server's answer".into(),
+                "name_src" => "the resolver".into(),
+                _ => value,
+            };
+            let name = FIELDS.get(place(&name)).map_or(name, |(_, called)| (*called).to_owned());
+            (name, value)
+        })
+        .collect();
+    if width < TWO_COLUMNS {
+        return told.into_iter().map(|(name, value)| field(&name, value, theme)).collect();
+    }
+    let half = told.len().div_ceil(2);
+    (0..half)
+        .map(|at| {
+            let (name, value) = &told[at];
+            let mut line = field(name, value.clone(), theme);
+            if let Some((name, value)) = told.get(half + at) {
+                line.push_span(" ".repeat((width / 2).saturating_sub(line.width()).max(2)));
+                line.extend(field(name, value.clone(), theme));
+            }
+            line
+        })
+        .collect()
 }
 
 /// Every rule, with how often it held.

@@ -37,8 +37,11 @@ impl ColorDepth {
     }
 }
 
-/// Text at full opacity, on a dark background.
-const FOREGROUND: [u8; 3] = [0xe6, 0xe6, 0xe6];
+/// Text at full opacity, on a dark background and on a light one.
+const ON_DARK: [u8; 3] = [0xe6, 0xe6, 0xe6];
+const ON_LIGHT: [u8; 3] = [0x1c, 0x1c, 0x1c];
+/// Colours are chosen for dark backgrounds: on a light one so much is left of each channel.
+const LIGHT_PERCENT: u16 = 55;
 /// Opacity of separators beside that of the text.
 const SEPARATOR_PERCENT: u16 = 55;
 
@@ -47,6 +50,8 @@ const SEPARATOR_PERCENT: u16 = 55;
 pub struct Theme {
     /// What the terminal can show.
     pub depth: ColorDepth,
+    /// The terminal's background, towards which lines fade.
+    ground: [u8; 3],
     /// Text, and what is behind it, where a style says so.
     style: LineStyle,
     states: StateColours,
@@ -56,7 +61,19 @@ impl Theme {
     /// The usual colours at a depth.
     #[must_use]
     pub fn new(depth: ColorDepth) -> Self {
-        Self { depth, style: LineStyle::default(), states: StateColours::default() }
+        Self { depth, ground: [0; 3], style: LineStyle::default(), states: StateColours::default() }
+    }
+
+    /// The same upon a background of this colour.
+    #[must_use]
+    pub fn upon(self, ground: [u8; 3]) -> Self {
+        Self { ground, ..self }
+    }
+
+    /// Rec. 601: what an eye sees of red, green and blue.
+    fn is_light(self) -> bool {
+        let [red, green, blue] = self.ground.map(u32::from);
+        299 * red + 587 * green + 114 * blue > 127_500
     }
 
     /// The same with the colours of a config.
@@ -85,7 +102,16 @@ impl Theme {
     }
 
     fn foreground(self) -> [u8; 3] {
-        self.style.fg.map_or(FOREGROUND, |fg| [fg.red, fg.green, fg.blue])
+        match self.style.fg {
+            Some(fg) => self.readable([fg.red, fg.green, fg.blue]),
+            None if self.is_light() => ON_LIGHT,
+            None => ON_DARK,
+        }
+    }
+
+    fn readable(self, rgb: [u8; 3]) -> [u8; 3] {
+        let darker = |channel: u8| u8::try_from(u16::from(channel) * LIGHT_PERCENT / 100).unwrap_or(channel);
+        if self.is_light() { rgb.map(darker) } else { rgb }
     }
 
     /// Text of a line at an opacity (0–255).
@@ -97,7 +123,7 @@ impl Theme {
     /// A tag of a colour at an opacity.
     #[must_use]
     pub fn tag(self, rgb: [u8; 3], alpha: u8) -> Style {
-        self.blend(rgb, alpha)
+        self.blend(self.readable(rgb), alpha)
     }
 
     /// Times and what stands in brackets: beside the text, not above it.
@@ -115,7 +141,13 @@ impl Theme {
             ColorDepth::Sixteen => {
                 Style::new().fg(Color::Gray).bg(Color::Black).add_modifier(Modifier::REVERSED)
             }
+            ColorDepth::Indexed if self.is_light() => {
+                Style::new().fg(Color::Indexed(238)).bg(Color::Indexed(253))
+            }
             ColorDepth::Indexed => Style::new().fg(Color::Indexed(250)).bg(Color::Indexed(235)),
+            ColorDepth::True if self.is_light() => {
+                Style::new().fg(Color::Rgb(0x40, 0x40, 0x40)).bg(Color::Rgb(0xdc, 0xde, 0xe0))
+            }
             ColorDepth::True => {
                 Style::new().fg(Color::Rgb(0xb8, 0xb8, 0xb8)).bg(Color::Rgb(0x1e, 0x22, 0x26))
             }
@@ -131,7 +163,7 @@ impl Theme {
         }
     }
 
-    /// Blends a colour towards a dark background.
+    /// Blends a colour towards the background.
     fn blend(self, rgb: [u8; 3], alpha: u8) -> Style {
         let steps = match alpha {
             170.. => Style::new().add_modifier(Modifier::BOLD),
@@ -145,10 +177,13 @@ impl Theme {
         }
     }
 
-    /// A colour blended towards a dark background, where the terminal has so many.
+    /// A colour blended towards the background, where the terminal has so many.
     fn colour(self, rgb: [u8; 3], alpha: u8) -> Option<Color> {
-        let mixed =
-            rgb.map(|channel| u8::try_from(u16::from(channel) * u16::from(alpha) / 255).unwrap_or(channel));
+        let part = |channel: u8, of: u8| u16::from(channel) * u16::from(of) / 255;
+        let mixed: [u8; 3] = std::array::from_fn(|at| {
+            let sum = part(rgb[at], alpha) + part(self.ground[at], 255 - alpha);
+            u8::try_from(sum).unwrap_or(u8::MAX)
+        });
         match self.depth {
             ColorDepth::None => None,
             ColorDepth::Sixteen => Some(nearest_of_sixteen(rgb)),
@@ -219,6 +254,20 @@ mod tests {
         assert_eq!(nearest_of_256([255, 255, 255]), 231);
         assert_eq!(nearest_of_256([128, 128, 128]), 244);
         assert_eq!(nearest_of_256([255, 0, 0]), 196);
+    }
+
+    #[test]
+    fn on_a_light_background_text_is_dark_and_fades_to_light() {
+        let theme = Theme::new(ColorDepth::True).upon([255; 3]);
+        let grey = |alpha| match theme.text(alpha).fg {
+            Some(Color::Rgb(red, ..)) => red,
+            other => panic!("{other:?}"),
+        };
+        assert!(grey(255) < 0x20 && grey(100) > 0x80 && grey(0) == 255);
+        assert!(
+            Theme::new(ColorDepth::True).upon([0x28, 0x2c, 0x34]).text(255).fg
+                == Some(Color::Rgb(0xe6, 0xe6, 0xe6))
+        );
     }
 
     #[test]

@@ -132,7 +132,9 @@ fn draw_pane(
 ) {
     let file = state.config.as_deref();
     let lines = match (state.mode, &state.trial) {
-        (Mode::Detail, _) => panes::detail(state.selected(overseer), overseer, file, theme, now),
+        (Mode::Detail, _) => {
+            panes::detail(state.selected(overseer), overseer, file, theme, (now, area.width.into()))
+        }
         (Mode::Rules, _) => panes::rules(overseer, file, theme),
         (Mode::Help, _) => panes::help(theme),
         (Mode::Trial | Mode::Confirm, Some(trial)) => panes::trial(trial, theme),

@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::color::Rgba;
 use super::diagnostic::Fault;
 use super::ini::Entry;
-use super::settings::{Effect, Effects, Layer, LineHeight, Settings, Shadow, WindowFlag, WindowHint};
+use super::settings::{
+    Effect, Effects, Layer, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme, WindowFlag,
+    WindowHint,
+};
 use crate::fade::{Points, SplineKind};
 use crate::source::SourceSpec;
 use crate::style::Outline;
 use crate::text::parse_duration;
 
 /// Sections of settings, each with its keys as they stand in a config.
-pub const SETTINGS: [(&str, &[&str]); 3] = [
+pub const SETTINGS: [(&str, &[&str]); 4] = [
     (
         "window",
         &[
@@ -59,6 +62,7 @@ pub const SETTINGS: [(&str, &[&str]); 3] = [
             "line-uid-fmt",
         ],
     ),
+    ("tui", &["theme", "colours", "mouse"]),
     ("run", &["fifo", "source", "conn-list-cache", "debug"]),
 ];
 
@@ -73,7 +77,7 @@ const MAX_CONN_LIST_CACHE: usize = 1_000_000;
 pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
     let key = entry.key.replace('_', "-");
     let value = Value { entry, text: &entry.value };
-    let Settings { window, text, run } = settings;
+    let Settings { window, text, tui, run } = settings;
     match (entry.section.as_str(), key.as_str()) {
         ("window", "title") => value.text.clone_into(&mut window.title),
         ("window", "init-offset-left") => window.init_offset_left = value.offset()?,
@@ -111,6 +115,9 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("text", "line-linger-curve") => text.line_linger_curve = curve(entry)?,
         ("text", "line-uid-chars") => text.line_uid_chars = value.at_most(MAX_UID_CHARS)?,
         ("text", "line-uid-fmt") => value.text.clone_into(&mut text.line_uid_fmt),
+        ("tui", "theme") => tui.theme = value.named(TerminalTheme::parse, TerminalTheme::NAMES)?,
+        ("tui", "colours") => tui.colours = value.named(TerminalColours::parse, TerminalColours::NAMES)?,
+        ("tui", "mouse") => tui.mouse = value.boolean()?,
         ("run", "fifo") => run.fifo = value.fifo()?,
         ("run", "source") => run.sources = value.sources()?,
         ("run", "conn-list-cache") => run.conn_list_cache = value.at_most(MAX_CONN_LIST_CACHE)?,

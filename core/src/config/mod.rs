@@ -16,8 +16,8 @@ pub(crate) use self::diagnostic::Fault;
 use self::ini::{Header, Ini};
 pub use self::keys::SETTINGS;
 pub use self::settings::{
-    Effect, Effects, Layer, LineHeight, RunSettings, Settings, Shadow, StateColours, TextSettings,
-    WindowFlag, WindowHint, WindowSettings,
+    Effect, Effects, Layer, LineHeight, RunSettings, Settings, Shadow, StateColours, TerminalColours,
+    TerminalTheme, TextSettings, TuiSettings, WindowFlag, WindowHint, WindowSettings,
 };
 pub use self::watch::{ConfigWatch, Reload};
 use crate::fade::Points;
@@ -199,7 +199,7 @@ mod tests {
                     line-linger-time = 1h\nline-linger-curve = 0,1 1,0\n[run]\nfifo = /x/y\ndebug = ON\n";
         let config = parse(text);
         assert_eq!(config.diagnostics, []);
-        let Settings { window, text, run } = config.settings;
+        let Settings { window, text, run, .. } = config.settings;
         assert_eq!((window.title.as_str(), window.init_offset_left), ("a b", -5));
         assert_eq!(window.rgba_fg, Rgba { red: 0xaa, green: 0xbb, blue: 0xcc, alpha: 255 });
         assert_eq!(window.flags, [WindowFlag::AlwaysOnTop]);

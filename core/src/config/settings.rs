@@ -16,6 +16,8 @@ pub struct Settings {
     pub window: WindowSettings,
     /// `[text]`
     pub text: TextSettings,
+    /// `[tui]`
+    pub tui: TuiSettings,
     /// `[run]`
     pub run: RunSettings,
 }
@@ -322,6 +324,43 @@ impl Default for TextSettings {
             line_uid_chars: 3,
             line_uid_fmt: "#$1".into(),
         }
+    }
+}
+
+named! {
+    /// What a terminal's background is.
+    TerminalTheme {
+        Auto = "auto", /// As the terminal says.
+        Dark = "dark", /// Dark.
+        Light = "light", /// Light.
+    }
+}
+
+named! {
+    /// How many colours a terminal has.
+    TerminalColours {
+        Auto = "auto", /// As the environment says.
+        None = "none", /// None: words and dimming only.
+        Sixteen = "16", /// The sixteen of every terminal.
+        Indexed = "256", /// The 256 of xterm.
+        True = "true", /// 24 bits.
+    }
+}
+
+/// `[tui]`: the view in a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TuiSettings {
+    /// What it is drawn upon.
+    pub theme: TerminalTheme,
+    /// What it is drawn with.
+    pub colours: TerminalColours,
+    /// Take the mouse: the wheel scrolls, a click selects.
+    pub mouse: bool,
+}
+
+impl Default for TuiSettings {
+    fn default() -> Self {
+        Self { theme: TerminalTheme::Auto, colours: TerminalColours::Auto, mouse: true }
     }
 }
 

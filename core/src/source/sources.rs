@@ -45,6 +45,12 @@ impl SourceSpec {
         Self(Kind::Fifo(path.to_owned()))
     }
 
+    /// Whether it is standard input.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        self.0 == Kind::Stdin
+    }
+
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let fault = |expected| SourceError { text: text.to_owned(), expected };
