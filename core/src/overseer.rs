@@ -92,6 +92,18 @@ impl<'o> KnownLine<'o> {
         &self.0.traffic
     }
 
+    /// The event as it came and, as `shown`, what the rules made of its line.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let line = self.0;
+        let event = line.event.as_deref().and_then(|event| serde_json::from_str(event).ok());
+        let mut event = event.unwrap_or_else(
+            || serde_json::json!({"ns": line.ns, "ns_trx": line.updated, "line": &*line.received}),
+        );
+        event["shown"] = (*line.text).into();
+        event
+    }
+
     /// What is known of its connection. The event is read for it: keep what you need.
     #[must_use]
     pub fn facts(&self) -> Facts {
@@ -194,6 +206,14 @@ impl Overseer {
         self.lines.remake(|received| show(rules, styles, received));
         self.lines.set_capacity(self.settings.run.conn_list_cache);
         self.tagged.clear();
+    }
+
+    /// Forgets every line, as at the start; rules keep their hits.
+    pub fn forget(&mut self) {
+        self.lines = Lines::new(self.settings.run.conn_list_cache);
+        self.frame = Frame::default();
+        self.tagged.clear();
+        self.clocks.clear();
     }
 
     /// Takes one event: a line of the wire without its newline. `now` is the boot clock.
@@ -322,11 +342,6 @@ impl Overseer {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         self.lines.traffic()
-    }
-
-    /// Every line now known, least recently updated first.
-    pub fn known_lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.known().map(|line| &*line.text)
     }
 
     /// What the rules make of a line, step by step.

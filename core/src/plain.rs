@@ -39,11 +39,21 @@ fn unless_broken_pipe(result: io::Result<()>) -> Result<bool, PlainError> {
     }
 }
 
+/// How lines are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As they are shown.
+    Text,
+    /// As objects, one a line: the event as it came, and what is `shown` of it.
+    Json,
+}
+
 /// Prints the lines that are known when the replay is over, or when the time is.
 pub fn once(
     overseer: &mut Overseer,
     sources: &[SourceSpec],
     wait: Duration,
+    format: Format,
     mut out: impl Write,
 ) -> Result<(), PlainError> {
     let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
@@ -74,7 +84,10 @@ pub fn once(
     if last_line.is_none() && !state.is_reading && !state.has_ended {
         return Err(PlainError::Waiting(state.text));
     }
-    let printed = overseer.known_lines().try_for_each(|line| writeln!(out, "{line}"));
+    let printed = overseer.known().try_for_each(|line| match format {
+        Format::Text => writeln!(out, "{}", line.text()),
+        Format::Json => writeln!(out, "{}", line.json()),
+    });
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
 }
 

@@ -41,6 +41,31 @@ impl Tmux {
         self.tmux(&["send-keys", keys]);
     }
 
+    /// Types a text as it is.
+    pub fn type_text(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
+    /// Copies every byte that the program writes to a file from now on.
+    pub fn tap(&self, file: &std::path::Path) {
+        self.tmux(&["pipe-pane", "-O", &format!("exec cat >'{}'", file.display())]);
+    }
+
+    /// What a program put into the clipboard.
+    pub fn clipboard(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["show-buffer"]).stdout).into_owned()
+    }
+
+    /// Lets programs put texts into the clipboard.
+    pub fn allow_clipboard(&self) {
+        self.tmux(&["set-option", "-s", "set-clipboard", "on"]);
+    }
+
+    /// Whether a program wants to know of the mouse.
+    pub fn wants_mouse(&self) -> bool {
+        self.tmux(&["display-message", "-p", "#{mouse_any_flag}"]).stdout.starts_with(b"1")
+    }
+
     /// Changes the size of the screen.
     pub fn resize(&self, columns: u16, rows: u16) {
         self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);

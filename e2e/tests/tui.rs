@@ -55,7 +55,10 @@ fn numbered(count: usize) -> Vec<String> {
 fn is_restored(terminal: &Tmux) -> bool {
     let settings = terminal.stty();
     let cooked = |flag: &str| settings.split_whitespace().any(|word| word == flag);
-    terminal.alternate_and_cursor() == (false, true) && cooked("icanon") && cooked("echo")
+    terminal.alternate_and_cursor() == (false, true)
+        && !terminal.wants_mouse()
+        && cooked("icanon")
+        && cooked("echo")
 }
 
 #[test]
@@ -193,4 +196,223 @@ fn signals_and_panics_give_the_terminal_back() {
     let screen = terminal.wait_for("its end", |screen| screen.contains("exit status"));
     assert!(screen.contains("exit status 1") && screen.contains("it panicked: asked to panic"), "{screen}");
     assert!(is_restored(&terminal));
+}
+
+#[test]
+fn lines_are_searched_filtered_and_frozen() {
+    if !can_use_tmux() {
+        return;
+    }
+    let writer = Writer::new();
+    let terminal = Tmux::start(100, 12, &tui(&writer.path(), ""));
+    writer.write(&numbered(60));
+    terminal.wait_for("lines", |screen| screen.contains("proc-60"));
+    assert!(terminal.wants_mouse());
+    // All that is known can be scrolled through, not only what is in a slot.
+    terminal.type_keys("PageDown");
+    terminal.type_keys("End");
+    terminal.wait_for("the oldest", |screen| screen.contains(">#") && screen.contains("proc-01 "));
+    terminal.type_keys("Escape");
+    terminal
+        .wait_for("the slots", |screen| screen.contains("sort (slots)") || !screen.contains("by last seen"));
+
+    terminal.type_keys("f");
+    terminal.type_text("peer:192.0.2.7 prot");
+    terminal.wait_for("one line", |screen| screen.contains("proc-07") && !screen.contains("proc-60"));
+    terminal.type_text(":");
+    terminal.wait_for("the fault", |screen| screen.contains("there is no field prot: user"));
+    for _ in 0..5 {
+        terminal.type_keys("BSpace");
+    }
+    terminal.type_text("po");
+    terminal.type_keys("Tab");
+    terminal.type_text("443");
+    terminal.type_keys("Enter");
+    let screen =
+        terminal.wait_for("the filter", |screen| screen.contains("filter peer:192.0.2.7 port:443   1 of 60"));
+    assert!(screen.contains("proc-07") && !screen.contains("proc-08"), "{screen}");
+    terminal.type_keys("Escape");
+    terminal.wait_for("all", |screen| screen.contains("proc-60"));
+
+    terminal.type_keys("Space");
+    terminal.wait_for("that it is frozen", |screen| screen.contains("FROZEN"));
+    let unseen: Vec<String> =
+        (61..=63).map(|number| format!("18:32 :: me :: proc-{number} :: 192.0.2.{number} 443 :: ")).collect();
+    writer.write(&unseen);
+    let screen = terminal.wait_for("what is new", |screen| screen.contains(", 3 new"));
+    assert!(!screen.contains("proc-63"), "{screen}");
+    terminal.type_keys("Space");
+    terminal.wait_for("it to go on", |screen| screen.contains("proc-63") && !screen.contains("FROZEN"));
+
+    terminal.type_keys("/");
+    terminal.type_text("PROC-62");
+    let selected =
+        |screen: &str| screen.lines().any(|line| line.starts_with('>') && line.contains("proc-62"));
+    terminal.wait_for("what was looked for", selected);
+    terminal.type_keys("Enter");
+    terminal.type_keys("Enter");
+    let screen = terminal.wait_for("the details", |screen| screen.contains("last seen"));
+    assert!(screen.contains("peer        192.0.2.62"), "{screen}");
+    for (columns, rows) in [(20, 3), (1, 1), (120, 40), (80, 24), (30, 7)].into_iter().cycle().take(60) {
+        terminal.resize(columns, rows);
+    }
+    terminal.resize(100, 12);
+    terminal.wait_for("the details again", |screen| screen.contains("peer        192.0.2.62"));
+    terminal.type_keys("q");
+    terminal.wait_for("its end", |screen| screen.contains("exit status 0"));
+    assert!(is_restored(&terminal));
+}
+
+#[test]
+fn a_rule_is_tried_copied_and_kept() {
+    if !can_use_tmux() {
+        return;
+    }
+    let writer = Writer::new();
+    let config = writer.folder.path().join("widget.ini");
+    std::fs::write(&config, "[rx-proc]\nme = you\n").unwrap();
+    let terminal = Tmux::start(120, 30, &tui(&writer.path(), &config.display().to_string()));
+    terminal.allow_clipboard();
+    writer.write(&numbered(5));
+    terminal.wait_for("lines", |screen| screen.contains("proc-05"));
+    terminal.type_keys("Home");
+    terminal.wait_for("a selection", |screen| {
+        screen.lines().any(|line| line.starts_with('>') && line.contains("proc-01"))
+    });
+    terminal.type_keys("x");
+    let screen = terminal.wait_for("the trial", |screen| screen.contains("change 0 and hide 1 lines"));
+    assert!(screen.contains(r"[rx-group]  :: proc\-01 :: 192\.0\.2\.1 443 :: ="), "{screen}");
+    for _ in 0..60 {
+        terminal.type_keys("BSpace");
+    }
+    terminal.type_text("(proc");
+    terminal.wait_for("its fault", |screen| screen.contains("not work: "));
+    for _ in 0..5 {
+        terminal.type_keys("BSpace");
+    }
+    terminal.type_text("proc-0[1-3] =");
+    terminal.wait_for("what it does", |screen| screen.contains("change 0 and hide 3 lines"));
+    terminal.type_keys("Enter");
+    terminal.wait_for("that it is copied", |_| terminal.clipboard() == "[rx-group]\nproc-0[1-3] =\n");
+    terminal.type_keys("C-s");
+    terminal.wait_for("the question", |screen| screen.contains("append this rule to"));
+    terminal.type_keys("y");
+    let screen = terminal
+        .wait_for("it to take effect", |screen| !screen.contains("proc-01") && screen.contains("proc-04"));
+    assert!(!screen.contains("proc-03"), "{screen}");
+    assert_eq!(
+        std::fs::read_to_string(&config).unwrap(),
+        "[rx-proc]\nme = you\n\n[rx-group]\nproc-0[1-3] =\n"
+    );
+    terminal.type_keys("r");
+    terminal.wait_for("the rules", |screen| screen.contains("hits") && screen.contains("proc-0[1-3]"));
+}
+
+#[test]
+fn events_come_from_standard_input_and_recordings_with_keys_from_the_terminal() {
+    if !can_use_tmux() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (events, recording) = (folder.path().join("events"), folder.path().join("recording"));
+    let second = 1_000_000_000;
+    let lines: String = (0..4)
+        .map(|at| {
+            event(
+                boot_ns() + at * 4 * second,
+                &format!("18:3{at} :: me :: proc-{at} :: 192.0.2.{at} 443 :: "),
+            )
+        })
+        .collect();
+    std::fs::write(&events, lines).unwrap();
+    let program = program("leco-tui");
+    let command =
+        format!("cat {} | {} -s - --record {}", events.display(), program.display(), recording.display());
+    let terminal = Tmux::start(100, 12, &command);
+    terminal.wait_for("the lines", |screen| screen.contains("proc-3"));
+    terminal.type_keys("q");
+    terminal.wait_for("its end", |screen| screen.contains("exit status 0"));
+    assert_eq!(std::fs::read_to_string(&recording).unwrap(), std::fs::read_to_string(&events).unwrap());
+
+    let terminal =
+        Tmux::start(100, 12, &format!("{} --replay {} --speed 0.1", program.display(), recording.display()));
+    terminal
+        .wait_for("the first line", |screen| screen.contains("proc-0") && screen.contains("▶ 0:00 / 0:12 "));
+    assert!(!terminal.screen().contains("proc-1"));
+    terminal.type_keys("Space");
+    terminal.wait_for("it to stand still", |screen| screen.contains("‖ 0:0"));
+    terminal.type_keys("Right");
+    terminal.wait_for("later lines", |screen| screen.contains("proc-2") && screen.contains("/ 0:12"));
+    terminal.type_keys("Left");
+    terminal.wait_for("earlier lines", |screen| screen.contains("proc-0") && !screen.contains("proc-2"));
+    terminal.type_keys("q");
+    terminal.wait_for("its end", |screen| screen.contains("exit status 0"));
+    assert!(is_restored(&terminal));
+}
+
+#[test]
+fn no_escape_sequence_of_an_event_reaches_the_terminal() {
+    if !can_use_tmux() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (events, written) = (folder.path().join("events"), folder.path().join("written"));
+    let evil = "\u{1b}]0;pwned\u{7}\u{9b}31m\u{1b}[2J\r\n\u{202e}";
+    let mut fields = serde_json::Map::new();
+    for field in ["user", "comm", "script", "cg", "unit", "container", "name", "host", "state", "dir", evil] {
+        fields.insert(field.into(), evil.into());
+    }
+    for (field, number) in [("ns", boot_ns()), ("ns_trx", boot_ns()), ("rx", 7), ("tx", 7)] {
+        fields.insert(field.into(), number.into());
+    }
+    fields.insert(
+        "line".into(),
+        format!("18:32 :: {evil} :: evil {evil} [{evil}] :: {evil} 443 !{evil} :: v {evil}").into(),
+    );
+    std::fs::write(&events, serde_json::Value::Object(fields).to_string() + "\n").unwrap();
+    let command = format!("read start; {} -s file:{}", program("leco-tui").display(), events.display());
+    let terminal = Tmux::start(120, 40, &command);
+    terminal.tap(&written);
+    terminal.type_keys("Enter");
+    terminal.wait_for("the line", |screen| screen.contains("evil"));
+    for key in ["j", "Enter", "Escape", "x", "Escape", "e", "Escape", "r", "Escape"] {
+        terminal.type_keys(key);
+    }
+    terminal.type_keys("f");
+    terminal.type_text("evil");
+    terminal.wait_for("the filter", |screen| screen.contains("1 of 1"));
+    terminal.type_keys("C-c");
+    terminal.wait_for("its end", |screen| screen.contains("exit status 0"));
+    let bytes = std::fs::read(&written).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    // Before that it asks for the background itself.
+    let (_, text) = text.split_once("\u{1b}[?1049h").unwrap();
+    assert!(text.contains("pwned"), "it was drawn: {text}");
+    assert!(!text.contains("\u{1b}]0;") && !text.contains('\u{7}') && !text.contains('\u{9b}'), "{text:?}");
+    assert!(!text.contains('\u{202e}'));
+}
+
+#[test]
+fn a_gigabyte_without_a_newline_is_passed_over() {
+    const GIGABYTE: u64 = 1_000_000_000;
+    let mut command = std::process::Command::new(program("leco-tui"));
+    command.args(["--source", "-", "--once", "--wait", "60"]).stdin(std::process::Stdio::piped());
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let block = vec![b'x'; 1 << 20];
+    let mut left = GIGABYTE;
+    while left > 0 {
+        let part = left.min(block.len() as u64);
+        stdin.write_all(&block[..usize::try_from(part).unwrap()]).unwrap();
+        left -= part;
+    }
+    stdin.write_all(format!("\n{}", event(boot_ns(), "after it")).as_bytes()).unwrap();
+    drop(stdin);
+    let peak = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let peak = peak
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "after it\n");
+    assert!(peak.is_none_or(|kib| kib < 64 << 10), "{peak:?} KiB");
 }

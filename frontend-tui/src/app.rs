@@ -1,6 +1,8 @@
 //! The loop between source, keys, model and screen.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,6 +15,7 @@ use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::boot_ns;
 use leco_core::config::{ConfigWatch, Reload};
+use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::source::{Origin, SourceSpec, Sources};
 use ratatui::DefaultTerminal;
@@ -21,7 +24,8 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::intention::intention;
+use crate::intention::{Mode, PlayIntention, intention, play_intention};
+use crate::player::Player;
 use crate::state::{Effect, State};
 use crate::theme::Theme;
 use crate::view::{self, Source, Status};
@@ -64,15 +68,24 @@ pub struct Received {
     is_remote: bool,
 }
 
-/// Shows the sources' events until a key or a signal ends it.
-///
-/// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
-pub fn run(
-    overseer: &mut Overseer,
-    sources: Vec<SourceSpec>,
-    config: Option<PathBuf>,
-    theme: Theme,
-) -> anyhow::Result<()> {
+/// What is shown, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// Where events come from, where no recording is played.
+    pub sources: Vec<SourceSpec>,
+    /// A recording to be played.
+    pub player: Option<Player>,
+    /// Events are appended to this file, too.
+    pub record: Option<File>,
+    /// The config: a good one takes effect at once, a bad one is told and the old one stays.
+    pub config: Option<PathBuf>,
+    /// Colours.
+    pub theme: Theme,
+}
+
+/// Shows events until a key or a signal ends it.
+pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
+    let Options { sources, player, record, config, theme } = options;
     let (sender, receiver) = sync_channel(MESSAGES);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let report = panic::take_hook();
@@ -84,7 +97,10 @@ pub fn run(
             let _ = for_signals.send(Message::Leave);
         }
     });
-    spawn(sender.clone(), move |sender| read_sources(&sources, sender));
+    let is_played = player.is_some();
+    if !is_played {
+        spawn(sender.clone(), move |sender| read_sources(&sources, record, sender));
+    }
     if let Some(config) = config.clone() {
         spawn(sender.clone(), move |sender| watch_config(&config, sender));
     }
@@ -93,7 +109,12 @@ pub fn run(
     if overseer.settings().tui.mouse {
         let _ = execute!(io::stdout(), EnableMouseCapture);
     }
-    let result = show(&mut terminal, overseer, &receiver, State::new(config), theme);
+    let mut status = Status::default();
+    if is_played {
+        status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
+    }
+    let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
+    let result = app.run(&mut terminal, &receiver);
     let _ = execute!(io::stdout(), DisableMouseCapture);
     ratatui::try_restore()?;
     result
@@ -124,83 +145,161 @@ fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + 
     });
 }
 
-fn show(
-    terminal: &mut DefaultTerminal,
-    overseer: &mut Overseer,
-    messages: &Receiver<Message>,
-    mut state: State,
+/// Everything between messages and the screen.
+struct App {
+    overseer: Overseer,
+    state: State,
+    status: Status,
     theme: Theme,
-) -> anyhow::Result<()> {
-    let mut status = Status::default();
-    loop {
-        draw(terminal, overseer, &mut state, &status, theme)?;
-        let drawn = Instant::now();
-        let now = boot_ns();
-        let fade_in = overseer.next_change(now).map(|change| change.max(FADE_INTERVAL));
-        let tick = view::ticks(overseer, &state, state.listed(), now).then_some(TICK);
-        let fade_in = fade_in.into_iter().chain(tick).min();
-        let first = match fade_in {
-            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(fade_in) => messages.recv_timeout(fade_in),
-        };
-        let mut next = match first {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        };
-        let awake = Instant::now();
-        // What comes within the interval is drawn together.
-        while let Some(message) = next {
-            match message {
-                Message::Events(lines) => {
-                    let now = boot_ns();
-                    for Received { line, source, host, is_remote } in lines {
-                        let origin = Origin { index: source, host: host.as_deref(), is_remote };
-                        let received = overseer.receive_from(origin, &line, now);
-                        if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
-                            state.line_appeared();
-                        }
-                    }
-                    status.notice = overseer.take_notice().or(status.notice.take());
-                }
-                Message::Source(source) => status.source = source,
-                Message::Config(reload) => {
-                    status.notice = Some(apply(reload, overseer));
-                    state.reloaded();
-                }
-                Message::Terminal(event) => {
-                    let Some(intention) = intention(&event, state.mode) else { break };
-                    status.notice = None;
-                    match state.apply(intention, overseer, boot_ns()) {
-                        Effect::None => {}
-                        Effect::Quit => return Ok(()),
-                        Effect::Repaint => terminal.clear()?,
-                        Effect::Copy(text) => copy(&text)?,
-                    }
-                    // What a person did is seen at once.
-                    break;
-                }
-                Message::Leave => return Ok(()),
-                Message::Broken(reason) => anyhow::bail!(reason),
-            }
-            let left = FRAME_INTERVAL.saturating_sub(drawn.elapsed());
-            next = if awake.elapsed() < MAX_BATCH_TIME { messages.recv_timeout(left).ok() } else { None };
-        }
-    }
+    player: Option<Player>,
+    /// Up to when the recording was played, on our clock.
+    played: Instant,
 }
 
-fn draw(
-    terminal: &mut DefaultTerminal,
-    overseer: &mut Overseer,
-    state: &mut State,
-    status: &Status,
-    theme: Theme,
-) -> io::Result<()> {
-    let theme = theme.with_states(overseer.settings().window.state_colours());
-    // The terminal shows all of it or nothing.
-    execute!(io::stdout(), BeginSynchronizedUpdate)?;
-    terminal.draw(|screen| view::draw(screen, overseer, state, status, theme, boot_ns()))?;
-    execute!(io::stdout(), EndSynchronizedUpdate)
+impl App {
+    fn run(mut self, terminal: &mut DefaultTerminal, messages: &Receiver<Message>) -> anyhow::Result<()> {
+        loop {
+            self.play();
+            self.draw(terminal)?;
+            let drawn = Instant::now();
+            let first = match self.next_frame_in() {
+                None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(time) => messages.recv_timeout(time),
+            };
+            let mut next = match first {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let awake = Instant::now();
+            // What comes within the interval is drawn together.
+            while let Some(message) = next {
+                match message {
+                    Message::Events(lines) => self.receive(&lines),
+                    Message::Source(source) => self.status.source = source,
+                    Message::Config(reload) => {
+                        self.status.notice = Some(apply(reload, &mut self.overseer));
+                        self.state.reloaded();
+                    }
+                    Message::Terminal(event) => {
+                        if self.react(&event, terminal)? == ControlFlow::Break(()) {
+                            return Ok(());
+                        }
+                        // What a person did is seen at once.
+                        break;
+                    }
+                    Message::Leave => return Ok(()),
+                    Message::Broken(reason) => anyhow::bail!(reason),
+                }
+                let left = FRAME_INTERVAL.saturating_sub(drawn.elapsed());
+                next = if awake.elapsed() < MAX_BATCH_TIME { messages.recv_timeout(left).ok() } else { None };
+            }
+        }
+    }
+
+    /// The recording's clock, else that of events.
+    fn now(&self) -> BootNs {
+        self.player.as_ref().map_or_else(boot_ns, Player::now)
+    }
+
+    /// Time until something changes by itself; `None` while nothing will.
+    fn next_frame_in(&self) -> Option<Duration> {
+        let now = self.now();
+        let fade = self.overseer.next_change(now).map(|change| change.max(FADE_INTERVAL));
+        let tick = view::ticks(&self.overseer, &self.state, self.state.listed(), now).then_some(TICK);
+        let next = fade.into_iter().chain(tick).min();
+        match &self.player {
+            None => next,
+            Some(player) => {
+                let next = next.and_then(|next| player.ours(next)).into_iter().chain(player.next_in());
+                let progress = player.ours(Duration::ZERO).map(|_| TICK);
+                next.map(|next| next.max(FRAME_INTERVAL)).chain(progress).min()
+            }
+        }
+    }
+
+    /// Plays the recording up to now.
+    fn play(&mut self) {
+        let passed = self.played.elapsed();
+        self.played = Instant::now();
+        if let Some(player) = &mut self.player {
+            let mut lines = Vec::new();
+            player.play(passed, |line| lines.push(line.to_vec()));
+            let now = player.now();
+            for line in lines {
+                self.overseer.receive(&line, now);
+            }
+        }
+    }
+
+    fn receive(&mut self, lines: &[Received]) {
+        let now = boot_ns();
+        for Received { line, source, host, is_remote } in lines {
+            let origin = Origin { index: *source, host: host.as_deref(), is_remote: *is_remote };
+            let received = self.overseer.receive_from(origin, line, now);
+            if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
+                self.state.line_appeared();
+            }
+        }
+        self.status.notice = self.overseer.take_notice().or(self.status.notice.take());
+    }
+
+    /// Does what an event of the terminal means; breaks to leave.
+    fn react(&mut self, event: &Event, terminal: &mut DefaultTerminal) -> io::Result<ControlFlow<()>> {
+        if self.state.mode == Mode::List
+            && let Some(intention) = self.player.as_ref().and_then(|_| play_intention(event))
+        {
+            self.steer(intention);
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Some(intention) = intention(event, self.state.mode) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        self.status.notice = None;
+        match self.state.apply(intention, &self.overseer, self.now()) {
+            Effect::None => {}
+            Effect::Quit => return Ok(ControlFlow::Break(())),
+            Effect::Repaint => terminal.clear()?,
+            Effect::Copy(text) => copy(&text)?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Steers the recording.
+    fn steer(&mut self, intention: PlayIntention) {
+        self.play();
+        let Some(player) = &mut self.player else { return };
+        let begins_anew = match intention {
+            PlayIntention::Pause => player.pause(),
+            PlayIntention::Seek(seconds) => player.seek(seconds),
+            PlayIntention::Speed(factor) => {
+                player.change_speed(factor);
+                false
+            }
+        };
+        if begins_anew {
+            self.overseer.forget();
+        }
+        let mut lines = Vec::new();
+        player.catch_up(|line| lines.push(line.to_vec()));
+        let now = player.now();
+        for line in lines {
+            self.overseer.receive(&line, now);
+        }
+    }
+
+    fn draw(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {
+        let now = self.now();
+        let Self { overseer, state, status, theme, player, .. } = self;
+        let theme = theme.with_states(overseer.settings().window.state_colours());
+        if let Some(player) = player {
+            status.progress = Some(player.progress(usize::from(terminal.size()?.width)));
+        }
+        // The terminal shows all of it or nothing.
+        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        terminal.draw(|screen| view::draw(screen, overseer, state, status, theme, now))?;
+        execute!(io::stdout(), EndSynchronizedUpdate)
+    }
 }
 
 /// Puts a text into the terminal's clipboard: OSC 52 of xterm's control sequences, which works over SSH, too.
@@ -210,7 +309,7 @@ fn copy(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn read_sources(specs: &[SourceSpec], sender: &SyncSender<Message>) {
+fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSender<Message>) {
     // So that a test can see the terminal given back.
     #[cfg(debug_assertions)]
     assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
@@ -239,7 +338,10 @@ fn read_sources(specs: &[SourceSpec], sender: &SyncSender<Message>) {
             lines.push(Received { line: line.to_vec(), source: index, host: host.map(Box::from), is_remote });
         }) {
             Ok(_) if lines.is_empty() => continue,
-            Ok(_) => Message::Events(lines),
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| append(file, &lines)) {
+                Ok(()) => Message::Events(lines),
+                Err(error) => Message::Broken(format!("cannot record: {error}")),
+            },
             Err(error) => broken(error),
         };
         let is_broken = matches!(message, Message::Broken(_));
@@ -247,6 +349,12 @@ fn read_sources(specs: &[SourceSpec], sender: &SyncSender<Message>) {
             return;
         }
     }
+}
+
+/// Writes events as they came.
+fn append(file: &mut File, lines: &[Received]) -> io::Result<()> {
+    let bytes: Vec<u8> = lines.iter().flat_map(|received| [&received.line[..], b"\n"].concat()).collect();
+    file.write_all(&bytes)
 }
 
 /// Lets a changed config take effect, if it is good; what to tell of it.

@@ -80,6 +80,33 @@ pub enum Offer {
     Group,
 }
 
+/// What is to be done with the recording that is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PlayIntention {
+    /// Stand still, or go on.
+    Pause,
+    /// Go to another moment, by so many seconds.
+    Seek(i64),
+    /// Play so many times as fast.
+    Speed(f64),
+}
+
+/// What a key means for a recording, before it means anything else.
+#[must_use]
+pub fn play_intention(event: &Event) -> Option<PlayIntention> {
+    let Event::Key(KeyEvent { code, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
+        return None;
+    };
+    match code {
+        KeyCode::Char(' ') => Some(PlayIntention::Pause),
+        KeyCode::Left => Some(PlayIntention::Seek(-10)),
+        KeyCode::Right => Some(PlayIntention::Seek(10)),
+        KeyCode::Char('+') => Some(PlayIntention::Speed(2.0)),
+        KeyCode::Char('-') => Some(PlayIntention::Speed(0.5)),
+        _ => None,
+    }
+}
+
 /// What a terminal event means in a mode.
 #[must_use]
 pub fn intention(event: &Event, mode: Mode) -> Option<Intention> {

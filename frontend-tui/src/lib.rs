@@ -5,6 +5,7 @@ pub mod columns;
 pub mod intention;
 pub mod listing;
 mod panes;
+pub mod player;
 mod row;
 pub mod state;
 pub mod theme;

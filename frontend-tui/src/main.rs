@@ -1,18 +1,23 @@
 //! `leco-tui`: connections in a terminal.
 
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::ColorChoice;
-use clap::Parser;
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
-use leco_core::plain;
+use leco_core::plain::{self, Format};
 use leco_core::source::SourceSpec;
 use leco_core::text::parse_duration;
-use leco_tui::app;
+use leco_tui::app::{self, Options};
+use leco_tui::player::Player;
 use leco_tui::theme::{ColorDepth, Theme};
 
 /// Shows network connections as lines that appear, are updated, and fade.
@@ -31,6 +36,15 @@ struct Cli {
     /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     fifo: Option<PathBuf>,
+    /// Append every event to this file, too
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+    /// Play a recording instead: space pauses, the arrow keys seek, + and - change the speed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "fifo"])]
+    replay: Option<PathBuf>,
+    /// With --replay: so many times as fast
+    #[arg(long, value_name = "N", default_value = "1")]
+    speed: f64,
     /// What the terminal's background is [default: theme of the config, which asks the terminal]
     #[arg(long, value_name = "auto|dark|light", value_parser = named(TerminalTheme::parse, TerminalTheme::NAMES))]
     theme: Option<TerminalTheme>,
@@ -40,8 +54,8 @@ struct Cli {
     /// Show what the rules make of a line, and exit
     #[arg(short, long, value_name = "LINE")]
     rx_test: Option<String>,
-    /// With --rx-test: as JSON, for scripts
-    #[arg(long, requires = "rx_test")]
+    /// With --rx-test or --once: as JSON, for scripts
+    #[arg(long)]
     json: bool,
     /// Show everything in the config that cannot be used, and exit: 1 if there is anything
     #[arg(long)]
@@ -52,6 +66,12 @@ struct Cli {
     /// Print the lines now known, and exit
     #[arg(long)]
     once: bool,
+    /// Print the man page, and exit
+    #[arg(long, hide = true)]
+    man: bool,
+    /// Print completions for a shell, and exit
+    #[arg(long, hide = true, value_name = "SHELL")]
+    completions: Option<Shell>,
     /// With --once: wait at most so long for them
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_duration)]
     wait: Duration,
@@ -71,6 +91,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    if let Some(page) = page(cli)? {
+        return match io::stdout().lock().write_all(&page) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        };
+    }
+    anyhow::ensure!(!cli.json || cli.once || cli.rx_test.is_some(), "--json needs --once or --rx-test LINE");
     let config = Config::load(cli.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
     let in_colour = stderr.current_choice() != ColorChoice::Never;
@@ -82,6 +109,17 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     show(cli, config)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What packagers install beside the program, made from its options.
+fn page(cli: &Cli) -> io::Result<Option<Vec<u8>>> {
+    let mut page = Vec::new();
+    if cli.man {
+        clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    } else if let Some(shell) = cli.completions {
+        clap_complete::generate(shell, &mut Cli::command(), "leco-tui", &mut page);
+    }
+    Ok((!page.is_empty()).then_some(page))
 }
 
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
@@ -102,7 +140,8 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::new(config);
     if cli.once {
-        return Ok(plain::once(&mut overseer, &sources, cli.wait, out.lock())?);
+        let format = if cli.json { Format::Json } else { Format::Text };
+        return Ok(plain::once(&mut overseer, &sources, cli.wait, format, out.lock())?);
     }
     if debug {
         return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);
@@ -112,6 +151,8 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin {
         anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
     }
+    let player = cli.replay.as_deref().map(|path| Player::open(path, cli.speed)).transpose()?;
+    let record = cli.record.as_deref().map(append_to).transpose()?;
     let settings = overseer.settings().tui.clone();
     let variable = |name| std::env::var(name).ok();
     let depth = match cli.colours.unwrap_or(settings.colours) {
@@ -130,7 +171,13 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         TerminalTheme::Dark => [0; 3],
         TerminalTheme::Light => [255; 3],
     };
-    app::run(&mut overseer, sources, config_path, Theme::new(depth).upon(ground))
+    let theme = Theme::new(depth).upon(ground);
+    app::run(overseer, Options { sources, player, record, config: config_path, theme })
+}
+
+fn append_to(path: &Path) -> anyhow::Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.with_context(|| format!("cannot append to {}", path.display()))
 }
 
 /// Asks the terminal for its background (OSC 11), where that makes a difference. One that does not answer is dark.

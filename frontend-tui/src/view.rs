@@ -28,6 +28,8 @@ pub struct Status {
     pub source: Source,
     /// What was last to be told, once.
     pub notice: Option<String>,
+    /// How far the recording is that is played.
+    pub progress: Option<String>,
 }
 
 /// The source of events, and how it is.
@@ -108,7 +110,11 @@ fn draw_list(
     if overseer.known().len() == 0 {
         let source = &status.source;
         let text = if source.is_reading { "no connections yet" } else { source.text.as_str() };
-        let hint = if source.is_reading { "" } else { " (start leco-event-pipe, or: script/run)" };
+        let hint = if source.is_reading || source.text.is_empty() {
+            ""
+        } else {
+            " (start leco-event-pipe, or: script/run)"
+        };
         screen.render_widget(Line::styled(format!(" {text}{hint}"), theme.faint(255)), area);
     } else if listing.all == 0 {
         screen.render_widget(Line::styled(" nothing matches the filter", theme.faint(255)), area);
@@ -202,7 +208,11 @@ fn draw_footer(
     };
     let Some(prompt) = prompt else {
         let notice = state.notice.as_ref().or(status.notice.as_ref());
-        let text = notice.map_or_else(|| keys(state, overseer), |notice| format!(" {notice}"));
+        let text = match (notice, &status.progress, state.mode) {
+            (Some(notice), ..) => format!(" {notice}"),
+            (None, Some(progress), Mode::List) => progress.clone(),
+            _ => keys(state, overseer),
+        };
         screen.render_widget(Line::raw(text).style(theme.frame()), area);
         return;
     };

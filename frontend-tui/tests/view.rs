@@ -69,7 +69,7 @@ fn screen_after(
 fn reading() -> Status {
     Status {
         source: Source { text: "reading /run/user/1000/leco.fifo".into(), is_reading: true, overlong: 0 },
-        notice: None,
+        ..Status::default()
     }
 }
 
@@ -169,7 +169,7 @@ fn every_depth_of_colour() {
 fn waiting() {
     let status = Status {
         source: Source { text: "waiting for /run/leco.fifo".into(), ..Source::default() },
-        notice: None,
+        ..Status::default()
     };
     let mut terminal = Terminal::new(TestBackend::new(90, 8)).unwrap();
     let (mut overseer, mut state) = (Overseer::new(Config::default()), State::new(None));

@@ -43,6 +43,14 @@ impl LineBuffer {
         }
     }
 
+    /// Nothing follows: hands out the last line, if it lacks its newline.
+    pub fn end(&mut self, deliver: impl FnMut(&[u8])) {
+        if !self.partial.is_empty() {
+            self.push(b"\n", deliver);
+        }
+        self.start_anew();
+    }
+
     /// Forgets the line whose end did not come.
     pub fn start_anew(&mut self) {
         self.partial.clear();
@@ -72,6 +80,11 @@ mod tests {
         assert_eq!(lines(&mut buffer, b"ab"), Vec::<Vec<u8>>::new());
         assert_eq!(lines(&mut buffer, b"c\nd\n\ne"), [&b"abc"[..], b"d", b""]);
         assert_eq!(lines(&mut buffer, b"\n"), [b"e"]);
+        buffer.push(b"f", |_| unreachable!());
+        let mut ends = Vec::new();
+        buffer.end(|line| ends.push(line.to_vec()));
+        buffer.end(|line| ends.push(line.to_vec()));
+        assert_eq!(ends, [b"f"]);
         assert_eq!(buffer.overlong(), 0);
     }
 

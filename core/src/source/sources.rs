@@ -252,11 +252,7 @@ impl Source {
                     // Each is whole: what is cut off does not belong to the next.
                     let mut lines = LineBuffer::default();
                     lines.push(&buffer[..count], &mut deliver);
-                    lines.push(b"\n", |line| {
-                        if !line.is_empty() {
-                            deliver(line);
-                        }
-                    });
+                    lines.end(&mut deliver);
                     *overlong += lines.overlong();
                 }
                 Ok(())
@@ -266,7 +262,7 @@ impl Source {
                 match open.read(buffer) {
                     Ok(0) => {
                         *file = None;
-                        lines.push(b"\n", deliver);
+                        lines.end(deliver);
                     }
                     Ok(count) => lines.push(&buffer[..count], deliver),
                     Err(error)

@@ -1,0 +1,249 @@
+//! Plays a recording: its events come when they came, on a clock of its own.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use leco_core::event::{BootNs, Event};
+
+/// A recording larger than this is not played: bytes.
+const MAX_RECORDING: u64 = 1 << 30;
+/// Where nothing happens for longer, the clock goes on to shortly before something does.
+const LONG_SILENCE: u64 = 10_000_000_000;
+const BEFORE_EVENT: u64 = 1_000_000_000;
+/// Slowest and fastest.
+const SPEEDS: (f64, f64) = (1.0 / 16.0, 1024.0);
+
+/// A recording, and where in it we are.
+#[derive(Debug)]
+pub struct Player {
+    bytes: Vec<u8>,
+    /// When each event comes, and where it stands.
+    events: Vec<(BootNs, std::ops::Range<usize>)>,
+    next: usize,
+    /// The clock of the recording, when it was read last.
+    now: BootNs,
+    speed: f64,
+    is_paused: bool,
+}
+
+/// Why a recording cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// It cannot be read.
+    #[error("cannot read the recording: {0}")]
+    Read(#[from] io::Error),
+    /// It is too large.
+    #[error("the recording is larger than {} MiB: play a part of it", MAX_RECORDING >> 20)]
+    Large,
+    /// It is none.
+    #[error("there are no events in it: expected JSON lines as leco-event-pipe --record writes them")]
+    Empty,
+}
+
+impl Player {
+    /// Opens a recording.
+    pub fn open(path: &Path, speed: f64) -> Result<Self, PlayError> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_RECORDING + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_RECORDING {
+            return Err(PlayError::Large);
+        }
+        Self::new(bytes, speed)
+    }
+
+    /// Takes the bytes of a recording. What is no event in it is left out.
+    pub fn new(bytes: Vec<u8>, speed: f64) -> Result<Self, PlayError> {
+        let mut events = Vec::new();
+        let (mut at, mut latest) = (0, 0);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if let Ok(event) = Event::parse(line) {
+                // They stand in the order in which they came.
+                latest = event.ns_trx.max(latest);
+                events.push((latest, at..at + line.len()));
+            }
+            at += line.len() + 1;
+        }
+        let now = events.first().ok_or(PlayError::Empty)?.0;
+        Ok(Self { bytes, events, next: 0, now, speed: speed.clamp(SPEEDS.0, SPEEDS.1), is_paused: false })
+    }
+
+    /// The recording's clock.
+    #[must_use]
+    pub fn now(&self) -> BootNs {
+        self.now
+    }
+
+    /// Lets this much of our time pass, and hands out the events that came in it.
+    pub fn play(&mut self, passed: Duration, take: impl FnMut(&[u8])) {
+        if self.is_paused || self.has_ended() {
+            return;
+        }
+        self.now += scaled(passed, self.speed);
+        self.hand_out(take);
+        if let Some((next, _)) = self.events.get(self.next)
+            && next - self.now > LONG_SILENCE
+        {
+            self.now = next - BEFORE_EVENT;
+        }
+    }
+
+    fn hand_out(&mut self, mut take: impl FnMut(&[u8])) {
+        while let Some((at, line)) = self.events.get(self.next)
+            && *at <= self.now
+        {
+            take(&self.bytes[line.clone()]);
+            self.next += 1;
+        }
+    }
+
+    /// Goes to another moment, by so many seconds of the recording. Where that is earlier, everything up to it is
+    /// handed out anew: what was known is to be forgotten first, as the answer says.
+    pub fn seek(&mut self, seconds: i64) -> bool {
+        let step = seconds.saturating_mul(1_000_000_000);
+        self.now = self.now.saturating_add_signed(step).clamp(self.start(), self.end());
+        let is_back = step < 0;
+        if is_back {
+            self.next = 0;
+        }
+        is_back
+    }
+
+    /// Hands out what has come up to now, after [`Self::seek`].
+    pub fn catch_up(&mut self, take: impl FnMut(&[u8])) {
+        self.hand_out(take);
+    }
+
+    /// Stands still, or goes on; from the end it begins anew, as the answer says.
+    pub fn pause(&mut self) -> bool {
+        if self.has_ended() {
+            self.next = 0;
+            self.now = self.start();
+            self.is_paused = false;
+            return true;
+        }
+        self.is_paused = !self.is_paused;
+        false
+    }
+
+    /// Plays so many times as fast as now.
+    pub fn change_speed(&mut self, factor: f64) {
+        self.speed = (self.speed * factor).clamp(SPEEDS.0, SPEEDS.1);
+    }
+
+    /// Time until the next event; `None` where none comes by itself.
+    #[must_use]
+    pub fn next_in(&self) -> Option<Duration> {
+        let (at, _) = self.events.get(self.next).filter(|_| !self.is_paused)?;
+        Some(Duration::from_nanos(at.saturating_sub(self.now)).div_f64(self.speed))
+    }
+
+    /// Time on our clock for some time of the recording; `None` while it stands still.
+    #[must_use]
+    pub fn ours(&self, theirs: Duration) -> Option<Duration> {
+        (!self.is_paused && !self.has_ended()).then(|| theirs.div_f64(self.speed))
+    }
+
+    /// Whether everything was handed out.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.next == self.events.len()
+    }
+
+    fn start(&self) -> BootNs {
+        self.events.first().map_or(0, |(at, _)| *at)
+    }
+
+    fn end(&self) -> BootNs {
+        self.events.last().map_or(0, |(at, _)| *at)
+    }
+
+    /// What is played, as ` ▶ 1:05 / 10:00 ×2 ━━━━────`, in so many cells.
+    #[must_use]
+    pub fn progress(&self, width: usize) -> String {
+        let mark = if self.has_ended() {
+            '■'
+        } else if self.is_paused {
+            '‖'
+        } else {
+            '▶'
+        };
+        let clock = |ns: u64| format!("{}:{:02}", ns / 60_000_000_000, ns / 1_000_000_000 % 60);
+        let (passed, all) = (self.now - self.start(), self.end() - self.start());
+        let speed =
+            if self.speed >= 1.0 { format!("×{}", self.speed) } else { format!("×1/{}", 1.0 / self.speed) };
+        let text = format!(" {mark} {} / {} {speed} ", clock(passed), clock(all));
+        let keys = "   space pause   ← → seek   + - speed   q quit";
+        let room = width.saturating_sub(text.chars().count() + keys.chars().count()).min(40);
+        let done = usize::try_from(u128::from(passed) * room as u128 / u128::from(all.max(1)))
+            .unwrap_or(0)
+            .min(room);
+        format!("{text}{}{}{keys}", "━".repeat(done), "─".repeat(room - done))
+    }
+}
+
+fn scaled(passed: Duration, speed: f64) -> u64 {
+    u64::try_from(passed.mul_f64(speed).as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn recording() -> Vec<u8> {
+        let events = [(10, "a"), (12, "b"), (11, "late"), (100, "c")];
+        let lines = events.map(|(at, line)| {
+            serde_json::json!({"ns": at, "ns_trx": at * SECOND, "line": line}).to_string() + "\n"
+        });
+        (lines.concat() + "garbage\n").into_bytes()
+    }
+
+    fn lines(play: impl FnOnce(&mut dyn FnMut(&[u8]))) -> String {
+        let mut all = String::new();
+        play(&mut |line: &[u8]| all += &Event::parse(line).unwrap().line);
+        all
+    }
+
+    #[test]
+    fn events_come_when_they_came_and_long_silences_are_short() {
+        let mut player = Player::new(recording(), 1.0).unwrap();
+        assert_eq!(lines(|take| player.play(Duration::ZERO, take)), "a");
+        assert_eq!(player.next_in(), Some(Duration::from_secs(2)));
+        assert_eq!(lines(|take| player.play(Duration::from_millis(1999), take)), "");
+        assert_eq!(lines(|take| player.play(Duration::from_millis(1), take)), "blate");
+        assert_eq!((player.now(), player.next_in()), (99 * SECOND, Some(Duration::from_secs(1))));
+        assert!(player.progress(100).starts_with(" ▶ 1:29 / 1:30 ×1 ━━"), "{}", player.progress(100));
+        assert_eq!(lines(|take| player.play(Duration::from_secs(9), take)), "c");
+        assert!(player.has_ended() && player.next_in().is_none());
+    }
+
+    #[test]
+    fn it_can_be_paused_sought_and_played_faster() {
+        let mut player = Player::new(recording(), 2.0).unwrap();
+        assert_eq!(lines(|take| player.play(Duration::from_secs(1), take)), "ablate");
+        assert!(!player.pause());
+        assert_eq!(lines(|take| player.play(Duration::from_secs(90), take)), "");
+        assert_eq!(player.ours(Duration::from_secs(1)), None);
+        player.pause();
+        player.change_speed(4.0);
+        assert_eq!(player.ours(Duration::from_secs(8)), Some(Duration::from_secs(1)));
+        assert!(player.seek(-1000) && player.now() == 10 * SECOND);
+        assert_eq!(lines(|take| player.catch_up(take)), "a");
+        assert!(!player.seek(1000));
+        assert_eq!(lines(|take| player.catch_up(take)), "blatec");
+        assert!(player.pause(), "from the end it begins anew");
+        assert_eq!(lines(|take| player.play(Duration::ZERO, take)), "a");
+    }
+
+    #[test]
+    fn what_is_no_recording_is_told() {
+        assert!(matches!(Player::new(b"x\ny".to_vec(), 1.0), Err(PlayError::Empty)));
+        assert!(matches!(Player::open(Path::new("/nonexistent"), 1.0), Err(PlayError::Read(_))));
+        for speed in [0.0, -1.0, f64::INFINITY, 1e300] {
+            assert!(Player::new(recording(), speed).unwrap().progress(10).contains('▶'));
+        }
+    }
+}
