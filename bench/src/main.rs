@@ -1,7 +1,7 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
-//! the overlay alone, `leco-bench pipe` the pipe, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
+//! the overlay alone, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
 //! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
@@ -14,6 +14,7 @@ mod receivers;
 mod report;
 mod terminal;
 mod throughput;
+mod tui;
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -50,6 +51,7 @@ fn run() -> Result<Report> {
             throughput::measure(&mut report)?;
             return receivers::measure(&mut report).map(|()| report);
         }
+        Some("tui") => return tui::measure(&mut report).map(|()| report),
         Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
         Some("cost") => {
             let kind = std::env::args().nth(2);
@@ -88,6 +90,7 @@ fn run() -> Result<Report> {
         process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
     }
     receivers::measure(&mut report)?;
+    tui::measure(&mut report)?;
     overlay::measure(&mut report)?;
     cost::measure(&mut report)?;
     Ok(report)

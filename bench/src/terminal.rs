@@ -1,7 +1,7 @@
 //! A pseudo-terminal, and what a terminal emulator would show of it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
@@ -39,6 +39,11 @@ impl Terminal {
     pub(crate) fn start(&self, mut command: Command) -> Result<Watched> {
         let end = || self.theirs.try_clone();
         Watched::start(command.stdin(end()?).stdout(end()?).stderr(end()?))
+    }
+
+    /// Types bytes.
+    pub(crate) fn press(&mut self, keys: &[u8]) -> Result<()> {
+        Ok(self.ours.write_all(keys)?)
     }
 
     /// Waits until the text is on the screen; returns when that was.

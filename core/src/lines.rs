@@ -66,7 +66,7 @@ pub(crate) struct Line {
     /// When it was last updated, on the boot clock.
     pub(crate) updated: BootNs,
     /// As received, for other rules to be applied to it.
-    pub(crate) received: Box<str>,
+    pub(crate) received: Arc<str>,
     /// The whole event, where it has more to tell than its line.
     pub(crate) event: Option<Box<str>>,
     pub(crate) traffic: Traffic,
@@ -144,7 +144,7 @@ impl Lines {
             line.event = event.map(Box::from);
             line.is_first_ever = is_first_ever;
             if *line.received != *received {
-                line.received = received.into();
+                line.received = shared(received, &shown.text);
             }
             let is_shown = line.slot.is_some();
             line.show_as(shown);
@@ -160,7 +160,7 @@ impl Lines {
             ns,
             latest: ns,
             updated,
-            received: received.into(),
+            received: shared(received, &shown.text),
             event: event.map(Box::from),
             traffic: Traffic::default(),
             state,
@@ -312,6 +312,11 @@ impl Lines {
     pub(crate) fn known(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
         self.known.values()
     }
+}
+
+/// Most lines are shown as they were received: one text is both.
+fn shared(received: &str, shown: &Arc<str>) -> Arc<str> {
+    if **shown == *received { Arc::clone(shown) } else { received.into() }
 }
 
 fn key(source: usize, ns: BootNs, shown: &Shown) -> LineKey {

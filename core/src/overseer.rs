@@ -386,7 +386,7 @@ fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
         is_first_ever: line.is_first_ever,
         style: line.style,
         age: Duration::from_nanos(now.saturating_sub(line.updated)),
-        traffic: line.traffic,
+        traffic: line.traffic.clone(),
     }
 }
 

@@ -42,11 +42,17 @@ fn count(text: &str) -> Option<u64> {
 }
 
 /// What went over a connection, or over all: in total and lately.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Since it began, as far as it is known.
     pub total: Bytes,
-    /// Bytes of the latest buckets in each direction, the current one last.
+    /// Most connections never have any that was seen to come.
+    history: Option<Box<History>>,
+}
+
+/// Bytes of the latest buckets in each direction, the current one last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct History {
     rx: [u32; BUCKETS],
     tx: [u32; BUCKETS],
     /// Number of the current bucket, since boot.
@@ -65,30 +71,30 @@ impl Traffic {
 
     /// Adds what came lately.
     pub(crate) fn add(&mut self, more: Bytes, at: BootNs) {
-        self.go_on(at);
         self.total.rx = self.total.rx.saturating_add(more.rx);
         self.total.tx = self.total.tx.saturating_add(more.tx);
-        for (buckets, more) in [(&mut self.rx, more.rx), (&mut self.tx, more.tx)] {
+        if more.total() == 0 {
+            return;
+        }
+        let history = self.history.get_or_insert_default();
+        history.go_on(at);
+        for (buckets, more) in [(&mut history.rx, more.rx), (&mut history.tx, more.tx)] {
             let last = &mut buckets[BUCKETS - 1];
             *last = last.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
         }
     }
 
-    fn go_on(&mut self, at: BootNs) {
-        let bucket = at / BUCKET_NS;
-        let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
-        for buckets in [&mut self.rx, &mut self.tx] {
-            buckets.rotate_left(passed);
-            buckets[BUCKETS - passed..].fill(0);
-        }
-        self.bucket = self.bucket.max(bucket);
+    fn history_at(&self, now: BootNs) -> Option<History> {
+        let mut history = **self.history.as_ref()?;
+        history.go_on(now);
+        Some(history)
     }
 
     /// Bytes a second over the current bucket and the one before.
     #[must_use]
     pub fn rate(&self, now: BootNs) -> Bytes {
-        let (mut then, into) = (*self, now % BUCKET_NS);
-        then.go_on(now);
+        let Some(then) = self.history_at(now) else { return Bytes::default() };
+        let into = now % BUCKET_NS;
         let rate = |buckets: &[u32; BUCKETS]| {
             let bytes = u64::from(buckets[BUCKETS - 1]) + u64::from(buckets[BUCKETS - 2]);
             bytes.saturating_mul(1000) / ((BUCKET_NS + into) / 1_000_000)
@@ -99,8 +105,7 @@ impl Traffic {
     /// Bytes in both directions of the latest buckets, the current one last.
     #[must_use]
     pub fn history(&self, now: BootNs) -> [u64; BUCKETS] {
-        let mut then = *self;
-        then.go_on(now);
+        let then = self.history_at(now).unwrap_or_default();
         std::array::from_fn(|at| u64::from(then.rx[at]) + u64::from(then.tx[at]))
     }
 
@@ -108,6 +113,18 @@ impl Traffic {
     #[must_use]
     pub fn is_lively(&self, now: BootNs) -> bool {
         self.history(now).iter().any(|bytes| *bytes > 0)
+    }
+}
+
+impl History {
+    fn go_on(&mut self, at: BootNs) {
+        let bucket = at / BUCKET_NS;
+        let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
+        for buckets in [&mut self.rx, &mut self.tx] {
+            buckets.rotate_left(passed);
+            buckets[BUCKETS - passed..].fill(0);
+        }
+        self.bucket = self.bucket.max(bucket);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, thread};
@@ -17,6 +18,7 @@ use leco_core::clock::boot_ns;
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
+use leco_core::pages::give_back;
 use leco_core::source::{Origin, SourceSpec, Sources};
 use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,12 +28,12 @@ use signal_hook::iterator::Signals;
 
 use crate::intention::{Mode, PlayIntention, intention, play_intention};
 use crate::player::Player;
-use crate::state::{Effect, State};
+use crate::state::{Effect, FADE_TOLERANCE, State};
 use crate::theme::Theme;
 use crate::view::{self, Source, Status};
 
 /// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
-const FRAME_INTERVAL: Duration = Duration::from_millis(16);
+const FRAME_INTERVAL: Duration = Duration::from_millis(33);
 /// However many messages wait, the screen is drawn at least so often.
 const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 /// Fading is drawn at most so often: an eye sees no step between.
@@ -45,7 +47,7 @@ const MESSAGES: usize = 64;
 #[derive(Debug)]
 pub enum Message {
     /// Events, each a line of the wire, with where it came from.
-    Events(Vec<Received>),
+    Events(Batch),
     /// The source came, went or lost something.
     Source(Source),
     /// The config changed.
@@ -58,14 +60,47 @@ pub enum Message {
     Broken(String),
 }
 
-/// A line of the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
-    /// As it came, without its newline.
-    pub line: Vec<u8>,
+/// Lines of the wire in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<Received>,
+}
+
+/// Where in a batch a line ends, and where it came from.
+#[derive(Debug)]
+struct Received {
+    end: usize,
     source: usize,
-    host: Option<Box<str>>,
+    host: Option<Arc<str>>,
     is_remote: bool,
+}
+
+impl Batch {
+    fn push(&mut self, origin: Origin<'_>, line: &[u8]) {
+        self.bytes.extend_from_slice(line);
+        self.bytes.push(b'\n');
+        // One source after the other: its host is kept once.
+        let same = self.lines.last().filter(|last| last.source == origin.index);
+        let host = match same {
+            Some(last) => last.host.clone(),
+            None => origin.host.map(Arc::from),
+        };
+        self.lines.push(Received {
+            end: self.bytes.len(),
+            source: origin.index,
+            host,
+            is_remote: origin.is_remote,
+        });
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Origin<'_>, &[u8])> {
+        let starts = std::iter::once(0).chain(self.lines.iter().map(|line| line.end));
+        starts.zip(&self.lines).map(|(start, line)| {
+            let origin = Origin { index: line.source, host: line.host.as_deref(), is_remote: line.is_remote };
+            (origin, &self.bytes[start..line.end - 1])
+        })
+    }
 }
 
 /// What is shown, and how.
@@ -158,9 +193,13 @@ struct App {
 
 impl App {
     fn run(mut self, terminal: &mut DefaultTerminal, messages: &Receiver<Message>) -> anyhow::Result<()> {
+        let mut has_begun = false;
         loop {
             self.play();
             self.draw(terminal)?;
+            if !std::mem::replace(&mut has_begun, true) {
+                give_back();
+            }
             let drawn = Instant::now();
             let first = match self.next_frame_in() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -205,7 +244,8 @@ impl App {
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
-        let fade = self.overseer.next_change(now).map(|change| change.max(FADE_INTERVAL));
+        let fade =
+            self.overseer.next_visible_change(now, FADE_TOLERANCE).map(|change| change.max(FADE_INTERVAL));
         let tick = view::ticks(&self.overseer, &self.state, self.state.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).min();
         match &self.player {
@@ -232,10 +272,9 @@ impl App {
         }
     }
 
-    fn receive(&mut self, lines: &[Received]) {
+    fn receive(&mut self, batch: &Batch) {
         let now = boot_ns();
-        for Received { line, source, host, is_remote } in lines {
-            let origin = Origin { index: *source, host: host.as_deref(), is_remote: *is_remote };
+        for (origin, line) in batch.iter() {
             let received = self.overseer.receive_from(origin, line, now);
             if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
                 self.state.line_appeared();
@@ -332,14 +371,11 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSen
                 return;
             }
         }
-        let mut lines = Vec::new();
-        let message = match sources.wait(None, |origin, line| {
-            let Origin { index, host, is_remote } = origin;
-            lines.push(Received { line: line.to_vec(), source: index, host: host.map(Box::from), is_remote });
-        }) {
-            Ok(_) if lines.is_empty() => continue,
-            Ok(_) => match record.as_mut().map_or(Ok(()), |file| append(file, &lines)) {
-                Ok(()) => Message::Events(lines),
+        let mut batch = Batch::default();
+        let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
+            Ok(_) if batch.lines.is_empty() => continue,
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(&batch.bytes)) {
+                Ok(()) => Message::Events(batch),
                 Err(error) => Message::Broken(format!("cannot record: {error}")),
             },
             Err(error) => broken(error),
@@ -349,12 +385,6 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSen
             return;
         }
     }
-}
-
-/// Writes events as they came.
-fn append(file: &mut File, lines: &[Received]) -> io::Result<()> {
-    let bytes: Vec<u8> = lines.iter().flat_map(|received| [&received.line[..], b"\n"].concat()).collect();
-    file.write_all(&bytes)
 }
 
 /// Lets a changed config take effect, if it is good; what to tell of it.

@@ -11,6 +11,10 @@ use crate::intention::{Intention, Mode, Offer};
 use crate::listing::{Listing, Matches, Sort, ordered, readable};
 use crate::trial::Trial;
 
+/// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
+/// none of the steps.
+pub const FADE_TOLERANCE: u8 = 4;
+
 /// What the loop has to do, because the state cannot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -110,7 +114,7 @@ impl State {
         self.list = (first_row, height);
         let height = usize::from(height);
         if self.shows_slots() {
-            let rows = overseer.frame(now, height).rows.clone();
+            let rows = overseer.frame_within(now, height, FADE_TOLERANCE).rows.clone();
             self.listing = Listing { all: rows.len(), first: 0, rows };
             return &self.listing;
         }
