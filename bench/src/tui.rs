@@ -1,13 +1,15 @@
 //! What the terminal view costs.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use leco_core::clock::boot_ns;
-use leco_e2e::program;
+use leco_e2e::{FAR_V4, Kernel, Netns, program};
 
 use crate::process::{self, Watched};
 use crate::report::Report;
@@ -77,7 +79,8 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_fading(report)?;
     measure_silence(report)?;
     measure_burst(report)?;
-    measure_known(report)
+    measure_known(report)?;
+    measure_yardsticks(report)
 }
 
 fn measure_fading(report: &mut Report) -> Result<()> {
@@ -150,5 +153,125 @@ fn measure_known(report: &mut Report) -> Result<()> {
     view.terminal.drain(Duration::from_secs(2))?;
     let resident = process::resident(view.process.id())?;
     report.limit("leco-tui: resident, 10,000 connections known", resident, 8.0, "MB");
+    Ok(())
+}
+
+/// Processes that name themselves, make one connection, and are gone, some a second, beside a stream.
+const SHORT_LIVES: &str = r#"
+import os, socket, sys, threading, time
+address = (sys.argv[1], int(sys.argv[2]))
+def stream():
+    peer = socket.socket()
+    peer.connect(address)
+    while True:
+        peer.sendall(bytes(200000))
+        time.sleep(0.02)
+threading.Thread(target=stream, daemon=True).start()
+longest, pids = 0, []
+for number in range(int(sys.argv[3])):
+    start = time.monotonic()
+    pid = os.fork()
+    if not pid:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write("short-%d" % number)
+        peer = socket.socket()
+        peer.connect(address)
+        peer.send(b"hello")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    pids.append(str(pid))
+    lived = time.monotonic() - start
+    longest = max(longest, lived)
+    time.sleep(max(0, 0.1 - lived))
+print(longest * 1000, *pids)
+"#;
+const SHORT: usize = 500;
+
+/// The same traffic seen by LECO and by programs that capture packets and look for sockets in /proc.
+fn measure_yardsticks(report: &mut Report) -> Result<()> {
+    let bandwhich =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/yardsticks/bin/bandwhich");
+    if !bandwhich.exists() || Command::new("nethogs").arg("-V").output().is_err() {
+        report.tell("bandwhich, nethogs", "not here: script/bench installs them");
+        return Ok(());
+    }
+    let kernel = Kernel::load(&[]);
+    let netns = Netns::new();
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let mut pipe = Command::new(program("leco-event-pipe"));
+    pipe.arg("--pin").arg(kernel.pins()).arg("-o").arg(format!("unix:{}", at("socket").display()));
+    let pipe = Watched::start(pipe.env("LECO_MEMORY", "off"))?;
+    std::fs::write(at("widget.ini"), "[run]\nconn-list-cache = 5000\n")?;
+    let mut terminal = Terminal::open(COLUMNS, ROWS)?;
+    let mut view = Command::new(program("leco-tui"));
+    view.arg(at("widget.ini"))
+        .args(["--theme", "dark", "--source"])
+        .arg(format!("unix:{}", at("socket").display()));
+    let view = terminal.start(view)?;
+    terminal.wait_for("reading")?;
+    let others =
+        [("bandwhich", &["--raw", "-n", "-i", "wire"][..]), ("nethogs", &["-t", "-d", "1", "wire"][..])];
+    let others = others.map(|(name, arguments)| -> Result<_> {
+        let program = if name == "bandwhich" { bandwhich.clone().into_os_string() } else { name.into() };
+        let mut command = netns.near_command(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(File::create(at(name))?).stderr(Stdio::null());
+        Ok((name, Watched::start(&mut command)?))
+    });
+    let others = others.into_iter().collect::<Result<Vec<_>>>()?;
+    let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+        }
+    });
+    terminal.drain(Duration::from_secs(2))?;
+    let cpu = || -> Result<Vec<u64>> {
+        let leco = process::on_cpu(pipe.id())? + process::on_cpu(view.id())?;
+        let others = others.iter().map(|(_, other)| process::on_cpu(other.id()));
+        std::iter::once(Ok(leco)).chain(others).collect()
+    };
+    let (before, start) = (cpu()?, Instant::now());
+    let mut traffic = netns.near_command("python3");
+    traffic.args([
+        "-c",
+        SHORT_LIVES,
+        &address.ip().to_string(),
+        &address.port().to_string(),
+        &SHORT.to_string(),
+    ]);
+    let mut traffic = traffic.stdout(Stdio::piped()).spawn()?;
+    while traffic.try_wait()?.is_none() {
+        terminal.drain(Duration::from_millis(100))?;
+    }
+    let (after, elapsed) = (cpu()?, start.elapsed());
+    let mut told = String::new();
+    traffic.stdout.take().context("no output")?.read_to_string(&mut told)?;
+    let (longest, pids) = told.trim().split_once(' ').context("no processes")?;
+    let pids: Vec<&str> = pids.split(' ').collect();
+    let longest: f64 = longest.parse()?;
+    report.tell("500 processes with a connection each, longest life", &format!("{longest:.1} ms"));
+    terminal.drain(Duration::from_secs(4))?;
+    terminal.press(b"f/:: short-[0-9]+ /")?;
+    let listed = terminal.wait_for(&format!("   {SHORT} of ")).is_ok();
+    report.limit("of them, not listed with their process by leco-tui", f64::from(u8::from(!listed)), 0.0, "");
+    let shares: Vec<f64> =
+        before.iter().zip(&after).map(|(before, after)| share(*before, *after, elapsed)).collect();
+    report.tell("LECO (pipe and view): CPU meanwhile", &format!("{:.2} %", shares[0]));
+    for ((name, _), share) in others.iter().zip(&shares[1..]) {
+        let output = std::fs::read(at(name))?;
+        let output = String::from_utf8_lossy(&output);
+        // One tells processes by their own names, the other by their numbers.
+        let is_seen = |(number, pid): &(usize, &str)| {
+            output.contains(&format!("\"short-{number}\"")) || output.contains(&format!("/{pid}/"))
+        };
+        let seen = pids.iter().copied().enumerate().filter(is_seen);
+        report.tell(
+            &format!("{name}: CPU, processes it listed"),
+            &format!("{share:.2} %, {} of {SHORT}", seen.count()),
+        );
+        report.limit(&format!("LECO's CPU beside {name}'s"), shares[0] / share, 1.0, "×");
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use leco_core::event::BootNs;
 use crate::cache::TimedCache;
 
 /// Names that are remembered, by who asked.
-pub const NAME_ENTRIES: usize = 16_384;
+pub const NAME_ENTRIES: usize = 8192;
 /// Users below this number are the system's, and so are its resolvers (`SYS_UID_MAX` of login.defs(5)).
 const FIRST_ORDINARY_UID: u32 = 1000;
 /// Characters of a name (RFC 1035, 2.3.4).
