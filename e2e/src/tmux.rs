@@ -33,7 +33,7 @@ impl Tmux {
 
     /// The same with the escape sequences of its colours.
     pub fn coloured_screen(&self) -> String {
-        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p", "-e"]).stdout).into_owned()
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p", "-e", "-N"]).stdout).into_owned()
     }
 
     /// Types keys, as tmux names them.

@@ -5,11 +5,15 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use leco_core::clock::boot_ns;
 use leco_e2e::{EventPipe, FAR_V4, Kernel, Netns, Peer, Tmux, can_test_the_kernel, can_use_tmux, program};
 use rustix::process::{Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 const UID: u32 = 54321;
 
@@ -21,7 +25,7 @@ struct Writer {
 impl Writer {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let made = std::process::Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap();
+        let made = Command::new("mkfifo").arg(folder.path().join("fifo")).status().unwrap();
         assert!(made.success());
         Self { folder }
     }
@@ -71,7 +75,7 @@ fn a_refused_connection_is_red_where_there_are_sixteen_colours() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     // As a user starts it: without the details that tests look at.
-    let mut pipe = std::process::Command::new(program("leco-event-pipe"));
+    let mut pipe = Command::new(program("leco-event-pipe"));
     pipe.arg("--pin").arg(kernel.pins()).arg("--fifo").arg(&fifo);
     let _pipe = EventPipe::spawn(pipe);
     let terminal = Tmux::start(100, 12, &format!("export TERM=screen COLORTERM=; {}", tui(&fifo, "")));
@@ -147,7 +151,7 @@ fn a_waiting_view_says_for_what_and_goes_on_when_it_comes() {
     let terminal = Tmux::start(120, 8, &tui(&fifo, ""));
     let waiting = format!("waiting for {} (start leco-event-pipe, or: script/run)", fifo.display());
     terminal.wait_for("what it waits for", |screen| screen.contains(&waiting));
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     terminal.wait_for("the fifo", |screen| screen.contains("no connections yet"));
     let mut writer = OpenOptions::new().write(true).open(&fifo).unwrap();
     writer.write_all(b"garbage\n\n").unwrap();
@@ -395,9 +399,9 @@ fn no_escape_sequence_of_an_event_reaches_the_terminal() {
 #[test]
 fn a_gigabyte_without_a_newline_is_passed_over() {
     const GIGABYTE: u64 = 1_000_000_000;
-    let mut command = std::process::Command::new(program("leco-tui"));
-    command.args(["--source", "-", "--once", "--wait", "60"]).stdin(std::process::Stdio::piped());
-    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut command = Command::new(program("leco-tui"));
+    command.args(["--source", "-", "--once", "--wait", "60"]).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let block = vec![b'x'; 1 << 20];
     let mut left = GIGABYTE;
@@ -415,4 +419,45 @@ fn a_gigabyte_without_a_newline_is_passed_over() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "after it\n");
     assert!(peak.is_none_or(|kib| kib < 64 << 10), "{peak:?} KiB");
+}
+
+#[test]
+fn a_terminal_that_stops_reading_costs_no_memory_and_holds_up_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let size = Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&theirs, size).unwrap();
+    let mut command = Command::new(program("leco-tui"));
+    command.args([
+        "--theme",
+        "dark",
+        "--source",
+        &format!("unix:{}", folder.path().join("socket").display()),
+    ]);
+    command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(Stdio::null());
+    let mut view = command.env("TERM", "xterm-256color").spawn().unwrap();
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+    // Nobody reads what is drawn: at last nobody takes events either.
+    let mut sent = 0_u64;
+    while sent < 1_000_000 {
+        let line = format!("18:32 :: me :: proc-{sent} :: 192.0.2.1 443 :: ");
+        if socket.write_all(event(boot_ns(), &line).as_bytes()).is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!((100..1_000_000).contains(&sent), "{sent} events were taken");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", view.id())).unwrap();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+    let peak: u64 = peak.unwrap();
+    assert!(peak < 64 << 10, "{peak} KiB");
+    kill_process(rustix::process::Pid::from_child(&view), Signal::TERM).unwrap();
+    leco_e2e::wait_for("its end", || view.try_wait().unwrap());
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-use std::{panic, thread};
+use std::{panic, process, thread};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
@@ -40,6 +40,8 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 const FADE_INTERVAL: Duration = Duration::from_millis(250);
 /// What changes with time alone, such as a rate, is drawn so often while it does.
 const TICK: Duration = Duration::from_secs(1);
+/// Asked to leave by a signal, it takes at most so long.
+const LEAVING_TIME: Duration = Duration::from_secs(1);
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
 const MESSAGES: usize = 64;
 
@@ -129,7 +131,13 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let for_signals = sender.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() {
-            let _ = for_signals.send(Message::Leave);
+            let end = Instant::now() + LEAVING_TIME;
+            while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
+                thread::sleep(FRAME_INTERVAL);
+            }
+            // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
+            thread::sleep(end.saturating_duration_since(Instant::now()));
+            process::exit(1);
         }
     });
     let is_played = player.is_some();
