@@ -3,8 +3,6 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::traffic::Bytes;
-
 /// Nanoseconds on the boot clock (`CLOCK_BOOTTIME`), which goes on in suspend.
 pub type BootNs = u64;
 
@@ -114,15 +112,6 @@ impl From<Lenient> for Count {
 }
 
 impl Event {
-    /// How many bytes went over it, from its fields or its line.
-    #[must_use]
-    pub fn bytes(&self) -> Option<Bytes> {
-        match (self.rx.0, self.tx.0) {
-            (Some(rx), Some(tx)) => Some(Bytes { rx, tx }),
-            _ => Bytes::of_line(&self.line),
-        }
-    }
-
     /// How it stands: what went wrong says more than where it came from.
     #[must_use]
     pub fn connection_state(&self) -> ConnectionState {

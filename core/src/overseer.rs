@@ -14,7 +14,7 @@ use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
 use crate::tag::Tag;
 use crate::text::clean;
-use crate::traffic::Traffic;
+use crate::traffic::{Bytes, Traffic};
 
 /// What a person should see now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -268,7 +268,7 @@ impl Overseer {
             updated,
             received: &received,
             event: details,
-            bytes: event.bytes(),
+            bytes: Bytes::of_event(&event),
             state: event.connection_state(),
             is_first_ever: event.is_new.0,
             shown,

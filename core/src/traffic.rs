@@ -1,6 +1,6 @@
 //! Bytes over time, in little memory.
 
-use crate::event::BootNs;
+use crate::event::{BootNs, Event};
 use crate::text::SEPARATOR;
 
 /// Time that each value of a history stands for, in ns.
@@ -22,6 +22,15 @@ impl Bytes {
     #[must_use]
     pub fn total(self) -> u64 {
         self.rx.saturating_add(self.tx)
+    }
+
+    /// How many went over an event's connection, from its fields or its line.
+    #[must_use]
+    pub fn of_event(event: &Event) -> Option<Self> {
+        match (event.rx.0, event.tx.0) {
+            (Some(rx), Some(tx)) => Some(Self { rx, tx }),
+            _ => Self::of_line(&event.line),
+        }
     }
 
     /// As a line of the pipe ends: `v 1.2M / 80.5K ^`, exact to its decimal.

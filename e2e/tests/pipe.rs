@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use leco_core::source::{Fifo, FifoState};
 use leco_e2e::{
-    EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, Side, can_test_the_kernel, program,
+    EventPipe, FAR_V4, Kernel, Loader, NameServer, Netns, Peer, can_test_the_kernel, program,
     program_for_everybody, wait_for,
 };
 use rustix::process::Signal;
@@ -303,28 +303,13 @@ fn a_connection_has_the_name_that_its_process_asked_for() {
     let kernel = Kernel::load(&["--update-interval", "0"]);
     let netns = Netns::new();
     let pipe = EventPipe::start(kernel.pins(), &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let (log, resolv_conf) = (folder.path().join("log"), folder.path().join("resolv.conf"));
-    fs::write(&resolv_conf, format!("nameserver {FAR_V4}\n")).unwrap();
-    let mut server = netns.command(Side::Far, "dnsmasq");
-    server.args([
-        "--keep-in-foreground",
-        "--no-resolv",
-        "--no-hosts",
-        "--conf-file=/dev/null",
-        "--user=root",
-    ]);
-    server.args(["--pid-file=", "--bind-interfaces", "--log-queries", "--log-async=0"]);
-    server.arg(format!("--listen-address={FAR_V4}")).arg(format!("--log-facility={}", log.display()));
-    server.args(["--cname=www.example.test,cdn.test", &format!("--host-record=cdn.test,{FAR_V4}")]);
-    let mut server = server.spawn().unwrap();
-    let queries = || fs::read_to_string(&log).unwrap_or_default();
-    wait_for("the name server", || queries().contains("started").then_some(()));
+    let records = ["--cname=www.example.test,cdn.test", &format!("--host-record=cdn.test,{FAR_V4}")];
+    let server = NameServer::start(&netns, &records);
 
     let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
     let port = listener.local_addr().unwrap().port();
     let url = format!("http://www.example.test:{port}/");
-    let script = format!("mount --bind {} /etc/resolv.conf && exec curl -s {url}", resolv_conf.display());
+    let script = format!("{} && exec curl -s {url}", server.as_resolver());
     let mut curl = netns.near_command("unshare");
     let mut curl = curl.args(["--mount", "sh", "-c", &script]).stdout(Stdio::null()).spawn().unwrap();
     let (mut stream, _) = listener.accept().unwrap();
@@ -338,10 +323,7 @@ fn a_connection_has_the_name_that_its_process_asked_for() {
     let event = pipe.latest(curl.id(), &named);
     let line = event["line"].as_str().unwrap();
     assert!(line.contains(&format!(" :: curl :: www.example.test {port} :: v ")), "{line}");
-    let asked = queries();
-    let asked: Vec<_> = asked.lines().filter(|line| line.contains("query[")).collect();
+    let asked = server.queries();
     assert!(!asked.is_empty());
     assert!(asked.iter().all(|query| query.contains("] www.example.test from ")), "{asked:#?}");
-    server.kill().unwrap();
-    server.wait().unwrap();
 }

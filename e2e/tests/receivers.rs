@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use leco_e2e::{
-    EventPipe, FAR_V4, Kernel, LineReader, Netns, Peer, Side, can_test_the_kernel, program, wait_for,
+    EventPipe, FAR_V4, Kernel, LineReader, NameServer, Netns, Peer, can_test_the_kernel, program, wait_for,
     wait_or_explain,
 };
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -335,25 +335,10 @@ fn the_systems_resolver_is_asked_once_for_an_address_and_that_is_not_shown() {
     if !can_test_the_kernel() {
         return;
     }
-    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
-    let resolv_conf = folder.path("resolv.conf");
-    fs::write(&resolv_conf, format!("nameserver {FAR_V4}\n")).unwrap();
-    let mut server = netns.command(Side::Far, "dnsmasq");
-    server.args([
-        "--keep-in-foreground",
-        "--no-resolv",
-        "--no-hosts",
-        "--conf-file=/dev/null",
-        "--user=root",
-    ]);
-    server.args(["--pid-file=", "--bind-interfaces", "--log-queries", "--log-facility=-"]);
-    server.arg(format!("--listen-address={FAR_V4}")).arg(format!("--host-record=far.test,{FAR_V4}"));
-    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
-    let log = LineReader::new(BufReader::new(server.stderr.take().unwrap()));
-    wait_for("the name server", || log.lines().iter().any(|line| line.contains("started")).then_some(()));
-
+    let (kernel, netns) = (Kernel::load(&[]), Netns::new());
+    let server = NameServer::start(&netns, &[&format!("--host-record=far.test,{FAR_V4}")]);
     let mut command = netns.near_command("unshare");
-    let script = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", resolv_conf.display());
+    let script = format!("{} && exec \"$@\"", server.as_resolver());
     command.args(["--mount", "sh", "-c", &script, "sh"]).arg(program("leco-event-pipe"));
     command.arg("--pin").arg(kernel.pins()).args(["-E", "-c", "reverse-dns=1"]);
     let pipe = EventPipe::spawn(command);
@@ -363,14 +348,12 @@ fn the_systems_resolver_is_asked_once_for_an_address_and_that_is_not_shown() {
         assert_eq!(event["name"], "far.test");
     }
     // Its peer, the name server, has an address without a name, which is asked for as well.
-    let asked: Vec<_> = log.lines().into_iter().filter(|line| line.contains("query[")).collect();
+    let asked = server.queries();
     let of_far: Vec<_> = asked.iter().filter(|line| line.contains(" 2.1.83.10.in-addr.arpa ")).collect();
     assert_eq!(of_far.len(), 1, "{asked:#?}");
     assert!(asked.iter().all(|line| line.contains("query[PTR] ")), "{asked:#?}");
     // Nor would anybody want to see what came of it.
     assert!(pipe.events().iter().all(|event| event["pid"] != pipe.id()), "{:#?}", pipe.events());
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 /// A reader may say what it likes, nobody is waited for, and what is in the way is named.
