@@ -5,7 +5,8 @@ use std::time::Duration;
 use leco_e2e::program;
 use leco_e2e::vm::{Booted, VmKernel, which};
 
-const WITHIN: Duration = Duration::from_secs(150);
+/// A boot takes half a minute to a minute; on a machine that is busy with other things, several times that.
+const WITHIN: Duration = Duration::from_secs(400);
 
 fn boot(series: &str, command: &str) -> Option<Booted> {
     let kernel = VmKernel::find(series)?;
