@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use leco_core::event::BootNs;
 use leco_core::overseer::{LineId, Overseer, Row};
 use leco_core::query::{self, Query, QueryError};
+use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
 
 use crate::intention::{Intention, Mode, Offer};
@@ -69,8 +70,8 @@ pub struct State {
     offset: Option<usize>,
     /// Which saved filter was taken last.
     saved: Option<usize>,
-    /// Where lines stand on the screen: first row and number.
-    list: (u16, u16),
+    /// Where lines stand on the screen.
+    list: Rect,
     listing: Listing,
 }
 
@@ -109,10 +110,10 @@ impl State {
         self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
     }
 
-    /// What stands on the screen in so many rows, of which the first is the given one.
-    pub fn list(&mut self, overseer: &mut Overseer, first_row: u16, height: u16, now: BootNs) -> &Listing {
-        self.list = (first_row, height);
-        let height = usize::from(height);
+    /// What stands in this part of the screen.
+    pub fn list(&mut self, overseer: &mut Overseer, area: Rect, now: BootNs) -> &Listing {
+        self.list = area;
+        let height = usize::from(area.height);
         if self.shows_slots() {
             let rows = overseer.frame_within(now, height, FADE_TOLERANCE).rows.clone();
             self.listing = Listing { all: rows.len(), first: 0, rows };
@@ -232,14 +233,14 @@ impl State {
         if self.shows_slots() {
             return;
         }
-        let height = usize::from(self.list.1).max(1);
+        let height = usize::from(self.list.height).max(1);
         let first = self.listing.first;
         self.offset = Some(first.clamp((to + 1).saturating_sub(height), to));
     }
 
     /// Goes through all that is known.
     fn scroll(&mut self, screens: isize) {
-        let height = isize::try_from(self.list.1.max(2) - 1).unwrap_or(1);
+        let height = isize::try_from(self.list.height.max(2) - 1).unwrap_or(1);
         if self.mode != Mode::List {
             self.pane_offset = self.pane_offset.saturating_add_signed(screens * height);
             return;
@@ -249,15 +250,20 @@ impl State {
             self.offset = Some(0);
             return;
         }
-        let last = self.listing.all.saturating_sub(usize::from(self.list.1));
+        let last = self.listing.all.saturating_sub(usize::from(self.list.height));
         self.offset = Some(self.listing.first.saturating_add_signed(screens * height).min(last));
     }
 
-    /// The last column is the scrollbar.
-    fn point(&mut self, _column: u16, row: u16) {
-        let (first_row, height) = self.list;
-        let Some(at) = row.checked_sub(first_row).filter(|at| *at < height) else { return };
-        let there = self.listing.rows.get(usize::from(at)).and_then(Option::as_ref);
+    /// The last column is the scrollbar, where there is more than fits.
+    fn point(&mut self, column: u16, row: u16) {
+        let Some(at) = row.checked_sub(self.list.y).filter(|at| *at < self.list.height) else { return };
+        let at = usize::from(at);
+        let hidden = self.listing.all.saturating_sub(self.listing.rows.len());
+        if hidden > 0 && column + 1 == self.list.right() {
+            self.offset = Some(at * hidden / usize::from(self.list.height - 1).max(1));
+            return;
+        }
+        let there = self.listing.rows.get(at).and_then(Option::as_ref);
         if let Some(row) = there.filter(|row| row.alpha > 0) {
             self.selection = Some(row.id);
         }
@@ -295,7 +301,10 @@ impl State {
         match self.mode {
             Mode::List => {
                 // One thing after the other.
-                if self.frozen.take().is_some() || !std::mem::take(&mut self.search).is_empty() {
+                if self.frozen.is_some() {
+                    self.frozen = None;
+                } else if !self.search.is_empty() {
+                    self.search.clear();
                 } else if !self.filter.is_empty() {
                     self.filter.clear();
                     self.set_query(Query::default());

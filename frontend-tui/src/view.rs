@@ -75,7 +75,7 @@ pub fn draw(
     now: BootNs,
 ) {
     let [header, list, pane, footer] = layout(screen.area(), state.mode);
-    state.list(overseer, list.y, list.height, now);
+    state.list(overseer, list, now);
     let header_text = header_line(overseer, state, status, header.width, now);
     screen.render_widget(header_text.style(theme.frame()), header);
     draw_list(screen, list, overseer, state, status, theme, now);

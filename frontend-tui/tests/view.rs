@@ -237,3 +237,30 @@ fn no_size_panics() {
         }
     }
 }
+
+#[test]
+fn a_click_selects_and_the_scrollbar_scrolls() {
+    let mut overseer = Overseer::new(Config::default());
+    for number in 0..100_u64 {
+        let line = format!("18:34 :: me :: proc-{number:03} :: 192.0.2.1 443 :: ");
+        let event = json!({"ns": number, "ns_trx": number + SECOND, "line": line});
+        overseer.receive(event.to_string().as_bytes(), 2 * SECOND);
+    }
+    let mut terminal = Terminal::new(TestBackend::new(80, 12)).unwrap();
+    let (mut state, theme) = (State::new(None), Theme::new(ColorDepth::None));
+    let mut after = |intention| {
+        let _ = state.apply(intention, &overseer, 2 * SECOND);
+        terminal
+            .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, 2 * SECOND))
+            .unwrap();
+        terminal.backend().to_string()
+    };
+    after(Intention::Sort);
+    // Last seen first: ten rows, from the second of the screen.
+    let screen = after(Intention::Point(10, 3));
+    assert!(screen.lines().any(|line| line.starts_with("\">") && line.contains("proc-097")), "{screen}");
+    let screen = after(Intention::Point(79, 10));
+    assert!(screen.contains("proc-000") && !screen.contains("proc-010"), "{screen}");
+    let screen = after(Intention::Point(79, 1));
+    assert!(screen.contains("proc-099"), "{screen}");
+}
