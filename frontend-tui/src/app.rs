@@ -271,12 +271,7 @@ impl App {
         let passed = self.played.elapsed();
         self.played = Instant::now();
         if let Some(player) = &mut self.player {
-            let mut lines = Vec::new();
-            player.play(passed, |line| lines.push(line.to_vec()));
-            let now = player.now();
-            for line in lines {
-                self.overseer.receive(&line, now);
-            }
+            player.play(passed, |at, line| drop(self.overseer.receive(line, at)));
         }
     }
 
@@ -327,12 +322,7 @@ impl App {
         if begins_anew {
             self.overseer.forget();
         }
-        let mut lines = Vec::new();
-        player.catch_up(|line| lines.push(line.to_vec()));
-        let now = player.now();
-        for line in lines {
-            self.overseer.receive(&line, now);
-        }
+        player.catch_up(|at, line| drop(self.overseer.receive(line, at)));
     }
 
     fn draw(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {

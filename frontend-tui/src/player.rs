@@ -66,7 +66,9 @@ impl Player {
             at += line.len() + 1;
         }
         let now = events.first().ok_or(PlayError::Empty)?.0;
-        Ok(Self { bytes, events, next: 0, now, speed: speed.clamp(SPEEDS.0, SPEEDS.1), is_paused: false })
+        // What is no number cannot be put between two.
+        let speed = if speed.is_nan() { 1.0 } else { speed.clamp(SPEEDS.0, SPEEDS.1) };
+        Ok(Self { bytes, events, next: 0, now, speed, is_paused: false })
     }
 
     /// The recording's clock.
@@ -75,26 +77,17 @@ impl Player {
         self.now
     }
 
-    /// Lets this much of our time pass, and hands out the events that came in it.
-    pub fn play(&mut self, passed: Duration, take: impl FnMut(&[u8])) {
+    /// Lets this much of our time pass, and hands out the events that came in it, each with its time.
+    pub fn play(&mut self, passed: Duration, take: impl FnMut(BootNs, &[u8])) {
         if self.is_paused || self.has_ended() {
             return;
         }
-        self.now += scaled(passed, self.speed);
-        self.hand_out(take);
+        self.now = self.now.saturating_add(scaled(passed, self.speed));
+        self.catch_up(take);
         if let Some((next, _)) = self.events.get(self.next)
             && next - self.now > LONG_SILENCE
         {
             self.now = next - BEFORE_EVENT;
-        }
-    }
-
-    fn hand_out(&mut self, mut take: impl FnMut(&[u8])) {
-        while let Some((at, line)) = self.events.get(self.next)
-            && *at <= self.now
-        {
-            take(&self.bytes[line.clone()]);
-            self.next += 1;
         }
     }
 
@@ -111,8 +104,13 @@ impl Player {
     }
 
     /// Hands out what has come up to now, after [`Self::seek`].
-    pub fn catch_up(&mut self, take: impl FnMut(&[u8])) {
-        self.hand_out(take);
+    pub fn catch_up(&mut self, mut take: impl FnMut(BootNs, &[u8])) {
+        while let Some((at, line)) = self.events.get(self.next)
+            && *at <= self.now
+        {
+            take(*at, &self.bytes[line.clone()]);
+            self.next += 1;
+        }
     }
 
     /// Stands still, or goes on; from the end it begins anew, as the answer says.
@@ -184,7 +182,8 @@ impl Player {
 }
 
 fn scaled(passed: Duration, speed: f64) -> u64 {
-    u64::try_from(passed.mul_f64(speed).as_nanos()).unwrap_or(u64::MAX)
+    let theirs = Duration::try_from_secs_f64(passed.as_secs_f64() * speed).unwrap_or(Duration::MAX);
+    u64::try_from(theirs.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -201,9 +200,9 @@ mod tests {
         (lines.concat() + "garbage\n").into_bytes()
     }
 
-    fn lines(play: impl FnOnce(&mut dyn FnMut(&[u8]))) -> String {
+    fn lines(play: impl FnOnce(&mut dyn FnMut(BootNs, &[u8]))) -> String {
         let mut all = String::new();
-        play(&mut |line: &[u8]| all += &Event::parse(line).unwrap().line);
+        play(&mut |_, line: &[u8]| all += &Event::parse(line).unwrap().line);
         all
     }
 
@@ -242,8 +241,19 @@ mod tests {
     fn what_is_no_recording_is_told() {
         assert!(matches!(Player::new(b"x\ny".to_vec(), 1.0), Err(PlayError::Empty)));
         assert!(matches!(Player::open(Path::new("/nonexistent"), 1.0), Err(PlayError::Read(_))));
-        for speed in [0.0, -1.0, f64::INFINITY, 1e300] {
-            assert!(Player::new(recording(), speed).unwrap().progress(10).contains('▶'));
+        for speed in [0.0, -1.0, f64::INFINITY, f64::NAN, 1e300] {
+            let mut player = Player::new(recording(), speed).unwrap();
+            assert!(player.progress(10).contains('▶'));
+            player.play(Duration::from_secs(1), |_, _| ());
+        }
+        let far = format!(
+            "{{\"ns\":1,\"ns_trx\":1,\"line\":\"\"}}\n{{\"ns\":1,\"ns_trx\":{},\"line\":\"\"}}",
+            u64::MAX
+        );
+        let mut player = Player::new(far.into_bytes(), 1024.0).unwrap();
+        for _ in 0..3 {
+            player.play(Duration::MAX, |_, _| ());
+            let _ = (player.next_in(), player.progress(80), player.seek(i64::MAX));
         }
     }
 }

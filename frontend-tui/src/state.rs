@@ -114,13 +114,13 @@ impl State {
     pub fn list(&mut self, overseer: &mut Overseer, area: Rect, now: BootNs) -> &Listing {
         self.list = area;
         let height = usize::from(area.height);
+        // Slots go on whatever is shown, so that they are filled when they are shown again.
+        let slots = overseer.frame_within(now, height, FADE_TOLERANCE);
         if self.shows_slots() {
-            let rows = overseer.frame_within(now, height, FADE_TOLERANCE).rows.clone();
+            let rows = slots.rows.clone();
             self.listing = Listing { all: rows.len(), first: 0, rows };
             return &self.listing;
         }
-        // Slots go on, so that they are filled when they are shown again.
-        overseer.frame(now, height);
         if let Some(frozen) = &self.frozen {
             let all = frozen.rows.len();
             let first = first_shown(self.offset, all, height, false);
