@@ -70,6 +70,8 @@ pub(crate) struct Line {
     /// The whole event, where it has more to tell than its line.
     pub(crate) event: Option<Box<str>>,
     pub(crate) traffic: Traffic,
+    /// Of a group: what went over each of its latest connections so far.
+    members: Option<Box<LinkedHashMap<BootNs, Bytes>>>,
     pub(crate) text: Arc<str>,
     pub(crate) state: ConnectionState,
     pub(crate) is_first_ever: bool,
@@ -83,12 +85,52 @@ impl Line {
         Times { first: self.ns, updated: self.updated, curve: self.curve }
     }
 
+    /// Takes what went over one of its connections so far, and tells what of that is new.
+    fn count(&mut self, ns: BootNs, bytes: Bytes, updated: BootNs, is_new_line: bool) -> Bytes {
+        // What was open before it was seen, did not send all of it just now.
+        let is_young = updated.saturating_sub(ns) < BUCKET_NS;
+        let Some(members) = &mut self.members else {
+            if is_young || !is_new_line {
+                return self.traffic.update(bytes, updated);
+            }
+            self.traffic.add_old(bytes);
+            return Bytes::default();
+        };
+        let before = members.insert(ns, bytes);
+        if members.len() > MAX_MEMBERS {
+            members.pop_front();
+        }
+        let Some(before) = before.or_else(|| is_young.then(Bytes::default)) else {
+            self.traffic.add_old(bytes);
+            return Bytes::default();
+        };
+        let more = bytes.since(before);
+        self.traffic.add(more, updated);
+        more
+    }
+
+    /// Tells a group's connections apart from now on, or no more.
+    fn count_as(&mut self, key: &LineKey) {
+        match key {
+            LineKey::Connection(..) => self.members = None,
+            LineKey::Group(..) => {
+                let members = self.members.get_or_insert_default();
+                if members.is_empty() {
+                    members.insert(self.latest, self.traffic.total);
+                }
+            }
+        }
+    }
+
     fn show_as(&mut self, shown: Shown) {
         self.text = shown.text;
         self.style = shown.style;
         self.curve = shown.curve;
     }
 }
+
+/// Connections of a group whose bytes are told apart.
+const MAX_MEMBERS: usize = 256;
 
 /// What an update did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,11 +174,8 @@ impl Lines {
             if updated < line.updated || (updated == line.updated && line.text == shown.text) {
                 return Update::Old;
             }
-            // Of a group's other connections it is not known what is new of their bytes.
-            if let Some(bytes) = bytes.filter(|_| line.latest == ns) {
-                self.traffic.add(line.traffic.update(bytes, updated), updated);
-            } else if let Some(bytes) = bytes {
-                line.traffic.total = bytes;
+            if let Some(bytes) = bytes {
+                self.traffic.add(line.count(ns, bytes, updated, false), updated);
             }
             line.updated = updated;
             line.latest = ns;
@@ -163,6 +202,7 @@ impl Lines {
             received: shared(received, &shown.text),
             event: event.map(Box::from),
             traffic: Traffic::default(),
+            members: matches!(key, LineKey::Group(..)).then(Box::default),
             state,
             is_first_ever,
             text: shown.text,
@@ -179,12 +219,7 @@ impl Lines {
             line.slot = alone.slot;
         }
         if let Some(bytes) = bytes {
-            // What was open before it was seen, did not send all of it just now.
-            if updated.saturating_sub(ns) < BUCKET_NS {
-                self.traffic.add(line.traffic.update(bytes, updated), updated);
-            } else {
-                line.traffic.total = bytes;
-            }
+            self.traffic.add(line.count(ns, bytes, updated, true), updated);
         }
         let slot = line.slot;
         self.known.insert(key.clone(), line);
@@ -208,6 +243,7 @@ impl Lines {
             let Some(shown) = shown else { continue };
             let key = key(line.source, line.latest, &shown);
             line.show_as(shown);
+            line.count_as(&key);
             // Of lines that have become one, the later one is shown where the earlier one was.
             let earlier = self.known.remove(&key);
             line.ns = earlier.as_ref().map_or(line.ns, |earlier| line.ns.min(earlier.ns));

@@ -365,6 +365,12 @@ impl Overseer {
         self.frame.counts
     }
 
+    /// Whether a rule, counted from the first, holds for a line.
+    #[must_use]
+    pub fn rule_holds(&self, rule: usize, line: &str) -> bool {
+        self.rules.holds(rule, line)
+    }
+
     /// Every rule, with how often it held since the config was read.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
         self.rules.infos()

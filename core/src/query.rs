@@ -1,5 +1,6 @@
 //! A filter for people: words, patterns and fields, as in `proc:firefox -port:443 /cdn[0-9]/`.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
@@ -210,9 +211,20 @@ impl Text {
     }
 }
 
-/// What may stand at the end of a query: what to put there, and what it is.
+/// Values of fields that are offered.
+const MAX_VALUES: usize = 8;
+
+/// Whether completions of this query are among the values that connections have.
 #[must_use]
-pub fn completions(text: &str) -> Vec<(String, &'static str)> {
+pub fn completes_values(text: &str) -> bool {
+    let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
+    let name = last.strip_prefix('-').unwrap_or(last).split_once(':').map(|(name, _)| name);
+    matches!(name, Some("user" | "proc" | "unit" | "peer" | "port" | "host"))
+}
+
+/// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
+#[must_use]
+pub fn completions(text: &str, seen: &[Facts]) -> Vec<(String, &'static str)> {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = last.strip_prefix('-').unwrap_or(last);
     if let Some((name, begun)) = word.split_once(':') {
@@ -222,13 +234,36 @@ pub fn completions(text: &str) -> Vec<(String, &'static str)> {
             "state" => {
                 &["open", "closed", "refused", "reset", "timeout", "unreachable", "unanswered", "blocked"]
             }
-            _ => &[],
+            _ => return values_seen(name, begun, seen).into_iter().map(|more| (more, "")).collect(),
         };
         let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
         return begun.map(|value| (value[word.len() - name.len() - 1..].to_owned(), "")).collect();
     }
     let begun = FIELDS.iter().filter(|(name, _)| !word.is_empty() && name.starts_with(word));
     begun.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what)).collect()
+}
+
+/// How values of a field go on that begin so.
+fn values_seen(field: &str, begun: &str, seen: &[Facts]) -> Vec<String> {
+    let mut values = BTreeSet::new();
+    for facts in seen {
+        match field {
+            "user" => drop(values.insert(facts.user.clone())),
+            "proc" => drop(values.insert(facts.process.clone())),
+            "unit" => values.extend(facts.units.iter().cloned()),
+            "peer" => values.extend(facts.peers.iter().cloned()),
+            "port" => values.extend(facts.port.map(|port| port.to_string())),
+            "host" => drop(values.insert(facts.host.clone())),
+            _ => {}
+        }
+    }
+    let goes_on = |value: &String| {
+        let (start, rest) = value.split_at_checked(begun.len())?;
+        // What would have to be quoted is not offered.
+        let is_word = !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '/'));
+        (start.eq_ignore_ascii_case(begun) && !rest.is_empty() && is_word).then(|| rest.to_owned())
+    };
+    values.iter().filter_map(goes_on).take(MAX_VALUES).collect()
 }
 
 #[cfg(test)]
@@ -299,18 +334,33 @@ mod tests {
 
     #[test]
     fn what_was_begun_is_completed() {
-        let ends = |text: &str| completions(text).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        let ends = |text: &str| completions(text, &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
         assert_eq!(ends("proc:x po"), ["rt:"]);
         assert_eq!(ends("-p"), ["roc:", "eer:", "ort:"]);
         assert_eq!(ends("dir:"), ["in", "out"]);
         assert_eq!(ends("state:un"), ["reachable", "answered"]);
         assert!(ends("").is_empty() && ends("port:4").is_empty() && ends("x ").is_empty());
+        let seen = [
+            LINE,
+            "18:32 :: me :: fire walk :: cdn8.example.org 8443 :: ",
+            "18:32 :: ada :: ssh :: nas 22 :: ",
+        ];
+        let seen = seen.map(|line| Facts::of(line, None));
+        let ends = |text: &str| completions(text, &seen).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        assert_eq!(ends("proc:"), ["Firefox", "ssh"]);
+        assert_eq!(ends("-proc:fi"), ["refox"]);
+        assert_eq!(ends("x peer:CDN"), ["7.example.org", "8.example.org"]);
+        assert_eq!(
+            (ends("port:4"), ends("user:")),
+            (vec!["43".to_owned()], vec!["ada".to_owned(), "me".to_owned()])
+        );
+        assert_eq!(ends("proc:firefox"), [""; 0]);
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,40}", line in ".{0,60}") {
-            let _ = completions(&text);
+            let _ = completions(&text, &[Facts::of(&line, None)]);
             if let Ok(query) = Query::parse(&text) {
                 let _ = query.holds(&line, &Facts::of(&line, Some(&text)), ConnectionState::Ordinary);
             }

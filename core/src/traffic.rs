@@ -24,6 +24,12 @@ impl Bytes {
         self.rx.saturating_add(self.tx)
     }
 
+    /// How many more these are.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self { rx: self.rx.saturating_sub(before.rx), tx: self.tx.saturating_sub(before.tx) }
+    }
+
     /// How many went over an event's connection, from its fields or its line.
     #[must_use]
     pub fn of_event(event: &Event) -> Option<Self> {
@@ -71,17 +77,21 @@ struct History {
 impl Traffic {
     /// Takes totals that are known now; what is more than before came lately.
     pub(crate) fn update(&mut self, total: Bytes, at: BootNs) -> Bytes {
-        let more =
-            Bytes { rx: total.rx.saturating_sub(self.total.rx), tx: total.tx.saturating_sub(self.total.tx) };
+        let more = total.since(self.total);
         self.add(more, at);
         self.total = total;
         more
     }
 
-    /// Adds what came lately.
-    pub(crate) fn add(&mut self, more: Bytes, at: BootNs) {
+    /// Adds what came no one knows when.
+    pub(crate) fn add_old(&mut self, more: Bytes) {
         self.total.rx = self.total.rx.saturating_add(more.rx);
         self.total.tx = self.total.tx.saturating_add(more.tx);
+    }
+
+    /// Adds what came lately.
+    pub(crate) fn add(&mut self, more: Bytes, at: BootNs) {
+        self.add_old(more);
         if more.total() == 0 {
             return;
         }

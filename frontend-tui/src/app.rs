@@ -26,10 +26,11 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::intention::{Mode, PlayIntention, intention, play_intention};
+use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
 use crate::player::Player;
 use crate::state::{Effect, FADE_TOLERANCE, State};
 use crate::theme::Theme;
+use crate::timing;
 use crate::view::{self, Source, Status};
 
 /// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
@@ -252,8 +253,11 @@ impl App {
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
-        let fade =
-            self.overseer.next_visible_change(now, FADE_TOLERANCE).map(|change| change.max(FADE_INTERVAL));
+        let fade = match self.state.frozen(now) {
+            None => self.overseer.next_visible_change(now, FADE_TOLERANCE),
+            Some(_) => None,
+        };
+        let fade = fade.map(|change| change.max(FADE_INTERVAL));
         let tick = view::ticks(&self.overseer, &self.state, self.state.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).min();
         match &self.player {
@@ -303,6 +307,9 @@ impl App {
             Effect::Quit => return Ok(ControlFlow::Break(())),
             Effect::Repaint => terminal.clear()?,
             Effect::Copy(text) => copy(&text)?,
+        }
+        if self.state.mode == Mode::Rules && intention == Intention::Open(Mode::Rules) {
+            self.state.rule_times = timing::measure(&self.overseer);
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -59,7 +59,7 @@ pub enum Intention {
     Accept,
     /// Change what was typed.
     Edit(InputRequest),
-    /// Complete what was typed.
+    /// Complete what was typed; of a rule: put it into the other section.
     Complete,
     /// Take a saved filter instead: the next one, or the one before.
     Saved(isize),
@@ -78,6 +78,8 @@ pub enum Offer {
     Rename,
     /// Show it as one with others.
     Group,
+    /// Nothing yet.
+    Blank,
 }
 
 /// What is to be done with the recording that is played.
@@ -177,12 +179,13 @@ fn of_command(key: &KeyEvent, is_control: bool) -> Option<Intention> {
         KeyCode::Char('x') => I::Offer(Offer::Hide),
         KeyCode::Char('e') => I::Offer(Offer::Rename),
         KeyCode::Char('m') => I::Offer(Offer::Group),
+        KeyCode::Char('t') => I::Offer(Offer::Blank),
         _ => return None,
     })
 }
 
 /// Every key, for the help, in the order of use.
-pub const KEYS: [(&str, &str); 15] = [
+pub const KEYS: [(&str, &str); 16] = [
     ("↑ ↓  j k", "select a line"),
     ("PgUp PgDn  wheel", "scroll through all that is known"),
     ("Home End  g G", "first, last"),
@@ -195,6 +198,7 @@ pub const KEYS: [(&str, &str); 15] = [
     ("x", "a rule that hides the line"),
     ("e", "a rule that renames it"),
     ("m", "a rule that merges it with others"),
+    ("t", "a rule that you type; Tab: the other section"),
     ("Esc", "back"),
     ("Ctrl-L", "draw anew"),
     ("q  Ctrl-C", "leave"),

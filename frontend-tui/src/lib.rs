@@ -9,5 +9,6 @@ pub mod player;
 mod row;
 pub mod state;
 pub mod theme;
+pub mod timing;
 pub mod trial;
 pub mod view;

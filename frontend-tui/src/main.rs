@@ -48,7 +48,7 @@ struct Cli {
     /// What the terminal's background is [default: theme of the config, which asks the terminal]
     #[arg(long, value_name = "auto|dark|light", value_parser = named(TerminalTheme::parse, TerminalTheme::NAMES))]
     theme: Option<TerminalTheme>,
-    /// How many colours the terminal has [default: colours of the config, which looks at COLORTERM and TERM]
+    /// How many colours the terminal has [default: colours of the config, which looks at COLORTERM and terminfo]
     #[arg(long, value_name = "auto|none|16|256|true", value_parser = named(TerminalColours::parse, TerminalColours::NAMES))]
     colours: Option<TerminalColours>,
     /// Show what the rules make of a line, and exit
@@ -160,6 +160,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
             variable("NO_COLOR").as_deref(),
             variable("COLORTERM").as_deref(),
             variable("TERM").as_deref(),
+            termini::TermInfo::from_env().ok().as_ref(),
         ),
         TerminalColours::None => ColorDepth::None,
         TerminalColours::Sixteen => ColorDepth::Sixteen,

@@ -11,6 +11,7 @@ use ratatui::text::{Line, Span};
 use crate::intention::KEYS;
 use crate::row::sparkline;
 use crate::theme::Theme;
+use crate::timing::slow_from;
 use crate::trial::Trial;
 
 /// Cells of the names of fields.
@@ -160,19 +161,29 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
         .collect()
 }
 
-/// Every rule, with how often it held.
-pub(crate) fn rules(overseer: &Overseer, file: Option<&Path>, theme: Theme) -> Vec<Line<'static>> {
+/// Every rule, with how often it held; the ones that take longer than the others, with their time.
+pub(crate) fn rules(
+    overseer: &Overseer,
+    file: Option<&Path>,
+    times: &[u64],
+    theme: Theme,
+) -> Vec<Line<'static>> {
     let mut lines = vec![heading("    hits  line  rule", theme)];
-    lines.extend(overseer.rules().map(|rule| {
+    let slow_from = slow_from(times);
+    lines.extend(overseer.rules().enumerate().map(|(index, rule)| {
         let text = format!(" {:>8}  {:>4}  {}", rule.hits.held, rule.line, clean(rule.key));
         let style = if rule.hits.held == 0 { theme.faint(160) } else { theme.text(220) };
-        let slow = if rule.hits.exceeded > 0 { "   too slow" } else { "" };
+        let slow = match times.get(index) {
+            _ if rule.hits.exceeded > 0 => "   too slow: it does not hold".to_owned(),
+            Some(time) if *time >= slow_from => format!("   {} µs a line", time / 1000),
+            _ => String::new(),
+        };
         Line::from(vec![Span::styled(text, style), Span::styled(slow, theme.text(255))])
     }));
     if lines.len() == 1 {
         let file = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
         lines.push(Line::styled(
-            format!(" there are none{file}: select a line and press x, e or m"),
+            format!(" there are none{file}: press t, or select a line and press x, e or m"),
             theme.faint(255),
         ));
     }

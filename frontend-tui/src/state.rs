@@ -16,6 +16,9 @@ use crate::trial::Trial;
 /// none of the steps.
 pub const FADE_TOLERANCE: u8 = 4;
 
+/// Values of so many of the last lines are offered to complete a filter.
+const COMPLETED_FROM: usize = 500;
+
 /// What the loop has to do, because the state cannot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -59,6 +62,8 @@ pub struct State {
     pub pane_offset: usize,
     /// The rule that is tried.
     pub trial: Option<Trial>,
+    /// Time that each rule takes for a line, in ns, as far as it was measured.
+    pub rule_times: Vec<u64>,
     /// What is to be told, once.
     pub notice: Option<String>,
     /// The file to which rules can be appended.
@@ -103,6 +108,7 @@ impl State {
 
     /// The rules or the config changed: lines may be others now.
     pub fn reloaded(&mut self) {
+        self.rule_times.clear();
         self.matches.clear();
     }
 
@@ -194,7 +200,7 @@ impl State {
             Intention::Complete => self.complete(overseer, now),
             Intention::Saved(by) => self.take_saved(by, overseer, now),
             Intention::Append if self.mode == Mode::Trial => {
-                if self.trial.as_ref().is_some_and(|trial| trial.error.is_none()) {
+                if self.trial.as_ref().is_some_and(Trial::is_complete) {
                     self.mode = Mode::Confirm;
                 }
             }
@@ -338,7 +344,9 @@ impl State {
             Mode::Filter if self.error.is_some() => return Effect::None,
             Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
             Mode::Trial => {
-                let Some(trial) = &self.trial else { return Effect::None };
+                let Some(trial) = self.trial.as_ref().filter(|trial| !trial.text.trim().is_empty()) else {
+                    return Effect::None;
+                };
                 self.notice = Some("copied: paste it into the config".into());
                 return Effect::Copy(trial.config_text());
             }
@@ -382,11 +390,28 @@ impl State {
         }
     }
 
+    /// How the filter that is typed may go on.
+    #[must_use]
+    pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
+        let text = self.input.value();
+        let seen: Vec<_> = if query::completes_values(text) {
+            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.facts()).collect()
+        } else {
+            Vec::new()
+        };
+        query::completions(text, &seen)
+    }
+
     fn complete(&mut self, overseer: &Overseer, now: BootNs) {
+        if self.mode == Mode::Trial
+            && let Some(trial) = &mut self.trial
+        {
+            trial.change_section(self.config.as_deref(), overseer);
+        }
         if self.mode != Mode::Filter {
             return;
         }
-        let completions = query::completions(self.input.value());
+        let completions = self.completions(overseer);
         let Some((first, _)) = completions.first() else { return };
         // As far as all agree, or all of the first where they part at once.
         let common = completions.iter().skip(1).fold(first.as_str(), |common, (other, _)| {
@@ -438,11 +463,16 @@ impl State {
     }
 
     fn offer(&mut self, offer: Offer, overseer: &Overseer) {
-        let Some(line) = self.selected(overseer) else {
-            self.notice = Some("select a line first (↑ ↓)".into());
-            return;
+        let trial = match (offer, self.selected(overseer)) {
+            (Offer::Blank, _) => Trial::blank(),
+            (_, Some(line)) => {
+                Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
+            }
+            (_, None) => {
+                self.notice = Some("select a line first (↑ ↓)".into());
+                return;
+            }
         };
-        let trial = Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer);
         self.input = Input::new(trial.text.clone());
         self.trial = Some(trial);
         self.mode = Mode::Trial;

@@ -4,6 +4,7 @@ use leco_core::config::StateColours;
 use leco_core::overseer::Row;
 use leco_core::style::LineStyle;
 use ratatui::style::{Color, Modifier, Style};
+use termini::{NumberCapability, TermInfo};
 
 /// How many colours the terminal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +20,37 @@ pub enum ColorDepth {
 }
 
 impl ColorDepth {
-    /// From the values of `NO_COLOR`, `COLORTERM` and `TERM`.
+    /// From the values of `NO_COLOR`, `COLORTERM` and `TERM`, and the terminal's entry in terminfo.
     #[must_use]
-    pub fn detect(no_color: Option<&str>, colorterm: Option<&str>, term: Option<&str>) -> Self {
+    pub fn detect(
+        no_color: Option<&str>,
+        colorterm: Option<&str>,
+        term: Option<&str>,
+        entry: Option<&TermInfo>,
+    ) -> Self {
         // https://no-color.org: any value but the empty one.
         if no_color.is_some_and(|value| !value.is_empty()) {
             return Self::None;
         }
         let term = term.unwrap_or_default();
-        match colorterm {
-            Some("truecolor" | "24bit") => Self::True,
-            _ if term.contains("direct") => Self::True,
+        // A terminal says more of itself than a database that may be older, or on another machine.
+        if matches!(colorterm, Some("truecolor" | "24bit")) || term.contains("direct") {
+            return Self::True;
+        }
+        if let Some(entry) = entry {
+            // What tmux and ncurses call 24 bits: terminfo(5) and user_caps(5).
+            if ["RGB", "Tc"].iter().any(|name| entry.extended_cap(name).is_some()) {
+                return Self::True;
+            }
+            return match entry.number_cap(NumberCapability::MaxColors) {
+                Some(256..) => Self::Indexed,
+                Some(8..) => Self::Sixteen,
+                _ => Self::None,
+            };
+        }
+        match term {
             _ if term.contains("256color") => Self::Indexed,
-            _ if term == "dumb" => Self::None,
+            "dumb" => Self::None,
             _ => Self::Sixteen,
         }
     }
@@ -241,11 +260,43 @@ mod tests {
 
     #[test]
     fn depth_follows_the_environment() {
-        assert_eq!(ColorDepth::detect(Some("1"), Some("truecolor"), None), ColorDepth::None);
-        assert_eq!(ColorDepth::detect(Some(""), Some("truecolor"), None), ColorDepth::True);
-        assert_eq!(ColorDepth::detect(None, None, Some("tmux-256color")), ColorDepth::Indexed);
-        assert_eq!(ColorDepth::detect(None, None, Some("linux")), ColorDepth::Sixteen);
-        assert_eq!(ColorDepth::detect(None, None, Some("dumb")), ColorDepth::None);
+        let detect = |no_color, colorterm, term| ColorDepth::detect(no_color, colorterm, term, None);
+        assert_eq!(detect(Some("1"), Some("truecolor"), None), ColorDepth::None);
+        assert_eq!(detect(Some(""), Some("truecolor"), None), ColorDepth::True);
+        assert_eq!(detect(None, None, Some("tmux-256color")), ColorDepth::Indexed);
+        assert_eq!(detect(None, None, Some("linux")), ColorDepth::Sixteen);
+        assert_eq!(detect(None, None, Some("dumb")), ColorDepth::None);
+    }
+
+    /// An entry as tic compiles it (term(5)): a name, `max_colors` and, as an extension, `RGB`.
+    fn entry(colours: i16, has_rgb: bool) -> TermInfo {
+        let names = b"leco-test\0";
+        let mut bytes = Vec::new();
+        let mut push = |numbers: &[i16]| bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        push(&[0o432, i16::try_from(names.len()).unwrap(), 0, 14, 0, 0]);
+        bytes.extend(names);
+        let mut push = |numbers: &[i16]| bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        push(&[-1; 13]);
+        push(&[colours]);
+        if has_rgb {
+            // A string beside it, as every terminal has one.
+            push(&[1, 0, 1, 3, 9]);
+            bytes.extend([1, 0]);
+            bytes.extend([0_i16, 0, 4].iter().flat_map(|offset| offset.to_le_bytes()));
+            bytes.extend(b"x\0RGB\0XX\0");
+        }
+        TermInfo::parse(&*bytes).unwrap()
+    }
+
+    #[test]
+    fn depth_follows_terminfo() {
+        let detect =
+            |colorterm, term, entry: TermInfo| ColorDepth::detect(None, colorterm, Some(term), Some(&entry));
+        assert_eq!(detect(None, "foot", entry(256, false)), ColorDepth::Indexed);
+        assert_eq!(detect(None, "foot", entry(256, true)), ColorDepth::True);
+        assert_eq!(detect(None, "xterm-256color", entry(8, false)), ColorDepth::Sixteen);
+        assert_eq!(detect(None, "vt100", entry(-1, false)), ColorDepth::None);
+        assert_eq!(detect(Some("truecolor"), "vt100", entry(-1, false)), ColorDepth::True);
     }
 
     #[test]

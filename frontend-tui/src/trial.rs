@@ -46,12 +46,36 @@ impl Trial {
             Offer::Group => {
                 ("rx-group", process(received), process(received).replace(":: ", "").replace(" ::", ""))
             }
+            Offer::Blank => return Self::blank(),
         };
-        let mut trial =
-            Self { section, text: String::new(), error: None, changed: 0, hidden: 0, examples: Vec::new() };
+        let mut trial = Self { section, ..Self::blank() };
         let text = format!("{} = {value}", escape(&kept));
         trial.set(text.trim_end(), config, overseer);
         trial
+    }
+
+    /// Begins with nothing.
+    pub(crate) fn blank() -> Self {
+        Self {
+            section: "rx-proc",
+            text: String::new(),
+            error: None,
+            changed: 0,
+            hidden: 0,
+            examples: Vec::new(),
+        }
+    }
+
+    /// Puts it into the other section.
+    pub(crate) fn change_section(&mut self, config: Option<&Path>, overseer: &Overseer) {
+        self.section = if self.section == "rx-proc" { "rx-group" } else { "rx-proc" };
+        let text = std::mem::take(&mut self.text);
+        self.set(&text, config, overseer);
+    }
+
+    /// Whether it is a rule that can be kept.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.error.is_none() && !self.text.trim().is_empty()
     }
 
     /// Takes what was typed, and tries it.

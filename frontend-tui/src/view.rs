@@ -2,7 +2,6 @@
 
 use leco_core::event::BootNs;
 use leco_core::overseer::Overseer;
-use leco_core::query;
 use leco_core::text::bytes;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -141,7 +140,7 @@ fn draw_pane(
         (Mode::Detail, _) => {
             panes::detail(state.selected(overseer), overseer, file, theme, (now, area.width.into()))
         }
-        (Mode::Rules, _) => panes::rules(overseer, file, theme),
+        (Mode::Rules, _) => panes::rules(overseer, file, &state.rule_times, theme),
         (Mode::Help, _) => panes::help(theme),
         (Mode::Trial | Mode::Confirm, Some(trial)) => panes::trial(trial, theme),
         _ => return,
@@ -234,13 +233,15 @@ fn draw_footer(
         (Some(error), _) => format!("   {}", error.message),
         (None, Mode::Filter) => {
             let listing = state.listed();
-            let typed_word = state.input.value().rsplit([' ', ':', '-']).next().unwrap_or_default();
-            let more = query::completions(state.input.value());
-            let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_word}{more}")).collect();
+            let last = state.input.value().rsplit(' ').next().unwrap_or_default();
+            let term = last.strip_prefix('-').unwrap_or(last);
+            let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
+            let more = state.completions(overseer);
+            let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
             format!("   {} of {}{tab}", listing.all, overseer.known().len())
         }
-        (None, Mode::Trial) => "   ⏎ copy   Ctrl-S append   Esc back".into(),
+        (None, Mode::Trial) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
         (None, _) => state.notice.as_ref().map(|notice| format!("   {notice}")).unwrap_or_default(),
     };
     spans.push(Span::styled(hint, theme.faint(255)));
@@ -258,7 +259,8 @@ fn keys(state: &State, overseer: &Overseer) -> String {
             format!(" append this rule to {file}?   y yes   any other key: no")
         }
         Mode::Detail => " Esc back   ↑ ↓ scroll   x hide   e rename   m merge   q quit".into(),
-        Mode::Rules | Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
+        Mode::Rules => " Esc back   ↑ ↓ scroll   t try a rule   q quit".into(),
+        Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
         _ if !state.filter.is_empty() => {
             format!(
                 " filter {}   {} of {}   f change   Esc all   q quit",

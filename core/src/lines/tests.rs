@@ -84,6 +84,45 @@ fn a_group_is_one_line_with_the_oldest_identity() {
 }
 
 #[test]
+fn a_groups_bytes_are_those_of_all_its_connections() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut lines = Lines::new(10);
+    lines.resize(2);
+    let mut send = |ns: u64, updated: u64, sent: u64| {
+        let arrival = Arrival {
+            source: 0,
+            host: None,
+            ns,
+            updated,
+            received: "x",
+            event: None,
+            bytes: Some(Bytes { rx: 0, tx: sent }),
+            state: ConnectionState::Ordinary,
+            is_first_ever: false,
+            shown: shown(&format!("sent {sent}"), Some("group")),
+        };
+        lines.update(arrival, &fader(), updated);
+        let line = lines.known().next().unwrap();
+        (
+            line.traffic.total.tx,
+            line.traffic.history(updated)[crate::traffic::BUCKETS - 1],
+            lines.traffic().total.tx,
+        )
+    };
+    let now = 100 * SECOND;
+    assert_eq!(send(now, now, 10), (10, 10, 10));
+    assert_eq!(send(now + 1, now + 1, 500), (510, 510, 510), "another connection");
+    assert_eq!(send(now, now + 2, 30), (530, 530, 530), "more of the first");
+    assert_eq!(send(now + 1, now + 3, 500), (530, 530, 530));
+    assert_eq!(send(SECOND, now + 4, 7000), (7530, 530, 530), "its bytes are older than it is known");
+    for other in 0..2 * MAX_MEMBERS as u64 {
+        send(now + 10 + other, now + 10 + other, 1);
+    }
+    let members = lines.known().next().unwrap().members.as_ref().unwrap().len();
+    assert_eq!(members, MAX_MEMBERS);
+}
+
+#[test]
 fn a_resize_refills_from_what_is_remembered() {
     let mut lines = Lines::new(4);
     lines.resize(2);

@@ -152,6 +152,12 @@ impl RuleSet {
         Explanation { original: line.to_owned(), steps: recorder.steps, verdict }
     }
 
+    /// Whether a rule, counted from the first, holds for a line by itself; one that takes too many steps does not.
+    #[must_use]
+    pub fn holds(&self, rule: usize, line: &str) -> bool {
+        self.rules.get(rule).is_some_and(|rule| rule.chain.holds(line).unwrap_or(false))
+    }
+
     /// Rules that exceeded a limit for the first time since the last call.
     pub(crate) fn take_newly_exceeded(&mut self) -> Vec<RuleInfo<'_>> {
         let (rules, hits) = (&self.rules, &self.hits);
