@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
 
 const SOURCE: &str = "src/bpf/leco.bpf.c";
+const RECORDS: &str = "src/bpf/leco.h";
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=src/bpf");
@@ -27,11 +28,28 @@ fn main() -> Result<()> {
         .reference_obj(true)
         .build_and_generate(&skeleton)
         .with_context(|| format!("compiling {SOURCE}"))?;
-    // The fingerprint that tells one build of the programs from another: FNV-1a over the object.
+    // What tells one build of the programs from another, and whether two mean the same by what is in their maps.
     let object = fs::read(out.join("leco.bpf.o")).context("the object clang wrote")?;
-    let hash = object.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+    let records = fs::read_to_string(RECORDS).context(RECORDS)?;
+    println!("cargo:rustc-env=LECO_BPF_OBJECT_HASH={}", fingerprint(&object));
+    println!("cargo:rustc-env=LECO_BPF_LAYOUT_HASH={}", fingerprint(without_comments(&records).as_bytes()));
+    Ok(())
+}
+
+/// FNV-1a, cut to 32 bits.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    println!("cargo:rustc-env=LECO_BPF_OBJECT_HASH={}", hash & 0xffff_ffff);
-    Ok(())
+    hash & 0xffff_ffff
+}
+
+/// The words of C source with one space between, without what stands in `/* */`.
+fn without_comments(source: &str) -> String {
+    let mut parts = source.split("/*");
+    let mut code = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        code.push_str(part.split_once("*/").map_or("", |(_, after)| after));
+    }
+    code.split_whitespace().collect::<Vec<_>>().join(" ")
 }

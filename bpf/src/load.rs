@@ -2,21 +2,26 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, OpenObject};
+use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
 use rustix::time::{ClockId, clock_getres};
 
 use crate::hooks::{Attach, Program, Targets};
+use crate::map::{io_error, read_only_map};
+use crate::passed::{self, Part};
 use crate::pins::{self, PinDir, PinError};
 use crate::plan::{Choice, Forced, Plan};
 use crate::preflight::{self, Missing};
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
+use crate::takeover::Takeover;
 use crate::{build_id, cgroup2};
 
 /// What can be chosen at load.
@@ -66,6 +71,9 @@ pub enum LoadError {
     /// An option the kernel would refuse.
     #[error("{0}")]
     Option(String),
+    /// There is no service manager, or it does not take what is to be left with it.
+    #[error("cannot leave descriptors with the service manager: {0}. Without one, name a folder with --pin.")]
+    Manager(io::Error),
 }
 
 /// What a load did.
@@ -88,6 +96,8 @@ pub enum Loaded {
         mounted_bpffs: bool,
         /// Folders above the pins that were closed to the group and can now be passed.
         opened: Vec<PathBuf>,
+        /// Maps whose content the new programs could not take over from those they replaced.
+        forgotten: Vec<&'static str>,
     },
 }
 
@@ -106,36 +116,147 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     let _lock = pins::lock()?;
     let version = version(options);
     let replaced = dir.versions()?;
+    let instance = format!("pins {}", dir.path().display());
     if replaced == [version.as_str()] {
+        // A loader that was killed may have left others to take their place.
+        if dir.remove_staged()? {
+            Takeover::of(&version, instance).let_old_count(true)?;
+        }
         return Ok(Loaded::Already { version });
     }
     dir.refuse_foreign()?;
 
     let staged = dir.stage()?;
-    let done =
-        load_best(options, &mut |loaded| fill(&staged, options, &version, loaded)).and_then(|choices| {
-            let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
-            dir.replace_with(&staged)?;
-            Ok((choices, opened))
-        });
+    let mut takeover = Takeover::of(&version, instance);
+    let done = load_best(options, Some(&mut takeover), &mut |attached, takeover| {
+        fill(&staged, options, &version, attached.links, attached.skel)?;
+        takeover.map_or(Ok(()), |takeover| takeover.switch(attached.skel, options))
+    })
+    .and_then(|choices| {
+        let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
+        dir.replace_with(&staged)?;
+        Ok((choices, opened))
+    });
     let (choices, opened) = done.inspect_err(|_| {
         // Half of the programs must not go on counting; the failure itself is what a person has to know.
         let _ = staged.remove();
+        let _ = takeover.let_old_count(true);
     })?;
-    Ok(Loaded::New { version, replaced, choices, mounted_bpffs, opened })
+    Ok(Loaded::New { version, replaced, choices, mounted_bpffs, opened, forgotten: takeover.forgotten })
+}
+
+/// Loads the programs and leaves them with the service manager, unless the same ones with the same options are
+/// there already. They stay as long as it keeps their descriptors.
+pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
+    if !passed::has_manager() {
+        return Err(LoadError::Manager(io::Error::other("there is none: NOTIFY_SOCKET is not set")));
+    }
+    check(options)?;
+    let _lock = pins::lock()?;
+    let version = version(options);
+    let mut takeover = Takeover::of(&version, instance());
+    let replaced: Vec<String> = takeover.split().1.map(|old| old.identity.version.clone()).collect();
+    let forget =
+        |old: &[String]| old.iter().try_for_each(|old| passed::remove(old)).map_err(LoadError::Manager);
+    if let (Some(there), others) = takeover.split() {
+        // A loader that was killed may not have come to this.
+        for other in others {
+            other.count(false).map_err(|error| broken(&error))?;
+        }
+        there.count(true).map_err(|error| broken(&error))?;
+        forget(&replaced)?;
+        return Ok(Loaded::Already { version });
+    }
+    let done = load_best(options, Some(&mut takeover), &mut |attached, takeover| {
+        leave(&version, &attached.links, attached.skel)?;
+        takeover.map_or(Ok(()), |takeover| takeover.switch(attached.skel, options))
+    });
+    let choices = done.inspect_err(|_| {
+        let _ = passed::remove(&version);
+        let _ = takeover.let_old_count(true);
+    })?;
+    forget(&replaced)?;
+    passed::settle().map_err(LoadError::Manager)?;
+    let forgotten = takeover.forgotten;
+    Ok(Loaded::New { version, replaced, choices, mounted_bpffs: false, opened: Vec::new(), forgotten })
+}
+
+/// Leaves what is pinned with the service manager, too, for a pipe that cannot reach the pins.
+pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<(), LoadError> {
+    let open_map = |name| {
+        let path = dir.map(name);
+        let flags = if name == pins::EVENTS { 0 } else { BPF_F_RDONLY };
+        MapHandle::from_pinned_path_with_file_flags(&path, flags)
+            .map_err(|error| PinError::io("open", &path)(io_error(&error)))
+    };
+    let maps = [pins::CLOSED, pins::FLOWS, pins::STATS, pins::EVENTS];
+    let maps =
+        maps.into_iter().map(|name| Ok((name, open_map(name)?))).collect::<Result<Vec<_>, PinError>>()?;
+    let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS].into_iter();
+    // One that the kernel refused has no pin.
+    let iterators = iterators.filter_map(|name| Some((name, Link::open(dir.iterator(name)).ok()?)));
+    let iterators: Vec<_> = iterators.collect();
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    parts.extend(maps.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
+    parts.extend(iterators.iter().map(|(name, link)| (*name, vec![link.as_fd()])));
+    passed::store(version, &parts).map_err(LoadError::Manager)?;
+    replaced.iter().try_for_each(|old| passed::remove(old)).map_err(LoadError::Manager)
+}
+
+/// Whose programs these are: those of the unit that this command is part of, else of its service manager.
+fn instance() -> String {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let parts =
+        cgroups.lines().filter_map(|line| line.rsplit_once(':')).flat_map(|(_, path)| path.rsplit('/'));
+    let unit = parts.into_iter().find(|part| part.ends_with(".service"));
+    let manager = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    format!("store {}", unit.unwrap_or(&manager))
+}
+
+/// Leaves everything with the service manager.
+fn leave(version: &str, links: &[AttachedLink], skel: &LecoSkel<'_>) -> Result<(), LoadError> {
+    let maps = &skel.maps;
+    let id = |map: &dyn Fn() -> libbpf_rs::Result<libbpf_rs::MapInfo>| map().map(|info| info.info.id);
+    let mut read_only = Vec::new();
+    for (name, id) in [
+        (pins::CLOSED, id(&|| maps.closed.info())),
+        (pins::FLOWS, id(&|| maps.flows.info())),
+        (pins::STATS, id(&|| maps.stats.info())),
+    ] {
+        let id = id.map_err(|error| broken(&error))?;
+        read_only.push((name, read_only_map(id).map_err(LoadError::Manager)?));
+    }
+    let mut parts: Vec<Part<'_>> = vec![(pins::EVENTS, vec![maps.events.as_fd()])];
+    parts.extend(read_only.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
+    let mut attached = Vec::new();
+    for (program, link) in links {
+        match program.attach {
+            Attach::Iterator { pin, .. } => parts.push((pin, vec![link.as_fd()])),
+            Attach::Section | Attach::Cgroup => attached.push(link.as_fd()),
+            Attach::Once => {}
+        }
+    }
+    parts.push(passed::links(attached));
+    passed::store(version, &parts).map_err(LoadError::Manager)
 }
 
 /// Finds out what the kernel takes, by loading and attaching everything for a moment; nothing of it stays.
 pub fn try_out(options: &Options) -> Result<Vec<Choice>, LoadError> {
     check(options)?;
-    load_best(options, &mut |_| Ok(()))
+    load_best(options, None, &mut |_, _| Ok(()))
 }
+
+/// A program, and what keeps it attached.
+type AttachedLink = (&'static Program, Link);
 
 /// Programs in the kernel, all attached.
 struct Attached<'s, 'obj> {
     skel: &'s mut LecoSkel<'obj>,
-    links: Vec<(&'static Program, Link)>,
+    links: Vec<AttachedLink>,
 }
+
+/// What is to be done with them.
+type Then<'t> = &'t mut dyn FnMut(Attached<'_, '_>, Option<&Takeover>) -> Result<(), LoadError>;
 
 /// Why a level is not the one.
 enum Failure {
@@ -154,11 +275,12 @@ impl<E: Into<LoadError>> From<E> for Failure {
 /// Loads and attaches the best level of every feature that the kernel takes, and does something with them.
 fn load_best(
     options: &Options,
-    then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
+    mut takeover: Option<&mut Takeover>,
+    then: Then<'_>,
 ) -> Result<Vec<Choice>, LoadError> {
     let mut plan = Plan::new(&options.forced);
     loop {
-        match load_plan(&mut plan, options, then) {
+        match load_plan(&mut plan, options, takeover.as_deref_mut(), then) {
             Ok(()) => return Ok(plan.choices().to_vec()),
             Err(Failure::Again) => {}
             Err(Failure::Final(error)) => return Err(error),
@@ -169,11 +291,19 @@ fn load_best(
 fn load_plan(
     plan: &mut Plan,
     options: &Options,
-    then: &mut dyn FnMut(Attached<'_, '_>) -> Result<(), LoadError>,
+    takeover: Option<&mut Takeover>,
+    then: Then<'_>,
 ) -> Result<(), Failure> {
     let mut storage = MaybeUninit::uninit();
-    let skel =
+    let mut skel =
         open(&mut storage, options, plan, &|name| plan.has_program(name)).map_err(|error| broken(&error))?;
+    let takeover = match takeover {
+        Some(takeover) => {
+            takeover.prepare(&mut skel, plan)?;
+            Some(&*takeover)
+        }
+        None => None,
+    };
     let mut skel = match skel.load() {
         Ok(skel) => skel,
         Err(error) => {
@@ -181,9 +311,11 @@ fn load_plan(
             return Err(Failure::Again);
         }
     };
-    set_interval(&skel, options)?;
+    if takeover.is_none_or(|takeover| takeover.residents.is_empty()) {
+        set_interval(&skel, options)?;
+    }
     match attach(&skel, plan) {
-        Ok(links) => Ok(then(Attached { skel: &mut skel, links })?),
+        Ok(links) => Ok(then(Attached { skel: &mut skel, links }, takeover)?),
         Err((choice, reason)) => {
             demote(plan, choice, reason)?;
             Err(Failure::Again)
@@ -215,7 +347,7 @@ fn demote(plan: &mut Plan, choice: usize, reason: String) -> Result<(), LoadErro
 }
 
 /// Attaches every program; fails with the choice whose program the kernel refused to attach.
-fn attach(skel: &LecoSkel<'_>, plan: &Plan) -> Result<Vec<(&'static Program, Link)>, (usize, String)> {
+fn attach(skel: &LecoSkel<'_>, plan: &Plan) -> Result<Vec<AttachedLink>, (usize, String)> {
     let cgroup = cgroup2::root().and_then(|root| File::open(root).ok());
     let object = skel.object();
     let maps: Vec<_> = object.maps().collect();
@@ -239,9 +371,10 @@ fn fill(
     staged: &PinDir,
     options: &Options,
     version: &str,
-    attached: Attached<'_, '_>,
+    links: Vec<AttachedLink>,
+    skel: &mut LecoSkel<'_>,
 ) -> Result<(), LoadError> {
-    for (program, link) in attached.links {
+    for (program, link) in links {
         match program.attach {
             Attach::Iterator { pin, .. } => pin_link(link, &staged.iterator(pin))?,
             Attach::Section | Attach::Cgroup => {
@@ -250,7 +383,7 @@ fn fill(
             Attach::Once => {}
         }
     }
-    let maps = &mut attached.skel.maps;
+    let maps = &mut skel.maps;
     for (map, name) in [
         (&mut maps.closed, pins::CLOSED),
         (&mut maps.flows, pins::FLOWS),
@@ -265,9 +398,9 @@ fn fill(
 }
 
 /// Lets an iterator visit everything it goes through.
-fn run_once(link: &Link) -> std::io::Result<()> {
+fn run_once(link: &Link) -> io::Result<()> {
     let mut iterator = Iter::new(link).map_err(|error| io_error(&error))?;
-    std::io::copy(&mut iterator, &mut std::io::sink()).map(drop)
+    io::copy(&mut iterator, &mut io::sink()).map(drop)
 }
 
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.
@@ -335,12 +468,16 @@ fn open<'obj>(
 }
 
 /// Tells the reader how long announcements are held back.
-fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError> {
-    let stats = Stats { update_interval: options.update_interval, ..Stats::default() };
-    skel.maps
-        .stats
-        .update(&0_u32.to_ne_bytes(), &stats.encode(), MapFlags::ANY)
-        .map_err(|error| LoadError::Refused { what: "the map of counters", reason: error.to_string() })
+pub(crate) fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError> {
+    let (map, key) = (&skel.maps.stats, 0_u32.to_ne_bytes());
+    let refused = |error: libbpf_rs::Error| LoadError::Refused {
+        what: "the map of counters",
+        reason: error.to_string(),
+    };
+    let before = map.lookup(&key, MapFlags::ANY).map_err(refused)?;
+    let before = before.as_deref().and_then(Stats::decode).unwrap_or_default();
+    let stats = Stats { update_interval: options.update_interval, ..before };
+    map.update(&key, &stats.encode(), MapFlags::ANY).map_err(refused)
 }
 
 /// The kernel's tick is what its coarse clocks advance by (`TICK_NSEC`), so their resolution tells its
@@ -356,8 +493,4 @@ fn jiffies(interval: Duration) -> u64 {
 
 fn pin_link(mut link: Link, path: &Path) -> Result<(), PinError> {
     link.pin(path).map_err(|error| PinError::io("pin", path)(io_error(&error)))
-}
-
-fn io_error(error: &libbpf_rs::Error) -> std::io::Error {
-    std::io::Error::other(error.to_string())
 }

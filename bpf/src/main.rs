@@ -1,6 +1,6 @@
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,17 +34,22 @@ Hooks (--hook NAME=LEVEL); the first level is the best, and taken where the kern
   live      iter, off                        the last bytes before a silence; open connections for a later pipe
   old       iter, off                        connections older than the programs";
 
-/// Loads LECO's eBPF programs and pins them for leco-event-pipe.
+/// Loads LECO's eBPF programs, and pins them for leco-event-pipe or leaves them with the service manager.
 ///
-/// Loaded programs stay when this command ends. Running it again is harmless: the same version with the
-/// same options is left as it is, any other is replaced.
+/// Pinned programs stay when this command ends. Without --pin it is a command before a service's own
+/// (ExecStartPre=): the service manager then passes them to leco-event-pipe, and unloads them when the service
+/// is stopped. Running it again is harmless: the same version with the same options is left as it is, any
+/// other is replaced and what it knew is taken over.
 #[derive(Parser)]
 #[command(version, after_help = EXIT_CODES)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 struct Cli {
     /// Folder below /sys/fs/bpf/ for maps and links
-    #[arg(short, long, value_name = "DIR", required_unless_present = "check")]
+    #[arg(short, long, value_name = "DIR")]
     pin: Option<PathBuf>,
+    /// With --pin: leave the maps with the service manager, too, for a pipe that cannot reach the folder
+    #[arg(long, requires = "pin")]
+    pin_fdstore: bool,
     /// Group that may read connections, so that the pipe needs no root
     #[arg(short, long, value_name = "NAME")]
     group: Option<String>,
@@ -70,7 +75,7 @@ struct Cli {
     #[arg(long, requires = "check")]
     json: bool,
     /// Remove the pins instead, which unloads the programs
-    #[arg(short, long)]
+    #[arg(short, long, requires = "pin")]
     unload: bool,
     /// Tell what is attached, and show what libbpf and the kernel say
     #[arg(short, long)]
@@ -94,7 +99,7 @@ fn main() -> ExitCode {
 
 fn exit_code(error: &LoadError) -> u8 {
     match error {
-        LoadError::Option(_) => 2,
+        LoadError::Option(_) | LoadError::Manager(_) => 2,
         LoadError::Missing(Missing::Privilege) => 3,
         LoadError::Missing(Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
         LoadError::Missing(Missing::Btf | Missing::Kernel(_)) => 5,
@@ -115,38 +120,61 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.check {
         return check(&options, cli.json);
     }
-    let dir = PinDir::new(cli.pin.as_deref().unwrap_or(Path::new(""))).map_err(LoadError::from)?;
-    let shown = dir.path().display();
+    let Some(folder) = cli.pin.as_deref() else {
+        tell(cli, &load::load_into_store(&options)?, "with the service manager");
+        return Ok(());
+    };
+    let dir = PinDir::new(folder).map_err(LoadError::from)?;
     if cli.unload {
         load::unload(&dir)?;
         return Ok(());
     }
-    match load::load(&dir, &options)? {
-        Loaded::Already { version } => println!("{version} is already loaded at {shown}"),
-        Loaded::New { version, replaced, choices, mounted_bpffs, opened } => {
-            if mounted_bpffs {
-                println!("mounted a bpf filesystem at {BPFFS}");
-            }
-            for folder in opened {
-                println!("made {} passable for others, so that the group reaches its pins", folder.display());
-            }
-            for old in replaced {
-                println!("replaced {old}");
-            }
-            if cli.verbose {
-                print_table(&choices);
-            } else {
-                for choice in &choices {
-                    if let Some((why, lost)) = choice.why.as_ref().zip(choice.lost) {
-                        let (name, used) = (choice.name, choice.used);
-                        eprintln!("leco-ebpf-load: {name} is {used}: {why}. Lost: {lost}");
-                    }
-                }
-            }
-            println!("{version} is loaded at {shown}");
-        }
+    let loaded = load::load(&dir, &options)?;
+    tell(cli, &loaded, &format!("at {}", dir.path().display()));
+    if cli.pin_fdstore {
+        let (version, replaced) = match &loaded {
+            Loaded::Already { version } => (version, &Vec::new()),
+            Loaded::New { version, replaced, .. } => (version, replaced),
+        };
+        load::store_pinned(&dir, version, replaced)?;
     }
     Ok(())
+}
+
+/// What was done, for a person or a log.
+fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
+    let (version, replaced, choices, mounted_bpffs, opened, forgotten) = match loaded {
+        Loaded::Already { version } => return println!("{version} is already loaded {place}"),
+        Loaded::New { version, replaced, choices, mounted_bpffs, opened, forgotten } => {
+            (version, replaced, choices, *mounted_bpffs, opened, forgotten)
+        }
+    };
+    if mounted_bpffs {
+        println!("mounted a bpf filesystem at {BPFFS}");
+    }
+    for folder in opened {
+        println!("made {} passable for others, so that the group reaches its pins", folder.display());
+    }
+    for old in replaced {
+        println!("replaced {old}");
+    }
+    if !forgotten.is_empty() {
+        println!(
+            "its maps mean or hold something else now, what was in them is forgotten: {}",
+            forgotten.join(", ")
+        );
+    }
+    if cli.verbose {
+        print_table(choices);
+    } else {
+        for choice in choices {
+            if let Some((why, lost)) = choice.why.as_ref().zip(choice.lost) {
+                let (name, used) = (choice.name, choice.used);
+                eprintln!("leco-ebpf-load: {name} is {used}: {why}. Lost: {lost}");
+            }
+        }
+    }
+    println!("{version} is loaded {place}");
 }
 
 /// What this kernel can do, for a person or a program.

@@ -129,6 +129,14 @@ impl PinDir {
         Ok(staged)
     }
 
+    /// Removes what a loader that was killed left beside the folder; whether there was anything.
+    pub(crate) fn remove_staged(&self) -> Result<bool, PinError> {
+        let staged = self.staged();
+        let was_there = staged.path.exists();
+        staged.remove()?;
+        Ok(was_there)
+    }
+
     fn staged(&self) -> Self {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push("-loading");

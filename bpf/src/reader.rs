@@ -4,22 +4,21 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 use inotify::{Inotify, WatchMask};
-use libbpf_rs::libbpf_sys;
-use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::MapHandle;
 
 use crate::build_id;
+use crate::map::{Map, Ring, io_error, iterate};
+use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
 use crate::record::{CLOSED_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats};
 
 /// `BPF_F_RDONLY` of uapi linux/bpf.h: asks for a descriptor that cannot change the map.
 const BPF_F_RDONLY: u32 = 1 << 3;
-/// Entries fetched from the map by one system call.
-const BATCH: u32 = 512;
 
 /// Why the kernel side cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,18 +30,23 @@ pub enum ReadError {
     #[error("nothing is loaded at {0}. Run: leco-ebpf-load --pin {0}")]
     NotLoaded(String),
     /// Loaded by another build.
-    #[error(
-        "the programs at {dir} are of version {found}, and this pipe needs {wanted}. Run again: \
-         leco-ebpf-load --pin {dir}"
-    )]
+    #[error("the programs at {place} are of version {found}, and this pipe needs {wanted}. {advice}")]
     Version {
-        /// The pin folder.
-        dir: String,
+        /// The pin folder, or who passed them.
+        place: String,
         /// Version found there.
         found: String,
         /// Version of this build.
         wanted: String,
+        /// What to do.
+        advice: String,
     },
+    /// Neither a pin folder nor a service manager says where the programs are.
+    #[error(
+        "the service manager passed nothing that leco-ebpf-load left with it. Name its folder with --pin DIR, \
+         or run leco-ebpf-load before this, as the unit leco@.service does."
+    )]
+    NotPassed,
     /// A pin may not be opened by this user.
     #[error(
         "cannot open {0}: permission denied. Run leco-ebpf-load with --group and a group of this user, or \
@@ -63,7 +67,7 @@ pub enum ReadError {
         /// On what.
         what: String,
         /// How it was refused.
-        source: libbpf_rs::Error,
+        source: io::Error,
     },
 }
 
@@ -72,19 +76,26 @@ const LIVE_PASSES: usize = 8;
 
 /// The kernel side, opened.
 pub struct Reader {
-    closed: MapHandle,
-    flows: MapHandle,
-    stats: MapHandle,
-    ring: RingBuffer<'static>,
+    closed: Map,
+    flows: Map,
+    stats: Map,
+    ring: Ring,
     records: Rc<RefCell<Records>>,
     /// Bytes of flows, by `ns`, as they were told before the kernel side announced them.
     told_pending: RefCell<HashMap<u64, (u64, u64)>>,
-    dir: PinDir,
-    /// The folder of the pins is watched, since a ring whose programs are gone is only silent.
-    unloading: Inotify,
-    /// The ring's epoll instance watches this descriptor: it must live as long as the ring.
-    _events: MapHandle,
+    iterators: Iterators,
 }
+
+/// Where iterators are read.
+enum Iterators {
+    /// In a folder, which is watched: a ring whose programs are gone is only silent.
+    Pinned(PinDir, Inotify),
+    /// By descriptors that the service manager passed: it ends the pipe when it unloads the programs.
+    Passed(HashMap<&'static str, OwnedFd>),
+}
+
+/// Who passes what has no pins.
+const MANAGER: &str = "the service manager";
 
 #[derive(Default)]
 struct Records {
@@ -138,53 +149,97 @@ impl Reader {
             }
             versions => versions?,
         };
-        let wanted = build_id();
-        match versions.iter().find(|version| !version.starts_with(&wanted)) {
-            _ if versions.is_empty() => return Err(ReadError::NotLoaded(shown)),
-            Some(found) => return Err(ReadError::Version { dir: shown, found: found.clone(), wanted }),
-            None => {}
+        if versions.is_empty() {
+            return Err(ReadError::NotLoaded(shown));
+        }
+        if let Some(found) = versions.iter().find(|version| !version.starts_with(&build_id())) {
+            let advice = format!("Run again: leco-ebpf-load --pin {shown}");
+            return Err(other_version(&shown, found, advice));
         }
         let unloading =
             watch_unloading(&dir.links()).map_err(|error| ReadError::Pinned(shown.clone(), error))?;
-        let closed = open_map(&dir.map(pins::CLOSED), BPF_F_RDONLY)?;
-        let flows = open_map(&dir.map(pins::FLOWS), BPF_F_RDONLY)?;
-        let stats = open_map(&dir.map(pins::STATS), BPF_F_RDONLY)?;
-        let events = open_map(&dir.map(pins::EVENTS), 0)?;
+        let map = |name, flags| pinned_map(&dir.map(name), flags);
+        Self::over(
+            map(pins::CLOSED, BPF_F_RDONLY)?,
+            map(pins::FLOWS, BPF_F_RDONLY)?,
+            map(pins::STATS, BPF_F_RDONLY)?,
+            map(pins::EVENTS, 0)?,
+            Iterators::Pinned(dir.clone(), unloading),
+        )
+    }
 
+    /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
+    pub fn from_passed(passed: &mut HashMap<String, OwnedFd>) -> Result<Self, ReadError> {
+        let mut passed = Passed::take(passed).ok_or(ReadError::NotPassed)?;
+        if !passed.version.starts_with(&build_id()) {
+            let advice = "Restart its unit.".to_owned();
+            return Err(other_version(MANAGER, &passed.version, advice));
+        }
+        let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS];
+        let iterators = iterators.into_iter().filter_map(|name| Some((name, passed.part(name)?))).collect();
+        let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
+        Self::over(
+            map(pins::CLOSED)?,
+            map(pins::FLOWS)?,
+            map(pins::STATS)?,
+            map(pins::EVENTS)?,
+            Iterators::Passed(iterators),
+        )
+    }
+
+    fn over(
+        closed: OwnedFd,
+        flows: OwnedFd,
+        stats: OwnedFd,
+        events: OwnedFd,
+        iterators: Iterators,
+    ) -> Result<Self, ReadError> {
+        let place = match &iterators {
+            Iterators::Pinned(dir, _) => dir.path().display().to_string(),
+            Iterators::Passed(_) => MANAGER.to_owned(),
+        };
+        let map = |fd, name: &str, layout: (usize, usize)| {
+            let map = Map::new(fd).map_err(refused("look at", name))?;
+            if map.layout() == layout {
+                Ok(map)
+            } else {
+                let found = format!("layout {:?} of {name}", map.layout());
+                Err(other_version(&place, &found, "Run leco-ebpf-load again.".to_owned()))
+            }
+        };
         let records = Rc::new(RefCell::new(Records::default()));
         let sink = Rc::clone(&records);
-        let mut builder = RingBufferBuilder::new();
-        builder
-            .add(&events, move |record| {
-                let mut sink = sink.borrow_mut();
-                if let Some(conn) = Conn::decode(record) {
-                    sink.conns.push(conn);
-                } else if let Some(answer) = DnsAnswer::decode(record) {
-                    sink.answers.push(answer);
-                } else {
-                    sink.malformed += 1;
-                }
-                0
-            })
-            .map_err(refused("read the ring at", &shown))?;
-        let ring = builder.build().map_err(refused("read the ring at", &shown))?;
-        let told_pending = RefCell::default();
-        let dir = dir.clone();
-        Ok(Self { closed, flows, stats, ring, records, told_pending, dir, unloading, _events: events })
+        let ring = Ring::new(events, move |record| {
+            let mut sink = sink.borrow_mut();
+            if let Some(conn) = Conn::decode(record) {
+                sink.conns.push(conn);
+            } else if let Some(answer) = DnsAnswer::decode(record) {
+                sink.answers.push(answer);
+            } else {
+                sink.malformed += 1;
+            }
+        });
+        Ok(Self {
+            closed: map(closed, pins::CLOSED, (4, CLOSED_SIZE))?,
+            flows: map(flows, pins::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
+            stats: map(stats, pins::STATS, (4, STATS_SIZE))?,
+            ring: ring.map_err(refused("read the ring of", &place))?,
+            records,
+            told_pending: RefCell::default(),
+            iterators,
+        })
     }
 
     /// Entries that fit in each of the maps of closed connections and of flows.
     #[must_use]
     pub fn max_conns(&self) -> usize {
-        self.closed.max_entries() as usize
+        self.closed.max_entries()
     }
 
     /// Becomes readable when the kernel side announces something after a quiet moment.
     #[must_use]
-    #[allow(unsafe_code)]
     pub fn event_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the epoll descriptor belongs to the ring, which outlives the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+        self.ring.epoll_fd()
     }
 
     /// Everything that came since the last call.
@@ -198,17 +253,21 @@ impl Reader {
         })
     }
 
-    /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at.
+    /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at. Nothing without pins.
     #[must_use]
-    pub fn unloading_fd(&self) -> BorrowedFd<'_> {
-        self.unloading.as_fd()
+    pub fn unloading_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.iterators {
+            Iterators::Pinned(_, unloading) => Some(unloading.as_fd()),
+            Iterators::Passed(_) => None,
+        }
     }
 
     /// Fails once the programs were unloaded or replaced.
     pub fn check_loaded(&mut self) -> Result<(), ReadError> {
-        match self.unloading.read_events(&mut [0; 1024]) {
+        let Iterators::Pinned(dir, unloading) = &mut self.iterators else { return Ok(()) };
+        match unloading.read_events(&mut [0; 1024]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            _ => Err(ReadError::Unloaded(self.dir.path().display().to_string())),
+            _ => Err(ReadError::Unloaded(dir.path().display().to_string())),
         }
     }
 
@@ -216,7 +275,10 @@ impl Reader {
     /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
     pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
         self.iterate(pins::PENDING, into)?;
-        let has = |name| self.dir.iterator(name).exists();
+        let has = |name| match &self.iterators {
+            Iterators::Pinned(dir, _) => dir.iterator(name).exists(),
+            Iterators::Passed(passed) => passed.contains_key(name),
+        };
         match (has(pins::PENDING_FLOWS), has(pins::PENDING)) {
             (true, _) => self.iterate(pins::PENDING_FLOWS, into),
             (false, true) => self.pending_flows(into, now),
@@ -227,8 +289,7 @@ impl Reader {
     /// Without an iterator nothing can be taken for announced in the kernel: what was told stays with the reader.
     fn pending_flows(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
         let mut flows = Vec::new();
-        values(&self.flows, Conn::decode_pending_flow, &mut flows)
-            .map_err(refused("read", "the map of flows"))?;
+        values(&self.flows, Conn::decode_pending_flow, &mut flows)?;
         let mut told = self.told_pending.borrow_mut();
         let before = std::mem::take(&mut *told);
         for mut conn in flows {
@@ -243,35 +304,36 @@ impl Reader {
     }
 
     fn iterate(&self, name: &str, into: &mut Vec<Conn>) -> Result<(), ReadError> {
-        let path = self.dir.iterator(name);
-        match std::fs::read(&path) {
+        let (place, told) = match &self.iterators {
+            Iterators::Pinned(dir, _) => {
+                let path = dir.iterator(name);
+                (path.display().to_string(), std::fs::read(&path))
+            }
+            Iterators::Passed(passed) => match passed.get(name) {
+                Some(link) => (format!("the passed iterator {name}"), iterate(link.as_fd())),
+                None => return Ok(()),
+            },
+        };
+        match told {
             Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ReadError::Pinned(path.display().to_string(), error)),
+            Err(error) => return Err(ReadError::Pinned(place, error)),
         }
         Ok(())
     }
 
     /// Whether the ring holds a record that is reserved but not yet written: another look is due.
     #[must_use]
-    #[allow(unsafe_code)]
     pub fn has_unfinished(&self) -> bool {
-        // SAFETY: both pointers belong to the ring, which lives as long as `self`; index 0 is the ring that
-        // `open` added.
-        unsafe {
-            let ring = libbpf_sys::ring_buffer__ring(self.ring.as_libbpf_object().as_ptr(), 0);
-            !ring.is_null() && libbpf_sys::ring__avail_data_size(ring) > 0
-        }
+        self.ring.has_unfinished()
     }
 
     /// Every connection that is open or remembered, in no order.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         // Those that close meanwhile are seen twice rather than not at all.
         let mut conns = self.live()?;
-        let flows = values(&self.flows, Conn::decode_flow, &mut conns)
-            .map_err(refused("read", "the map of flows"))?;
-        let closed = values(&self.closed, Conn::decode_closed, &mut conns)
-            .map_err(refused("read", "the map of closed connections"))?;
+        let flows = values(&self.flows, Conn::decode_flow, &mut conns)?;
+        let closed = values(&self.closed, Conn::decode_closed, &mut conns)?;
         // A connection may be remembered twice, by its end and by bytes that were read after that.
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
@@ -309,24 +371,14 @@ impl Reader {
 
     /// What was lost since the programs were loaded.
     pub fn stats(&self) -> Result<Stats, ReadError> {
-        let value = self
-            .stats
-            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
-            .map_err(refused("read", "the counters"))?;
-        Ok(value.as_deref().and_then(Stats::decode).unwrap_or_default())
+        let value = self.stats.at(0).map_err(refused("read", "the counters"))?;
+        Ok(Stats::decode(&value).unwrap_or_default())
     }
 }
 
 /// Appends a map's values; how many there were.
-fn values(
-    map: &MapHandle,
-    decode: fn(&[u8]) -> Option<Conn>,
-    into: &mut Vec<Conn>,
-) -> libbpf_rs::Result<usize> {
-    let before = into.len();
-    let entries = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)?;
-    into.extend(entries.filter_map(|(_, value)| decode(&value)));
-    Ok(into.len() - before)
+fn values(map: &Map, decode: fn(&[u8]) -> Option<Conn>, into: &mut Vec<Conn>) -> Result<usize, ReadError> {
+    map.values(|value| into.extend(decode(value))).map_err(refused("read", "a map of connections"))
 }
 
 fn watch_unloading(links: &Path) -> io::Result<Inotify> {
@@ -335,24 +387,22 @@ fn watch_unloading(links: &Path) -> io::Result<Inotify> {
     Ok(inotify)
 }
 
-fn open_map(path: &Path, flags: u32) -> Result<MapHandle, ReadError> {
+fn pinned_map(path: &Path, flags: u32) -> Result<OwnedFd, ReadError> {
     let shown = path.display().to_string();
-    let map =
-        MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|source| match source.kind() {
-            libbpf_rs::ErrorKind::PermissionDenied => ReadError::Permission(shown.clone()),
-            libbpf_rs::ErrorKind::NotFound => ReadError::NotLoaded(shown.clone()),
-            _ => ReadError::Refused { action: "open", what: shown.clone(), source },
-        })?;
-    let layout = (map.key_size() as usize, map.value_size() as usize);
-    let known = [(FLOW_KEY_SIZE, FLOW_SIZE), (4, CLOSED_SIZE), (4, STATS_SIZE), (0, 0)];
-    if known.contains(&layout) {
-        Ok(map)
-    } else {
-        Err(ReadError::Version { dir: shown, found: format!("layout {layout:?}"), wanted: build_id() })
-    }
+    let map = MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|error| io_error(&error));
+    let fd = map.and_then(|map| map.as_fd().try_clone_to_owned());
+    fd.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ReadError::Permission(shown),
+        io::ErrorKind::NotFound => ReadError::NotLoaded(shown),
+        _ => ReadError::Refused { action: "open", what: shown, source },
+    })
 }
 
-fn refused(action: &'static str, what: &str) -> impl FnOnce(libbpf_rs::Error) -> ReadError {
+fn other_version(place: &str, found: &str, advice: String) -> ReadError {
+    ReadError::Version { place: place.to_owned(), found: found.to_owned(), wanted: build_id(), advice }
+}
+
+fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
     let what = what.to_owned();
     move |source| ReadError::Refused { action, what, source }
 }

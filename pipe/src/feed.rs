@@ -184,9 +184,9 @@ impl Feed {
         self.reader.event_fd()
     }
 
-    /// Becomes readable when the programs are unloaded.
+    /// Becomes readable when the programs are unloaded; nothing where that ends the pipe anyway.
     #[must_use]
-    pub fn unloading_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    pub fn unloading_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         self.reader.unloading_fd()
     }
 

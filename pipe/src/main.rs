@@ -64,8 +64,8 @@ struct Cli {
     /// Append all events to this file, too: leco-tui can replay it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Folder that was given to leco-ebpf-load
-    #[arg(short, long, value_name = "DIR", required_unless_present = "seen")]
+    /// Folder that was given to leco-ebpf-load [default: what the service manager passes]
+    #[arg(short, long, value_name = "DIR")]
     pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
     #[arg(short = 'C', long)]
@@ -116,9 +116,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.seen {
         return print_seen(cli, &tunables);
     }
-    let pins =
-        cli.pin.as_deref().context("--pin DIR is missing: the folder that was given to leco-ebpf-load")?;
-    let reader = Reader::open(&PinDir::new(pins)?)?;
+    let reader = match cli.pin.as_deref() {
+        Some(pins) => Reader::open(&PinDir::new(pins)?)?,
+        None => Reader::from_passed(&mut passed)?,
+    };
     if cli.stats {
         return print_stats(&reader.counters()?);
     }
@@ -132,7 +133,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
-        tracing::warn!("the passed socket {name} is not used: add --output fd:{name}");
+        tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());

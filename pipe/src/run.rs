@@ -156,14 +156,14 @@ impl Loop {
             (signals.stop_fd(), PollFlags::IN),
             (signals.reopen_fd(), PollFlags::IN),
             (self.pipe.feed.event_fd(), PollFlags::IN),
-            (self.pipe.feed.unloading_fd(), PollFlags::IN),
         ];
         let (cgroups, resolver) = (self.pipe.labeler.cgroups_fd(), self.pipe.labeler.resolver_fd());
+        let unloading = self.pipe.feed.unloading_fd();
         let mut add = |fd: Option<_>| {
             fds.extend(fd.map(|fd| (fd, PollFlags::IN)));
             fd.map(|_| fds.len() - 1)
         };
-        let (cgroups_at, resolver_at) = (add(cgroups), add(resolver));
+        let (unloading_at, cgroups_at, resolver_at) = (add(unloading), add(cgroups), add(resolver));
         let outputs_at = fds.len();
         fds.extend(self.pipe.outputs.poll());
         let left = until.map(|until| until.saturating_sub(boot_ns()));
@@ -173,7 +173,7 @@ impl Loop {
             stop: is_ready(0),
             reopen: is_ready(1),
             events: is_ready(2),
-            unloading: is_ready(3),
+            unloading: unloading_at.is_some_and(is_ready),
             cgroups: cgroups_at.is_some_and(is_ready),
             resolver: resolver_at.is_some_and(is_ready),
             outputs: revents[outputs_at..].to_vec(),

@@ -202,7 +202,7 @@ static __noinline int account_failure(void *sk, int error)
 static __always_inline int account(void *sk, const struct sock_common *common, int len, bool sent)
 {
 	__u16 family = common->skc_family;
-	if (family != AF_INET && family != AF_INET6)
+	if ((family != AF_INET && family != AF_INET6) || UNLIKELY(!resident.is_counting))
 		return 0;
 	if (UNLIKELY(len <= 0))
 		return len ? account_failure(sk, len) : 0;

@@ -93,7 +93,8 @@ static __always_inline void stranger(struct sk_buff *skb)
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(dropped, struct sk_buff *skb, void *location, enum skb_drop_reason reason)
 {
-	if (reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NETFILTER_DROP))
+	if (reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NETFILTER_DROP) ||
+	    !resident.is_counting)
 		return 0;
 	struct sock *sk = skb->sk;
 	if (!sk) {

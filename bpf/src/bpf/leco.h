@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What crosses from the kernel to user space. Mirrored by bpf/src/record.rs, which asserts the layout. */
+/* What crosses from the kernel to user space, mirrored by bpf/src/record.rs, which asserts the layout; and what
+ * maps hold that another version of the programs takes over, if this file is the same but for its comments. */
 #pragma once
 
 /* Which end opened the connection. */
@@ -84,6 +85,12 @@ struct flow_key {
 	struct peer peer;
 };
 
+/* Where a thread's latest datagram went to or came from, over a socket with many peers. */
+struct thread_peer {
+	__u64 cookie; /* a raw socket's address */
+	struct peer peer;
+};
+
 /* An answer of a name server that a process received: a record of the `events` ring. */
 #define DNS_MAX 512
 struct dns_answer {
@@ -98,6 +105,14 @@ struct dns_answer {
 /* The skeleton, which record.rs compares itself with, knows only what a map holds. */
 _Static_assert(sizeof(struct dns_answer) == 536 && __builtin_offsetof(struct dns_answer, payload) == 24,
 	       "not as record.rs reads it");
+
+/* What loaded programs are known by, to those of another version that take their place: so it never changes. */
+struct resident {
+	char magic[8];       /* RESIDENT_MAGIC */
+	__u32 is_counting;   /* 0: another set of programs counts, or will */
+	char identity[244];  /* text for the loader */
+};
+#define RESIDENT_MAGIC "LECO\0\0\0\1"
 
 /* `stats`: one value, index 0. */
 struct stats {

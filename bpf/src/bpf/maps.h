@@ -20,6 +20,9 @@ const volatile bool peers_by_probe = false;
 /* Whether answers of name servers are copied to the ring. */
 const volatile bool copies_answers = true;
 
+/* The loader changes from one version to another by two writes to memory: no byte is counted by both. */
+volatile struct resident resident SEC(".data.resident") = { .magic = RESIDENT_MAGIC, .is_counting = 1 };
+
 /* Wake the reader at once after a quiet moment, then leave it to its own timer for so long, or a tenth of that
  * where the ring fills: a wakeup costs more than all else about an announcement. The reader
  * looks again 10 ms after every non-empty look: it must not look sooner than this is long. */
@@ -57,12 +60,6 @@ struct {
 
 /* Stands for the cookie where a packet was received and its socket is not known. */
 #define RECEIVED_RAW 1
-
-/* Where a thread's latest datagram went to or came from, over a socket with many peers. */
-struct thread_peer {
-	__u64 cookie; /* a raw socket's address */
-	struct peer peer;
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

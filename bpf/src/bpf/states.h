@@ -90,6 +90,8 @@ static __always_inline void ended(void *sk, struct tracked *t, int from)
 
 static __always_inline int state_changed(void *sk, int from, int to)
 {
+	if (UNLIKELY(!resident.is_counting))
+		return 0;
 	/* What carries a part of a multipath connection is no connection of its own. */
 	if (to == TCP_SYN_SENT || to == TCP_LISTEN || from == TCP_SYN_RECV) {
 		if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP &&
@@ -131,6 +133,8 @@ int set_socket_state_tracepoint(struct trace_event_raw_inet_sock_set_state *ctx)
  * it: then the first bytes tell. */
 static __always_inline int accepted(struct bpf_sock *sk)
 {
+	if (UNLIKELY(!resident.is_counting))
+		return 1;
 	struct tracked *t = sk ? tracked_of(sk, false) : NULL;
 	if (!t || !t->provisional || !t->conn.ns)
 		return 1;
@@ -162,6 +166,8 @@ int getpeername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
+	if (UNLIKELY(!resident.is_counting))
+		return 1;
 	struct tracked *t = tracked_of(ctx, false);
 	if (!t || !t->conn.ns || t->listening || t->released)
 		return 1;
@@ -180,6 +186,8 @@ int sock_release(struct bpf_sock *ctx)
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(error_report, const struct sock *sk)
 {
+	if (UNLIKELY(!resident.is_counting))
+		return 0;
 	if (sk->sk_err != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP)
 		return 0;
 	struct tracked *t = track((void *)sk);
