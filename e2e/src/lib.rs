@@ -3,6 +3,7 @@
 
 pub mod desktop;
 mod kernel;
+mod manager;
 mod name_server;
 mod netns;
 mod process;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use kernel::{Kernel, Loader};
+pub use manager::ServiceManager;
 pub use name_server::NameServer;
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
 pub use process::{EventPipe, LineReader, Peer};
