@@ -135,7 +135,7 @@ fn survives_kills(loader: &Loader, options: &[&str], before: &dyn Fn()) {
         is_complete(loader).unwrap();
     }
     println!("killed at {kills} calls");
-    assert!(kills > 100, "only {kills} kills: the injection does nothing");
+    assert!(kills > 50, "only {kills} kills: the injection does nothing");
 }
 
 #[test]
