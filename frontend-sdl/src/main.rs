@@ -1,8 +1,11 @@
 //! `leco-sdl-widget`: connections on the desktop.
 
+mod cli;
+
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::cli::Cli;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
@@ -10,32 +13,6 @@ use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
 use leco_core::source::SourceSpec;
-
-/// Shows network connections on the desktop, as lines that appear, are updated, and fade.
-///
-/// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
-    config: Option<PathBuf>,
-    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
-    /// given several times [default: leco.fifo in the runtime folder]
-    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
-    source: Vec<SourceSpec>,
-    /// The same as --source fifo:PATH
-    #[arg(short, long, value_name = "PATH")]
-    fifo: Option<PathBuf>,
-    /// Show what the rules make of a line, and exit
-    #[arg(short, long, value_name = "LINE")]
-    rx_test: Option<String>,
-    /// Show everything in the config that cannot be used, and exit: 1 if there is anything
-    #[arg(long)]
-    check_config: bool,
-    /// Print raw events and what became of them, as plain lines
-    #[arg(short, long)]
-    debug: bool,
-}
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {

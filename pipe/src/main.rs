@@ -1,9 +1,11 @@
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
+mod cli;
+
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+
+use crate::cli::Cli;
 
 use anyhow::Context;
 use clap::Parser;
@@ -14,84 +16,15 @@ use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
-use leco_core::text::parse_duration;
 use leco_pipe::clock::Now;
 use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
-use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs, parse_mode};
+use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
-
-const DETAILS: &str = "\
-Outputs:
-  fifo:PATH         a fifo, made if it is missing (mode=0600)
-  unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
-  tcp:ADDRESS:PORT  the same over TCP; addresses that other machines reach need token-file=PATH
-  udp:ADDRESS:PORT  a datagram for each event
-  file:PATH         appended to
-  fd:NAME           a listening socket passed by the service manager
-  -                 standard output
-All take, after a `?` and joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
-connections), rate-limit=DURATION (between two events of a connection).
-
-Tunables (-c 'key=value …', or LECO_<KEY> in the environment), with their defaults:
-  replay-window=4h  replay-skip-dead-pids=0  local-addr-port=0  line-direction=1  cg-label-cut=20
-  script-name-cut=16  conn-traffic-min=5120  use-reltime-after=22h30m  cache-cg-paths=4h
-  cache-cg-labels=30m  cache-users=4h  cache-conn-ts=1h  cache-pid-cmd=3h  names=replace (or append,
-  off)  cache-names=24h  reverse-dns=0  asn-db=FILE  parents=0  memory=on (or off, or a file)
-  extra-ev-data=0";
-
-/// Writes network connections as JSON lines, one event a line.
-///
-/// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
-/// and no privileges besides reading that.
-#[derive(Parser)]
-#[allow(clippy::struct_excessive_bools)]
-#[command(version, after_help = DETAILS)]
-struct Cli {
-    /// Write events here, see below; may be given several times [default: -]
-    #[arg(short, long, value_name = "OUTPUT")]
-    output: Vec<String>,
-    /// The same as --output fifo:PATH
-    #[arg(short, long, value_name = "PATH")]
-    fifo: Option<PathBuf>,
-    /// Mode of the fifo of --fifo, if it is made
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
-    fifo_mode: u32,
-    /// Append all events to this file, too: leco-tui can replay it
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
-    /// Folder that was given to leco-ebpf-load [default: what the service manager passes]
-    #[arg(short, long, value_name = "DIR")]
-    pin: Option<PathBuf>,
-    /// Print the connections known so far, and exit
-    #[arg(short = 'C', long)]
-    dump_cache: bool,
-    /// Print what was lost since the programs were loaded, and exit
-    #[arg(long)]
-    stats: bool,
-    /// List which program talked to whom, first and last, and exit
-    #[arg(long)]
-    seen: bool,
-    /// With --seen: only lines that this regex chooses, as keys of rules do
-    #[arg(long, value_name = "REGEX", requires = "seen")]
-    filter: Option<String>,
-    /// With --seen: only what was seen within this time
-    #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
-    since: Option<Duration>,
-    /// With --seen: as JSON, one object a line
-    #[arg(long, requires = "seen")]
-    json: bool,
-    /// All fields in the JSON, not only the line
-    #[arg(short = 'E', long)]
-    extra_ev_data: bool,
-    /// Tunables, see below
-    #[arg(short, long, value_name = "KEY=VALUE …")]
-    conf: Vec<String>,
-}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -106,7 +106,7 @@ pub enum NamesShown {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TunableError {
     /// Not a key.
-    #[error("there is no tunable `{0}`, the keys are: {keys}", keys = KEYS.join(" "))]
+    #[error("there is no tunable `{0}`, the keys are: {keys}", keys = TUNABLES.map(|tunable| tunable.key).join(" "))]
     UnknownKey(String),
     /// No `=`.
     #[error("`{0}` is not `key=value`")]
@@ -123,28 +123,56 @@ pub enum TunableError {
     },
 }
 
-const KEYS: [&str; 20] = [
-    "replay-window",
-    "replay-skip-dead-pids",
-    "local-addr-port",
-    "line-direction",
-    "cg-label-cut",
-    "script-name-cut",
-    "conn-traffic-min",
-    "use-reltime-after",
-    "cache-cg-paths",
-    "cache-cg-labels",
-    "cache-users",
-    "cache-conn-ts",
-    "cache-pid-cmd",
-    "names",
-    "cache-names",
-    "reverse-dns",
-    "asn-db",
-    "parents",
-    "memory",
-    "extra-ev-data",
+/// A tunable as a person meets it.
+#[derive(Debug)]
+pub struct Tunable {
+    /// How it is called.
+    pub key: &'static str,
+    /// What it is when nobody says anything; empty where that is nothing.
+    pub default: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn tunable(key: &'static str, default: &'static str, help: &'static str) -> Tunable {
+    Tunable { key, default, help }
+}
+
+/// All of them.
+pub const TUNABLES: [Tunable; 20] = [
+    tunable("replay-window", "4h", "connections without traffic for longer are not replayed"),
+    tunable("replay-skip-dead-pids", "0", "1 leaves connections of processes that are gone out of a replay"),
+    tunable("local-addr-port", "0", "1 shows the local address and port, too"),
+    tunable("line-direction", "1", "which end opened a connection, and what became of it; 0 shows neither"),
+    tunable("cg-label-cut", "20", "characters of a unit's or container's name; 0 turns it off"),
+    tunable("script-name-cut", "16", "characters of a script's name; 0 turns it off"),
+    tunable("conn-traffic-min", "5120", "bytes from which on traffic is shown"),
+    tunable("use-reltime-after", "22h30m", "age from which on the time is shown relative to now"),
+    tunable("cache-cg-paths", "4h", "how long a cgroup's path is remembered"),
+    tunable(
+        "cache-cg-labels",
+        "30m",
+        "how long a cgroup's name is kept after its last use; 0 turns names off",
+    ),
+    tunable("cache-users", "4h", "how long a user's name is remembered"),
+    tunable("cache-conn-ts", "1h", "how long it is remembered what was sent of a connection"),
+    tunable("cache-pid-cmd", "3h", "how long a script's name is remembered; 0 turns script names off"),
+    tunable(
+        "names",
+        "replace",
+        "names of addresses stand in their place (replace), behind them (append) or not at all (off)",
+    ),
+    tunable("cache-names", "24h", "how long a name is remembered after the answer that gave it"),
+    tunable("reverse-dns", "0", "1 asks the system's resolver for names of addresses that no answer named"),
+    tunable("asn-db", "", "database (.mmdb) of autonomous systems, whose numbers and owners are then told"),
+    tunable("parents", "0", "so many parents of a process are shown before it"),
+    tunable("memory", "on", "remember who talked to whom in the state folder; off, or a file"),
+    tunable("extra-ev-data", "0", "1 is the same as --extra-ev-data"),
 ];
+
+fn is_key(text: &str) -> bool {
+    TUNABLES.iter().any(|tunable| tunable.key == text)
+}
 
 impl Tunables {
     /// From `LECO_<KEY>` variables and the texts of `-c`, which come before them.
@@ -157,7 +185,7 @@ impl Tunables {
             // Other programs of LECO may have variables of their own.
             if let Some(key) =
                 name.strip_prefix("LECO_").map(|key| key.to_ascii_lowercase().replace('_', "-"))
-                && KEYS.contains(&key.as_str())
+                && is_key(&key)
             {
                 tunables.set(&key, &value)?;
             }
@@ -271,9 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn every_key_can_be_set() {
-        for key in KEYS {
+    fn every_key_can_be_set_and_has_the_default_that_is_told() {
+        for Tunable { key, default, .. } in TUNABLES {
             assert!(load(&[], &[&format!("{key}=1")]).is_ok(), "{key}");
+            assert_eq!(load(&[], &[&format!("{key}={default}")]), Ok(Tunables::default()), "{key}");
         }
     }
 }

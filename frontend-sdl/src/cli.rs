@@ -1,0 +1,32 @@
+//! What `leco-sdl-widget` can be told.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use leco_core::source::SourceSpec;
+
+/// Shows network connections on the desktop, as lines that appear, are updated, and fade.
+///
+/// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
+#[derive(Parser)]
+#[command(name = "leco-sdl-widget", version)]
+pub(crate) struct Cli {
+    /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
+    pub(crate) config: Option<PathBuf>,
+    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
+    /// given several times [default: leco.fifo in the runtime folder]
+    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
+    pub(crate) source: Vec<SourceSpec>,
+    /// The same as --source fifo:PATH
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) fifo: Option<PathBuf>,
+    /// Show what the rules make of a line, and exit
+    #[arg(short, long, value_name = "LINE")]
+    pub(crate) rx_test: Option<String>,
+    /// Show everything in the config that cannot be used, and exit: 1 if there is anything
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Print raw events and what became of them, as plain lines
+    #[arg(short, long)]
+    pub(crate) debug: bool,
+}

@@ -1,0 +1,68 @@
+//! What `leco-tui` can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use leco_core::config::{TerminalColours, TerminalTheme};
+use leco_core::source::SourceSpec;
+use leco_core::text::parse_duration;
+
+/// Shows network connections as lines that appear, are updated, and fade.
+///
+/// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
+#[derive(Parser)]
+#[allow(clippy::struct_excessive_bools)]
+#[command(name = "leco-tui", version)]
+pub(crate) struct Cli {
+    /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
+    pub(crate) config: Option<PathBuf>,
+    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
+    /// given several times [default: leco.fifo in the runtime folder]
+    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
+    pub(crate) source: Vec<SourceSpec>,
+    /// The same as --source fifo:PATH
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) fifo: Option<PathBuf>,
+    /// Append every event to this file, too
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Play a recording instead: space pauses, the arrow keys seek, + and - change the speed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "fifo"])]
+    pub(crate) replay: Option<PathBuf>,
+    /// With --replay: so many times as fast
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) speed: f64,
+    /// What the terminal's background is [default: theme of the config, which asks the terminal]
+    #[arg(long, value_name = "auto|dark|light", value_parser = named(TerminalTheme::parse, TerminalTheme::NAMES))]
+    pub(crate) theme: Option<TerminalTheme>,
+    /// How many colours the terminal has [default: colours of the config, which looks at COLORTERM and terminfo]
+    #[arg(long, value_name = "auto|none|16|256|true", value_parser = named(TerminalColours::parse, TerminalColours::NAMES))]
+    pub(crate) colours: Option<TerminalColours>,
+    /// Show what the rules make of a line, and exit
+    #[arg(short, long, value_name = "LINE")]
+    pub(crate) rx_test: Option<String>,
+    /// With --rx-test or --once: as JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show everything in the config that cannot be used, and exit: 1 if there is anything
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Print raw events and what became of them, as plain lines
+    #[arg(short, long)]
+    pub(crate) debug: bool,
+    /// Print the lines now known, and exit
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// With --once: wait at most so long for them
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_duration)]
+    pub(crate) wait: Duration,
+}
+
+/// Reads a value that has a name.
+fn named<T: Clone + Send + Sync + 'static>(
+    parse: fn(&str) -> Option<T>,
+    names: &'static [&str],
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| parse(text).ok_or_else(|| format!("expected {}", names.join(", ")))
+}

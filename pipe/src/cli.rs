@@ -1,0 +1,80 @@
+//! What `leco-event-pipe` can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use leco_core::text::parse_duration;
+use leco_pipe::outputs::parse_mode;
+use leco_pipe::tunables::{TUNABLES, Tunable};
+
+const OUTPUTS: &str = "\
+Outputs:
+  fifo:PATH         a fifo, made if it is missing (mode=0600)
+  unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
+  tcp:ADDRESS:PORT  the same over TCP; addresses that other machines reach need token-file=PATH
+  udp:ADDRESS:PORT  a datagram for each event
+  file:PATH         appended to
+  fd:NAME           a listening socket passed by the service manager
+  -                 standard output
+All take, after a `?` and joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
+connections), rate-limit=DURATION (between two events of a connection).";
+
+/// Outputs, and each tunable with its default.
+fn details() -> String {
+    let mut text =
+        format!("{OUTPUTS}\n\nTunables, as --conf 'KEY=VALUE …' or LECO_<KEY> in the environment:\n");
+    for Tunable { key, default, help } in TUNABLES {
+        text += &format!("  {:<25}  {help}\n", format!("{key}={default}"));
+    }
+    text
+}
+
+/// Writes network connections as JSON lines, one event a line.
+///
+/// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
+/// and no privileges besides reading that.
+#[derive(Parser)]
+#[allow(clippy::struct_excessive_bools)]
+#[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]
+pub(crate) struct Cli {
+    /// Write events here, see below; may be given several times [default: -]
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(crate) output: Vec<String>,
+    /// The same as --output fifo:PATH
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) fifo: Option<PathBuf>,
+    /// Mode of the fifo of --fifo, if it is made
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
+    pub(crate) fifo_mode: u32,
+    /// Append all events to this file, too: leco-tui can replay it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Folder that was given to leco-ebpf-load [default: what the service manager passes]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) pin: Option<PathBuf>,
+    /// Print the connections known so far, and exit
+    #[arg(short = 'C', long)]
+    pub(crate) dump_cache: bool,
+    /// Print what was lost since the programs were loaded, and exit
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// List which program talked to whom, first and last, and exit
+    #[arg(long)]
+    pub(crate) seen: bool,
+    /// With --seen: only lines that this regex chooses, as keys of rules do
+    #[arg(long, value_name = "REGEX", requires = "seen")]
+    pub(crate) filter: Option<String>,
+    /// With --seen: only what was seen within this time
+    #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
+    pub(crate) since: Option<Duration>,
+    /// With --seen: as JSON, one object a line
+    #[arg(long, requires = "seen")]
+    pub(crate) json: bool,
+    /// All fields in the JSON, not only the line
+    #[arg(short = 'E', long)]
+    pub(crate) extra_ev_data: bool,
+    /// Tunables, see below
+    #[arg(short, long, value_name = "KEY=VALUE …")]
+    pub(crate) conf: Vec<String>,
+}
