@@ -1,6 +1,7 @@
 //! What tests and benchmarks of the whole system share: network namespaces, loaded programs, running
 //! processes, and waiting for a condition with a deadline.
 
+pub mod debian;
 pub mod desktop;
 mod kernel;
 mod manager;

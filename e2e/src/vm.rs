@@ -61,10 +61,30 @@ impl VmKernel {
     pub fn run(&self, programs: &[PathBuf], modules: &[&str], command: &str, within: Duration) -> Booted {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let image = self.image(folder.path(), programs, modules, command);
+        self.boot(&image, &["-smp", "2", "-accel", "tcg,thread=multi"], within)
+    }
+
+    /// Boots it from a disk with a whole system on it, of which nothing is changed. One of its services has to say on
+    /// the console what came of it: `the command ended with` and a status.
+    ///
+    /// # Panics
+    /// When the image cannot be made or the emulator cannot be started.
+    #[must_use]
+    pub fn run_system(&self, disk: &Path, within: Duration) -> Booted {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let command =
+            "mkdir /system; mount -t ext4 /dev/vda /system && exec busybox switch_root /system /sbin/init";
+        let image = self.image(folder.path(), &[], &["virtio_pci", "virtio_blk", "ext4"], command);
+        let drive = format!("file={},if=virtio,format=raw,snapshot=on", disk.display());
+        // One processor cannot run into what another is about to replace.
+        self.boot(&image, &["-smp", "1", "-accel", "tcg,thread=single", "-drive", &drive], within)
+    }
+
+    fn boot(&self, image: &Path, machine: &[&str], within: Duration) -> Booted {
         let mut qemu = Command::new("timeout");
-        qemu.arg(within.as_secs().to_string()).arg("qemu-system-x86_64");
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536", "-nographic"]);
-        qemu.args(["-no-reboot", "-nic", "none", "-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        qemu.arg(within.as_secs().to_string()).arg("qemu-system-x86_64").args(machine);
+        qemu.args(["-cpu", "max", "-m", "1536", "-nographic", "-no-reboot", "-nic", "none"]);
+        qemu.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=no"]);
         qemu.arg("-kernel").arg(self.folder.join(format!("boot/vmlinuz-{}", self.release)));
         qemu.arg("-initrd").arg(image).stdin(Stdio::null());
         let mut boots = 0;

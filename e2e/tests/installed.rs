@@ -1,0 +1,130 @@
+//! What is installed: the package in a bare system, and its units under the systemd of a booted one.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use leco_e2e::debian::{Debian, package};
+use leco_e2e::program;
+use leco_e2e::vm::VmKernel;
+
+const PROGRAMS: [&str; 4] = ["leco-ebpf-load", "leco-event-pipe", "leco-sdl-widget", "leco-tui"];
+/// In a completion of `--he`.
+const COMPLETE: &str = ". /usr/share/bash-completion/bash_completion
+    . /usr/share/bash-completion/completions/$0
+    COMP_WORDS=($0 --he) COMP_CWORD=1
+    $(complete -p $0 | sed 's/.*-F \\([^ ]*\\).*/\\1/') $0 --he $0
+    echo \"${COMPREPLY[*]}\"";
+
+/// Paths below a folder, without what a package manager notes for itself.
+fn files_of(debian: &Debian) -> BTreeSet<String> {
+    let root = debian.path("/");
+    let listed = Command::new("find").arg(&root).arg("-xdev").output().unwrap();
+    let of_dpkg = ["/var/lib/dpkg/", "/var/log/", "/var/cache/", "/etc/group", "/etc/gshadow"];
+    let paths = String::from_utf8(listed.stdout).unwrap();
+    let paths = paths.lines().map(|path| path.strip_prefix(root.to_str().unwrap()).unwrap().to_owned());
+    let paths = paths.map(|path| format!("/{}", path.trim_start_matches('/')));
+    paths.filter(|path| !of_dpkg.iter().any(|folder| path.starts_with(folder))).collect()
+}
+
+#[test]
+fn the_package_comes_and_goes() {
+    let (Some(debian), Some(first)) = (Debian::unpack(), package("first")) else { return };
+    let before = files_of(&debian);
+    debian.copy(&first, "/tmp/leco.deb");
+    debian.run("dpkg", &["--install", "/tmp/leco.deb"]);
+    fs::remove_file(debian.path("/tmp/leco.deb")).unwrap();
+    for name in PROGRAMS {
+        assert_eq!(debian.run(name, &["--version"]), format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        assert!(debian.run("man", &["-P", "cat", name]).contains("SYNOPSIS"), "{name}");
+        assert_eq!(debian.run("bash", &["-c", COMPLETE, name]), "--help\n", "{name}");
+        for shell in ["zsh/vendor-completions/_", "fish/vendor_completions.d/"] {
+            let suffix = if shell.starts_with("fish") { ".fish" } else { "" };
+            assert!(debian.path(&format!("/usr/share/{shell}{name}{suffix}")).exists(), "{shell} {name}");
+        }
+    }
+    assert!(debian.run("man", &["-P", "cat", "widget.ini"]).contains("[rx-proc]"));
+    let example = "/usr/share/doc/leco/examples/widget.ini";
+    assert_eq!(debian.run("leco-tui", &["--check-config", example]), "");
+    assert!(debian.run("getent", &["group", "leco"]).starts_with("leco:"));
+
+    debian.run("dpkg", &["--remove", "leco"]);
+    let left: Vec<_> = files_of(&debian).difference(&before).cloned().collect();
+    assert_eq!(left, [""; 0], "only what dpkg notes may be left");
+    debian.run("dpkg", &["--purge", "leco"]);
+    assert!(!fs::read_to_string(debian.path("/etc/group")).unwrap().contains("leco"));
+}
+
+#[test]
+fn units_are_valid_and_locked_down() {
+    let (Some(debian), Some(first)) = (Debian::unpack(), package("first")) else { return };
+    debian.copy(&first, "/tmp/leco.deb");
+    debian.run("dpkg", &["--install", "/tmp/leco.deb"]);
+    let verify = ["verify", "leco.service", "leco.socket", "leco@1000.service", "leco-fifo@1000.service"];
+    assert_eq!(debian.run("systemd-analyze", &verify), "");
+    assert_eq!(debian.run("systemd-analyze", &["--user", "verify", "leco-sdl-widget.service"]), "");
+    for unit in ["leco.service", "leco@1000.service"] {
+        // In tenths.
+        let secure = ["security", "--offline=true", "--no-pager", "--threshold=20", unit];
+        let report = debian.run("systemd-analyze", &secure);
+        println!("{}", report.lines().last().unwrap_or_default());
+    }
+    let drop_ins = debian.path("/usr/share/doc/leco/examples");
+    for unit in ["leco.service", "leco@1000.service"] {
+        let folder = debian.path(&format!("/etc/systemd/system/{unit}.d"));
+        fs::create_dir_all(&folder).unwrap();
+        for example in fs::read_dir(&drop_ins).unwrap().map(|entry| entry.unwrap().path()) {
+            if example.extension().is_some_and(|extension| extension == "conf") {
+                fs::copy(&example, folder.join(example.file_name().unwrap())).unwrap();
+            }
+        }
+        assert_eq!(debian.run("systemd-analyze", &["verify", unit]), "", "with drop-ins");
+    }
+}
+
+/// Two minutes of an emulated machine.
+#[test]
+fn systemd_runs_restarts_upgrades_and_stops_it() {
+    let Some((debian, first, second)) =
+        Debian::unpack().and_then(|debian| Some((debian, package("first")?, package("second")?)))
+    else {
+        return;
+    };
+    let Some(kernel) = VmKernel::find("6.12") else { return };
+    debian.copy(&first, "/srv/first.deb");
+    debian.copy(&second, "/srv/second.deb");
+    let peer = debian.path("/usr/local/bin/leco-e2e-peer");
+    let stripped = Command::new("strip").arg("-o").arg(&peer).arg(program("leco-e2e-peer")).status();
+    assert!(stripped.unwrap().success());
+    debian.run("dpkg", &["--install", "/srv/first.deb"]);
+    debian.run("useradd", &["--create-home", "--uid", "1000", "--groups", "leco", "me"]);
+    debian.run("useradd", &["--create-home", "--uid", "1001", "other"]);
+    let write = |inside: &str, text: &str| {
+        let path = debian.path(inside);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // As `loginctl enable-linger me` does: the user's services are started with the system.
+    write("/var/lib/systemd/linger/me", "");
+    let all_fields = fs::read_to_string(debian.path("/usr/share/doc/leco/examples/all-fields.conf")).unwrap();
+    for unit in ["leco.service", "leco@.service"] {
+        write(&format!("/etc/systemd/system/{unit}.d/all-fields.conf"), &all_fields);
+    }
+    write("/srv/check.sh", include_str!("installed/check.sh"));
+    write(
+        "/etc/systemd/system/leco-check.service",
+        "[Service]\nType=idle\nExecStart=/bin/bash /srv/check.sh\nExecStopPost=systemctl poweroff -ff\n\
+         StandardOutput=tty\nStandardError=tty\nTTYPath=/dev/ttyS0\n[Install]\nWantedBy=multi-user.target\n",
+    );
+    debian.run("systemctl", &["enable", "leco.service", "leco@1000.service", "leco-check.service"]);
+    debian.run("systemctl", &["set-default", "multi-user.target"]);
+    debian.run("systemctl", &["mask", "serial-getty@ttyS0.service", "getty@tty1.service"]);
+    let folder = tempfile::tempdir().unwrap();
+    let booted = kernel.run_system(&debian.disk(folder.path()), Duration::from_secs(300));
+    println!("Debian's systemd ran its checks in {:.0?}", booted.took);
+    let checks = booted.console.lines().filter(|line| line.starts_with("ok: ")).count();
+    assert!(booted.status == Some(0) && checks > 40, "{checks} checks passed:\n{}", booted.console);
+}
