@@ -114,6 +114,7 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     check(options)?;
     let mounted_bpffs = preflight::bpffs()?;
     let _lock = pins::lock()?;
+    dir.refuse_untrusted()?;
     let version = version(options);
     let replaced = dir.versions()?;
     let instance = format!("pins {}", dir.path().display());
@@ -407,6 +408,7 @@ fn run_once(link: &Link) -> io::Result<()> {
 pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
     if preflight::is_bpffs(preflight::BPFFS.as_ref()) {
         let _lock = pins::lock()?;
+        dir.refuse_untrusted()?;
         dir.remove_all()?;
     }
     Ok(())

@@ -2,10 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 
 use crate::preflight::BPFFS;
 
@@ -25,6 +28,10 @@ pub const PENDING: &str = "pending";
 /// The same of flows.
 pub const PENDING_FLOWS: &str = "pending_flows";
 
+/// Other loaders are done long before.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Why a pin folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
@@ -34,6 +41,14 @@ pub enum PinError {
     /// Holds something that LECO did not make.
     #[error("{0} holds something that is not LECO's ({1}): nothing was touched. Choose another folder.")]
     Foreign(PathBuf, String),
+    /// Somebody else could change it at any moment.
+    #[error(
+        "{0} {1}: whoever that is could make LECO read or remove anything. Remove it, or choose another folder."
+    )]
+    Untrusted(PathBuf, &'static str),
+    /// Another loader, or whoever holds its lock, does not come to an end.
+    #[error("another process keeps {BPFFS} locked (flock): end it, or wait until it has ended")]
+    Locked,
     /// The operating system refused a step.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -74,6 +89,31 @@ impl PinDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Refuses a folder that anybody but root can replace or put things into, and so everything above it. What only
+    /// root can change cannot change between this look and what follows it.
+    pub(crate) fn refuse_untrusted(&self) -> Result<(), PinError> {
+        let staged = self.staged();
+        let above = self.path.ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS));
+        for folder in above.chain([self.path.as_path(), staged.path.as_path()]) {
+            let there = match fs::symlink_metadata(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                there => there.map_err(PinError::io("look at", folder))?,
+            };
+            // Into one like /tmp others may put things, but not touch what root has put there.
+            let is_writable = there.mode() & 0o022 != 0;
+            let keeps_entries = there.mode() & u32::from(Mode::SVTX.bits()) != 0;
+            let fault = match () {
+                () if there.is_symlink() => "is a symbolic link",
+                () if !there.is_dir() => "is not a folder",
+                () if there.uid() != 0 => "does not belong to root",
+                () if is_writable && !keeps_entries => "can be changed by others than root",
+                () => continue,
+            };
+            return Err(PinError::Untrusted(folder.to_owned(), fault));
+        }
+        Ok(())
     }
 
     /// Where a map is pinned.
@@ -119,6 +159,7 @@ impl PinDir {
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent).map_err(PinError::io("make", parent))?;
         }
+        self.refuse_untrusted()?;
         let staged = self.staged();
         staged.remove()?;
         for folder in
@@ -248,8 +289,16 @@ fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
 pub(crate) fn lock() -> Result<File, PinError> {
     let root = Path::new(BPFFS);
     let file = File::open(root).map_err(PinError::io("open", root))?;
-    flock(&file, FlockOperation::LockExclusive).map_err(|error| PinError::io("lock", root)(error.into()))?;
-    Ok(file)
+    // Anybody who may read that folder can lock it: it is not waited for without end.
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
+            Err(Errno::WOULDBLOCK) => return Err(PinError::Locked),
+            Err(error) => return Err(PinError::io("lock", root)(error.into())),
+        }
+    }
 }
 
 #[cfg(test)]

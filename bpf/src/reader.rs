@@ -143,7 +143,7 @@ impl Reader {
     /// Opens what [`crate::load::load`] pinned.
     pub fn open(dir: &PinDir) -> Result<Self, ReadError> {
         let shown = dir.path().display().to_string();
-        let versions = match dir.versions() {
+        let versions = match dir.refuse_untrusted().and_then(|()| dir.versions()) {
             Err(PinError::Io { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
                 return Err(ReadError::Permission(path.display().to_string()));
             }

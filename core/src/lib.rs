@@ -14,6 +14,7 @@ pub mod pages;
 pub mod plain;
 pub mod query;
 pub mod rules;
+pub mod sandbox;
 pub mod source;
 pub mod style;
 pub mod tag;

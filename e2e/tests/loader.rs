@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use leco_e2e::{Loader, can_test_the_kernel, program, program_for_everybody};
 
@@ -280,4 +281,136 @@ fn an_ordinary_user_is_told_to_use_root() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("needs root") && said.contains("Run it with sudo"), "{said}");
+}
+
+/// Runs a shell command as a user without rights, who has a group.
+fn as_somebody(command: &str, group: &str) -> Output {
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--reuid=54321", "--clear-groups", "--inh-caps=-all", "--regid", group]);
+    setpriv.args(["--", "sh", "-c", command]).output().unwrap()
+}
+
+/// Everything below a folder, with modes and owners.
+fn state_of(folder: &Path) -> String {
+    let listed = Command::new("find").arg(folder).args(["-printf", "%p %m %U %G\\n"]).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap()
+}
+
+/// A bpffs that was mounted without options lets everybody put things into it, as into /tmp.
+#[test]
+fn nobody_can_make_the_loader_work_outside_its_folder() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let victim = Loader::default();
+    assert!(victim.run(&[]).status.success());
+    let bpffs = Path::new("/sys/fs/bpf");
+    let mode = fs::metadata(bpffs).unwrap().permissions().mode();
+    fs::set_permissions(bpffs, fs::Permissions::from_mode(0o1777)).unwrap();
+    let before = state_of(victim.pins());
+    let refused = |pins: &Path, words: &str| {
+        for options in [&[][..], &["--unload"], &["--group", "54321"]] {
+            let mut command = Command::new(program("leco-ebpf-load"));
+            let output = command.arg("--pin").arg(pins).args(options).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(4) && said.contains(words), "{said}");
+        }
+        let pipe =
+            Command::new(program("leco-event-pipe")).args(["--stats", "--pin"]).arg(pins).output().unwrap();
+        assert!(!pipe.status.success() && String::from_utf8_lossy(&pipe.stderr).contains(words), "{pipe:?}");
+        assert_eq!(state_of(victim.pins()), before);
+    };
+
+    let trap = Loader::default();
+    let (pins, target) = (trap.pins().display(), victim.pins().display());
+    assert!(as_somebody(&format!("ln -s {target} {pins}"), "54321").status.success());
+    refused(trap.pins(), "is a symbolic link");
+    refused(&trap.pins().join("leco"), "is a symbolic link");
+    assert!(as_somebody(&format!("rm {pins} && mkdir -p {pins}/links"), "54321").status.success());
+    refused(trap.pins(), "does not belong to root");
+    refused(&trap.pins().join("leco"), "does not belong to root");
+    let rest = format!("rm -r {pins} && ln -s {target} {pins}-loading");
+    assert!(as_somebody(&rest, "54321").status.success());
+    refused(trap.pins(), "is a symbolic link");
+    assert!(as_somebody(&format!("rm {pins}-loading"), "54321").status.success());
+
+    // While the loader runs, in the hope that it looks at one thing and uses another.
+    let is_over = format!("{}-over", trap.pins().display());
+    let race = format!(
+        "until [ -e {is_over} ]; do for at in {pins} {pins}-loading; do
+            ln -s {target} $at; rm -f $at; mkdir $at; rmdir $at; done; done 2>/dev/null; true"
+    );
+    let attack = std::thread::spawn(move || as_somebody(&race, "54321"));
+    for round in 0..20 {
+        let options = if round % 2 == 0 { &["--group", "54321"][..] } else { &["--unload"] };
+        let code = trap.run(options).status.code();
+        assert!(matches!(code, Some(0 | 4)), "{code:?}");
+    }
+    assert_eq!(state_of(victim.pins()), before, "another's pins were touched");
+    fs::create_dir(&is_over).unwrap();
+    assert!(attack.join().unwrap().status.success());
+    fs::remove_dir(&is_over).unwrap();
+    drop(trap);
+    fs::set_permissions(bpffs, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// bpf(2) by its number: `BPF_OBJ_GET`, and with a descriptor `BPF_MAP_UPDATE_ELEM`.
+const OPEN_MAP: &str = "import ctypes, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, attributes):
+    data = ctypes.create_string_buffer(attributes, 128)
+    done = libc.syscall(321, command, data, 128)
+    return done if done >= 0 else -ctypes.get_errno()
+path = ctypes.create_string_buffer(sys.argv[1].encode())
+fd = bpf(7, struct.pack('QII', ctypes.addressof(path), 0, int(sys.argv[2])))
+if fd >= 0:
+    space = ctypes.create_string_buffer(65536)
+    at = ctypes.addressof(space)
+    print('opened', bpf(2, struct.pack('IIQQQ', fd, 0, at, at, 0)))
+else:
+    print('refused', fd)";
+const READ_ONLY: &str = "8";
+
+#[test]
+fn only_the_group_reads_the_maps_and_nobody_writes_them() {
+    if !can_test_the_kernel() || std::env::consts::ARCH != "x86_64" {
+        return;
+    }
+    const EPERM: &str = "opened -1";
+    const EACCES: &str = "refused -13";
+    let loader = Loader::default();
+    assert!(loader.run(&["--group", "54321"]).status.success());
+    let map = |name: &str, flags: &str, group: &str| {
+        let path = loader.pins().join("maps").join(name);
+        let said = as_somebody(
+            &format!("python3 -c \"$(cat)\" {} {flags}", path.display()).replace("$(cat)", OPEN_MAP),
+            group,
+        );
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    for name in ["closed", "flows", "stats"] {
+        assert_eq!(map(name, READ_ONLY, "54321"), EPERM, "{name}: read by the group, but not written");
+        assert_eq!(map(name, "0", "54321"), EACCES, "{name}: not opened by the group for writing");
+        assert_eq!(map(name, READ_ONLY, "54322"), EACCES, "{name}: not read by others");
+    }
+    assert_eq!(map("events", "0", "54322"), EACCES, "the ring is not for others");
+    let (_folder, pipe) = program_for_everybody("leco-event-pipe");
+    let pipe = format!("{} --stats --pin {}", pipe.display(), loader.pins().display());
+    assert!(as_somebody(&pipe, "54321").status.success());
+    let others = as_somebody(&pipe, "54322");
+    assert!(String::from_utf8_lossy(&others.stderr).contains("ermission"), "{others:?}");
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_named() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    assert!(loader.run(&[]).status.success());
+    let lock = fs::File::open("/sys/fs/bpf").unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let output = loader.run(&["--unload"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(4) && said.contains("keeps /sys/fs/bpf locked"), "{said}");
 }

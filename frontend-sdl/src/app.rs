@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
 use leco_core::pages::give_back;
+use leco_core::sandbox::Sandbox;
 use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
@@ -55,6 +56,7 @@ pub fn run(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>)
 #[allow(clippy::struct_excessive_bools)]
 struct App {
     presenter: Box<dyn Presenter>,
+    sandbox: Sandbox,
     /// None until there is something to draw on.
     painter: Option<Painter>,
     geometry: Option<Geometry>,
@@ -83,8 +85,11 @@ impl App {
         let presenter = display::open(&config.settings.window)?;
         let are_sources_fixed = !sources.is_empty();
         let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources() };
+        let sandbox = sandbox(&config.settings, &sources, config_file);
+        sandbox.enter()?;
         Ok(Self {
             presenter,
+            sandbox,
             painter: None,
             geometry: None,
             overseer: Overseer::new(config),
@@ -204,6 +209,12 @@ impl App {
                     }
                 }
                 let sources = settings.run.all_sources();
+                if settings.text.font.as_deref().is_some_and(|font| !self.sandbox.covers(font)) {
+                    tell("the font is in a folder that this program gave up: restart it to read there");
+                }
+                if !self.are_sources_fixed && !self.sandbox.covers_all(&sources) {
+                    tell("a source needs what this program gave up: restart it to have that");
+                }
                 if !self.are_sources_fixed && sources != self.sources.specs() {
                     self.sources = follow(&sources)?;
                 }
@@ -313,6 +324,20 @@ impl App {
         self.has_config_news |= any(&fds[config..others]);
         Ok(())
     }
+}
+
+/// What is needed once the display is there: fonts, fontconfig's programs, config and sources.
+fn sandbox(settings: &Settings, sources: &[SourceSpec], config_file: Option<&Path>) -> Sandbox {
+    let mut sandbox = Sandbox::default().with_programs().follows(sources);
+    for path in config_file.into_iter().chain(settings.text.font.as_deref()) {
+        sandbox = sandbox.reads(path);
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let folders = [".fonts", ".local/share/fonts", ".config/fontconfig", ".cache/fontconfig"];
+    for folder in home.iter().flat_map(|home| folders.map(|folder| home.join(folder))) {
+        sandbox = sandbox.reads_if_there(folder);
+    }
+    sandbox.reads_if_there("/var/cache/fontconfig").reads_if_there("/opt")
 }
 
 /// Signals that end the program.

@@ -17,6 +17,7 @@ use clap::Parser;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
 use leco_core::plain::{self, Format};
+use leco_core::sandbox::Sandbox;
 use leco_core::source::SourceSpec;
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
@@ -67,6 +68,14 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     }
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::new(config);
+    let mut sandbox = Sandbox::default().follows(&sources);
+    if let Some(path) = &config_path {
+        // Rules can be appended to it.
+        sandbox = sandbox.reads(path).writes(path);
+    }
+    if cli.once || debug {
+        sandbox.enter()?;
+    }
     if cli.once {
         let format = if cli.json { Format::Json } else { Format::Text };
         return Ok(plain::once(&mut overseer, &sources, cli.wait, format, out.lock())?);
@@ -101,6 +110,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         TerminalTheme::Light => [255; 3],
     };
     let theme = Theme::new(depth).upon(ground);
+    sandbox.enter()?;
     app::run(overseer, Options { sources, player, record, config: config_path, theme })
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::Cli;
@@ -16,6 +17,7 @@ use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
+use leco_core::sandbox::{Sandbox, SandboxError};
 use leco_pipe::clock::Now;
 use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
@@ -57,31 +59,52 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return print_stats(&reader.counters()?);
     }
     let capacity = reader.max_conns();
-    let feed = Feed::new(reader, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup2::root())?;
-    let memory = if cli.dump_cache { None } else { remember(&tunables.memory) };
-    let mut formatter = Formatter::new(tunables, TimeZone::system(), Machine::this());
     if cli.dump_cache {
-        return dump(&feed, labeler, &mut formatter);
+        let feed = Feed::new(reader, &tunables)?;
+        let labeler = Labeler::new(&tunables, cgroup2::root())?;
+        return dump(&feed, labeler, &mut Formatter::new(tunables, TimeZone::system(), Machine::this()));
     }
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
+    let zone = TimeZone::system();
+    // Before there is another thread: each has its own.
+    if tunables.sandbox {
+        confine(&specs, &tunables)?;
+    }
+    let feed = Feed::new(reader, &tunables)?;
+    let labeler = Labeler::new(&tunables, cgroup2::root())?;
+    let memory = remember(&tunables.memory);
+    let formatter = Formatter::new(tunables, zone, Machine::this());
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
     Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
 }
 
+/// Gives up what is not needed to read the kernel's side, to name what is read, and to write it.
+fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Result<(), SandboxError> {
+    let mut sandbox = Sandbox::default().with_maps().with_tcp(tunables.reverse_dns);
+    for path in tunables.asn_db.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::reads)) {
+        sandbox = sandbox.reads(path);
+    }
+    let memory = memory_path(&tunables.memory);
+    for path in memory.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::writes)) {
+        sandbox = sandbox.writes(path);
+    }
+    if !sandbox.enter()? {
+        tracing::info!("this kernel has no Landlock: files are not kept away from this program");
+    }
+    Ok(())
+}
+
 /// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
 fn remember(place: &MemoryPlace) -> Option<Memory> {
-    let path = match place {
-        MemoryPlace::Off => return None,
-        MemoryPlace::File(path) => Some(path.clone()),
-        MemoryPlace::StateFolder => memory::default_path(|name| std::env::var_os(name)),
-    };
-    let Some(path) = path else {
+    if *place == MemoryPlace::Off {
+        return None;
+    }
+    let Some(path) = memory_path(place) else {
         tracing::info!("there is no state folder: what is seen is not remembered (memory=PATH names a file)");
         return None;
     };
@@ -91,6 +114,14 @@ fn remember(place: &MemoryPlace) -> Option<Memory> {
             tracing::warn!("{error}. What is seen is not remembered.");
             None
         }
+    }
+}
+
+fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
+    match place {
+        MemoryPlace::Off => None,
+        MemoryPlace::File(path) => Some(path.clone()),
+        MemoryPlace::StateFolder => memory::default_path(|name| std::env::var_os(name)),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Tunables {
     pub memory: MemoryPlace,
     /// All fields in the JSON.
     pub extra_ev_data: bool,
+    /// Give up what is not needed.
+    pub sandbox: bool,
 }
 
 impl Default for Tunables {
@@ -76,6 +78,7 @@ impl Default for Tunables {
             parents: 0,
             memory: MemoryPlace::StateFolder,
             extra_ev_data: false,
+            sandbox: true,
         }
     }
 }
@@ -139,7 +142,7 @@ const fn tunable(key: &'static str, default: &'static str, help: &'static str) -
 }
 
 /// All of them.
-pub const TUNABLES: [Tunable; 20] = [
+pub const TUNABLES: [Tunable; 21] = [
     tunable("replay-window", "4h", "connections without traffic for longer are not replayed"),
     tunable("replay-skip-dead-pids", "0", "1 leaves connections of processes that are gone out of a replay"),
     tunable("local-addr-port", "0", "1 shows the local address and port, too"),
@@ -168,6 +171,7 @@ pub const TUNABLES: [Tunable; 20] = [
     tunable("parents", "0", "so many parents of a process are shown before it"),
     tunable("memory", "on", "remember who talked to whom in the state folder; off, or a file"),
     tunable("extra-ev-data", "0", "1 is the same as --extra-ev-data"),
+    tunable("sandbox", "1", "0 gives up neither files nor system calls, where something else needs them"),
 ];
 
 fn is_key(text: &str) -> bool {
@@ -253,6 +257,7 @@ impl Tunables {
                 }
             }
             "extra-ev-data" => self.extra_ev_data = flag()?,
+            "sandbox" => self.sandbox = flag()?,
             _ => return Err(TunableError::UnknownKey(key.to_owned())),
         }
         Ok(())

@@ -51,6 +51,22 @@ impl SourceSpec {
         self.0 == Kind::Stdin
     }
 
+    /// File, fifo or socket that it is, or that is needed for it.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Fifo(path) | Kind::File(path) | Kind::Stream(Peer::Unix(path)) => Some(path),
+            Kind::Stream(Peer::Tcp { token_file, .. }) => token_file.as_deref(),
+            Kind::Udp(_) | Kind::Stdin => None,
+        }
+    }
+
+    /// Whether it is met over TCP.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.0, Kind::Stream(Peer::Tcp { .. }))
+    }
+
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let fault = |expected| SourceError { text: text.to_owned(), expected };

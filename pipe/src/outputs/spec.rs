@@ -1,7 +1,7 @@
 //! Outputs as they are asked for on the command line.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leco_core::event::BootNs;
@@ -95,6 +95,28 @@ impl OutputSpec {
     /// Reads `KIND:TARGET?KEY=VALUE&…`.
     pub fn parse(text: &str) -> Result<Self, OutputError> {
         Self::read(text).map_err(|reason| OutputError { text: text.to_owned(), reason })
+    }
+
+    /// File that is read for it.
+    #[must_use]
+    pub fn reads(&self) -> Option<&Path> {
+        match &self.destination {
+            Destination::Tcp { token_file, .. } => token_file.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// File that is written or made for it.
+    #[must_use]
+    pub fn writes(&self) -> Option<&Path> {
+        match &self.destination {
+            Destination::Fifo { path, .. } | Destination::Unix { path, .. } | Destination::File(path) => {
+                Some(path)
+            }
+            Destination::Stdout | Destination::Tcp { .. } | Destination::Udp(_) | Destination::Passed(_) => {
+                None
+            }
+        }
     }
 
     fn read(text: &str) -> Result<Self, String> {
