@@ -392,3 +392,44 @@ fn garbage_from_readers_and_files_in_the_way() {
     }
     assert_eq!(fs::read_to_string(folder.path("file")).unwrap(), "precious");
 }
+
+/// Whoever can change a recording's folder cannot lead the pipe out of it, not even one of root's.
+#[test]
+fn the_pipe_gives_up_what_it_does_not_need() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns) = (Kernel::load(&[]), Netns::new());
+    for sandbox in [true, false] {
+        let folder = Folder::new();
+        let (mine, others) = (folder.path("mine"), folder.path("others"));
+        fs::create_dir(&mine).unwrap();
+        fs::create_dir(&others).unwrap();
+        let (recording, secret) = (mine.join("events"), others.join("secret"));
+        fs::write(&secret, "").unwrap();
+        let output = format!("file:{}", recording.display());
+        let conf = format!("sandbox={} memory=off", u8::from(sandbox));
+        let pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-o", &output, "-c", &conf]);
+        let holds = |file: &Path, port: u16| {
+            fs::read_to_string(file).unwrap_or_default().contains(&format!("\"rport\":{port},"))
+        };
+        let (pid, port) = send(&netns, b"leco-one");
+        let _ = pipe.latest(pid, &json!({"rport": port}));
+        assert!(holds(&recording, port));
+        let status = fs::read_to_string(format!("/proc/{}/status", pipe.id())).unwrap();
+        assert_eq!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), sandbox);
+
+        fs::remove_file(&recording).unwrap();
+        std::os::unix::fs::symlink(&secret, &recording).unwrap();
+        pipe.signal(Signal::HUP);
+        let (pid, port) = send(&netns, b"leco-two");
+        let _ = pipe.latest(pid, &json!({"rport": port}));
+        fs::remove_file(&recording).unwrap();
+        pipe.signal(Signal::HUP);
+        // What opens the file anew has dealt with everything before.
+        wait_for("a recording", || recording.exists().then_some(()));
+        assert_ne!(holds(&secret, port), sandbox, "the pipe wrote where it was led to");
+        let (_, port) = send(&netns, b"leco-three");
+        wait_for("the recording to go on", || holds(&recording, port).then_some(()));
+    }
+}

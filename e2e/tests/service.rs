@@ -202,3 +202,33 @@ fn bytes_are_counted_by_one_version_at_a_time() {
     // One that is on its way during each of two writes to memory.
     assert!(sent - counted <= 100 * SIZE * usize::try_from(ROUNDS).unwrap(), "{counted} bytes of {sent}");
 }
+
+/// Pins for whoever reads by them, descriptors for a pipe that cannot reach the folder.
+#[test]
+fn what_is_pinned_can_be_passed_as_well() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (netns, loader) = (Netns::new(), Loader::default());
+    let mut manager = ServiceManager::default();
+    let pins = loader.pins().to_str().unwrap().to_owned();
+    let options = ["--pin", &pins, "--pin-fdstore"];
+    assert!(manager.load(&options).contains(" is loaded at "));
+    let stored = manager.store.len();
+    assert!(stored >= 4 && manager.store.iter().all(|(name, _)| name.starts_with("leco-")));
+    for restart in 0..2 {
+        let pipe = start_pipe(&mut manager);
+        let (pid, port) = send(&netns, 300 + restart);
+        let _ = pipe.latest(pid, &json!({"rport": port, "tx": 300 + restart}));
+        drop(pipe);
+        assert!(manager.load(&options).contains(" is already loaded at "));
+        assert_eq!(manager.store.len(), stored);
+    }
+    // Another version takes the place of the descriptors, too.
+    let upgrade = [&options[..], &["--update-interval", "1s"]].concat();
+    assert!(manager.load(&upgrade).contains("replaced v"));
+    assert_eq!(manager.store.len(), stored);
+    let pipe = start_pipe(&mut manager);
+    let (pid, port) = send(&netns, 400);
+    let _ = pipe.latest(pid, &json!({"rport": port, "tx": 400}));
+}
