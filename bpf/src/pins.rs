@@ -103,7 +103,7 @@ impl PinDir {
             };
             // Into one like /tmp others may put things, but not touch what root has put there.
             let is_writable = there.mode() & 0o022 != 0;
-            let keeps_entries = there.mode() & u32::from(Mode::SVTX.bits()) != 0;
+            let keeps_entries = there.mode() & Mode::SVTX.bits() != 0;
             let fault = match () {
                 () if there.is_symlink() => "is a symbolic link",
                 () if !there.is_dir() => "is not a folder",

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use leco_e2e::debian::{Debian, package};
-use leco_e2e::program;
 use leco_e2e::vm::VmKernel;
+use leco_e2e::{program, skip};
 
 const PROGRAMS: [&str; 4] = ["leco-ebpf-load", "leco-event-pipe", "leco-sdl-widget", "leco-tui"];
 /// In a completion of `--he`.
@@ -127,4 +129,107 @@ fn systemd_runs_restarts_upgrades_and_stops_it() {
     println!("Debian's systemd ran its checks in {:.0?}", booted.took);
     let checks = booted.console.lines().filter(|line| line.starts_with("ok: ")).count();
     assert!(booted.status == Some(0) && checks > 40, "{checks} checks passed:\n{}", booted.console);
+}
+
+/// Runs a tool of a distribution's packagers; says what is skipped where there is none.
+fn packagers(tool: &mut Command) -> Option<String> {
+    let name = tool.get_program().to_string_lossy().into_owned();
+    let Ok(output) = tool.output() else {
+        let _ = skip(&format!("there is no {name}: run script/bootstrap test"));
+        return None;
+    };
+    let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {said}{failed}");
+    Some(said.into_owned())
+}
+
+fn checkout() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/..")
+}
+
+#[test]
+fn make_installs_what_it_uninstalls_and_rpm_packages_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = program("leco-tui").parent().unwrap().to_owned();
+    let make = |target: &str| {
+        let mut make = Command::new("make");
+        make.current_dir(checkout()).args([target, "PREFIX=/opt/leco"]);
+        make.arg(format!("DESTDIR={}", folder.path().display())).arg(format!("BIN={}", programs.display()));
+        packagers(&mut make).unwrap()
+    };
+    let files = || -> BTreeSet<String> {
+        let listed = Command::new("find").current_dir(&folder).args([".", "-type", "f"]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().lines().map(|path| path[1..].to_owned()).collect()
+    };
+    if !Path::new(checkout()).join("target/manual/man").exists() {
+        let _ = skip("there are no man pages: run script/packages");
+        return;
+    }
+    make("install");
+    let installed = files();
+    let unit = fs::read_to_string(folder.path().join("opt/leco/lib/systemd/system/leco.service")).unwrap();
+    assert!(unit.contains("ExecStart=/opt/leco/bin/leco-event-pipe") && !unit.contains("/usr/bin/leco"));
+    make("uninstall");
+    assert_eq!(files(), BTreeSet::new());
+
+    let top = tempfile::tempdir().unwrap();
+    let mut rpmbuild = Command::new("rpmbuild");
+    rpmbuild.current_dir(checkout()).args(["-bb", "--build-in-place", "--nodeps", "--without", "build"]);
+    rpmbuild.arg("--define").arg(format!("_topdir {}", top.path().display()));
+    rpmbuild.arg("--define").arg(format!("bindir_of_build {}", programs.display()));
+    // Debug builds are large, and nobody keeps this package.
+    rpmbuild.args(["--define", "_binary_payload w0.gzdio", "packaging/rpm/leco.spec"]);
+    let Some(_) = packagers(&mut rpmbuild) else { return };
+    let mut rpms = fs::read_dir(top.path().join("RPMS").join(std::env::consts::ARCH)).unwrap();
+    let package = rpms.next().unwrap().unwrap().path();
+    let packaged = packagers(Command::new("rpm").args(["-qlp"]).arg(package)).unwrap();
+    let packaged: BTreeSet<&str> = packaged.lines().collect();
+    for file in installed {
+        let file = file.replace("/opt/leco", "/usr");
+        assert!(packaged.contains(file.as_str()), "{file} is not in the package");
+    }
+}
+
+/// Evaluates a Nix expression with nothing of nixpkgs but what it uses.
+const EVALUATE: &str = "let
+  lib = {
+    escapeShellArgs = builtins.concatStringsSep \" \";
+    cleanSource = source: source;
+    optionals = condition: list: if condition then list else [ ];
+    licenses.gpl3Plus = \"GPL-3.0-or-later\";
+  };
+  inputs = { clang = 0; pkg-config = 0; elfutils = 0; zlib = 0; sdl3 = 0; sdl3-ttf = 0; };
+  package = withOverlay: import ./packaging/nix/package.nix (inputs // {
+    inherit lib withOverlay;
+    rustPlatform.buildRustPackage = attributes: attributes;
+  });
+in assert builtins.pathExists (package true).cargoLock.lockFile;
+  \"${(package true).version} ${(package true).buildPhase} ${(package false).installPhase}\"";
+
+#[test]
+fn recipes_of_other_distributions_have_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut nix = Command::new("nix-instantiate");
+    if let Some(said) = packagers(nix.current_dir(checkout()).args(["--eval", "--strict", "-E", EVALUATE])) {
+        assert!(said.contains(version) && said.contains("OVERLAY=no"), "{said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    for file in ["PKGBUILD", "leco.install"] {
+        fs::copy(Path::new(checkout()).join("packaging/arch").join(file), folder.path().join(file)).unwrap();
+    }
+    let mut makepkg = Command::new("makepkg");
+    // It refuses root, and wants to know where pacman is even if it does not need it.
+    if rustix::process::geteuid().is_root() {
+        makepkg = Command::new("setpriv");
+        makepkg.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "makepkg"]);
+    }
+    makepkg.current_dir(&folder).envs([("PACMAN", "true"), ("HOME", "/nonexistent")]);
+    if Command::new("makepkg").arg("--version").output().is_err() {
+        let _ = skip("there is no makepkg: run script/bootstrap test");
+    } else if let Some(said) = packagers(makepkg.arg("--printsrcinfo")) {
+        assert!(said.contains(&format!("pkgver = {version}")) && said.contains("depends = libelf"), "{said}");
+    }
+    let spec = fs::read_to_string(Path::new(checkout()).join("packaging/rpm/leco.spec")).unwrap();
+    assert!(spec.contains(&format!("Version:        {version}\n")));
 }
