@@ -370,14 +370,14 @@ if fd >= 0:
 else:
     print('refused', fd)";
 const READ_ONLY: &str = "8";
+const EPERM: &str = "opened -1";
+const EACCES: &str = "refused -13";
 
 #[test]
 fn only_the_group_reads_the_maps_and_nobody_writes_them() {
     if !can_test_the_kernel() || std::env::consts::ARCH != "x86_64" {
         return;
     }
-    const EPERM: &str = "opened -1";
-    const EACCES: &str = "refused -13";
     let loader = Loader::default();
     assert!(loader.run(&["--group", "54321"]).status.success());
     let map = |name: &str, flags: &str, group: &str| {
