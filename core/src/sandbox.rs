@@ -219,9 +219,9 @@ impl Sandbox {
     /// Gives up everything else, for this thread and all that it starts from now on. Whether the kernel keeps files
     /// away: it may be one without Landlock.
     pub fn enter(&self) -> Result<bool, SandboxError> {
-        let has_landlock = self.keep_files()?;
+        let has_landlock = self.keep_files();
         self.keep_calls()?;
-        Ok(has_landlock)
+        Ok(has_landlock?)
     }
 
     fn keep_files(&self) -> Result<bool, RulesetError> {

@@ -230,6 +230,9 @@ fn recipes_of_other_distributions_have_this_version() {
     } else if let Some(said) = packagers(makepkg.arg("--printsrcinfo")) {
         assert!(said.contains(&format!("pkgver = {version}")) && said.contains("depends = libelf"), "{said}");
     }
+    for script in ["packaging/openrc", "packaging/runit"] {
+        packagers(Command::new("sh").current_dir(checkout()).args(["-n", script])).unwrap();
+    }
     let spec = fs::read_to_string(Path::new(checkout()).join("packaging/rpm/leco.spec")).unwrap();
     assert!(spec.contains(&format!("Version:        {version}\n")));
 }

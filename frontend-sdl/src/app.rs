@@ -86,7 +86,9 @@ impl App {
         let are_sources_fixed = !sources.is_empty();
         let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources() };
         let sandbox = sandbox(&config.settings, &sources, config_file);
-        sandbox.enter()?;
+        if let Err(error) = sandbox.enter() {
+            tell(&error.to_string());
+        }
         Ok(Self {
             presenter,
             sandbox,

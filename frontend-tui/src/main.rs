@@ -74,7 +74,8 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         sandbox = sandbox.reads(path).writes(path);
     }
     if cli.once || debug {
-        sandbox.enter()?;
+        // Where somebody else confines it, that may be refused: then there is nothing to add.
+        let _ = sandbox.enter();
     }
     if cli.once {
         let format = if cli.json { Format::Json } else { Format::Text };
@@ -110,7 +111,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         TerminalTheme::Light => [255; 3],
     };
     let theme = Theme::new(depth).upon(ground);
-    sandbox.enter()?;
+    let _ = sandbox.enter();
     app::run(overseer, Options { sources, player, record, config: config_path, theme })
 }
 

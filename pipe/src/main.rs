@@ -70,8 +70,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let zone = TimeZone::system();
     // Before there is another thread: each has its own.
-    if tunables.sandbox {
-        confine(&specs, &tunables)?;
+    if tunables.sandbox
+        && let Err(error) = confine(&specs, &tunables)
+    {
+        // Where somebody else confines it, that may be refused.
+        tracing::warn!("{error}. It goes on without.");
     }
     let feed = Feed::new(reader, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup2::root())?;

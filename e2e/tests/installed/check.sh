@@ -110,6 +110,7 @@ for unit in "${units[@]}"; do
 	check "$unit runs the second version" said "$unit" '[+]second-.* is loaded'
 	check "$unit tells that it replaced the first" said "$unit" '^replaced v'
 	check "$unit has forgotten nothing" fails said "$unit" forgotten
+	check "$unit could confine itself" fails said "$unit" 'goes on without'
 done
 check "nothing is left of the first version's programs" is "$(programs)" 2
 for reader in from_socket from_fifo; do
@@ -127,6 +128,9 @@ check "no process is left" fails pidof leco-event-pipe leco-ebpf-load
 dpkg --purge leco >/tmp/dpkg 2>&1
 check "no folder is left of what was seen" fails compgen -G '/var/lib/*/leco*'
 check "no group is left" fails getent group leco
+check "it can be installed again" dpkg --install /srv/first.deb
+check "and starts nothing by itself" fails running "${units[@]}"
+check "and is removed again" dpkg --purge leco
 
 if [ $failed != 0 ]; then
 	journalctl --boot --no-pager --unit leco.service --unit leco@1000.service --unit leco-fifo@1000.service | tail -n 100
