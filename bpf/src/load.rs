@@ -157,15 +157,13 @@ pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
     let version = version(options);
     let mut takeover = Takeover::of(&version, instance());
     let replaced: Vec<String> = takeover.split().1.map(|old| old.identity.version.clone()).collect();
-    let forget =
-        |old: &[String]| old.iter().try_for_each(|old| passed::remove(old)).map_err(LoadError::Manager);
     if let (Some(there), others) = takeover.split() {
         // A loader that was killed may not have come to this.
         for other in others {
             other.count(false).map_err(|error| broken(&error))?;
         }
         there.count(true).map_err(|error| broken(&error))?;
-        forget(&replaced)?;
+        passed::forget(&replaced).map_err(LoadError::Manager)?;
         return Ok(Loaded::Already { version });
     }
     let done = load_best(options, Some(&mut takeover), &mut |attached, takeover| {
@@ -176,8 +174,7 @@ pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
         let _ = passed::remove(&version);
         let _ = takeover.let_old_count(true);
     })?;
-    forget(&replaced)?;
-    passed::settle().map_err(LoadError::Manager)?;
+    passed::forget(&replaced).map_err(LoadError::Manager)?;
     let forgotten = takeover.forgotten;
     Ok(Loaded::New { version, replaced, choices, mounted_bpffs: false, opened: Vec::new(), forgotten })
 }
@@ -201,7 +198,7 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
     parts.extend(maps.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
     parts.extend(iterators.iter().map(|(name, link)| (*name, vec![link.as_fd()])));
     passed::store(version, &parts).map_err(LoadError::Manager)?;
-    replaced.iter().try_for_each(|old| passed::remove(old)).map_err(LoadError::Manager)
+    passed::forget(replaced).map_err(LoadError::Manager)
 }
 
 /// Whose programs these are: those of the unit that this command is part of, else of its service manager.

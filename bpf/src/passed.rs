@@ -63,6 +63,12 @@ pub(crate) fn store(version: &str, parts: &[Part<'_>]) -> io::Result<()> {
     settle()
 }
 
+/// Makes the service manager close what these versions left with it, and waits until it knows.
+pub(crate) fn forget(versions: &[String]) -> io::Result<()> {
+    versions.iter().try_for_each(|version| remove(version))?;
+    settle()
+}
+
 /// Makes the service manager close what a version left with it.
 pub(crate) fn remove(version: &str) -> io::Result<()> {
     for part in PARTS {
@@ -72,7 +78,7 @@ pub(crate) fn remove(version: &str) -> io::Result<()> {
 }
 
 /// Waits until the service manager has read everything: it asks who sent it, which it cannot when the sender is gone.
-pub(crate) fn settle() -> io::Result<()> {
+fn settle() -> io::Result<()> {
     let (reader, writer) = io::pipe()?;
     sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[writer.as_fd()])?;
     drop(writer);
