@@ -5,6 +5,7 @@
 //! descriptors from it. So every set of programs carries a text that says what it is, in a map of its own.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
@@ -15,6 +16,8 @@ const MAGIC: &[u8; 8] = b"LECO\0\0\0\x01";
 const SIZE: usize = 256;
 const IS_COUNTING: usize = 8;
 const IDENTITY: usize = 12;
+/// Bytes of an instance's name that are kept as they are.
+const INSTANCE_LENGTH: usize = 128;
 /// Maps in which is what programs know of connections. Not those that only the loader needs.
 pub(crate) const KNOWLEDGE: [&str; 6] = ["sockets", "flows", "closed", "events", "peers", "stats"];
 
@@ -30,10 +33,10 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// As it stands in the map. What does not fit is cut: an instance is known by its beginning then.
+    /// As it stands in the map.
     pub(crate) fn encode(&self) -> [u8; SIZE - IDENTITY] {
         let mut bytes = [0; SIZE - IDENTITY];
-        let text = format!("{}\n{}\n{}", self.version, self.layout, self.instance);
+        let text = format!("{}\n{}\n{}", self.version, self.layout, self.kept_instance());
         // The last byte stays 0.
         for (to, from) in bytes.iter_mut().take(SIZE - IDENTITY - 1).zip(text.bytes()) {
             *to = from;
@@ -48,9 +51,21 @@ impl Identity {
         Some(Self { version: line()?, layout: line()?, instance: line()? })
     }
 
-    /// Whether they are of the same instance, as far as that is kept.
-    fn is_same_instance(&self, other: &Self) -> bool {
-        Self::decode(&self.encode()).is_some_and(|kept| kept.instance == other.instance)
+    /// What is kept of a long name must not depend on what stands beside it: its beginning, and a hash of it all.
+    fn kept_instance(&self) -> String {
+        let mut kept = self.instance.clone();
+        if kept.len() > INSTANCE_LENGTH {
+            let mut hasher = DefaultHasher::new();
+            kept.hash(&mut hasher);
+            kept.truncate(kept.floor_char_boundary(INSTANCE_LENGTH));
+            kept += &format!("#{:016x}", hasher.finish());
+        }
+        kept
+    }
+
+    /// Whether what a map keeps is of this instance.
+    fn is_same_instance(&self, kept: &Self) -> bool {
+        self.kept_instance() == kept.instance
     }
 }
 

@@ -1,6 +1,5 @@
 //! How new programs take the place of those of another version.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::OpenSkel;
@@ -12,9 +11,6 @@ use crate::plan::Plan;
 use crate::resident::{Identity, KNOWLEDGE, Resident};
 use crate::skeleton::types::resident as State;
 use crate::skeleton::{LecoSkel, OpenLecoSkel};
-
-/// Bytes of an instance's name that are kept as they are.
-const INSTANCE_LENGTH: usize = 128;
 
 /// New programs, and those whose place they take.
 #[derive(Debug)]
@@ -29,14 +25,7 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// Finds those whose place is to be taken.
-    pub(crate) fn of(version: &str, mut instance: String) -> Self {
-        // It stands in a map beside the version, which may be longer or shorter another time.
-        if instance.len() > INSTANCE_LENGTH {
-            let mut hasher = DefaultHasher::new();
-            instance.hash(&mut hasher);
-            instance.truncate(instance.floor_char_boundary(INSTANCE_LENGTH));
-            instance += &format!("#{:016x}", hasher.finish());
-        }
+    pub(crate) fn of(version: &str, instance: String) -> Self {
         let wanted = Identity { version: version.to_owned(), layout: String::new(), instance };
         let mut residents = Resident::find(&wanted);
         residents.sort_by_key(|resident| !resident.is_counting().unwrap_or(false));
