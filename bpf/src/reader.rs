@@ -10,15 +10,13 @@ use std::rc::Rc;
 
 use inotify::{Inotify, WatchMask};
 use libbpf_rs::MapHandle;
+use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 
 use crate::build_id;
 use crate::map::{Map, Ring, io_error, iterate};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
 use crate::record::{CLOSED_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats};
-
-/// `BPF_F_RDONLY` of uapi linux/bpf.h: asks for a descriptor that cannot change the map.
-const BPF_F_RDONLY: u32 = 1 << 3;
 
 /// Why the kernel side cannot be read.
 #[derive(Debug, thiserror::Error)]
