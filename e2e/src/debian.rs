@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::skip;
+use crate::vm::output;
 
 /// The system, unpacked.
 pub struct Debian {
@@ -26,7 +27,7 @@ impl Debian {
             return None;
         }
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        succeed(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()));
+        output(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()));
         Some(Self { folder })
     }
 
@@ -44,7 +45,7 @@ impl Debian {
         let mut command = Command::new("chroot");
         command.arg(self.folder.path()).arg(program).args(args);
         command.env_clear().envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("XDG_RUNTIME_DIR", "/tmp")]);
-        String::from_utf8_lossy(&succeed(&mut command).stdout).into_owned()
+        String::from_utf8_lossy(&output(&mut command)).into_owned()
     }
 
     /// Puts a file of the host's into it.
@@ -65,7 +66,7 @@ impl Debian {
         let disk = folder.join("disk");
         let mut command = Command::new("mke2fs");
         command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-        succeed(command.args(["-q", "-t", "ext4", "-d"]).arg(self.folder.path()).arg(&disk).arg("1G"));
+        output(command.args(["-q", "-t", "ext4", "-d"]).arg(self.folder.path()).arg(&disk).arg("1G"));
         disk
     }
 }
@@ -83,15 +84,4 @@ pub fn package(name: &str) -> Option<PathBuf> {
 
 fn in_target(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(path)
-}
-
-fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }

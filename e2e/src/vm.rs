@@ -218,9 +218,11 @@ fn libraries_of(program: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn output(command: &mut Command) -> Vec<u8> {
+/// What a command of the host's says; it has to succeed.
+pub(crate) fn output(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy);
+    assert!(output.status.success(), "{command:?}: {}{}", said[0], said[1]);
     output.stdout
 }
 
