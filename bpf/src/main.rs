@@ -4,14 +4,14 @@ mod cli;
 
 use std::process::ExitCode;
 
-use crate::cli::Cli;
-
 use clap::Parser;
 use leco_bpf::load::{self, LoadError, Loaded, Options};
 use leco_bpf::pins::PinDir;
 use leco_bpf::plan::{Choice, Forced};
 use leco_bpf::preflight::{BPFFS, Missing};
 use nix::unistd::Group;
+
+use crate::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -5,14 +5,14 @@ mod cli;
 use std::io;
 use std::process::ExitCode;
 
-use crate::cli::Cli;
-
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
 use leco_core::source::SourceSpec;
+
+use crate::cli::Cli;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {

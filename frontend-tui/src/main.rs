@@ -9,8 +9,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::Cli;
-
 use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
@@ -22,6 +20,8 @@ use leco_core::source::SourceSpec;
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
 use leco_tui::theme::{ColorDepth, Theme};
+
+use crate::cli::Cli;
 
 /// Terminals answer at once; over a slow line in this time.
 const ANSWER_TIME: Duration = Duration::from_millis(500);

@@ -6,8 +6,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::Cli;
-
 use anyhow::Context;
 use clap::Parser;
 use jiff::Timestamp;
@@ -27,6 +25,8 @@ use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
+
+use crate::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -130,10 +130,9 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
 
 /// Lists what was seen, one pair a line.
 fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
-    let path = match &tunables.memory {
-        MemoryPlace::File(path) => Some(path.clone()),
-        _ => memory::default_path(|name| std::env::var_os(name)),
-    };
+    // What was remembered before it was turned off can still be listed.
+    let place = Some(&tunables.memory).filter(|place| **place != MemoryPlace::Off);
+    let path = memory_path(place.unwrap_or(&MemoryPlace::StateFolder));
     let path = path.context("there is no state folder: name the file with --conf memory=PATH")?;
     let filter = cli.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| anyhow::anyhow!("--filter: {error}"))?;
