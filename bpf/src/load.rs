@@ -455,6 +455,7 @@ fn open<'obj>(
         rodata.copies_answers = plan.copies_answers();
         rodata.by_address = plan.is_by_address();
         rodata.peers_by_probe = plan.has_peers_by_probe();
+        rodata.peers_by_hook = plan.has_peers_by_hook();
     }
     skel.maps.closed.set_max_entries(options.max_conns)?;
     skel.maps.flows.set_max_entries(options.max_conns)?;

@@ -174,6 +174,11 @@ impl Plan {
         self.level_of(PEER) == KPROBE
     }
 
+    /// Whether a hook tells for each datagram whom it is for, or from.
+    pub(crate) fn has_peers_by_hook(&self) -> bool {
+        ![KPROBE, OFF].contains(&self.level_of(PEER))
+    }
+
     /// Whether answers of name servers are copied.
     pub(crate) fn copies_answers(&self) -> bool {
         self.level_of(DNS) != OFF

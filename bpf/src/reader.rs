@@ -11,12 +11,16 @@ use std::rc::Rc;
 use inotify::{Inotify, WatchMask};
 use libbpf_rs::MapHandle;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::build_id;
 use crate::map::{Map, Ring, io_error, iterate};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
-use crate::record::{CLOSED_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats};
+use crate::record::{
+    CLOSED_SIZE, CONN_SIZE, Closed, Conn, DnsAnswer, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State,
+    Stats, record_socket,
+};
 
 /// Why the kernel side cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +103,7 @@ const MANAGER: &str = "the service manager";
 struct Records {
     conns: Vec<Conn>,
     answers: Vec<DnsAnswer>,
+    endings: Vec<Ending>,
     malformed: u64,
 }
 
@@ -109,6 +114,8 @@ pub struct Drained {
     pub conns: Vec<Conn>,
     /// Answers of name servers, oldest first.
     pub answers: Vec<DnsAnswer>,
+    /// What ended several connections at once, oldest first; [`Reader::parts`] has them.
+    pub endings: Vec<Ending>,
     /// Records that this version could not read.
     pub malformed: u64,
 }
@@ -213,6 +220,8 @@ impl Reader {
                 sink.conns.push(conn);
             } else if let Some(answer) = DnsAnswer::decode(record) {
                 sink.answers.push(answer);
+            } else if let Some(ending) = Ending::decode(record) {
+                sink.endings.push(ending);
             } else {
                 sink.malformed += 1;
             }
@@ -247,6 +256,7 @@ impl Reader {
         Ok(Drained {
             conns: std::mem::take(&mut records.conns),
             answers: std::mem::take(&mut records.answers),
+            endings: std::mem::take(&mut records.endings),
             malformed: std::mem::take(&mut records.malformed),
         })
     }
@@ -272,22 +282,26 @@ impl Reader {
     /// Appends every connection with bytes that were not announced when they came, and takes them for
     /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
     pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
-        self.iterate(pins::PENDING, into)?;
-        let has = |name| match &self.iterators {
-            Iterators::Pinned(dir, _) => dir.iterator(name).exists(),
-            Iterators::Passed(passed) => passed.contains_key(name),
-        };
-        match (has(pins::PENDING_FLOWS), has(pins::PENDING)) {
-            (true, _) => self.iterate(pins::PENDING_FLOWS, into),
+        let mut take = |name| self.iterate(name, |record| into.extend(Conn::decode(record)));
+        take(pins::PENDING)?;
+        match (self.has_iterator(pins::PENDING_FLOWS), self.has_iterator(pins::PENDING)) {
+            (true, _) => take(pins::PENDING_FLOWS),
             (false, true) => self.pending_flows(into, now),
             (false, false) => Ok(()),
+        }
+    }
+
+    fn has_iterator(&self, name: &str) -> bool {
+        match &self.iterators {
+            Iterators::Pinned(dir, _) => dir.iterator(name).exists(),
+            Iterators::Passed(passed) => passed.contains_key(name),
         }
     }
 
     /// Without an iterator nothing can be taken for announced in the kernel: what was told stays with the reader.
     fn pending_flows(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
         let mut flows = Vec::new();
-        values(&self.flows, Conn::decode_pending_flow, &mut flows)?;
+        values(&self.flows, |value| flows.extend(Conn::decode_pending_flow(value)))?;
         let mut told = self.told_pending.borrow_mut();
         let before = std::mem::take(&mut *told);
         for mut conn in flows {
@@ -301,7 +315,7 @@ impl Reader {
         Ok(())
     }
 
-    fn iterate(&self, name: &str, into: &mut Vec<Conn>) -> Result<(), ReadError> {
+    fn iterate(&self, name: &str, mut visit: impl FnMut(&[u8])) -> Result<(), ReadError> {
         let (place, told) = match &self.iterators {
             Iterators::Pinned(dir, _) => {
                 let path = dir.iterator(name);
@@ -313,7 +327,7 @@ impl Reader {
             },
         };
         match told {
-            Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
+            Ok(bytes) => bytes.chunks_exact(CONN_SIZE).for_each(&mut visit),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(ReadError::Pinned(place, error)),
         }
@@ -328,14 +342,51 @@ impl Reader {
 
     /// Every connection that is open or remembered, in no order.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        let start = boot_ns();
         // Those that close meanwhile are seen twice rather than not at all.
-        let mut conns = self.live()?;
-        let flows = values(&self.flows, Conn::decode_flow, &mut conns)?;
-        let closed = values(&self.closed, Conn::decode_closed, &mut conns)?;
+        let Live { mut conns, sockets, is_complete } = self.live()?;
+        let mut parts = Vec::new();
+        let flows = values(&self.flows, |value| parts.extend(Conn::decode_flow(value)))?;
+        let mut ended: HashMap<u64, u64> = HashMap::new();
+        let mut closed = 0;
+        values(&self.closed, |value| {
+            let (socket, ns) = match Closed::decode(value) {
+                Some(Closed::Conn(conn)) => {
+                    closed += 1;
+                    conns.push(conn);
+                    (conn.socket, conn.ns_trx)
+                }
+                Some(Closed::Socket { cookie, ns }) => (cookie, ns),
+                None => return,
+            };
+            let latest = ended.entry(socket).or_default();
+            *latest = ns.max(*latest);
+        })?;
+        for part in parts.iter_mut().filter(|part| part.socket != 0) {
+            if let Some(&ns) = ended.get(&part.socket).filter(|ns| **ns >= part.ns_trx) {
+                end(part, ns);
+            } else if is_complete && part.ns_trx < start && !sockets.contains(&part.socket) {
+                end(part, part.ns_trx);
+            }
+        }
+        conns.append(&mut parts);
         // A connection may be remembered twice, by its end and by bytes that were read after that.
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
         Ok(Snapshot { conns, closed, flows })
+    }
+
+    /// Connections that ended with others, as they ended. Some may have ended before.
+    pub fn parts(&self, endings: &[Ending]) -> Result<Vec<Conn>, ReadError> {
+        let mut parts = Vec::new();
+        values(&self.flows, |value| {
+            let Some(mut part) = Conn::decode_flow(value) else { return };
+            if let Some(ending) = endings.iter().rfind(|ending| ending.ended(&part)) {
+                end(&mut part, ending.ns);
+                parts.push(part);
+            }
+        })?;
+        Ok(parts)
     }
 
     /// Every open connection.
@@ -343,14 +394,21 @@ impl Reader {
     /// Between two pieces of 32 KiB the kernel's iterator finds its place again by counting the sockets before it
     /// (`bpf_sk_storage_map_seq_find_next`): each that is freed meanwhile makes it pass over one that is open. So it
     /// is read until nothing old turns up that was missing.
-    fn live(&self) -> Result<Vec<Conn>, ReadError> {
+    fn live(&self) -> Result<Live, ReadError> {
         let mut conns = Vec::new();
-        self.iterate(pins::LIVE, &mut conns)?;
+        let mut sockets = HashSet::new();
+        let mut look = |into: &mut Vec<Conn>| {
+            self.iterate(pins::LIVE, |record| {
+                sockets.extend(record_socket(record));
+                into.extend(Conn::decode(record).filter(|conn| conn.ns > 0));
+            })
+        };
+        look(&mut conns)?;
         let newest = conns.iter().map(|conn| conn.ns).max().unwrap_or_default();
         let mut known: HashSet<u64> = conns.iter().map(|conn| conn.ns).collect();
         for _ in 1..LIVE_PASSES {
             let mut again = Vec::new();
-            self.iterate(pins::LIVE, &mut again)?;
+            look(&mut again)?;
             again.retain(|conn| known.insert(conn.ns));
             let is_complete = again.iter().all(|conn| conn.ns > newest);
             conns.append(&mut again);
@@ -358,7 +416,8 @@ impl Reader {
                 break;
             }
         }
-        Ok(conns)
+        // Only what goes through the sockets themselves sees all of them.
+        Ok(Live { conns, sockets, is_complete: self.has_iterator(pins::PENDING_FLOWS) })
     }
 
     /// What was lost since the programs were loaded, and how full the maps are.
@@ -374,9 +433,32 @@ impl Reader {
     }
 }
 
-/// Appends a map's values; how many there were.
-fn values(map: &Map, decode: fn(&[u8]) -> Option<Conn>, into: &mut Vec<Conn>) -> Result<usize, ReadError> {
-    map.values(|value| into.extend(decode(value))).map_err(refused("read", "a map of connections"))
+/// Visits a map's values; how many there were.
+fn values(map: &Map, visit: impl FnMut(&[u8])) -> Result<usize, ReadError> {
+    map.values(visit).map_err(refused("read", "a map of connections"))
+}
+
+/// What goes on.
+struct Live {
+    conns: Vec<Conn>,
+    /// Cookies of those sockets over which several connections go.
+    sockets: HashSet<u64>,
+    /// Whether there are no others.
+    is_complete: bool,
+}
+
+/// Takes a connection for ended at a moment of the boot clock, in ns.
+fn end(part: &mut Conn, ns: u64) {
+    if part.is_open() {
+        part.state = State::Closed;
+    }
+    part.ns_trx = part.ns_trx.max(ns);
+}
+
+/// `CLOCK_BOOTTIME` in ns.
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
 fn watch_unloading(links: &Path) -> io::Result<Inotify> {

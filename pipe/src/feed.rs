@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
-use leco_bpf::record::{Conn, DnsAnswer, Stats};
+use leco_bpf::record::{Conn, DnsAnswer, State, Stats};
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
-use crate::labels::is_alive;
+use crate::labels::{is_alive, is_gone};
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// `ns_trx` last told, by `ns`, in the order in which they were told.
-    latest: LinkedHashMap<BootNs, BootNs>,
+    /// `ns_trx` last told, by `ns`, in the order in which they were told; and whether it went on then.
+    latest: LinkedHashMap<BootNs, (BootNs, bool)>,
     /// Everything up to this `ns_trx` that is not in `latest` was told, and forgotten since.
     horizon: BootNs,
     lifetime: u64,
@@ -32,19 +32,27 @@ impl Told {
 
     /// Whether this is news, and from now on it is not.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
-        let known = self.latest.get(&conn.ns).copied().unwrap_or(self.horizon);
+        let known = self.latest.get(&conn.ns).map_or(self.horizon, |(ns_trx, _)| *ns_trx);
         if conn.ns_trx <= known {
             return false;
         }
         self.latest.remove(&conn.ns);
-        self.latest.insert(conn.ns, conn.ns_trx);
-        while let Some((_, &oldest)) = self.latest.front()
+        self.latest.insert(conn.ns, (conn.ns_trx, conn.is_open()));
+        while let Some((_, &(oldest, _))) = self.latest.front()
             && (self.latest.len() > self.capacity || now.saturating_sub(oldest) > self.lifetime)
         {
             self.latest.pop_front();
             self.horizon = self.horizon.max(oldest);
         }
         true
+    }
+}
+
+impl Told {
+    /// Whether it was told that a connection is over, as far as is remembered.
+    #[must_use]
+    pub fn has_ended(&self, conn: &Conn) -> bool {
+        self.latest.get(&conn.ns).is_some_and(|(_, is_open)| !is_open)
     }
 }
 
@@ -205,7 +213,10 @@ impl Feed {
     pub fn drain(&mut self, now: BootNs) -> Result<News, ReadError> {
         let drained = self.reader.drain()?;
         let mut conns = drained.conns;
-        let found = !conns.is_empty() || !drained.answers.is_empty() || drained.malformed > 0;
+        let found = !conns.is_empty()
+            || !drained.answers.is_empty()
+            || !drained.endings.is_empty()
+            || drained.malformed > 0;
         let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
             self.reader.pending(&mut conns, now)?;
@@ -213,6 +224,12 @@ impl Feed {
         }
         if !conns.is_empty() {
             self.pending.saw_a_sign(now);
+        }
+        if !drained.endings.is_empty() {
+            let parts = self.reader.parts(&drained.endings)?;
+            // A process may end long after a socket that it used.
+            conns.extend(parts.into_iter().filter(|part| !self.told.has_ended(part)));
+            conns.sort_by_key(|conn| conn.ns_trx);
         }
         if look_again {
             let stats = self.reader.stats()?;
@@ -252,6 +269,12 @@ impl Feed {
     /// What a new reader is told first, oldest first.
     pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
         let mut conns = self.reader.snapshot()?.conns;
+        for part in conns.iter_mut().filter(|conn| conn.socket != 0 && conn.is_open()) {
+            // A process may have ended while nobody read: what others do with its socket is theirs.
+            if is_gone(part.pid, part.started) {
+                part.state = State::Closed;
+            }
+        }
         conns.retain(|conn| {
             now.saturating_sub(conn.ns_trx) <= self.replay_window
                 && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
@@ -270,7 +293,7 @@ impl Feed {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use leco_bpf::record::{Direction, State};
+    use leco_bpf::record::Direction;
 
     use super::*;
 
@@ -283,6 +306,7 @@ mod tests {
             tx: 0,
             cgroup: 0,
             started: 0,
+            socket: 0,
             local: unspecified,
             remote: unspecified,
             pid: 0,

@@ -293,6 +293,7 @@ mod tests {
             tx: 26,
             cgroup: 2,
             started: HOUR_NS,
+            socket: 0,
             local: "10.2.0.7".parse().unwrap(),
             remote: "10.2.0.1".parse().unwrap(),
             pid: 7,

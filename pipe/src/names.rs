@@ -158,6 +158,7 @@ mod tests {
             tx: 0,
             cgroup: 0,
             started: 0,
+            socket: 0,
             local: Ipv4Addr::UNSPECIFIED.into(),
             remote: remote.parse().unwrap(),
             pid,

@@ -77,7 +77,7 @@ static __always_inline void stranger(struct sk_buff *skb)
 	__u64 now = bpf_jiffies64();
 	if (t) {
 		if (due(&t->announced, now))
-			submit(&t->conn);
+			submit(t);
 		return;
 	}
 	if (!may_tell_stranger(bpf_ktime_get_boot_ns())) {
@@ -85,7 +85,7 @@ static __always_inline void stranger(struct sk_buff *skb)
 		return;
 	}
 	fresh.announced = now;
-	submit(c);
+	submit(&fresh);
 	if (!bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST))
 		COUNT(flows_added);
 }

@@ -21,6 +21,9 @@ typedef _Bool bool;
 #define NULL ((void *)0)
 /* Keeps what is rare out of the cache lines of what is frequent. */
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* For words that other processors read or write at the same time. */
+#define READ_ONCE(word) (*(const volatile __typeof__(word) *)&(word))
+#define WRITE_ONCE(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -46,7 +49,10 @@ enum {
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
+	SOCK_DGRAM = 2,
+	SOCK_RAW = 3,
 	MSG_PEEK = 0x2,
+	MSG_TRUNC = 0x20,
 	MSG_ERRQUEUE = 0x2000,
 	EPERM = 1,
 	EPIPE = 32,
@@ -59,8 +65,14 @@ enum {
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
+	TCP_TIME_WAIT = 6,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
 	/* uapi linux/rtnetlink.h and linux/ipv6_route.h: the packet is for this machine. */
 	RTN_LOCAL = 2,
 	RTF_LOCAL = 0x80000000,
@@ -93,11 +105,13 @@ struct sockaddr_in6 {
 #if defined(__TARGET_ARCH_x86)
 #define HAS_REGISTERS
 struct pt_regs {
-	unsigned long before[11];
-	unsigned long rcx, rdx, rsi, rdi, orig_rax;
+	unsigned long before[9];
+	unsigned long r8, rax, rcx, rdx, rsi, rdi, orig_rax;
 };
 #define SYSCALL_NUMBER(regs) ((regs)->orig_rax)
 #define SYSCALL_ARG2(regs) ((regs)->rsi)
+#define SYSCALL_ARG3(regs) ((regs)->rdx)
+#define SYSCALL_ARG5(regs) ((regs)->r8)
 enum { SYS_READ = 0, SYS_READV = 19, SYS_RECVFROM = 45, SYS_RECVMSG = 47, SYS_RECVMMSG = 299 };
 #elif defined(__TARGET_ARCH_arm64)
 #define HAS_REGISTERS
@@ -109,6 +123,8 @@ struct pt_regs {
 };
 #define SYSCALL_NUMBER(regs) ((regs)->user_regs.regs[8])
 #define SYSCALL_ARG2(regs) ((regs)->user_regs.regs[1])
+#define SYSCALL_ARG3(regs) ((regs)->user_regs.regs[2])
+#define SYSCALL_ARG5(regs) ((regs)->user_regs.regs[4])
 enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
 #endif
 
@@ -121,6 +137,7 @@ struct user_msghdr {
 	void *msg_name;
 	int msg_namelen;
 	struct iovec *msg_iov;
+	__u64 msg_iovlen;
 };
 
 /* Stable contexts (uapi linux/bpf.h): no relocation needed. */
@@ -194,6 +211,7 @@ struct socket {
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	__u16 sk_type;
 	__u16 sk_protocol;
 	int sk_err;
 };
@@ -248,12 +266,21 @@ typedef struct {
 } kuid_t;
 
 struct cred {
-	kuid_t uid;
+	kuid_t euid;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
 };
 
 struct task_struct {
 	int tgid;
 	struct task_struct *group_leader;
+	struct signal_struct *signal;
 	const struct cred *cred;
 	struct css_set *cgroups;
 	__u64 start_boottime;

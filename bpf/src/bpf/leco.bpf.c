@@ -12,6 +12,7 @@
 #include "headers.h"
 #include "maps.h"
 #include "announce.h"
+#include "calls.h"
 #include "dns.h"
 #include "bytes.h"
 #include "peers.h"

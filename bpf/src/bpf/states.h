@@ -2,6 +2,14 @@
 /* How connections begin and end. */
 #pragma once
 
+/* MPTCP tells its state before it knows its peer: the connection is told when it is known. */
+static __always_inline void wait_for_ends(struct tracked *t)
+{
+	t->conn.ns = bpf_ktime_get_boot_ns();
+	t->seen = bpf_jiffies64();
+	t->pending = 1;
+}
+
 /* In the context of the process that connects. The local port is not chosen yet. */
 static __always_inline void connecting(void *sk)
 {
@@ -10,23 +18,30 @@ static __always_inline void connecting(void *sk)
 		return;
 	if (t->conn.ns && !t->released)
 		finish(sk, t, CLOSED); /* a socket that was disconnected is used again */
-	t->conn.ns = t->conn.rx = t->conn.tx = 0;
-	t->shared = t->listening = t->released = t->provisional = t->kept = 0;
+	start_anew(t);
+	t->listening = 0;
 	fill_current_process(&t->conn);
-	fill_ends(t, sk, &t->peer);
+	fill_own_ends(t, sk);
 	t->conn.fate = OUTGOING << 4 | CONNECTING;
 	t->owner = t->conn.pid;
 	t->announced = bpf_jiffies64();
-	announce(sk, t);
+	if (t->dport)
+		announce(sk, t);
+	else
+		wait_for_ends(t);
 }
 
 /* The local end is known now; it is told with the next bytes, or without any at the pipe's next look. */
 static __always_inline void connected(void *sk, struct tracked *t)
 {
-	fill_ends(t, sk, &t->peer);
+	fill_own_ends(t, sk);
+	if (t->conn.protocol == IPPROTO_TCP)
+		note_base(sk, t);
 	set_state(&t->conn, OPEN);
 	t->seen = bpf_jiffies64();
 	t->pending = 1;
+	if (!t->conn.ns_trx)
+		announce(sk, t);
 }
 
 /* In no process's context: the listener's owner stands in until a process accepts. A connection whose
@@ -38,14 +53,18 @@ static __always_inline void arrived(void *sk, struct tracked *t)
 	if (!t)
 		return;
 	bool is_owned = t->listening;
+	start_anew(t);
 	t->listening = 0;
-	t->owner = 0;
 	t->provisional = 1;
-	fill_ends(t, sk, &t->peer);
+	fill_own_ends(t, sk);
+	if (t->conn.protocol == IPPROTO_TCP)
+		note_base(sk, t);
 	t->conn.fate = INCOMING << 4 | OPEN;
 	t->announced = bpf_jiffies64();
-	if (is_owned)
+	if (is_owned && t->dport)
 		announce(sk, t);
+	else if (is_owned)
+		wait_for_ends(t);
 	else
 		t->conn.ns = bpf_ktime_get_boot_ns();
 }
@@ -55,9 +74,8 @@ static void listening(void *sk)
 	struct tracked *t = track(sk);
 	if (!t)
 		return;
+	start_anew(t);
 	fill_current_process(&t->conn);
-	t->conn.ns = t->conn.rx = t->conn.tx = 0;
-	t->owner = 0;
 	t->listening = 1;
 }
 
@@ -80,24 +98,29 @@ static __always_inline void ended(void *sk, struct tracked *t, int from)
 	/* Its process may still read, and closes it later: sock_release tells that. */
 	else if (has_release && !t->provisional)
 		return;
-	set_state(&t->conn, state);
 	t->announced = bpf_jiffies64();
+	set_state(&t->conn, state);
 	announce(sk, t);
 	keep_closed(t);
+	if (t->conn.socket)
+		tell_ending(t->conn.socket, 0, 0);
 	if (!has_release)
 		forget(sk);
+}
+
+/* What carries a part of a multipath connection is no connection of its own. A kernel may be built without. */
+static __always_inline bool is_subflow(const void *sk)
+{
+	return bpf_core_field_exists(((struct tcp_sock *)0)->is_mptcp) &&
+	       READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP && READABLE(struct tcp_sock, sk)->is_mptcp;
 }
 
 static __always_inline int state_changed(void *sk, int from, int to)
 {
 	if (UNLIKELY(!resident.is_counting))
 		return 0;
-	/* What carries a part of a multipath connection is no connection of its own. */
-	if (to == TCP_SYN_SENT || to == TCP_LISTEN || from == TCP_SYN_RECV) {
-		if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP &&
-		    READABLE(struct tcp_sock, sk)->is_mptcp)
-			return 0;
-	}
+	if ((to == TCP_SYN_SENT || to == TCP_LISTEN || from == TCP_SYN_RECV) && is_subflow(sk))
+		return 0;
 	if (to == TCP_SYN_SENT) {
 		connecting(sk);
 	} else if (to == TCP_LISTEN) {
@@ -109,8 +132,8 @@ static __always_inline int state_changed(void *sk, int from, int to)
 				ended(sk, t, from);
 		} else if (t && state_of(&t->conn) == CONNECTING && t->conn.ns) {
 			connected(sk, t);
-		} else if (from == TCP_SYN_RECV) {
-			arrived(sk, t);
+		} else if (from == TCP_SYN_RECV || from == TCP_LISTEN) {
+			arrived(sk, t); /* MPTCP's socket was its listener before */
 		}
 	}
 	return 0;
@@ -141,12 +164,12 @@ static __always_inline int accepted(struct bpf_sock *sk)
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	t->provisional = 0;
 	t->owner = pid;
-	if (t->conn.pid == pid)
+	/* Told already as the listener's, which it is. */
+	if (t->conn.pid == pid && t->conn.ns_trx)
 		return 1;
 	fill_current_process(&t->conn);
 	t->announced = bpf_jiffies64();
-	t->pending = 0;
-	submit(&t->conn);
+	announce(sk, t);
 	return 1; /* let it pass */
 }
 
@@ -169,17 +192,37 @@ int sock_release(struct bpf_sock *ctx)
 	if (UNLIKELY(!resident.is_counting))
 		return 1;
 	struct tracked *t = tracked_of(ctx, false);
-	if (!t || !t->conn.ns || t->listening || t->released)
+	if (!t || t->listening || t->released)
 		return 1;
 	t->released = 1;
 	enum state state = state_of(&t->conn);
-	/* Else what became of it was told. */
-	if (state <= CONNECTING || t->pending)
+	if (!t->conn.ns) {
+		/* It was used for other peers than its own alone. */
+		if (t->conn.socket) {
+			t->conn.ns_trx = bpf_ktime_get_boot_ns();
+			tell_ending(t->conn.socket, 0, 0);
+			keep_closed(t);
+		}
+	} else if (state <= CONNECTING || t->pending || (t->conn.socket && !t->kept)) {
 		finish(ctx, t, state == CONNECTING ? UNANSWERED : CLOSED);
-	else if (!t->kept)
-		keep_closed(t);
+	} else if (!t->kept) {
+		keep_closed(t); /* what became of it was told */
+	}
 	forget(ctx);
 	return 1;
+}
+
+/* A process has ended that used sockets together with others, which may go on. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(process_exit, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	__u64 *started = bpf_map_lookup_elem(&sharers, &pid);
+	if (!started || !resident.is_counting || task->signal->live.counter)
+		return 0; /* others of its threads go on */
+	tell_ending(0, pid, *started);
+	bpf_map_delete_elem(&sharers, &pid);
+	return 0;
 }
 
 /* A datagram was refused; its process may never ask. */

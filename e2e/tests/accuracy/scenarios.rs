@@ -458,7 +458,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                if os.fork():\n    os.wait(); recv(s, 7); wait()\n\
                else:\n    tx = 0; name('child'); send(s, 23); recv(s, 5); result(raddr=FAR4, rport=PORT, comm='child')",
         far: "c, _ = listen(FAR4).accept(); recv(c, 123); send(c, 5); time.sleep(0.3); send(c, 7); wait()",
-        state: "open",
+        state: "closed",
         ..BASE
     },
     Scenario {

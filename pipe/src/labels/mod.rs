@@ -21,8 +21,8 @@ use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
-pub(crate) use self::process::is_alive;
 use self::process::parents;
+pub(crate) use self::process::{is_alive, is_gone};
 use self::unique::{cut, cut_with_suffix};
 use self::workload::Workload;
 use crate::asn::{AsnError, Asns, AutonomousSystem};
