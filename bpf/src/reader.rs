@@ -18,8 +18,8 @@ use crate::map::{Map, Ring, io_error, iterate};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
 use crate::record::{
-    CLOSED_SIZE, CONN_SIZE, Closed, Conn, DnsAnswer, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State,
-    Stats, record_socket,
+    CLOSED_SIZE, CONN_SIZE, Closed, Conn, DnsAnswer, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE,
+    State, Stats, record_socket,
 };
 
 /// Why the kernel side cannot be read.
@@ -379,13 +379,20 @@ impl Reader {
     /// Connections that ended with others, as they ended. Some may have ended before.
     pub fn parts(&self, endings: &[Ending]) -> Result<Vec<Conn>, ReadError> {
         let mut parts = Vec::new();
-        values(&self.flows, |value| {
-            let Some(mut part) = Conn::decode_flow(value) else { return };
-            if let Some(ending) = endings.iter().rfind(|ending| ending.ended(&part)) {
+        let mut look_at = |part: Option<Conn>| {
+            let ending = part.and_then(|part| endings.iter().rfind(|ending| ending.ended(&part)));
+            if let (Some(mut part), Some(ending)) = (part, ending) {
                 end(&mut part, ending.ns);
                 parts.push(part);
             }
-        })?;
+        };
+        values(&self.flows, |value| look_at(Conn::decode_flow(value)))?;
+        // The first process of a shared socket has its part with the socket itself, which tells by itself when it goes.
+        if endings.iter().any(|ending| matches!(ending.of, EndOf::Process { .. })) {
+            self.iterate(pins::LIVE, |record| {
+                look_at(record_socket(record).and_then(|_| Conn::decode(record)).filter(|conn| conn.ns > 0));
+            })?;
+        }
         Ok(parts)
     }
 

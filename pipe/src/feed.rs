@@ -14,12 +14,32 @@ use crate::labels::{is_alive, is_gone};
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// `ns_trx` last told, by `ns`, in the order in which they were told; and whether it went on then.
-    latest: LinkedHashMap<BootNs, (BootNs, bool)>,
+    /// What was told last of each connection, by `ns`, in the order in which it was told.
+    latest: LinkedHashMap<BootNs, Latest>,
     /// Everything up to this `ns_trx` that is not in `latest` was told, and forgotten since.
     horizon: BootNs,
     lifetime: u64,
     capacity: usize,
+}
+
+/// What was told of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    ns_trx: BootNs,
+    state: State,
+    /// Bytes, in and out.
+    moved: u64,
+}
+
+impl Latest {
+    fn of(conn: &Conn) -> Self {
+        Self { ns_trx: conn.ns_trx, state: conn.state, moved: conn.rx.wrapping_add(conn.tx) }
+    }
+
+    /// Whether a connection is over just as it was then: it may end with its process, and later with its socket.
+    fn has_ended_like(self, conn: &Conn) -> bool {
+        !conn.is_open() && self.state == conn.state && self.moved == conn.rx.wrapping_add(conn.tx)
+    }
 }
 
 impl Told {
@@ -32,27 +52,21 @@ impl Told {
 
     /// Whether this is news, and from now on it is not.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
-        let known = self.latest.get(&conn.ns).map_or(self.horizon, |(ns_trx, _)| *ns_trx);
-        if conn.ns_trx <= known {
+        let known = self.latest.get(&conn.ns).copied();
+        let is_news = conn.ns_trx > known.map_or(self.horizon, |known| known.ns_trx)
+            && known.is_none_or(|known| !known.has_ended_like(conn));
+        if !is_news {
             return false;
         }
         self.latest.remove(&conn.ns);
-        self.latest.insert(conn.ns, (conn.ns_trx, conn.is_open()));
-        while let Some((_, &(oldest, _))) = self.latest.front()
+        self.latest.insert(conn.ns, Latest::of(conn));
+        while let Some((_, &Latest { ns_trx: oldest, .. })) = self.latest.front()
             && (self.latest.len() > self.capacity || now.saturating_sub(oldest) > self.lifetime)
         {
             self.latest.pop_front();
             self.horizon = self.horizon.max(oldest);
         }
         true
-    }
-}
-
-impl Told {
-    /// Whether it was told that a connection is over, as far as is remembered.
-    #[must_use]
-    pub fn has_ended(&self, conn: &Conn) -> bool {
-        self.latest.get(&conn.ns).is_some_and(|(_, is_open)| !is_open)
     }
 }
 
@@ -226,9 +240,7 @@ impl Feed {
             self.pending.saw_a_sign(now);
         }
         if !drained.endings.is_empty() {
-            let parts = self.reader.parts(&drained.endings)?;
-            // A process may end long after a socket that it used.
-            conns.extend(parts.into_iter().filter(|part| !self.told.has_ended(part)));
+            conns.extend(self.reader.parts(&drained.endings)?);
             conns.sort_by_key(|conn| conn.ns_trx);
         }
         if look_again {
@@ -238,7 +250,7 @@ impl Feed {
             self.losses.blocked = stats.blocked_skipped - self.first.blocked_skipped;
             self.losses.answers = stats.dns_skipped - self.first.dns_skipped;
             if stats.ring_dropped != self.last.ring_dropped {
-                self.reconcile(&stats, &mut conns)?;
+                self.reconcile(&stats, &mut conns, now)?;
             }
             self.last = stats;
         }
@@ -247,10 +259,11 @@ impl Feed {
     }
 
     /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.
-    fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>) -> Result<(), ReadError> {
+    fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>, now: BootNs) -> Result<(), ReadError> {
         let dropped = stats.ring_dropped - self.last.ring_dropped;
         tracing::info!("the ring was full {dropped} times, reading sockets and maps instead");
-        let snapshot = self.reader.snapshot()?;
+        let mut snapshot = self.reader.snapshot()?;
+        end_with_processes(&mut snapshot.conns, now);
         let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
         let lost = forgotten(stats.closed_added - self.last.closed_added, snapshot.closed)
             + forgotten(stats.flows_added - self.last.flows_added, snapshot.flows);
@@ -269,12 +282,8 @@ impl Feed {
     /// What a new reader is told first, oldest first.
     pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
         let mut conns = self.reader.snapshot()?.conns;
-        for part in conns.iter_mut().filter(|conn| conn.socket != 0 && conn.is_open()) {
-            // A process may have ended while nobody read: what others do with its socket is theirs.
-            if is_gone(part.pid, part.started) {
-                part.state = State::Closed;
-            }
-        }
+        // When they ended is not known: they count as seen last when they were used last.
+        end_with_processes(&mut conns, 0);
         conns.retain(|conn| {
             now.saturating_sub(conn.ns_trx) <= self.replay_window
                 && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
@@ -286,6 +295,16 @@ impl Feed {
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
         self.told.tell(conn, now)
+    }
+}
+
+/// Ends what a process did over a socket that others still use, where it ended while nobody read, at a moment.
+fn end_with_processes(conns: &mut [Conn], ns: BootNs) {
+    for part in conns.iter_mut().filter(|conn| conn.socket != 0 && conn.is_open()) {
+        if is_gone(part.pid, part.started) {
+            part.state = State::Closed;
+            part.ns_trx = part.ns_trx.max(ns);
+        }
     }
 }
 
@@ -328,6 +347,18 @@ mod tests {
         assert!(!told.tell(&conn(1, 4), 5), "older");
         assert!(told.tell(&conn(1, 6), 6), "newer");
         assert!(told.tell(&conn(2, 3), 6), "another connection");
+    }
+
+    #[test]
+    fn what_ended_with_its_process_does_not_end_again_with_its_socket() {
+        let mut told = Told::new(100, Duration::from_secs(1));
+        let closed = |ns_trx| Conn { state: State::Closed, ..conn(1, ns_trx) };
+        assert!(told.tell(&conn(1, 5), 5));
+        assert!(told.tell(&closed(6), 6));
+        assert!(!told.tell(&closed(9), 9));
+        assert!(told.tell(&Conn { rx: 1, ..closed(10) }, 10), "bytes that were read after that");
+        assert!(told.tell(&Conn { rx: 1, state: State::Reset, ..closed(11) }, 11), "it was another end");
+        assert!(told.tell(&Conn { rx: 1, ..conn(1, 12) }, 12), "its process goes on with it");
     }
 
     #[test]

@@ -101,6 +101,10 @@ impl Formatter {
         };
         push(line, &[SEPARATOR, mark]);
         match (self.tunables.names, &labels.name) {
+            // Datagrams of whom nobody knows who sent them.
+            _ if protocol == Protocol::Udp && conn.remote_port == 0 && conn.remote.is_unspecified() => {
+                write!(line, "*{}", port_of(port, protocol))?;
+            }
             (NamesShown::Replace, Some(PeerName { text, .. })) => {
                 write!(line, "{text}{}", port_of(port, protocol))?;
             }

@@ -45,6 +45,13 @@ static __always_inline void have_parts(struct tracked *t, __u64 cookie)
 		WRITE_ONCE(t->conn.socket, cookie);
 }
 
+static __always_inline void tell_exit_of(const struct conn *c)
+{
+	__u32 pid = c->pid;
+	__u64 started = c->started;
+	bpf_map_update_elem(&sharers, &pid, &started, BPF_ANY);
+}
+
 /* Where a socket is shared, what each process received is not to be told apart by what TCP says any more. A look may
  * have taken what this process is receiving for the other's: `len` bytes of all that was received are not. */
 static __always_inline void note_sharing(const void *sk, struct tracked *t, const struct conn *sharer, int len,
@@ -57,9 +64,8 @@ static __always_inline void note_sharing(const void *sk, struct tracked *t, cons
 			WRITE_ONCE(t->read, others);
 	}
 	t->shared = 1;
-	__u32 pid = sharer->pid;
-	__u64 started = sharer->started;
-	bpf_map_update_elem(&sharers, &pid, &started, BPF_ANY);
+	tell_exit_of(&t->conn);
+	tell_exit_of(sharer);
 }
 
 /* Values of an LRU map may become another key's at any moment. Just before it is used, it was this one's. */
@@ -219,9 +225,15 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	/* A datagram socket may connect to one peer after another, or to none. */
 	if (t->conn.ns && !t->released && protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP &&
 	    has_other_peer(t, &sk->__sk_common)) {
-		finish(socket, t, CLOSED);
-		start_anew(t);
-		t->many_peers = had_many_peers;
+		struct peer own;
+		peer_of_socket(sk, &own);
+		if (own.family && same_peer(&own, &t->peer)) {
+			note_socket(t, sk); /* it is the one that it had to do with before */
+		} else {
+			finish(socket, t, CLOSED);
+			start_anew(t);
+			t->many_peers = had_many_peers;
+		}
 	}
 	bool is_raw = protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP &&
 		      !sk->__sk_common.skc_dport && !sk->__sk_common.skc_daddr;
@@ -249,7 +261,8 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 		return 0;
 	}
 	if (!t->conn.ns || t->provisional || (!t->conn.rx && !t->conn.tx)) {
-		if (t->conn.pid != pid || !t->conn.ns)
+		/* What stood in for it was a listener, of the same process maybe, but as another user. */
+		if (t->conn.pid != pid || !t->conn.ns || t->provisional)
 			begin(socket, t, sent);
 		t->provisional = 0;
 	} else if (t->conn.pid != pid) {

@@ -79,25 +79,31 @@ static void listening(void *sk)
 	t->listening = 1;
 }
 
+/* What an error of the way tells; else what it would have been without. */
+static __always_inline enum state state_after(int error, enum state otherwise)
+{
+	if (error == ETIMEDOUT)
+		return TIMED_OUT;
+	if (error == EHOSTUNREACH || error == ENETUNREACH)
+		return UNREACHABLE;
+	return otherwise;
+}
+
 static __always_inline void ended(void *sk, struct tracked *t, int from)
 {
 	if (!t->conn.ns || t->listening || t->released)
 		return;
 	int error = READABLE(struct sock, sk)->sk_err;
+	/* Why an MPTCP connection ended is said afterwards. */
+	if (!error && t->conn.protocol == IPPROTO_MPTCP && has_release && !t->provisional)
+		return;
 	enum state state = CLOSED;
 	if (state_of(&t->conn) == BLOCKED)
 		state = BLOCKED;
-	else if (error == ETIMEDOUT)
-		state = TIMED_OUT;
-	else if (error == EHOSTUNREACH || error == ENETUNREACH)
-		state = UNREACHABLE;
 	else if (from == TCP_SYN_SENT)
-		state = error ? REFUSED : UNANSWERED;
-	else if (error == ECONNRESET || error == EPIPE)
-		state = RESET;
-	/* Its process may still read, and closes it later: sock_release tells that. */
-	else if (has_release && !t->provisional)
-		return;
+		state = state_after(error, error ? REFUSED : UNANSWERED);
+	else
+		state = state_after(error, error == ECONNRESET || error == EPIPE ? RESET : CLOSED);
 	t->announced = bpf_jiffies64();
 	set_state(&t->conn, state);
 	announce(sk, t);
@@ -164,10 +170,11 @@ static __always_inline int accepted(struct bpf_sock *sk)
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	t->provisional = 0;
 	t->owner = pid;
-	/* Told already as the listener's, which it is. */
-	if (t->conn.pid == pid && t->conn.ns_trx)
-		return 1;
+	__u32 uid = t->conn.uid;
+	bool is_told = t->conn.pid == pid && t->conn.ns_trx;
 	fill_current_process(&t->conn);
+	if (is_told && t->conn.uid == uid)
+		return 1;
 	t->announced = bpf_jiffies64();
 	announce(sk, t);
 	return 1; /* let it pass */
@@ -225,17 +232,26 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	return 0;
 }
 
-/* A datagram was refused; its process may never ask. */
+/* A datagram was refused; its process may never ask. Or MPTCP says why it has ended. */
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(error_report, const struct sock *sk)
 {
 	if (UNLIKELY(!resident.is_counting))
 		return 0;
-	if (sk->sk_err != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP)
+	int error = sk->sk_err;
+	bool is_mptcp = sk->sk_protocol == IPPROTO_MPTCP;
+	if (!is_mptcp && (error != ECONNREFUSED || sk->sk_protocol != IPPROTO_UDP))
 		return 0;
-	struct tracked *t = track((void *)sk);
+	struct tracked *t = is_mptcp ? tracked_of((void *)sk, false) : track((void *)sk);
 	if (!t || t->many_peers || t->released || state_of(&t->conn) == REFUSED)
 		return 0;
+	if (is_mptcp) {
+		if (sk->__sk_common.skc_state != TCP_CLOSE || !t->conn.ns || t->kept)
+			return 0;
+		set_state(&t->conn, state_after(error, state_of(&t->conn) == CONNECTING ? REFUSED : RESET));
+		finish((void *)sk, t, RESET);
+		return 0;
+	}
 	set_state(&t->conn, REFUSED);
 	if (!t->conn.ns)
 		return 0; /* the send has not returned yet */
