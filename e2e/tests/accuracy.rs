@@ -124,7 +124,8 @@ impl Loaded {
         command.arg("--pin").arg(self.kernel.pins()).args(["-E", "-C", "-c", "conn-traffic-min=0"]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        told(String::from_utf8(output.stdout).unwrap().lines().map(|line| (boot_clock(), line)))
+        let now = boot_clock();
+        told(String::from_utf8(output.stdout).unwrap().lines().map(|line| (now, line)))
     }
 }
 
@@ -292,8 +293,10 @@ fn what_is_reported_is_what_happened() {
     let all = [scenarios::ROWS, datagrams::ROWS, sharing::ROWS, receiving::ROWS, mptcp::ROWS].concat();
     let is_chosen = |scenario: &&Scenario| chosen.split('|').any(|part| scenario.what.contains(part));
     for scenario in all.iter().filter(is_chosen) {
+        let start = Instant::now();
         let row = run(scenario, &netns, &mut loaded);
-        println!("{}: {}", row.what, row.failure.as_deref().unwrap_or("pass"));
+        let verdict = row.failure.as_deref().unwrap_or("pass");
+        println!("{:.1} s, {}: {verdict}", start.elapsed().as_secs_f32(), row.what);
         rows.push(row);
     }
     let failed: Vec<_> = rows.iter().filter(|row| row.failure.is_some()).map(|row| row.what).collect();

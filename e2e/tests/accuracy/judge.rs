@@ -46,7 +46,7 @@ fn by_line(told: &[Told]) -> BTreeMap<u64, Events<'_>> {
 /// The last event of each wanted line, or what is wrong. `looked` is what other readers were told besides.
 pub(crate) fn judge(wanted: &Wanted, told: &[Told], looked: &[Told]) -> Result<Vec<Value>, String> {
     let lines = by_line(told);
-    let looked = by_line(looked);
+    let looks = by_line(looked);
     let mut found: Vec<(u64, &Value)> = Vec::new();
     for line in &wanted.lines {
         let with_identity = |(_, events): &(&u64, &Events<'_>)| {
@@ -62,7 +62,7 @@ pub(crate) fn judge(wanted: &Wanted, told: &[Told], looked: &[Told]) -> Result<V
             return Err(format!("no line for {line}; of its process there are {known:#?}"));
         };
         let reported = check(line, events, wanted.is_whole)?;
-        if let Some(event) = looked.get(ns).into_iter().flatten().find(|told| exceeds(line, &told.event)) {
+        if let Some(event) = looks.get(ns).into_iter().flatten().find(|told| exceeds(line, &told.event)) {
             return Err(format!("{line} was counted, and at a look {} was told", event.event));
         }
         found.push((*ns, reported));
@@ -70,7 +70,7 @@ pub(crate) fn judge(wanted: &Wanted, told: &[Told], looked: &[Told]) -> Result<V
     if wanted.is_whole {
         no_others(wanted, &lines, &found)?;
     }
-    never_more_than_fed(wanted, told, &found)?;
+    never_more_than_fed(wanted, told, looked, &found)?;
     Ok(found.into_iter().map(|(_, event)| event.clone()).collect())
 }
 
@@ -133,23 +133,35 @@ fn no_others(
     Ok(())
 }
 
-fn never_more_than_fed(wanted: &Wanted, told: &[Told], found: &[(u64, &Value)]) -> Result<(), String> {
+fn never_more_than_fed(
+    wanted: &Wanted,
+    told: &[Told],
+    looked: &[Told],
+    found: &[(u64, &Value)],
+) -> Result<(), String> {
     if wanted.fed.is_empty() {
         return Ok(());
     }
-    let mut latest = BTreeMap::new();
-    for told in told {
-        let ns = number(&told.event, "ns");
-        if found.iter().all(|(found, _)| *found != ns) {
-            continue;
-        }
-        latest.insert(ns, number(&told.event, "rx"));
-        let received: u64 = latest.values().sum();
+    let is_found = |told: &&Told| found.iter().any(|(ns, _)| *ns == number(&told.event, "ns"));
+    let check = |received: u64, told: &Told| {
         let until = wanted.fed.iter().filter(|(at, _)| *at <= told.at).map(|(_, fed)| *fed);
         let fed = until.max().unwrap_or(0);
         if received > fed {
             return Err(format!("{received} bytes were told when {fed} were there: {}", told.event));
         }
+        Ok(())
+    };
+    let mut latest = BTreeMap::new();
+    for told in told.iter().filter(is_found) {
+        latest.insert(number(&told.event, "ns"), number(&told.event, "rx"));
+        check(latest.values().sum(), told)?;
+    }
+    // A look tells of each line once.
+    let mut looks = BTreeMap::<u64, u64>::new();
+    for told in looked.iter().filter(is_found) {
+        let received = looks.entry(told.at).or_default();
+        *received += number(&told.event, "rx");
+        check(*received, told)?;
     }
     Ok(())
 }

@@ -86,6 +86,29 @@ def listen(host, protocol=0):
     return s
 
 
+def until_blocked(s):
+    """Until a thread's send fills what the kernel takes, and does not go on."""
+    before = 0
+    while not (now := queued(s)) or now != before:
+        before = now
+        time.sleep(0.1)
+
+
+def queued(s):
+    """Bytes that wait to be sent or acknowledged (SIOCOUTQ)."""
+    return struct.unpack("i", fcntl.ioctl(s, 0x5411, bytes(4)))[0]
+
+
+def unread(s):
+    """FIONREAD"""
+    return struct.unpack("i", fcntl.ioctl(s, 0x541B, bytes(4)))[0]
+
+
+def has_received(s, count):
+    """tcpi_bytes_received of struct tcp_info."""
+    return struct.unpack_from("Q", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136), 128)[0] >= count
+
+
 MPTCP = 262
 
 
