@@ -387,7 +387,7 @@ impl Reader {
             }
         };
         values(&self.flows, |value| look_at(Conn::decode_flow(value)))?;
-        // The first process of a shared socket has its part with the socket itself, which tells by itself when it goes.
+        // The first process of a shared socket has its part with the socket itself, which tells of its end alone.
         if endings.iter().any(|ending| matches!(ending.of, EndOf::Process { .. })) {
             self.iterate(pins::LIVE, |record| {
                 look_at(record_socket(record).and_then(|_| Conn::decode(record)).filter(|conn| conn.ns > 0));

@@ -171,11 +171,17 @@ static __always_inline __u64 written_by_process(const void *sk, struct tracked *
 	return state == TCP_CLOSE ? 0 : sent + queued - has_fin;
 }
 
-static __always_inline void ask_tcp(const void *sk, struct tracked *t)
+/* Whether a socket has been inherited or passed on, or several threads use it right now. */
+static __always_inline bool is_held_by_several(const void *sk)
 {
-	if (t->conn.protocol != IPPROTO_TCP || t->shared || !t->has_base ||
-	    READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
-		return;
+	const struct file *file = READABLE(struct sock, sk)->sk_socket->file;
+	if (bpf_core_field_exists(file->f_ref))
+		return file->f_ref.refcnt.counter > 0;
+	return ((const struct file___counted *)file)->f_count.counter > 1;
+}
+
+static __always_inline void take_from_tcp(const void *sk, struct tracked *t)
+{
 	__u64 read = read_by_process(sk, t);
 	if (read > t->read)
 		WRITE_ONCE(t->read, read);
@@ -186,6 +192,14 @@ static __always_inline void ask_tcp(const void *sk, struct tracked *t)
 		WRITE_ONCE(t->written, written);
 }
 
+/* Which process TCP's bytes are for is known only where there is one. */
+static __always_inline void ask_tcp(const void *sk, struct tracked *t)
+{
+	if (t->conn.protocol == IPPROTO_TCP && !t->shared && t->has_base && !is_held_by_several(sk) &&
+	    !READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
+		take_from_tcp(sk, t);
+}
+
 /* Whether this call is the one to announce: of several CPUs only one moves the time forward. */
 static __always_inline bool due(__u64 *announced, __u64 now)
 {
@@ -193,13 +207,19 @@ static __always_inline bool due(__u64 *announced, __u64 now)
 	return now - last >= update_interval_jiffies && __sync_val_compare_and_swap(announced, last, now) == last;
 }
 
-/* Takes note of bytes that are not announced now. A tick is long: bytes of the one in which the connection
- * was announced still came after that. */
+/* CLOCK_BOOTTIME of bytes that were not announced when they came: of the tick's begin, so that nothing that came after
+ * them, such as the end, is older. Those of the tick in which the connection was announced still came after that. */
+static __always_inline __u64 pending_since(const struct tracked *t)
+{
+	__u64 ns = bpf_ktime_get_boot_ns() - (bpf_jiffies64() - READ_ONCE(t->seen) + 1) * jiffy_ns;
+	return ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
+}
+
+/* Takes them for announced. */
 static __always_inline void settle(struct tracked *t)
 {
 	t->announced = bpf_jiffies64();
-	__u64 ns = bpf_ktime_get_boot_ns() - (t->announced - READ_ONCE(t->seen)) * jiffy_ns;
-	t->conn.ns_trx = ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
+	t->conn.ns_trx = pending_since(t);
 }
 
 static __always_inline void fill_process_of(struct conn *c, const struct task_struct *process)

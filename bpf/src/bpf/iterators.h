@@ -8,24 +8,30 @@ static __always_inline bool is_told(const struct tracked *t)
 }
 
 /* A record that does not fit any more is asked for again, with the same socket: until then nothing was told. */
-static __always_inline void tell(struct seq_file *seq, struct tracked *t, bool was_pending)
+static __always_inline long tell(struct seq_file *seq, const struct tracked *t, __u64 ns_trx)
 {
-	if (was_pending)
-		settle(t);
 	struct conn record;
 	copy_conn(&record, t);
-	if (bpf_seq_write(seq, &record, sizeof(record)) && was_pending)
+	record.ns_trx = ns_trx;
+	return bpf_seq_write(seq, &record, sizeof(record));
+}
+
+/* Takes what is pending for told, if it can be. */
+static __always_inline void tell_and_settle(struct seq_file *seq, struct tracked *t)
+{
+	settle(t);
+	if (tell(seq, t, t->conn.ns_trx))
 		WRITE_ONCE(t->pending, 1);
 }
 
+/* Whoever looks at what goes on takes nothing from who waits for what is pending. */
 static __always_inline void tell_live(struct seq_file *seq, struct sock *sk, struct tracked *t)
 {
 	/* Of a socket that was used for other peers than its own alone there is nothing to tell but that it is there. */
 	if (!is_told(t) && (!t->conn.socket || t->listening || t->released))
 		return;
-	bool was_pending = __sync_lock_test_and_set(&t->pending, 0);
 	bring_up_to_date(sk, t);
-	tell(seq, t, was_pending);
+	tell(seq, t, t->pending ? pending_since(t) : t->conn.ns_trx);
 }
 
 static __always_inline void tell_pending(struct seq_file *seq, struct sock *sk, struct tracked *t)
@@ -41,7 +47,7 @@ static __always_inline void tell_pending(struct seq_file *seq, struct sock *sk, 
 		WRITE_ONCE(t->pending, 1);
 	}
 	if (t->pending && __sync_lock_test_and_set(&t->pending, 0))
-		tell(seq, t, true);
+		tell_and_settle(seq, t);
 }
 
 /* Every live connection, for a reader that comes later or missed something. */
@@ -72,7 +78,7 @@ int pending_flows(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct tracked *t = ctx->value;
 	if (t && t->pending && __sync_lock_test_and_set(&t->pending, 0))
-		tell(ctx->meta->seq, t, true);
+		tell_and_settle(ctx->meta->seq, t);
 	return 0;
 }
 
@@ -162,7 +168,9 @@ static __always_inline void note_old_base(const void *sk, struct tracked *t)
 			break;
 	}
 	t->is_older = 1;
-	ask_tcp(sk, t);
+	/* Where several hold it, it is a guess which of them it was. */
+	if (!READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
+		take_from_tcp(sk, t);
 }
 
 /* Of TCP the kernel knows what was sent and received before. Some have been used since the programs were attached. */

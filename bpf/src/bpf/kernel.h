@@ -200,7 +200,24 @@ struct sock_common {
 	possible_net_t skc_net;
 };
 
-struct file;
+typedef struct {
+	long counter;
+} atomic_long_t;
+
+/* Since Linux 6.13; the first reference counts as 0. */
+typedef struct {
+	atomic_long_t refcnt;
+} file_ref_t;
+
+struct file {
+	file_ref_t f_ref;
+};
+
+/* Before. */
+struct file___counted {
+	atomic_long_t f_count;
+};
+
 struct sock;
 
 struct socket {
