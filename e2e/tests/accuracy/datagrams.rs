@@ -1,6 +1,6 @@
 //! Datagrams, and whose peers they are.
 
-use super::scenarios::{BASE, Scenario, Start, UDP_SERVER};
+use super::scenarios::{BASE, Scenario, Start, TCP_SERVER, UDP_SERVER};
 
 /// Two addresses at the far end, each with a socket at either port; the first port is told.
 const TWO: Scenario = Scenario {
@@ -323,6 +323,101 @@ pub(crate) const ROWS: &[Scenario] = &[
                for _ in range(2):\n    \
                    for n in range(1, 41): s.sendto(b'x' * n, ('239.1.3.%d' % n, 1009))\n\
                result(**one, lines=others)",
+        ..BASE
+    },
+    Scenario {
+        what: "UDP: one sendmmsg() to three peers",
+        near: "s = udp(); out = name_peers(messages(100, 200, 300), (FAR4, PORT), (OTHER4, OTHER_PORT), (FAR4, OTHER_PORT))\n\
+               assert libc.sendmmsg(s.fileno(), out, 3, 0) == 3, ctypes.get_errno()\n\
+               result(raddr=FAR4, rport=PORT, tx=100, lines=[\n    \
+                   line(raddr=OTHER4, rport=OTHER_PORT, tx=200), line(raddr=FAR4, rport=OTHER_PORT, tx=300)])",
+        ..TWO
+    },
+    Scenario {
+        what: "UDP over IPv6: one sendmmsg() on a connected socket, one of three datagrams elsewhere",
+        near: "s = udp6(); s.connect((FAR6, PORT)); out = name_peers(messages(100, 200, 300), None, (OTHER6, PORT), None)\n\
+               assert libc.sendmmsg(s.fileno(), out, 3, 0) == 3, ctypes.get_errno()\n\
+               result(raddr=FAR6, rport=PORT, tx=400, lines=[line(raddr=OTHER6, rport=PORT, tx=200)])",
+        ..TWO6
+    },
+    Scenario {
+        what: "UDP server: one recvmmsg() from two peers, with their addresses",
+        near: "s = udp(NEAR4)\n\
+               into = ask_peers(messages(500, 500, 500)); assert libc.recvmmsg(s.fileno(), into, 3, 0, None) == 3\n\
+               ports = [struct.unpack_from('!H', address, 2)[0] for address in into.peers]; assert ports[0] == ports[2] != ports[1]\n\
+               result(raddr=FAR4, rport=ports[0], rx=320, lines=[line(raddr=FAR4, rport=ports[1], rx=50)])",
+        far: "s, t = udp(), udp(); to = (NEAR4, PORT)\n\
+              s.sendto(b'x' * 20, to); t.sendto(b'x' * 50, to); s.sendto(b'x' * 300, to); wait()",
+        ..SERVER
+    },
+    Scenario {
+        what: "UDP: sendto() elsewhere on a connected socket fails, then send()",
+        near: "s = udp(); s.connect((FAR4, PORT)); send(s, 10)\n\
+               try: s.sendto(b'x' * 1000, ('192.0.2.1', 9))\n\
+               except OSError: pass\n\
+               send(s, 20); result(raddr=FAR4, rport=PORT, lines=[])",
+        ..TWO
+    },
+    Scenario {
+        what: "UDP: two sockets of one thread, two peers each in turn",
+        near: "s, t = udp(), udp(); one, two = (FAR4, PORT), (OTHER4, OTHER_PORT); s.bind(('', 0)); t.bind(('', 0))\n\
+               for n in range(100): s.sendto(b'x', one); t.sendto(b'x' * 10, two); s.sendto(b'x' * 100, two); t.sendto(b'x' * 7, one)\n\
+               (a, b) = (s.getsockname()[1], t.getsockname()[1])\n\
+               result(raddr=FAR4, rport=PORT, lport=a, tx=100, lines=[line(raddr=OTHER4, rport=OTHER_PORT, lport=a, tx=10000),\n    \
+                   line(raddr=FAR4, rport=PORT, lport=b, tx=700), line(raddr=OTHER4, rport=OTHER_PORT, lport=b, tx=1000)])",
+        ..TWO
+    },
+    Scenario {
+        what: "UDP: two threads send over one socket, each to a peer of its own",
+        near: "s = udp()\n\
+               def run(peer, size):\n    \
+                   for _ in range(3000): s.sendto(b'x' * size, peer)\n\
+               threads = [threading.Thread(target=run, args=args) for args in (((FAR4, PORT), 3), ((OTHER4, OTHER_PORT), 50))]\n\
+               for thread in threads: thread.start()\n\
+               for thread in threads: thread.join()\n\
+               result(raddr=FAR4, rport=PORT, tx=9000, lines=[line(raddr=OTHER4, rport=OTHER_PORT, tx=150000)])",
+        ..TWO
+    },
+    Scenario {
+        what: "UDP: two threads send over one connected socket, one of them elsewhere",
+        near: "s = udp(); s.connect((FAR4, PORT))\n\
+               def run(to, size):\n    \
+                   for _ in range(3000): to(b'x' * size)\n\
+               elsewhere = lambda data: s.sendto(data, (OTHER4, OTHER_PORT))\n\
+               threads = [threading.Thread(target=run, args=args) for args in ((s.send, 3), (elsewhere, 50))]\n\
+               for thread in threads: thread.start()\n\
+               for thread in threads: thread.join()\n\
+               result(raddr=FAR4, rport=PORT, tx=9000, lines=[line(raddr=OTHER4, rport=OTHER_PORT, tx=150000)])",
+        ..TWO
+    },
+    Scenario {
+        what: "UDP: recv() that fails, and recv() that only looks (MSG_PEEK), then recvfrom(): no further line",
+        near: "s = udp()\n\
+               try: s.recv(100, socket.MSG_DONTWAIT)\n\
+               except BlockingIOError: sent(s.sendto(b'x' * 1200, (FAR4, PORT)))\n\
+               assert len(s.recv(100, socket.MSG_PEEK)) == 100; received(len(s.recvfrom(2000)[0]))\n\
+               result(raddr=FAR4, rport=PORT, lines=[])",
+        far: UDP_SERVER,
+        ..BASE
+    },
+    Scenario {
+        what: "UDP: a child receives by recv() what its parent asked for: a line of the child's own: `*`",
+        near: "s = udp(); sent(s.sendto(b'x' * 1200, (FAR4, PORT))); pid = child(lambda: s.recv(2000)); reap(pid)\n\
+               result(raddr=FAR4, rport=PORT, lines=[line(pid=pid, comm='child', raddr='0.0.0.0', rport=0, rx=300, dir=None)])",
+        far: UDP_SERVER,
+        ..BASE
+    },
+    Scenario {
+        what: "TCP: sendto() with another address goes to the peer",
+        near: "s = tcp(); sent(s.sendto(b'x' * 70000, ('192.0.2.1', 9))); recv(s, 12345); result(raddr=FAR4, rport=PORT, lines=[])",
+        far: TCP_SERVER,
+        ..BASE
+    },
+    Scenario {
+        what: "TCP Fast Open: a sendto() that connects",
+        near: "s = socket.socket(); sent(s.sendto(b'x' * 70000, socket.MSG_FASTOPEN, (FAR4, PORT))); recv(s, 12345)\n\
+               result(raddr=FAR4, rport=PORT, lines=[])",
+        far: TCP_SERVER,
         ..BASE
     },
 ];

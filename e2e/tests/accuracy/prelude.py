@@ -238,3 +238,28 @@ def messages(*sizes):
         buffers += [buffer, vector]
     headers.buffers = buffers
     return headers
+
+
+def name_peers(headers, *peers):
+    """Addresses for sendmmsg, each a host and a port; None leaves it out."""
+    headers.peers = []
+    for header, peer in zip(headers, peers):
+        if peer:
+            host, port = peer
+            head = struct.pack("=H", family(host)) + struct.pack("!H", port)
+            if family(host) == socket.AF_INET6:
+                head += bytes(4)
+            address = ctypes.create_string_buffer(head + socket.inet_pton(family(host), host) + bytes(8))
+            header.hdr.name = ctypes.cast(address, ctypes.c_void_p)
+            header.hdr.namelen = 28 if family(host) == socket.AF_INET6 else 16
+            headers.peers.append(address)
+    return headers
+
+
+def ask_peers(headers):
+    """Room for addresses of recvmmsg."""
+    headers.peers = [ctypes.create_string_buffer(28) for _ in headers]
+    for header, address in zip(headers, headers.peers):
+        header.hdr.name = ctypes.cast(address, ctypes.c_void_p)
+        header.hdr.namelen = 28
+    return headers
