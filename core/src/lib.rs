@@ -9,6 +9,7 @@ pub mod event;
 pub mod facts;
 pub mod fade;
 pub mod lines;
+mod machines;
 pub mod overseer;
 pub mod pages;
 pub mod plain;
@@ -20,3 +21,5 @@ pub mod style;
 pub mod tag;
 pub mod text;
 pub mod traffic;
+
+pub use machines::Timeline;

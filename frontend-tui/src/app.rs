@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use leco_core::clock::boot_ns;
+use leco_core::clock::{Now, boot_ns};
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
@@ -76,7 +77,8 @@ struct Received {
     end: usize,
     source: usize,
     host: Option<Arc<str>>,
-    is_remote: bool,
+    stream: u64,
+    sender: Option<SocketAddr>,
 }
 
 impl Batch {
@@ -93,14 +95,20 @@ impl Batch {
             end: self.bytes.len(),
             source: origin.index,
             host,
-            is_remote: origin.is_remote,
+            stream: origin.stream,
+            sender: origin.sender,
         });
     }
 
     fn iter(&self) -> impl Iterator<Item = (Origin<'_>, &[u8])> {
         let starts = std::iter::once(0).chain(self.lines.iter().map(|line| line.end));
         starts.zip(&self.lines).map(|(start, line)| {
-            let origin = Origin { index: line.source, host: line.host.as_deref(), is_remote: line.is_remote };
+            let origin = Origin {
+                index: line.source,
+                host: line.host.as_deref(),
+                stream: line.stream,
+                sender: line.sender,
+            };
             (origin, &self.bytes[start..line.end - 1])
         })
     }
@@ -124,6 +132,10 @@ pub struct Options {
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let Options { sources, player, record, config, theme } = options;
+    let mut overseer = overseer;
+    if let Some(player) = &player {
+        overseer.fix_clocks(player.clocks());
+    }
     let (sender, receiver) = sync_channel(MESSAGES);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let report = panic::take_hook();
@@ -250,6 +262,11 @@ impl App {
         self.player.as_ref().map_or_else(boot_ns, Player::now)
     }
 
+    /// The same and the wall clock, which in a recording is the same.
+    fn clocks(&self) -> Now {
+        self.player.as_ref().map_or_else(Now::read, |player| player.now().into())
+    }
+
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
@@ -280,7 +297,7 @@ impl App {
     }
 
     fn receive(&mut self, batch: &Batch) {
-        let now = boot_ns();
+        let now = Now::read();
         for (origin, line) in batch.iter() {
             let received = self.overseer.receive_from(origin, line, now);
             if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
@@ -333,7 +350,9 @@ impl App {
     }
 
     fn draw(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {
-        let now = self.now();
+        let clocks = self.clocks();
+        let now = clocks.boot;
+        self.overseer.keep_time(clocks);
         let Self { overseer, state, status, theme, player, .. } = self;
         let theme = theme.with_states(overseer.settings().window.state_colours());
         if let Some(player) = player {

@@ -21,7 +21,7 @@ use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
-use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs};
+use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
@@ -199,9 +199,14 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
 fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
     let now = Now::read();
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut clock = Some(ClockField::new(&now, formatter.machine()));
+    let mut first = Vec::new();
     let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        out.write_all(formatter.event(conn, &labels, &now).json)
+        let json = formatter.event(conn, &labels, &now).json;
+        let Some(clock) = clock.take() else { return out.write_all(json) };
+        clock.add_to(&mut first, json);
+        out.write_all(&first)
     });
     quietly_broken(written.and_then(|()| out.flush()))
 }
