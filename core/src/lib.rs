@@ -8,6 +8,7 @@ pub mod config;
 pub mod event;
 pub mod facts;
 pub mod fade;
+mod known_line;
 pub mod lines;
 mod machines;
 pub mod overseer;

@@ -170,7 +170,7 @@ impl Machines {
             let sample = Sample { ns: clock.ns, wall: clock.wall, heard: OurNs::MAX, is_final: true };
             if let Some(machine) = self.all.get_mut(&id) {
                 machine.basis = Basis::Told(sample);
-                machine.host = name(&clock.host);
+                machine.call(&clock.host);
             }
         }
         self.is_stale = true;
@@ -213,7 +213,6 @@ impl Machines {
         self.keep_time(now);
         let offset = self.offset.unwrap_or_default();
         let id = self.machine_of(origin, event, now);
-        let sender = origin.sender.map(|sender| Arc::from(sender.ip().to_canonical().to_string()));
         let Some(machine) = self.all.get_mut(&id) else {
             // It was just looked up, so this cannot be; then its times are taken for ours.
             let (first, updated) = (shifted(event.ns, 0), shifted(event.ns_trx, 0));
@@ -228,18 +227,17 @@ impl Machines {
         } else {
             self.is_stale |= machine.shift(offset) != before;
         }
-        if let Some(host) = name(&event.host.0) {
-            machine.host = Some(host);
-        }
+        machine.call(&event.host.0);
+        let sender = || origin.sender.map(|sender| Arc::from(sender.ip().to_canonical().to_string()));
         let shift = machine.shift(offset);
-        let latest = i64::try_from(now.boot).unwrap_or(i64::MAX);
+        let latest = ours(now.boot);
         Placed {
             machine: id,
             epoch: machine.epoch,
             first: shifted(event.ns, shift).min(latest),
             updated: shifted(event.ns_trx, shift).min(latest),
             boot: machine.boot.clone(),
-            host: machine.host.clone().or_else(|| origin.host.map(Arc::from)).or(sender),
+            host: machine.host.clone().or_else(|| origin.host.map(Arc::from)).or_else(sender),
         }
     }
 
@@ -349,10 +347,8 @@ impl Machines {
     fn learn(&mut self, id: MachineId, clock: &Clock, now: Now) {
         let offset = self.offset.unwrap_or_default();
         let Some(machine) = self.all.get_mut(&id) else { return };
-        if let Some(host) = name(&clock.host) {
-            machine.host = Some(host);
-        }
-        let heard = i64::try_from(now.boot).unwrap_or(i64::MAX);
+        machine.call(&clock.host);
+        let heard = ours(now.boot);
         let new = Sample { ns: clock.ns, wall: clock.wall, heard, is_final: false };
         let takes_it = match &machine.basis {
             Basis::Ours => false,
@@ -371,6 +367,14 @@ impl Machines {
 }
 
 impl Machine {
+    /// Takes a name that it gave itself.
+    fn call(&mut self, host: &str) {
+        let host = clean(host);
+        if !host.is_empty() && self.host.as_deref() != Some(&*host) {
+            self.host = Some(host.into());
+        }
+    }
+
     /// How far its clock is behind ours, given how far our boot clock is behind our wall clock.
     fn shift(&self, offset: i128) -> i128 {
         match &self.basis {
@@ -415,13 +419,14 @@ impl Judged {
     }
 }
 
+/// A time of our boot clock as one that may be before it began.
+pub(crate) fn ours(ns: BootNs) -> OurNs {
+    i64::try_from(ns).unwrap_or(OurNs::MAX)
+}
+
 fn shifted(ns: BootNs, shift: i128) -> OurNs {
     let ours = i128::from(ns) + shift;
     i64::try_from(ours).unwrap_or(if ours < 0 { i64::MIN } else { i64::MAX })
-}
-
-fn name(host: &str) -> Option<Arc<str>> {
-    (!host.is_empty()).then(|| clean(host).into())
 }
 
 #[cfg(test)]

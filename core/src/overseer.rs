@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::config::{Config, Settings};
 use crate::event::{BootNs, Clock, ConnectionState, Event, MalformedEvent};
-use crate::facts::Facts;
 use crate::fade::{Curve, Fade, Fader, age};
+pub use crate::known_line::{KnownLine, LineId};
 use crate::lines::{Arrival, Line, Lines, Shown, Update};
-use crate::machines::{Machines, OurNs, Placed};
+use crate::machines::{Machines, Placed, ours};
 use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
 use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
@@ -47,98 +47,6 @@ pub struct Row {
     pub age: Duration,
     /// What goes over it.
     pub traffic: Traffic,
-}
-
-/// A line that is known, whether it is in a slot or not.
-#[derive(Debug, Clone, Copy)]
-pub struct KnownLine<'o>(&'o Line);
-
-/// By what a line is known from others as long as it is known: its machine and, on that one's clock, its begin.
-pub type LineId = (usize, BootNs);
-
-impl<'o> KnownLine<'o> {
-    /// By what it is known.
-    #[must_use]
-    pub fn id(&self) -> LineId {
-        (self.0.machine, self.0.ns)
-    }
-
-    /// As the rules left it, safe to print.
-    #[must_use]
-    pub fn text(&self) -> &'o str {
-        &self.0.text
-    }
-
-    /// As it was received, safe to print.
-    #[must_use]
-    pub fn received(&self) -> &'o str {
-        &self.0.received
-    }
-
-    /// When it began, in ns on our boot clock; negative before that began.
-    #[must_use]
-    pub fn first(&self) -> i64 {
-        self.0.first
-    }
-
-    /// When it was last updated, on the same clock.
-    #[must_use]
-    pub fn updated(&self) -> i64 {
-        self.0.updated
-    }
-
-    /// Time since it began, on whichever machine that was.
-    #[must_use]
-    pub fn first_age(&self, now: BootNs) -> Duration {
-        Duration::from_nanos(age(self.0.first, ours(now)))
-    }
-
-    /// Time since its last update.
-    #[must_use]
-    pub fn age(&self, now: BootNs) -> Duration {
-        Duration::from_nanos(age(self.0.updated, ours(now)))
-    }
-
-    /// How its connection stands.
-    #[must_use]
-    pub fn state(&self) -> ConnectionState {
-        self.0.state
-    }
-
-    /// What goes over it.
-    #[must_use]
-    pub fn traffic(&self) -> &'o Traffic {
-        &self.0.traffic
-    }
-
-    /// The event as it came and, as `shown`, what the rules made of its line; as `age`, how long ago it was, in
-    /// seconds, whichever clock its times are on.
-    #[must_use]
-    pub fn json(&self, now: BootNs) -> serde_json::Value {
-        let line = self.0;
-        let event = line.event.as_deref().and_then(|event| serde_json::from_str(event).ok());
-        let mut event = event.unwrap_or_else(
-            || serde_json::json!({"ns": line.ns, "ns_trx": line.ns_trx, "line": &*line.received}),
-        );
-        if let Some(host) = &line.host {
-            event["host"] = (**host).into();
-        }
-        let milliseconds = self.age(now).as_millis();
-        event["age"] = (milliseconds as f64 / 1000.0).into();
-        event["shown"] = (*line.text).into();
-        event
-    }
-
-    /// What is known of its connection. The event is read for it: keep what you need.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::of(&self.0.received, self.0.event.as_deref());
-        facts.is_first_ever = self.0.is_first_ever;
-        if let Some(host) = &self.0.host {
-            host.as_ref().clone_into(&mut facts.host);
-        }
-        facts
-    }
 }
 
 /// What became of the events received.
@@ -445,11 +353,6 @@ fn tag_of(line: &Line, settings: &Settings, has_hosts: bool) -> Arc<Tag> {
         Some(boot) => Tag::of_boot(boot, line.ns, chars, format, host),
         None => Tag::new(line.ns, chars, format, host),
     })
-}
-
-/// A time of ours as one that may be before our boot.
-fn ours(now: BootNs) -> OurNs {
-    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {

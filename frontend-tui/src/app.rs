@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, process, thread};
@@ -20,13 +18,14 @@ use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
-use leco_core::source::{Origin, SourceSpec, Sources};
+use leco_core::source::{SourceSpec, Sources};
 use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::batch::Batch;
 use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
 use crate::player::Player;
 use crate::state::{Effect, FADE_TOLERANCE, State};
@@ -62,56 +61,6 @@ pub enum Message {
     Leave,
     /// The terminal or the source cannot be read any more.
     Broken(String),
-}
-
-/// Lines of the wire in the order in which they came.
-#[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    lines: Vec<Received>,
-}
-
-/// Where in a batch a line ends, and where it came from.
-#[derive(Debug)]
-struct Received {
-    end: usize,
-    source: usize,
-    host: Option<Arc<str>>,
-    stream: u64,
-    sender: Option<SocketAddr>,
-}
-
-impl Batch {
-    fn push(&mut self, origin: Origin<'_>, line: &[u8]) {
-        self.bytes.extend_from_slice(line);
-        self.bytes.push(b'\n');
-        // One source after the other: its host is kept once.
-        let same = self.lines.last().filter(|last| last.source == origin.index);
-        let host = match same {
-            Some(last) => last.host.clone(),
-            None => origin.host.map(Arc::from),
-        };
-        self.lines.push(Received {
-            end: self.bytes.len(),
-            source: origin.index,
-            host,
-            stream: origin.stream,
-            sender: origin.sender,
-        });
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Origin<'_>, &[u8])> {
-        let starts = std::iter::once(0).chain(self.lines.iter().map(|line| line.end));
-        starts.zip(&self.lines).map(|(start, line)| {
-            let origin = Origin {
-                index: line.source,
-                host: line.host.as_deref(),
-                stream: line.stream,
-                sender: line.sender,
-            };
-            (origin, &self.bytes[start..line.end - 1])
-        })
-    }
 }
 
 /// What is shown, and how.
@@ -397,8 +346,8 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSen
         }
         let mut batch = Batch::default();
         let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
-            Ok(_) if batch.lines.is_empty() => continue,
-            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(&batch.bytes)) {
+            Ok(_) if batch.is_empty() => continue,
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(batch.bytes())) {
                 Ok(()) => Message::Events(batch),
                 Err(error) => Message::Broken(format!("cannot record: {error}")),
             },
