@@ -21,10 +21,11 @@ use leco_pipe::feed::Feed;
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
-use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs};
+use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
+use leco_pipe::zone;
 
 use crate::cli::Cli;
 
@@ -62,13 +63,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.dump_cache {
         let feed = Feed::new(reader, &tunables)?;
         let labeler = Labeler::new(&tunables, cgroup2::root())?;
-        return dump(&feed, labeler, &mut Formatter::new(tunables, TimeZone::system(), Machine::this()));
+        return dump(&feed, labeler, &mut Formatter::new(tunables, time_zone(), Machine::this()));
     }
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
-    let zone = TimeZone::system();
+    let zone = time_zone();
     // Before there is another thread: each has its own.
     if tunables.sandbox
         && let Err(error) = confine(&specs, &tunables)
@@ -84,6 +85,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let watchdog = Watchdog::ready(boot_ns());
     Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
+}
+
+/// Times are shown in it. One that is not known is told.
+fn time_zone() -> TimeZone {
+    zone::local().unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        TimeZone::UTC
+    })
 }
 
 /// Gives up what is not needed to read the kernel's side, to name what is read, and to write it.
@@ -139,7 +148,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let now = Timestamp::now().as_second();
     let since =
         cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
-    let zone = TimeZone::system();
+    let zone = time_zone();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let pairs = Store::open_to_read(&path)?.pairs()?;
     let written = pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
@@ -199,9 +208,14 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
 fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
     let now = Now::read();
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut clock = Some(ClockField::new(&now, formatter.machine()));
+    let mut first = Vec::new();
     let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        out.write_all(formatter.event(conn, &labels, &now).json)
+        let json = formatter.event(conn, &labels, &now).json;
+        let Some(clock) = clock.take() else { return out.write_all(json) };
+        clock.add_to(&mut first, json);
+        out.write_all(&first)
     });
     quietly_broken(written.and_then(|()| out.flush()))
 }
