@@ -11,6 +11,7 @@ use std::time::Duration;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
+use rustix::fs::CWD;
 use rustix::time::{ClockId, clock_getres};
 
 use crate::hooks::{Attach, Program, Targets};
@@ -19,6 +20,7 @@ use crate::passed::{self, Part};
 use crate::pins::{self, PinDir, PinError};
 use crate::plan::{Choice, Forced, Plan};
 use crate::preflight::{self, Missing};
+use crate::reader_lock::open_folder;
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::takeover::Takeover;
@@ -197,6 +199,8 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
     let mut parts: Vec<Part<'_>> = Vec::new();
     parts.extend(maps.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
     parts.extend(iterators.iter().map(|(name, link)| (*name, vec![link.as_fd()])));
+    let folder = open_folder(CWD, &dir.maps()).map_err(PinError::io("open", &dir.maps()))?;
+    parts.push((pins::MAPS, vec![folder.as_fd()]));
     passed::store(version, &parts).map_err(LoadError::Manager)?;
     passed::forget(replaced).map_err(LoadError::Manager)
 }

@@ -13,11 +13,13 @@ use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
+use leco_bpf::record::Conn;
+use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
 use leco_core::sandbox::{Sandbox, SandboxError};
 use leco_pipe::clock::Now;
-use leco_pipe::feed::Feed;
+use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
@@ -60,10 +62,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let capacity = reader.max_conns();
     if cli.dump_cache {
-        let feed = Feed::new(reader, &tunables)?;
+        let now = Now::read();
+        let conns = Replay::new(&tunables).of(&reader, now.boot)?;
         let labeler = Labeler::new(&tunables, cgroup2::root())?;
-        return dump(&feed, labeler, &mut Formatter::new(tunables, TimeZone::system(), Machine::this()));
+        let mut formatter = Formatter::new(tunables, TimeZone::system(), Machine::this());
+        return dump(&conns, labeler, &mut formatter, &now);
     }
+    // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
+    let stream = Stream::new(reader)?;
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
@@ -76,7 +82,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         // Where somebody else confines it, that may be refused.
         tracing::warn!("{error}. It goes on without.");
     }
-    let feed = Feed::new(reader, &tunables)?;
+    let feed = Feed::new(stream, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup2::root())?;
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
@@ -196,12 +202,11 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
-    let now = Now::read();
+fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
+    let written = conns.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        out.write_all(formatter.event(conn, &labels, &now).json)
+        out.write_all(formatter.event(conn, &labels, now).json)
     });
     quietly_broken(written.and_then(|()| out.flush()))
 }
