@@ -184,7 +184,7 @@ fn print_stats(counters: &Counters) -> anyhow::Result<()> {
         ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
         ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
         ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
-        ("dns-skipped", stats.dns_skipped, "answers of name servers left out of a full ring"),
+        ("dns-skipped", stats.dns_skipped, "answers of name servers not copied: ring full, not in memory"),
     ];
     let mut out = io::stdout().lock();
     let written =
