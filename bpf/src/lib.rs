@@ -3,6 +3,7 @@
 //! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
 
 pub mod cgroup2;
+pub mod fields;
 mod hooks;
 pub mod load;
 mod map;

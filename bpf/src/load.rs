@@ -39,6 +39,8 @@ pub struct Options {
     pub group: Option<u32>,
     /// Levels that are not chosen by what the kernel takes.
     pub forced: Vec<Forced>,
+    /// A file with the types that the programs are fitted to, instead of the running kernel's own.
+    pub btf: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             ring_size: 256 * 1024,
             group: None,
             forced: Vec::new(),
+            btf: None,
         }
     }
 }
@@ -449,7 +452,11 @@ fn open<'obj>(
     plan: &Plan,
     wants: &dyn Fn(&str) -> bool,
 ) -> libbpf_rs::Result<OpenLecoSkel<'obj>> {
-    let mut skel = LecoSkelBuilder::default().open(storage)?;
+    let mut builder = LecoSkelBuilder::default();
+    if let Some(btf) = &options.btf {
+        builder.obj_builder.btf_custom_path(btf)?;
+    }
+    let mut skel = builder.open(storage)?;
     if let Some(rodata) = skel.maps.rodata_data.as_deref_mut() {
         rodata.update_interval_jiffies = jiffies(options.update_interval);
         rodata.jiffy_ns = jiffy_ns();
