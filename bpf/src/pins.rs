@@ -209,7 +209,8 @@ impl PinDir {
         renameat_with(CWD, &staged.path, CWD, &self.path, RenameFlags::EXCHANGE)
             .map_err(|error| PinError::io("replace", &self.path)(error.into()))?;
         staged.remove()?;
-        replacement.finish().map_err(PinError::io("lock the maps of", &self.path))
+        replacement.finish();
+        Ok(())
     }
 
     /// Refuses a folder in which something lies that LECO never makes.

@@ -83,13 +83,13 @@ impl Replacement {
 
     /// Waits a moment for the reader of the old pins, which sees that they are gone. One that was stopped does so
     /// before anything else when it goes on.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        let Some(old) = self.old else { return Ok(()) };
+    pub(crate) fn finish(self) {
+        let Some(old) = self.old else { return };
         let deadline = Instant::now() + LEAVE;
-        while !try_lock(&old)? && Instant::now() < deadline {
+        // All is done: an error here is no reason to undo it.
+        while matches!(try_lock(&old), Ok(false)) && Instant::now() < deadline {
             thread::sleep(INTERVAL);
         }
-        Ok(())
     }
 }
 
