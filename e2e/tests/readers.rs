@@ -153,6 +153,33 @@ fn who_only_looks_changes_nothing_for_the_reader() {
     tells_all(&pipe, &ports);
 }
 
+/// Bytes that are held back until the interval is over are told although somebody saw them before.
+#[test]
+fn who_only_looks_leaves_what_is_pending_to_the_reader() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns) = (Kernel::load(&["--update-interval", "2s"]), Netns::new());
+    let pipe = EventPipe::start(kernel.pins(), &[]);
+    reads(&pipe);
+    let socket = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let remote = socket.local_addr().unwrap();
+    let (first, second) = (remote.to_string(), "20".to_owned());
+    let steps = ["udp", &first, "send", "10", "send", &second, "hold"];
+    let peer = Peer::start(&netns, UID, b"leco-held", &steps);
+    let pid = peer.id();
+    wait_for("both datagrams", || {
+        let dump = run_pipe(kernel.pins(), &["-C", "-E", "-c", "conn-traffic-min=0"]);
+        let dump = String::from_utf8(dump.stdout).unwrap();
+        dump.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .any(|event| event["pid"] == pid && event["tx"] == 30)
+            .then_some(())
+    });
+    let _ = pipe.latest(pid, &json!({"tx": 30, "rport": remote.port()}));
+    peer.finish();
+}
+
 #[test]
 fn counts_are_of_what_is_really_remembered() {
     if !can_test_the_kernel() {
