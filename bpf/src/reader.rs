@@ -1,25 +1,23 @@
 //! What the unprivileged pipe reads: the map of connections, the ring, and the counters.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::rc::Rc;
+use std::os::fd::{AsFd, OwnedFd};
 
-use inotify::{Inotify, WatchMask};
-use libbpf_rs::MapHandle;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::build_id;
-use crate::map::{Map, Ring, io_error, iterate};
+use crate::map::{Map, iterate, read_iterator};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
+use crate::place::{MANAGER, Place, pinned_map};
+pub use crate::reader_lock::Holder;
 use crate::record::{
-    CLOSED_SIZE, CONN_SIZE, Closed, Conn, DnsAnswer, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE,
-    State, Stats, record_socket,
+    CLOSED_SIZE, CONN_SIZE, Closed, Conn, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State, Stats,
+    record_socket,
 };
 
 /// Why the kernel side cannot be read.
@@ -61,6 +59,14 @@ pub enum ReadError {
     /// A pin cannot be read or watched.
     #[error("cannot read {0}: {1}")]
     Pinned(String, io::Error),
+    /// Another process reads the ring.
+    #[error("cannot read the programs at {place}: {holder}")]
+    Taken {
+        /// The pin folder, or who passed them.
+        place: String,
+        /// Who reads, and what to use instead.
+        holder: Holder,
+    },
     /// The kernel refused an operation.
     #[error("cannot {action} {what}: {source}")]
     Refused {
@@ -76,48 +82,12 @@ pub enum ReadError {
 /// The sockets are read at most so often for one snapshot.
 const LIVE_PASSES: usize = 8;
 
-/// The kernel side, opened.
+/// What the kernel side knows, opened by as many as want to look at it: nobody who reads its ring notices.
 pub struct Reader {
     closed: Map,
-    flows: Map,
+    pub(crate) flows: Map,
     stats: Map,
-    ring: Ring,
-    records: Rc<RefCell<Records>>,
-    /// Bytes of flows, by `ns`, as they were told before the kernel side announced them.
-    told_pending: RefCell<HashMap<u64, (u64, u64)>>,
-    iterators: Iterators,
-}
-
-/// Where iterators are read.
-enum Iterators {
-    /// In a folder, which is watched: a ring whose programs are gone is only silent.
-    Pinned(PinDir, Inotify),
-    /// By descriptors that the service manager passed: it ends the pipe when it unloads the programs.
-    Passed(HashMap<&'static str, OwnedFd>),
-}
-
-/// Who passes what has no pins.
-const MANAGER: &str = "the service manager";
-
-#[derive(Default)]
-struct Records {
-    conns: Vec<Conn>,
-    answers: Vec<DnsAnswer>,
-    endings: Vec<Ending>,
-    malformed: u64,
-}
-
-/// What the ring held.
-#[derive(Debug, Default)]
-pub struct Drained {
-    /// Announcements, oldest first.
-    pub conns: Vec<Conn>,
-    /// Answers of name servers, oldest first.
-    pub answers: Vec<DnsAnswer>,
-    /// What ended several connections at once, oldest first; [`Reader::parts`] has them.
-    pub endings: Vec<Ending>,
-    /// Records that this version could not read.
-    pub malformed: u64,
+    pub(crate) place: Place,
 }
 
 /// Everything the kernel side knows.
@@ -125,9 +95,7 @@ pub struct Drained {
 pub struct Snapshot {
     /// Open and remembered connections, in no order.
     pub conns: Vec<Conn>,
-    /// How many of them were in the map of closed connections.
-    pub closed: usize,
-    /// How many were in the map of flows.
+    /// How many flows the map of flows holds.
     pub flows: usize,
 }
 
@@ -138,9 +106,9 @@ pub struct Counters {
     pub stats: Stats,
     /// Entries that fit in each of the maps.
     pub capacity: usize,
-    /// Entries in the map of closed connections.
+    /// Closed connections that are remembered.
     pub closed: usize,
-    /// Entries in the map of flows.
+    /// Flows in the map of flows.
     pub flows: usize,
 }
 
@@ -161,16 +129,9 @@ impl Reader {
             let advice = format!("Run again: leco-ebpf-load --pin {shown}");
             return Err(other_version(&shown, found, advice));
         }
-        let unloading =
-            watch_unloading(&dir.links()).map_err(|error| ReadError::Pinned(shown.clone(), error))?;
-        let map = |name, flags| pinned_map(&dir.map(name), flags);
-        Self::over(
-            map(pins::CLOSED, BPF_F_RDONLY)?,
-            map(pins::FLOWS, BPF_F_RDONLY)?,
-            map(pins::STATS, BPF_F_RDONLY)?,
-            map(pins::EVENTS, 0)?,
-            Iterators::Pinned(dir.clone(), unloading),
-        )
+        let place = Place::pinned(dir)?;
+        let map = |name| pinned_map(&dir.map(name), BPF_F_RDONLY);
+        Self::over(map(pins::CLOSED)?, map(pins::FLOWS)?, map(pins::STATS)?, place)
     }
 
     /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
@@ -182,58 +143,32 @@ impl Reader {
         }
         let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS];
         let iterators = iterators.into_iter().filter_map(|name| Some((name, passed.part(name)?))).collect();
+        let folder = passed.part(pins::MAPS);
         let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
+        let events = map(pins::EVENTS)?;
         Self::over(
             map(pins::CLOSED)?,
             map(pins::FLOWS)?,
             map(pins::STATS)?,
-            map(pins::EVENTS)?,
-            Iterators::Passed(iterators),
+            Place::Passed { iterators, events, folder },
         )
     }
 
-    fn over(
-        closed: OwnedFd,
-        flows: OwnedFd,
-        stats: OwnedFd,
-        events: OwnedFd,
-        iterators: Iterators,
-    ) -> Result<Self, ReadError> {
-        let place = match &iterators {
-            Iterators::Pinned(dir, _) => dir.path().display().to_string(),
-            Iterators::Passed(_) => MANAGER.to_owned(),
-        };
+    fn over(closed: OwnedFd, flows: OwnedFd, stats: OwnedFd, place: Place) -> Result<Self, ReadError> {
         let map = |fd, name: &str, layout: (usize, usize)| {
             let map = Map::new(fd).map_err(refused("look at", name))?;
             if map.layout() == layout {
                 Ok(map)
             } else {
                 let found = format!("layout {:?} of {name}", map.layout());
-                Err(other_version(&place, &found, "Run leco-ebpf-load again.".to_owned()))
+                Err(other_version(&place.shown(), &found, "Run leco-ebpf-load again.".to_owned()))
             }
         };
-        let records = Rc::new(RefCell::new(Records::default()));
-        let sink = Rc::clone(&records);
-        let ring = Ring::new(events, move |record| {
-            let mut sink = sink.borrow_mut();
-            if let Some(conn) = Conn::decode(record) {
-                sink.conns.push(conn);
-            } else if let Some(answer) = DnsAnswer::decode(record) {
-                sink.answers.push(answer);
-            } else if let Some(ending) = Ending::decode(record) {
-                sink.endings.push(ending);
-            } else {
-                sink.malformed += 1;
-            }
-        });
         Ok(Self {
             closed: map(closed, pins::CLOSED, (4, CLOSED_SIZE))?,
             flows: map(flows, pins::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
             stats: map(stats, pins::STATS, (4, STATS_SIZE))?,
-            ring: ring.map_err(refused("read the ring of", &place))?,
-            records,
-            told_pending: RefCell::default(),
-            iterators,
+            place,
         })
     }
 
@@ -241,103 +176,6 @@ impl Reader {
     #[must_use]
     pub fn max_conns(&self) -> usize {
         self.closed.max_entries()
-    }
-
-    /// Becomes readable when the kernel side announces something after a quiet moment.
-    #[must_use]
-    pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.ring.epoll_fd()
-    }
-
-    /// Everything that came since the last call.
-    pub fn drain(&self) -> Result<Drained, ReadError> {
-        self.ring.consume().map_err(refused("read", "the ring of events"))?;
-        let mut records = self.records.borrow_mut();
-        Ok(Drained {
-            conns: std::mem::take(&mut records.conns),
-            answers: std::mem::take(&mut records.answers),
-            endings: std::mem::take(&mut records.endings),
-            malformed: std::mem::take(&mut records.malformed),
-        })
-    }
-
-    /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at. Nothing without pins.
-    #[must_use]
-    pub fn unloading_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.iterators {
-            Iterators::Pinned(_, unloading) => Some(unloading.as_fd()),
-            Iterators::Passed(_) => None,
-        }
-    }
-
-    /// Fails once the programs were unloaded or replaced.
-    pub fn check_loaded(&mut self) -> Result<(), ReadError> {
-        let Iterators::Pinned(dir, unloading) = &mut self.iterators else { return Ok(()) };
-        match unloading.read_events(&mut [0; 1024]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            _ => Err(ReadError::Unloaded(dir.path().display().to_string())),
-        }
-    }
-
-    /// Appends every connection with bytes that were not announced when they came, and takes them for
-    /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
-    pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
-        let mut take = |name| self.iterate(name, |record| into.extend(Conn::decode(record)));
-        take(pins::PENDING)?;
-        match (self.has_iterator(pins::PENDING_FLOWS), self.has_iterator(pins::PENDING)) {
-            (true, _) => take(pins::PENDING_FLOWS),
-            (false, true) => self.pending_flows(into, now),
-            (false, false) => Ok(()),
-        }
-    }
-
-    fn has_iterator(&self, name: &str) -> bool {
-        match &self.iterators {
-            Iterators::Pinned(dir, _) => dir.iterator(name).exists(),
-            Iterators::Passed(passed) => passed.contains_key(name),
-        }
-    }
-
-    /// Without an iterator nothing can be taken for announced in the kernel: what was told stays with the reader.
-    fn pending_flows(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
-        let mut flows = Vec::new();
-        values(&self.flows, |value| flows.extend(Conn::decode_pending_flow(value)))?;
-        let mut told = self.told_pending.borrow_mut();
-        let before = std::mem::take(&mut *told);
-        for mut conn in flows {
-            let bytes = (conn.rx, conn.tx);
-            told.insert(conn.ns, bytes);
-            if before.get(&conn.ns) != Some(&bytes) {
-                conn.ns_trx = now;
-                into.push(conn);
-            }
-        }
-        Ok(())
-    }
-
-    fn iterate(&self, name: &str, mut visit: impl FnMut(&[u8])) -> Result<(), ReadError> {
-        let (place, told) = match &self.iterators {
-            Iterators::Pinned(dir, _) => {
-                let path = dir.iterator(name);
-                (path.display().to_string(), std::fs::read(&path))
-            }
-            Iterators::Passed(passed) => match passed.get(name) {
-                Some(link) => (format!("the passed iterator {name}"), iterate(link.as_fd())),
-                None => return Ok(()),
-            },
-        };
-        match told {
-            Ok(bytes) => bytes.chunks_exact(CONN_SIZE).for_each(&mut visit),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ReadError::Pinned(place, error)),
-        }
-        Ok(())
-    }
-
-    /// Whether the ring holds a record that is reserved but not yet written: another look is due.
-    #[must_use]
-    pub fn has_unfinished(&self) -> bool {
-        self.ring.has_unfinished()
     }
 
     /// Every connection that is open or remembered, in no order.
@@ -348,11 +186,9 @@ impl Reader {
         let mut parts = Vec::new();
         let flows = values(&self.flows, |value| parts.extend(Conn::decode_flow(value)))?;
         let mut ended: HashMap<u64, u64> = HashMap::new();
-        let mut closed = 0;
         values(&self.closed, |value| {
             let (socket, ns) = match Closed::decode(value) {
                 Some(Closed::Conn(conn)) => {
-                    closed += 1;
                     conns.push(conn);
                     (conn.socket, conn.ns_trx)
                 }
@@ -373,7 +209,7 @@ impl Reader {
         // A connection may be remembered twice, by its end and by bytes that were read after that.
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
-        Ok(Snapshot { conns, closed, flows })
+        Ok(Snapshot { conns, flows })
     }
 
     /// Connections that ended with others, as they ended. Some may have ended before.
@@ -424,13 +260,39 @@ impl Reader {
             }
         }
         // Only what goes through the sockets themselves sees all of them.
-        Ok(Live { conns, sockets, is_complete: self.has_iterator(pins::PENDING_FLOWS) })
+        Ok(Live { conns, sockets, is_complete: self.place.has_iterator(pins::PENDING_FLOWS) })
+    }
+
+    pub(crate) fn iterate(&self, name: &str, mut visit: impl FnMut(&[u8])) -> Result<(), ReadError> {
+        let (place, told) = match &self.place {
+            Place::Pinned { dir, .. } => {
+                let path = dir.iterator(name);
+                (path.display().to_string(), File::open(&path).and_then(read_iterator))
+            }
+            Place::Passed { iterators, .. } => match iterators.get(name) {
+                Some(link) => (format!("the passed iterator {name}"), iterate(link.as_fd())),
+                None => return Ok(()),
+            },
+        };
+        match told {
+            Ok(bytes) => bytes.chunks_exact(CONN_SIZE).for_each(&mut visit),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ReadError::Pinned(place, error)),
+        }
+        Ok(())
     }
 
     /// What was lost since the programs were loaded, and how full the maps are.
     pub fn counters(&self) -> Result<Counters, ReadError> {
-        let Snapshot { closed, flows, .. } = self.snapshot()?;
-        Ok(Counters { stats: self.stats()?, capacity: self.max_conns(), closed, flows })
+        // First: what closes meanwhile must not seem to be forgotten.
+        let stats = self.stats()?;
+        let flows = values(&self.flows, |_| {})?;
+        // An array has all its slots from the beginning.
+        let mut closed = 0;
+        values(&self.closed, |value| {
+            closed += usize::from(matches!(Closed::decode(value), Some(Closed::Conn(_))))
+        })?;
+        Ok(Counters { stats, capacity: self.max_conns(), closed, flows })
     }
 
     /// What was lost since the programs were loaded.
@@ -441,7 +303,7 @@ impl Reader {
 }
 
 /// Visits a map's values; how many there were.
-fn values(map: &Map, visit: impl FnMut(&[u8])) -> Result<usize, ReadError> {
+pub(crate) fn values(map: &Map, visit: impl FnMut(&[u8])) -> Result<usize, ReadError> {
     map.values(visit).map_err(refused("read", "a map of connections"))
 }
 
@@ -468,28 +330,11 @@ fn boot_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-fn watch_unloading(links: &Path) -> io::Result<Inotify> {
-    let inotify = Inotify::init()?;
-    inotify.watches().add(links, WatchMask::DELETE | WatchMask::DELETE_SELF)?;
-    Ok(inotify)
-}
-
-fn pinned_map(path: &Path, flags: u32) -> Result<OwnedFd, ReadError> {
-    let shown = path.display().to_string();
-    let map = MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|error| io_error(&error));
-    let fd = map.and_then(|map| map.as_fd().try_clone_to_owned());
-    fd.map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => ReadError::Permission(shown),
-        io::ErrorKind::NotFound => ReadError::NotLoaded(shown),
-        _ => ReadError::Refused { action: "open", what: shown, source },
-    })
-}
-
 fn other_version(place: &str, found: &str, advice: String) -> ReadError {
     ReadError::Version { place: place.to_owned(), found: found.to_owned(), wanted: build_id(), advice }
 }
 
-fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
+pub(crate) fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
     let what = what.to_owned();
     move |source| ReadError::Refused { action, what, source }
 }

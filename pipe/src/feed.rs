@@ -6,10 +6,12 @@ use std::time::Duration;
 use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
 use leco_bpf::record::{Conn, DnsAnswer, State, Stats};
+use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
 use crate::labels::{is_alive, is_gone};
+use crate::tunables::Tunables;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
@@ -165,20 +167,49 @@ pub struct News {
 
 /// Reads the kernel side.
 pub struct Feed {
-    reader: Reader,
+    reader: Stream,
     told: Told,
     pending: PendingLook,
     /// Counters at the last look, and when the pipe started.
     last: Stats,
     first: Stats,
     losses: Losses,
-    replay_window: u64,
-    replay_skip_dead_pids: bool,
+    replay: Replay,
+}
+
+/// What of all that is known a new reader is told first.
+#[derive(Debug, Clone, Copy)]
+pub struct Replay {
+    /// Active within so many ns.
+    window: u64,
+    skip_dead_pids: bool,
+}
+
+impl Replay {
+    /// As the tunables say.
+    #[must_use]
+    pub fn new(tunables: &Tunables) -> Self {
+        let window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
+        Self { window, skip_dead_pids: tunables.replay_skip_dead_pids }
+    }
+
+    /// Oldest first.
+    pub fn of(self, reader: &Reader, now: BootNs) -> Result<Vec<Conn>, ReadError> {
+        let mut conns = reader.snapshot()?.conns;
+        // When they ended is not known: they count as seen last when they were used last.
+        end_with_processes(&mut conns, 0);
+        conns.retain(|conn| {
+            now.saturating_sub(conn.ns_trx) <= self.window
+                && (!self.skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
+        });
+        conns.sort_by_key(|conn| conn.ns_trx);
+        Ok(conns)
+    }
 }
 
 impl Feed {
     /// Starts where nothing was told yet.
-    pub fn new(reader: Reader, tunables: &crate::tunables::Tunables) -> Result<Self, ReadError> {
+    pub fn new(reader: Stream, tunables: &Tunables) -> Result<Self, ReadError> {
         // What waits in the ring is replayed from the sockets and the maps.
         reader.drain()?;
         let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
@@ -186,8 +217,6 @@ impl Feed {
         let mut pending = PendingLook::new(stats.update_interval);
         // Sockets may have been in use before.
         pending.saw_a_sign(boot_ns());
-        let replay_window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
-        let replay_skip_dead_pids = tunables.replay_skip_dead_pids;
         Ok(Self {
             reader,
             told,
@@ -195,8 +224,7 @@ impl Feed {
             last: stats,
             first: stats,
             losses: Losses::default(),
-            replay_window,
-            replay_skip_dead_pids,
+            replay: Replay::new(tunables),
         })
     }
 
@@ -265,7 +293,9 @@ impl Feed {
         let mut snapshot = self.reader.snapshot()?;
         end_with_processes(&mut snapshot.conns, now);
         let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
-        let lost = forgotten(stats.closed_added - self.last.closed_added, snapshot.closed)
+        // Of closed connections the latest are kept, as many as fit.
+        let kept = self.reader.max_conns();
+        let lost = forgotten(stats.closed_added - self.last.closed_added, kept)
             + forgotten(stats.flows_added - self.last.flows_added, snapshot.flows);
         self.losses.connections += lost.min(dropped);
         conns.extend(snapshot.conns);
@@ -281,15 +311,7 @@ impl Feed {
 
     /// What a new reader is told first, oldest first.
     pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
-        let mut conns = self.reader.snapshot()?.conns;
-        // When they ended is not known: they count as seen last when they were used last.
-        end_with_processes(&mut conns, 0);
-        conns.retain(|conn| {
-            now.saturating_sub(conn.ns_trx) <= self.replay_window
-                && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
-        });
-        conns.sort_by_key(|conn| conn.ns_trx);
-        Ok(conns)
+        self.replay.of(&self.reader, now)
     }
 
     /// Marks a replayed connection as told; tells whether it was news to the other readers.

@@ -13,11 +13,13 @@ use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
+use leco_bpf::record::Conn;
+use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
 use leco_core::sandbox::{Sandbox, SandboxError};
 use leco_pipe::clock::Now;
-use leco_pipe::feed::Feed;
+use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
@@ -61,10 +63,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let capacity = reader.max_conns();
     if cli.dump_cache {
-        let feed = Feed::new(reader, &tunables)?;
+        let now = Now::read();
+        let conns = Replay::new(&tunables).of(&reader, now.boot)?;
         let labeler = Labeler::new(&tunables, cgroup2::root())?;
-        return dump(&feed, labeler, &mut Formatter::new(tunables, time_zone(), Machine::this()));
+        let mut formatter = Formatter::new(tunables, time_zone(), Machine::this());
+        return dump(&conns, labeler, &mut formatter, &now);
     }
+    // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
+    let stream = Stream::new(reader)?;
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
@@ -77,7 +83,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         // Where somebody else confines it, that may be refused.
         tracing::warn!("{error}. It goes on without.");
     }
-    let feed = Feed::new(reader, &tunables)?;
+    let feed = Feed::new(stream, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup2::root())?;
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
@@ -187,7 +193,7 @@ fn print_stats(counters: &Counters) -> anyhow::Result<()> {
         ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
         ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
         ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
-        ("dns-skipped", stats.dns_skipped, "answers of name servers left out of a full ring"),
+        ("dns-skipped", stats.dns_skipped, "answers of name servers not copied: ring full, not in memory"),
     ];
     let mut out = io::stdout().lock();
     let written =
@@ -205,14 +211,13 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
-    let now = Now::read();
+fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut clock = Some(ClockField::new(&now, formatter.machine()));
+    let mut clock = Some(ClockField::new(now, formatter.machine()));
     let mut first = Vec::new();
-    let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
+    let written = conns.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        let json = formatter.event(conn, &labels, &now).json;
+        let json = formatter.event(conn, &labels, now).json;
         let Some(clock) = clock.take() else { return out.write_all(json) };
         clock.add_to(&mut first, json);
         out.write_all(&first)

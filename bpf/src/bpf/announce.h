@@ -331,7 +331,7 @@ static __always_inline void fill_ends(struct conn *c, const struct sock *socket,
 	__u32 local[4] = {};
 	if (sk->skc_family == AF_INET) {
 		local[0] = sk->skc_rcv_saddr;
-	} else if (HAS_V6) {
+	} else if (bpf_core_field_exists(sk->skc_v6_rcv_saddr)) {
 		for (int i = 0; i < 4; i++)
 			local[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
 		if (remote->family == AF_INET)

@@ -6,11 +6,6 @@
 /* Buffers of one call that are added up (UIO_FASTIOV); a datagram has hardly ever more. */
 #define BUFFERS_MAX 8
 
-static __always_inline struct pt_regs *registers(void)
-{
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-}
-
 static __always_inline long room_of(const struct iovec *vector, __u64 count)
 {
 	long room = 0;
@@ -27,17 +22,19 @@ static __always_inline long room_of(const struct iovec *vector, __u64 count)
  * known. */
 static __noinline int receive_room(void)
 {
-	struct pt_regs *regs = registers();
-	void *arg = (void *)SYSCALL_ARG2(regs);
+	struct call call;
+	if (!running_call(&call))
+		return -1;
+	void *arg = (void *)call.args[1];
 	struct user_msghdr header = {};
 	long room = -1;
-	switch (SYSCALL_NUMBER(regs)) {
+	switch (call.number) {
 	case SYS_READ:
 	case SYS_RECVFROM:
-		room = SYSCALL_ARG3(regs);
+		room = call.args[2];
 		break;
 	case SYS_READV:
-		room = room_of(arg, SYSCALL_ARG3(regs));
+		room = room_of(arg, call.args[2]);
 		break;
 	case SYS_RECVMSG:
 	case SYS_RECVMMSG:
@@ -51,10 +48,12 @@ static __noinline int receive_room(void)
 /* Whether the running call makes the kernel find out who sent what it receives: recvmsg() always does. */
 static __noinline bool has_asked_for_sender(void)
 {
-	struct pt_regs *regs = registers();
-	switch (SYSCALL_NUMBER(regs)) {
+	struct call call;
+	if (!running_call(&call))
+		return false;
+	switch (call.number) {
 	case SYS_RECVFROM:
-		return SYSCALL_ARG5(regs);
+		return call.args[4];
 	case SYS_RECVMSG:
 	case SYS_RECVMMSG:
 		return true;

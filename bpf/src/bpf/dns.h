@@ -8,14 +8,16 @@
 /* Where the running system call has put what it received. Of several buffers or messages only the first. */
 static __always_inline bool receive_buffer(struct iovec *buffer)
 {
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	void *arg = (void *)SYSCALL_ARG2(regs);
+	struct call call;
+	if (!running_call(&call))
+		return false;
+	void *arg = (void *)call.args[1];
 	struct user_msghdr header = { .msg_iov = arg };
-	switch (SYSCALL_NUMBER(regs)) {
+	switch (call.number) {
 	case SYS_READ:
 	case SYS_RECVFROM:
 		buffer->base = arg;
-		buffer->len = DNS_MAX;
+		buffer->len = call.args[2];
 		return true;
 	case SYS_RECVMSG:
 	case SYS_RECVMMSG:
@@ -33,8 +35,12 @@ static __always_inline bool receive_buffer(struct iovec *buffer)
 static __noinline int copy_answer(int len)
 {
 	struct iovec buffer;
-	if (len <= 0 || !receive_buffer(&buffer))
+	if (len <= 0)
 		return 0;
+	if (!receive_buffer(&buffer)) {
+		COUNT(dns_skipped);
+		return 0;
+	}
 	struct dns_answer *answer = NULL;
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2)
 		answer = bpf_ringbuf_reserve(&events, sizeof(*answer), 0);
@@ -55,7 +61,9 @@ static __noinline int copy_answer(int len)
 	answer->len = kept;
 	answer->padding = 0;
 	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
+		/* Its page is not there any more. */
 		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
+		COUNT(dns_skipped);
 		return 0;
 	}
 	bpf_ringbuf_submit(answer, wakeup_flags(now));

@@ -100,32 +100,72 @@ struct sockaddr_in6 {
 	__be32 sin6_addr[4];
 };
 
-/* Registers of a process in a system call, or where a kprobe finds them (uapi asm/ptrace.h), and numbers of
- * system calls (asm/unistd.h). */
+/* Registers of a process in a system call, or where a kprobe finds them (uapi asm/ptrace.h), under the names that
+ * bpf_tracing.h reads them by, and numbers of system calls (asm/unistd.h). A number that the kernel itself keeps
+ * beside the registers is not uapi, so its place is relocated. */
 #if defined(__TARGET_ARCH_x86)
 #define HAS_REGISTERS
 struct pt_regs {
-	unsigned long before[9];
-	unsigned long r8, rax, rcx, rdx, rsi, rdi, orig_rax;
+	unsigned long r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax;
 };
 #define SYSCALL_NUMBER(regs) ((regs)->orig_rax)
-#define SYSCALL_ARG2(regs) ((regs)->rsi)
-#define SYSCALL_ARG3(regs) ((regs)->rdx)
-#define SYSCALL_ARG5(regs) ((regs)->r8)
 enum { SYS_READ = 0, SYS_READV = 19, SYS_RECVFROM = 45, SYS_RECVMSG = 47, SYS_RECVMMSG = 299 };
 #elif defined(__TARGET_ARCH_arm64)
 #define HAS_REGISTERS
 struct user_pt_regs {
 	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
 };
 struct pt_regs {
 	struct user_pt_regs user_regs;
 };
-#define SYSCALL_NUMBER(regs) ((regs)->user_regs.regs[8])
-#define SYSCALL_ARG2(regs) ((regs)->user_regs.regs[1])
-#define SYSCALL_ARG3(regs) ((regs)->user_regs.regs[2])
-#define SYSCALL_ARG5(regs) ((regs)->user_regs.regs[4])
+struct pt_regs___number {
+	__s32 syscallno;
+} __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->syscallno)
 enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+#elif defined(__TARGET_ARCH_riscv)
+#define HAS_REGISTERS
+struct user_regs_struct {
+	unsigned long pc, ra, sp, gp, tp, t0, t1, t2, s0, s1, a0, a1, a2, a3, a4, a5, a6, a7;
+};
+struct pt_regs {
+	struct user_regs_struct user_regs;
+};
+#define SYSCALL_NUMBER(regs) ((regs)->user_regs.a7)
+enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+#elif defined(__TARGET_ARCH_s390)
+#define HAS_REGISTERS
+typedef struct {
+	unsigned long args[1];
+	struct {
+		unsigned long mask, addr;
+	} psw;
+	unsigned long gprs[16];
+} user_pt_regs;
+struct pt_regs {
+	user_pt_regs user_regs;
+};
+/* Interruption code and instruction length above the number, also of a call by number in a register (svc 0). */
+struct pt_regs___number {
+	unsigned int int_code;
+} __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->int_code & 0xffff)
+enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 371, SYS_RECVMSG = 372, SYS_RECVMMSG = 357 };
+/* What C libraries use that also run on kernels before 4.3. */
+#define SYS_SOCKETCALL 102
+#elif defined(__TARGET_ARCH_powerpc)
+#define HAS_REGISTERS
+struct pt_regs {
+	unsigned long gpr[32];
+	unsigned long nip, msr, orig_gpr3, ctr, link;
+};
+#define SYSCALL_NUMBER(regs) ((regs)->gpr[0])
+enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 337, SYS_RECVMSG = 342, SYS_RECVMMSG = 343 };
+#define SYS_RECV 336
+#define SYS_SOCKETCALL 102
 #endif
 
 struct iovec {

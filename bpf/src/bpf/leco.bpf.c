@@ -9,6 +9,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "leco.h"
+#include "registers.h"
 #include "headers.h"
 #include "maps.h"
 #include "announce.h"
