@@ -290,7 +290,7 @@ impl Reader {
         // An array has all its slots from the beginning.
         let mut closed = 0;
         values(&self.closed, |value| {
-            closed += usize::from(matches!(Closed::decode(value), Some(Closed::Conn(_))))
+            closed += usize::from(matches!(Closed::decode(value), Some(Closed::Conn(_))));
         })?;
         Ok(Counters { stats, capacity: self.max_conns(), closed, flows })
     }
