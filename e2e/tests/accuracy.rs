@@ -118,14 +118,16 @@ impl Loaded {
         Self { pipe: EventPipe::start(kernel.pins(), &[]), kernel, options }
     }
 
-    /// What another reader is told now.
-    fn look(&self) -> Vec<Told> {
+    /// What another reader is told now of connections that began since then, in ns of the boot clock.
+    fn look(&self, begin: u64) -> Vec<Told> {
         let mut command = Command::new(program("leco-event-pipe"));
         command.arg("--pin").arg(self.kernel.pins()).args(["-E", "-C", "-c", "conn-traffic-min=0"]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let now = boot_clock();
-        told(String::from_utf8(output.stdout).unwrap().lines().map(|line| (now, line)))
+        let mut told = told(String::from_utf8(output.stdout).unwrap().lines().map(|line| (now, line)));
+        told.retain(|told| told.event["ns"].as_u64().is_some_and(|ns| ns >= begin));
+        told
     }
 }
 
@@ -152,6 +154,7 @@ fn run(scenario: &Scenario, netns: &Netns, loaded: &mut Option<Loaded>) -> Row {
         loaded.get_or_insert_with(|| Loaded::new(options.clone()));
     }
     // What comes later is of this scenario, or the end of another.
+    let begin = boot_clock();
     let from = loaded.as_ref().map_or(0, |loaded| loaded.pipe.stdout.lines().len());
     shell(netns, Side::Near, scenario.near_setup);
     shell(netns, Side::Far, scenario.far_setup);
@@ -177,7 +180,7 @@ fn run(scenario: &Scenario, netns: &Netns, loaded: &mut Option<Loaded>) -> Row {
     let mut looked = Vec::new();
     if first == "ready" {
         for _ in 0..scenario.looks {
-            looked.extend(loaded.look());
+            looked.extend(loaded.look(begin));
         }
         near.go();
         far.iter_mut().for_each(Script::go);
@@ -185,7 +188,7 @@ fn run(scenario: &Scenario, netns: &Netns, loaded: &mut Option<Loaded>) -> Row {
     }
     let result: Value = serde_json::from_str(&near.line(line, scenario.what)).unwrap();
     let fed = || far.as_ref().map(Script::fed).unwrap_or_default();
-    let row = look(scenario, &result, fed, &loaded.pipe, from, &looked);
+    let row = look(scenario, &result, fed, loaded, (from, begin), &looked);
     drop((near, far));
     shell(netns, Side::Near, scenario.near_cleanup);
     shell(netns, Side::Far, scenario.far_cleanup);
@@ -218,10 +221,11 @@ fn look(
     scenario: &Scenario,
     result: &Value,
     fed: impl Fn() -> Vec<(u64, u64)>,
-    pipe: &EventPipe,
-    from: usize,
+    loaded: &Loaded,
+    (from, begin): (usize, u64),
     looked: &[Told],
 ) -> Row {
+    let pipe = &loaded.pipe;
     let lines = wanted(scenario, result);
     let is_whole = result.get("lines").is_some();
     let start = Instant::now();
@@ -230,13 +234,18 @@ fn look(
         let wanted = Wanted { lines: lines.clone(), is_whole, fed: fed() };
         let text = pipe.stdout.timed(from);
         let events = told(text.iter().map(|(at, line)| (*at, line.as_str())));
-        let verdict = judge(&wanted, &events, looked);
+        let mut verdict = judge(&wanted, &events, looked);
         let settled = if is_whole { SETTLED } else { Duration::ZERO };
         let is_over = match verdict {
             Ok(_) => right_since.get_or_insert_with(Instant::now).elapsed() >= settled,
             Err(_) => start.elapsed() > DEADLINE,
         };
         if is_over {
+            if verdict.is_ok() {
+                let later = loaded.look(begin);
+                verdict =
+                    judge(&wanted, &later, &[]).map_err(|failure| format!("for a later reader: {failure}"));
+            }
             let (what, is_stranger) = (scenario.what, scenario.is_stranger);
             let (reported, failure) = match verdict {
                 Ok(reported) => (reported, None),

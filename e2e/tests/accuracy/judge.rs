@@ -7,6 +7,9 @@ use serde_json::Value;
 /// What tells the lines of a scenario apart.
 const IDENTITY: [&str; 4] = ["pid", "raddr", "rport", "lport"];
 
+/// Ports from here on are given out by the kernel (`ip_local_port_range`).
+const EPHEMERAL: u64 = 32768;
+
 /// An event, and the boot clock's time in ns when it was there to read.
 pub(crate) struct Told {
     pub(crate) at: u64,
@@ -120,7 +123,8 @@ fn no_others(
     found: &[(u64, &Value)],
 ) -> Result<(), String> {
     let is_of = |line: &Value, event: &Value| {
-        let port = |key: &str| line[key].as_u64().is_some_and(|port| port != 0 && event[key] == port);
+        // Well-known ports are those of others, too, who use this machine at the same time.
+        let port = |key: &str| line[key].as_u64().is_some_and(|port| port >= EPHEMERAL && event[key] == port);
         event["pid"] == line["pid"] || port("rport") || port("lport")
     };
     for (ns, events) in lines.iter().filter(|(ns, _)| found.iter().all(|(found, _)| found != *ns)) {
@@ -164,4 +168,46 @@ fn never_more_than_fed(
         check(*received, told)?;
     }
     Ok(())
+}
+
+#[test]
+fn the_judge_is_not_blind() {
+    use serde_json::json;
+    let event = |ns: u64, trx: u64, rx: u64, more: Value| {
+        let mut event = json!({"pid": 7, "ns": ns, "ns_trx": trx, "raddr": "10.83.1.2", "rport": 40000, "rx": rx, "tx": 0,
+            "dir": "out", "state": "open", "line": "12:00 :: u :: c :: 10.83.1.2 40000 :: "});
+        event.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        Told { at: trx, event }
+    };
+    let closed = || json!({"state": "closed"});
+    let wanted = |fed: &[(u64, u64)]| Wanted {
+        lines: vec![json!({"pid": 7, "raddr": "10.83.1.2", "rport": 40000, "rx": 9, "tx": 0, "dir": "out",
+            "state": "closed"})],
+        is_whole: true,
+        fed: fed.to_vec(),
+    };
+    let end = || event(1, 30, 9, closed());
+    let is_right = |told: &[Told]| judge(&wanted(&[]), told, &[]).is_ok();
+    assert!(is_right(&[event(1, 1, 4, json!({})), end()]));
+    assert!(!is_right(&[]), "no line");
+    assert!(!is_right(&[event(1, 1, 9, json!({}))]), "it has not ended");
+    assert!(!is_right(&[event(1, 1, 10, json!({})), end()]), "too many bytes meanwhile");
+    assert!(!is_right(&[event(1, 1, 5, json!({})), event(1, 2, 4, json!({})), end()]), "fewer than before");
+    assert!(!is_right(&[event(1, 1, 0, json!({"raddr": "0.0.0.0"})), end()]), "another peer meanwhile");
+    assert!(!is_right(&[event(1, 1, 0, json!({"dir": "in"})), end()]), "another direction meanwhile");
+    assert!(!is_right(&[event(2, 1, 0, json!({"rport": 9})), end()]), "a further line of the process");
+    assert!(!is_right(&[event(2, 1, 0, json!({"pid": 8})), end()]), "a further line to the port");
+    assert!(!is_right(&[event(2, 1, 9, closed()), end()]), "twice");
+    assert!(judge(&wanted(&[]), &[end()], &[event(1, 1, 10, json!({}))]).is_err(), "too many at a look");
+    let told = [event(1, 1, 4, json!({})), end()];
+    assert!(judge(&wanted(&[(1, 4), (20, 9)]), &told, &[]).is_ok());
+    assert!(judge(&wanted(&[(1, 3), (20, 9)]), &told, &[]).is_err(), "told before it was there");
+    let unknown = |peer: &str| {
+        let line = format!("12:00 :: u :: c :: <- {peer} 5/udp :: ");
+        let more = json!({"raddr": "0.0.0.0", "rport": 0, "state": "closed", "line": line});
+        let wanted =
+            Wanted { lines: vec![json!({"raddr": "0.0.0.0", "rport": 0})], is_whole: true, fed: Vec::new() };
+        judge(&wanted, &[event(1, 1, 0, more)], &[]).is_ok()
+    };
+    assert!(unknown("*") && !unknown("0.0.0.0"));
 }
