@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Bytes of one encoded [`Conn`].
 pub const CONN_SIZE: usize = 120;
 /// Bytes of a value of `flows`, and where its connection stands in it.
-pub const FLOW_SIZE: usize = 208;
+pub const FLOW_SIZE: usize = 216;
 const FLOW_CONN: usize = 40;
 /// Where it says that not everything was announced.
 const FLOW_PENDING: usize = 8;

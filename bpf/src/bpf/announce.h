@@ -39,6 +39,9 @@ static __always_inline __u64 cookie_of(void *sk)
 static __noinline struct tracked *track(void *sk)
 {
 	struct tracked *t = tracked_of(sk, true);
+	/* Of two threads that come at the same time, one creates it, and the other is refused. */
+	if (!t)
+		t = tracked_of(sk, false);
 	if (!t)
 		COUNT(socks_skipped);
 	return t;
@@ -426,7 +429,7 @@ static __always_inline void start_anew(struct tracked *t)
 	t->conn.ns = t->conn.ns_trx = t->conn.rx = t->conn.tx = t->conn.socket = 0;
 	t->conn.fate = 0;
 	t->read = t->written = 0;
-	t->owner = t->addressed = 0;
+	t->owner = t->addressed = t->claimed = 0;
 	t->many_peers = t->shared = t->kept = t->has_base = t->is_older = t->released = t->provisional = 0;
 	t->peer = none;
 }

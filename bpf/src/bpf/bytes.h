@@ -135,11 +135,16 @@ static __always_inline struct thread_peer *noted_by_thread(__u64 cookie)
 	return known && known->thread == thread && known->cookie == cookie ? known : NULL;
 }
 
+/* Of several threads that find a first peer at the same time, one has the socket itself. */
+static __always_inline bool claims_socket(struct tracked *t)
+{
+	return !t->claimed && !__sync_val_compare_and_swap(&t->claimed, 0, 1);
+}
+
 /* Further datagrams of the socket have peers of their own, of which each thread takes note by itself. */
 static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
 {
 	WRITE_ONCE(t->many_peers, 1);
-	WRITE_ONCE(t->owner, 0);
 	note_thread_peer(cookie, peer);
 }
 
@@ -165,6 +170,7 @@ static __noinline int note_raw_peer(void *sk, struct tracked *t, bool sent)
 		peer = noted->peer;
 	}
 	if (!t->peer.family) {
+		t->claimed = 1;
 		t->peer = peer;
 		if (t->conn.ns)
 			fill_ends(&t->conn, READABLE(struct sock, sk), &peer);
@@ -199,7 +205,7 @@ static __noinline int whose_datagram(void *socket, struct tracked *t, struct pee
 		*peer = noted->peer;
 		if (own.family)
 			return same_peer(peer, &own) ? OWN : OTHERS;
-		if (!t->peer.family && !t->conn.ns) {
+		if (!t->conn.ns && claims_socket(t)) {
 			t->peer = *peer;
 			return OWN;
 		}
@@ -249,8 +255,6 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	} else if (protocol == IPPROTO_UDP) {
 		whose = whose_datagram(socket, t, &peer, sent);
 	}
-	if (whose == OWN && !t->conn.ns)
-		t->many_peers = 0;
 	/* Sockets of a name server's clients always come here, to have its answers copied. */
 	__u16 port = whose == OTHERS ? peer.port : t->peer.family ? t->peer.port : bpf_ntohs(sk->__sk_common.skc_dport);
 	bool is_dns = copies_answers && protocol == IPPROTO_UDP && port == DNS_PORT;
@@ -272,7 +276,7 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	}
 	/* Where a probe notes peers, it is for each datagram to be looked up. */
 	bool is_probed = peers_by_probe && protocol == IPPROTO_UDP && !t->dport;
-	if (!t->many_peers && !is_raw && !is_dns && !is_probed)
+	if (!is_raw && !is_dns && !is_probed)
 		t->owner = pid;
 	add_bytes(socket, t, len, sent);
 	return 0;
@@ -325,7 +329,7 @@ static __always_inline int account(void *sk, const struct sock_common *common, i
 		return account_nothing(sk, len, sent);
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct tracked *t = tracked_of(sk, false);
-	if (UNLIKELY(!t || t->owner != thread >> 32 || has_other_peer(t, common)))
+	if (UNLIKELY(!t || t->owner != thread >> 32 || t->many_peers || has_other_peer(t, common)))
 		return account_slowly(sk, t, len, sent);
 	if (!sent && t->caution & ASK_SENDER) {
 		if (UNLIKELY(t->addressed != (__u32)thread))

@@ -98,11 +98,12 @@ struct tracked {
 	__u64 written;    /* bytes that TCP says it took; 0 unless `is_older` */
 	__u32 read_base;  /* sequence numbers of the first bytes */
 	__u32 written_base;
-	struct peer peer; /* the socket's own, or the first one of a socket that has none */
+	__u32 claimed;    /* a thread has found the first peer of a socket that has none of its own */
+	struct peer peer; /* the socket's own, or that one */
 	__u8 kept;        /* in `closed`, as it ended */
 	__u8 has_base;
 	__u8 is_older; /* than the programs */
-	__u8 padding;
+	__u8 padding[5];
 };
 
 /* Key of `flows`. A peer of family 0 is not known. */
@@ -150,6 +151,6 @@ struct stats {
 	__u64 flows_added;   /* to `flows`, which forgets the least recently used */
 	__u64 closed_added;  /* to `closed`, which forgets the oldest */
 	__u64 blocked_skipped; /* packets dropped on their way in that came too fast to be told one by one */
-	__u64 dns_skipped;     /* answers left out to leave the ring to announcements */
+	__u64 dns_skipped;     /* answers not copied: the ring was full, or their page not there */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */
 };

@@ -18,7 +18,7 @@ static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct
 	if (own.family) {
 		if (same_peer(&own, peer) && !t->many_peers)
 			return;
-	} else if (!t->peer.family && !t->conn.ns && !t->many_peers) {
+	} else if (!t->conn.ns && claims_socket(t)) {
 		t->peer = *peer;
 		if (received)
 			t->addressed = bpf_get_current_pid_tgid();

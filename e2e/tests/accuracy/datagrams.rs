@@ -379,6 +379,23 @@ pub(crate) const ROWS: &[Scenario] = &[
         ..TWO
     },
     Scenario {
+        what: "UDP: two threads begin at the same moment, each with a peer of its own: 100 sockets",
+        near: "gate = threading.Barrier(2); lines = []; held = []\n\
+               def run(s, peer, size):\n    \
+                   gate.wait()\n    \
+                   for _ in range(3): s.sendto(b'x' * size, peer)\n\
+               for _ in range(100):\n    \
+                   s = udp(); s.bind(('', 0)); lport = s.getsockname()[1]; held.append(s)\n    \
+                   threads = [threading.Thread(target=run, args=(s, *args)) for args in (((FAR4, PORT), 3), ((OTHER4, OTHER_PORT), 50))]\n    \
+                   for thread in threads: thread.start()\n    \
+                   for thread in threads: thread.join()\n    \
+                   lines.append(line(raddr=FAR4, rport=PORT, lport=lport, tx=9))\n    \
+                   lines.append(line(raddr=OTHER4, rport=OTHER_PORT, lport=lport, tx=150))\n\
+               for s in held: s.close()\n\
+               result(**lines[0], lines=lines[1:])",
+        ..TWO
+    },
+    Scenario {
         what: "UDP: two threads send over one connected socket, one of them elsewhere",
         near: "s = udp(); s.connect((FAR4, PORT))\n\
                def run(to, size):\n    \

@@ -1,6 +1,6 @@
 //! Calls that take long, and looks that come meanwhile: never more is told than was there.
 
-use super::scenarios::{BASE, Scenario};
+use super::scenarios::{BASE, Scenario, Start};
 
 /// 100 bytes are sent and received before the programs are loaded; what `near` is in the middle of then goes on.
 const OLDER: Scenario = Scenario { is_older: true, ..BASE };
@@ -9,6 +9,9 @@ const OLDER: Scenario = Scenario { is_older: true, ..BASE };
 const STEADY: &str = "c, _ = listen(FAR4).accept()\n\
                       while not may_go(): feed(c, 5000); time.sleep(0.01)\n\
                       c.close(); wait()";
+
+/// Every call is told.
+const ALWAYS: Scenario = Scenario { options: &["--update-interval", "0"], ..BASE };
 
 pub(crate) const ROWS: &[Scenario] = &[
     Scenario {
@@ -225,6 +228,7 @@ pub(crate) const ROWS: &[Scenario] = &[
               threading.Thread(target=recv_all, args=(c,), daemon=True).start()\n\
               while not may_go(): feed(c, 5000); time.sleep(0.001)\n\
               c.shutdown(socket.SHUT_WR); wait()",
+        varies: true,
         ..OLDER
     },
     Scenario {
@@ -235,5 +239,55 @@ pub(crate) const ROWS: &[Scenario] = &[
                take(20000); ready(); go(); take(30000); recv(s, 500); result(raddr=FAR4, rport=PORT)",
         far: "c, _ = listen(FAR4).accept(); recv(c, 100); feed(c, 20000); go(); feed(c, 30500); wait()",
         ..OLDER
+    },
+    Scenario {
+        what: "TCP: every call is told (`--update-interval 0`), recv() with and without MSG_WAITALL in turn",
+        near: "s = tcp(); flags = 0; ready()\n\
+               while received(len(s.recv(12000, flags))): send(s, 10); flags ^= socket.MSG_WAITALL\n\
+               result(raddr=FAR4, rport=PORT)",
+        far: "c, _ = listen(FAR4).accept()\n\
+              threading.Thread(target=recv_all, args=(c,), daemon=True).start()\n\
+              while not may_go(): feed(c, 5000); time.sleep(0.01)\n\
+              c.shutdown(socket.SHUT_WR); wait()",
+        looks: 100,
+        ..ALWAYS
+    },
+    Scenario {
+        what: "TCP: every call is told, 8 threads receive and send",
+        near: "s = tcp(); counts = [0] * 8; sizes = [0] * 8\n\
+               def run(at):\n    \
+                   while got := len(s.recv(3000)): counts[at] += got; sizes[at] += s.send(b'x' * (at + 1))\n\
+               threads = [threading.Thread(target=run, args=(at,)) for at in range(8)]\n\
+               for thread in threads: thread.start()\n\
+               ready()\n\
+               for thread in threads: thread.join()\n\
+               result(raddr=FAR4, rport=PORT, rx=sum(counts), tx=sum(sizes))",
+        far: "c, _ = listen(FAR4).accept()\n\
+              threading.Thread(target=recv_all, args=(c,), daemon=True).start()\n\
+              while not may_go(): feed(c, 50000); time.sleep(0.005)\n\
+              c.shutdown(socket.SHUT_WR); wait()",
+        looks: 40,
+        ..ALWAYS
+    },
+    Scenario {
+        what: "UDP: every call is told, 4 threads receive on a socket with two peers",
+        near: "s = udp(NEAR4); lock = threading.Lock(); counts = {}; ends = []\n\
+               def run():\n    \
+                   while not ends:\n        \
+                       try: data, peer = s.recvfrom(2000, socket.MSG_DONTWAIT)\n        \
+                       except BlockingIOError: select.select([s], [], [], 0.1); continue\n        \
+                       with lock: counts[peer[1]] = counts.get(peer[1], 0) + len(data)\n        \
+                       if len(data) == 1: ends.append(peer)\n\
+               threads = [threading.Thread(target=run) for _ in range(4)]\n\
+               for thread in threads: thread.start()\n\
+               for thread in threads: thread.join()\n\
+               (a, rx), (b, more) = counts.items()\n\
+               result(raddr=FAR4, rport=a, rx=rx, lines=[line(raddr=FAR4, rport=b, rx=more)])",
+        far: "s, t = udp(), udp(); to = (NEAR4, PORT)\n\
+              for _ in range(500): s.sendto(b'x' * 20, to); t.sendto(b'x' * 300, to); time.sleep(0.001)\n\
+              s.sendto(b'x', to); wait()",
+        start: Start::Near,
+        direction: "in",
+        ..ALWAYS
     },
 ];

@@ -31,6 +31,8 @@ pub(crate) struct Scenario {
     pub(crate) options: &'static [&'static str],
     /// So many times another reader looks at what is known while the scenario waits for it: `ready()`, `go()`.
     pub(crate) looks: u32,
+    /// How many bytes it moves depends on the machine. With looks it always does.
+    pub(crate) varies: bool,
     /// It concerns no process of this machine.
     pub(crate) is_stranger: bool,
 }
@@ -49,6 +51,7 @@ pub(crate) const BASE: Scenario = Scenario {
     is_older: false,
     options: &[],
     looks: 0,
+    varies: false,
     is_stranger: false,
 };
 
