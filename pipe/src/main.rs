@@ -61,7 +61,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let capacity = reader.max_conns();
     if cli.dump_cache {
         let feed = Feed::new(reader, &tunables)?;
-        let labeler = Labeler::new(&tunables, cgroup2::root())?;
+        let labeler = Labeler::new(&tunables, cgroup_root())?;
         return dump(&feed, labeler, &mut Formatter::new(tunables, TimeZone::system(), Machine::this()));
     }
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
@@ -77,13 +77,27 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         tracing::warn!("{error}. It goes on without.");
     }
     let feed = Feed::new(reader, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup2::root())?;
+    let labeler = Labeler::new(&tunables, cgroup_root())?;
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
     Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
+}
+
+/// Where cgroups are found, and a word about those that are not.
+fn cgroup_root() -> Option<PathBuf> {
+    let root = cgroup2::root();
+    match &root {
+        Some(root) if cgroup2::is_whole(root) => {}
+        Some(root) => tracing::warn!(
+            "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of the namespace.",
+            root.display()
+        ),
+        None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are not known"),
+    }
+    root
 }
 
 /// Gives up what is not needed to read the kernel's side, to name what is read, and to write it.
