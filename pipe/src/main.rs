@@ -77,7 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         tracing::warn!("{error}. It goes on without.");
     }
     let feed = Feed::new(reader, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup_root())?;
+    let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
     let signals = Signals::catch().context("cannot catch signals")?;
