@@ -323,3 +323,19 @@ fn a_pipe_in_a_cgroup_namespace_says_what_it_cannot_see() {
     assert_eq!(none.matches("no cgroup2 hierarchy is mounted").count(), 1, "{none}");
     wait_for("the cgroup to be empty", || fs::remove_dir(&folder).ok());
 }
+
+/// As `ps` and `ss` show it. Who a program acts as has asked, too.
+#[test]
+fn the_user_is_the_effective_one() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::new(&[("a.test", FAR_V4)]);
+    let pipe = stage.pipe(&[]);
+    let mut servant = stage.servant(0);
+    servant.run(&format!("os.setresuid({UID}, {OTHER}, 0)"));
+    let port = servant.connect("s", "a.test");
+    let event = event(&pipe, &servant, port);
+    assert_eq!(event["uid"], OTHER, "{event:#}");
+    assert_eq!(name(&event), (Some("a.test"), Some("dns")), "{event:#}");
+}

@@ -131,7 +131,7 @@ static __always_inline void fill_process_of(struct conn *c, const struct task_st
 	const struct task_struct *task = READABLE(struct task_struct, process);
 	const struct task_struct *leader = task->group_leader;
 	c->pid = task->tgid;
-	c->uid = task->cred->uid.val;
+	c->uid = task->cred->euid.val;
 	c->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	c->started = leader->start_boottime;
 	__u64 *comm = (__u64 *)c->comm;

@@ -33,7 +33,7 @@ struct conn {
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
 	__u8 raddr[16];
 	__u32 pid; /* thread group; 0: no process is known */
-	__u32 uid;
+	__u32 uid; /* effective */
 	__u16 lport; /* host byte order */
 	__u16 rport;
 	__u16 protocol; /* IPPROTO_* */
