@@ -19,11 +19,16 @@ fn main() -> Result<()> {
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let skeleton = out.join("leco.skel.rs");
+    // Else it is that of the machine that compiles.
+    let order = match env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() {
+        Ok("big") => "-mbig-endian",
+        _ => "-mlittle-endian",
+    };
     SkeletonBuilder::new()
         .source(SOURCE)
         .clang(&clang)
         // v3 has atomics that return a value (compare and exchange), in every kernel LECO supports.
-        .clang_args(["-mcpu=v3", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"])
+        .clang_args(["-mcpu=v3", order, "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"])
         .obj(out.join("leco.bpf.o"))
         .reference_obj(true)
         .build_and_generate(&skeleton)

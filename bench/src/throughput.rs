@@ -59,12 +59,15 @@ impl WarmPath {
     fn new(output: &str) -> Result<Self> {
         let tunables = Tunables::default();
         let spec = OutputSpec::parse(output)?;
+        let (now, machine) = (Now::read(), Machine::this());
+        let mut outputs = Outputs::open(&[spec], 8192, &mut HashMap::new())?;
+        outputs.tell_clock(&now, &machine);
         Ok(Self {
             labeler: Labeler::new(&tunables, leco_bpf::cgroup2::root())?,
             memory: Memory::default(),
-            formatter: Formatter::new(tunables, TimeZone::system(), Machine::this()),
-            outputs: Outputs::open(&[spec], 8192, &mut HashMap::new())?,
-            now: Now::read(),
+            formatter: Formatter::new(tunables, TimeZone::system(), machine),
+            outputs,
+            now,
         })
     }
 

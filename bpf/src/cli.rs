@@ -63,6 +63,9 @@ pub(crate) struct Cli {
     /// Use this level of a hook and no other, see below
     #[arg(long, value_name = "NAME=LEVEL")]
     pub(crate) hook: Vec<Forced>,
+    /// Fit the programs to the types in this file, for tests of what a kernel may lack
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) btf: Option<PathBuf>,
     /// Print what this kernel can do, and what is lost; nothing stays loaded
     #[arg(long)]
     pub(crate) check: bool,

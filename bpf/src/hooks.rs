@@ -100,7 +100,7 @@ const fn feature(name: &'static str, levels: &'static [Level], lost: &'static st
 }
 
 /// Every feature. What is run once comes last, when all others count already.
-pub(crate) const FEATURES: [Feature; 11] = [
+pub(crate) const FEATURES: [Feature; 12] = [
     Feature {
         name: BYTES,
         levels: &[
@@ -177,6 +177,11 @@ pub(crate) const FEATURES: [Feature; 11] = [
         CLOSE,
         &[best("cgroup", "sock_release", &[cgroup("sock_release")])],
         "the close of UDP, and bytes of TCP that are read after the peer's close",
+    ),
+    feature(
+        "exit",
+        &[best("tp_btf", "sched_process_exit", &[attached("process_exit")])],
+        "the end of what a process did over a socket that others still use, until the socket is closed",
     ),
     feature(
         "refused",

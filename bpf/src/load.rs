@@ -11,6 +11,7 @@ use std::time::Duration;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
+use rustix::fs::CWD;
 use rustix::time::{ClockId, clock_getres};
 
 use crate::hooks::{Attach, Program, Targets};
@@ -19,6 +20,7 @@ use crate::passed::{self, Part};
 use crate::pins::{self, PinDir, PinError};
 use crate::plan::{Choice, Forced, Plan};
 use crate::preflight::{self, Missing};
+use crate::reader_lock::open_folder;
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::takeover::Takeover;
@@ -37,6 +39,8 @@ pub struct Options {
     pub group: Option<u32>,
     /// Levels that are not chosen by what the kernel takes.
     pub forced: Vec<Forced>,
+    /// A file with the types that the programs are fitted to, instead of the running kernel's own.
+    pub btf: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             ring_size: 256 * 1024,
             group: None,
             forced: Vec::new(),
+            btf: None,
         }
     }
 }
@@ -197,6 +202,8 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
     let mut parts: Vec<Part<'_>> = Vec::new();
     parts.extend(maps.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
     parts.extend(iterators.iter().map(|(name, link)| (*name, vec![link.as_fd()])));
+    let folder = open_folder(CWD, &dir.maps()).map_err(PinError::io("open", &dir.maps()))?;
+    parts.push((pins::MAPS, vec![folder.as_fd()]));
     passed::store(version, &parts).map_err(LoadError::Manager)?;
     passed::forget(replaced).map_err(LoadError::Manager)
 }
@@ -445,7 +452,11 @@ fn open<'obj>(
     plan: &Plan,
     wants: &dyn Fn(&str) -> bool,
 ) -> libbpf_rs::Result<OpenLecoSkel<'obj>> {
-    let mut skel = LecoSkelBuilder::default().open(storage)?;
+    let mut builder = LecoSkelBuilder::default();
+    if let Some(btf) = &options.btf {
+        builder.obj_builder.btf_custom_path(btf)?;
+    }
+    let mut skel = builder.open(storage)?;
     if let Some(rodata) = skel.maps.rodata_data.as_deref_mut() {
         rodata.update_interval_jiffies = jiffies(options.update_interval);
         rodata.jiffy_ns = jiffy_ns();
@@ -455,6 +466,7 @@ fn open<'obj>(
         rodata.copies_answers = plan.copies_answers();
         rodata.by_address = plan.is_by_address();
         rodata.peers_by_probe = plan.has_peers_by_probe();
+        rodata.peers_by_hook = plan.has_peers_by_hook();
     }
     skel.maps.closed.set_max_entries(options.max_conns)?;
     skel.maps.flows.set_max_entries(options.max_conns)?;

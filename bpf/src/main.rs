@@ -5,10 +5,11 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use leco_bpf::fields::{self, Missing};
 use leco_bpf::load::{self, LoadError, Loaded, Options};
 use leco_bpf::pins::PinDir;
 use leco_bpf::plan::{Choice, Forced};
-use leco_bpf::preflight::{BPFFS, Missing};
+use leco_bpf::preflight::{self, BPFFS};
 use nix::unistd::Group;
 
 use crate::cli::Cli;
@@ -31,9 +32,9 @@ fn main() -> ExitCode {
 fn exit_code(error: &LoadError) -> u8 {
     match error {
         LoadError::Option(_) | LoadError::Manager(_) => 2,
-        LoadError::Missing(Missing::Privilege) => 3,
-        LoadError::Missing(Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
-        LoadError::Missing(Missing::Btf | Missing::Kernel(_)) => 5,
+        LoadError::Missing(preflight::Missing::Privilege) => 3,
+        LoadError::Missing(preflight::Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
+        LoadError::Missing(preflight::Missing::Btf | preflight::Missing::Kernel(_)) => 5,
         LoadError::Refused { .. } => 6,
     }
 }
@@ -47,6 +48,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         ring_size: cli.ring_size,
         group,
         forced: cli.hook.iter().cloned().chain(no_dns).collect(),
+        btf: cli.btf.clone(),
     };
     if cli.check {
         return check(&options, cli.json);
@@ -95,9 +97,14 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
             forgotten.join(", ")
         );
     }
+    // They were read when the programs were fitted to them.
+    let missing = fields::missing(cli.btf.as_deref()).unwrap_or_default();
     if cli.verbose {
-        print_table(choices);
+        print_table(choices, &missing);
     } else {
+        for Missing { field, lost } in missing {
+            eprintln!("leco-ebpf-load: this kernel has no {field}. Lost: {lost}");
+        }
         for choice in choices {
             if let Some((why, lost)) = choice.why.as_ref().zip(choice.lost) {
                 let (name, used) = (choice.name, choice.used);
@@ -111,22 +118,28 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
 /// What this kernel can do, for a person or a program.
 fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
     let choices = load::try_out(options);
+    let missing = fields::missing(options.btf.as_deref());
     if as_json {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let report = match &choices {
-            Ok(hooks) => serde_json::json!({ "kernel": kernel, "hooks": hooks }),
+            Ok(hooks) => serde_json::json!({
+                "kernel": kernel,
+                "hooks": hooks,
+                "missing_fields": missing.as_deref().unwrap_or_default(),
+            }),
             Err(error) => serde_json::json!({ "kernel": kernel, "error": error.to_string() }),
         };
         println!("{report}");
     }
     let choices = choices?;
+    let missing = missing.map_err(anyhow::Error::msg)?;
     if !as_json {
-        print_table(&choices);
+        print_table(&choices, &missing);
     }
     Ok(())
 }
 
-fn print_table(choices: &[Choice]) {
+fn print_table(choices: &[Choice], missing: &[Missing]) {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     match leco_bpf::cgroup2::root() {
         Some(root) => println!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display()),
@@ -142,7 +155,11 @@ fn print_table(choices: &[Choice]) {
             None => println!("  {name:<9} {used:<11} {hooks:<35} ok"),
         }
     }
-    if choices.iter().all(|choice| choice.lost.is_none()) {
+    for Missing { field, lost } in missing {
+        println!("  {:<9} {:<11} {field:<35} not in this kernel", "field", "-");
+        println!("  {:<9} lost: {lost}", "");
+    }
+    if choices.iter().all(|choice| choice.lost.is_none()) && missing.is_empty() {
         println!("everything LECO shows can be seen on this machine");
     }
 }

@@ -117,13 +117,24 @@ pub(crate) fn read_only_map(id: u32) -> io::Result<OwnedFd> {
 #[allow(unsafe_code)]
 pub(crate) fn iterate(link: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     // SAFETY: it takes any descriptor, and returns a new one that nothing else owns, or an error.
-    let mut iterator = unsafe {
+    let iterator = unsafe {
         let fd = check(libbpf_sys::bpf_iter_create(link.as_raw_fd()))?;
         File::from_raw_fd(fd)
     };
+    read_iterator(iterator)
+}
+
+/// The same of one that is open. The kernel gives up for a moment (`EAGAIN`) after a million objects of which nothing
+/// was told, or when a signal comes, and goes on from there (`bpf_seq_read` in the kernel's `kernel/bpf/bpf_iter.c`).
+pub(crate) fn read_iterator(mut iterator: impl Read) -> io::Result<Vec<u8>> {
     let mut told = Vec::new();
-    iterator.read_to_end(&mut told)?;
-    Ok(told)
+    loop {
+        match iterator.read_to_end(&mut told) {
+            Ok(_) => return Ok(told),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// What the callback of a ring is given.
@@ -218,4 +229,34 @@ pub(crate) fn io_error(error: &libbpf_rs::Error) -> io::Error {
         },
         error.to_string(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as a kernel may.
+    struct Answers(Vec<Result<&'static [u8], i32>>);
+
+    impl Read for Answers {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop() {
+                Some(Ok(mut bytes)) => bytes.read(into),
+                Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
+                None => Ok(0),
+            }
+        }
+    }
+
+    #[test]
+    fn an_iterator_that_pauses_is_read_to_its_end() {
+        const EINTR: i32 = 4;
+        const EIO: i32 = 5;
+        const EAGAIN: i32 = 11;
+        let mut answers =
+            vec![Err(EAGAIN), Ok(&b"one "[..]), Err(EAGAIN), Err(EINTR), Ok(b"two"), Err(EAGAIN)];
+        answers.reverse();
+        assert_eq!(read_iterator(Answers(answers)).unwrap(), b"one two");
+        assert_eq!(read_iterator(Answers(vec![Err(EIO)])).unwrap_err().raw_os_error(), Some(EIO));
+    }
 }

@@ -13,7 +13,7 @@ use crate::{build_id, pins};
 /// Every link that keeps a program attached, under one name.
 const LINKS: &str = "links";
 /// What is passed; before its name stands `leco-`, after it `@` and the version.
-pub(crate) const PARTS: [&str; 8] = [
+pub(crate) const PARTS: [&str; 9] = [
     pins::CLOSED,
     pins::FLOWS,
     pins::STATS,
@@ -21,6 +21,7 @@ pub(crate) const PARTS: [&str; 8] = [
     pins::LIVE,
     pins::PENDING,
     pins::PENDING_FLOWS,
+    pins::MAPS,
     LINKS,
 ];
 const PREFIX: &str = "leco-";

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
 use crate::preflight::BPFFS;
+use crate::reader_lock::Replacement;
 
 /// Map of connections whose socket is gone.
 pub const CLOSED: &str = "closed";
@@ -20,6 +21,9 @@ pub const FLOWS: &str = "flows";
 pub const EVENTS: &str = "events";
 /// Counters of what was lost.
 pub const STATS: &str = "stats";
+
+/// Folder of the maps, which a reader of the ring keeps locked.
+pub const MAPS: &str = "maps";
 
 /// Iterator over every live connection.
 pub const LIVE: &str = "sockets";
@@ -119,7 +123,13 @@ impl PinDir {
     /// Where a map is pinned.
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
-        self.path.join("maps").join(name)
+        self.maps().join(name)
+    }
+
+    /// Where the maps are pinned.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.path.join(MAPS)
     }
 
     /// Where the links are pinned.
@@ -162,9 +172,7 @@ impl PinDir {
         self.refuse_untrusted()?;
         let staged = self.staged();
         staged.remove()?;
-        for folder in
-            [staged.path.clone(), staged.path.join("maps"), staged.path.join("iter"), staged.links()]
-        {
+        for folder in [staged.path.clone(), staged.maps(), staged.path.join("iter"), staged.links()] {
             fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
         }
         Ok(staged)
@@ -196,9 +204,13 @@ impl PinDir {
         if !self.path.exists() {
             return fs::rename(&staged.path, &self.path).map_err(PinError::io("put in place", &self.path));
         }
+        let replacement = Replacement::begin(&self.maps(), &staged.maps())
+            .map_err(PinError::io("lock the maps of", &self.path))?;
         renameat_with(CWD, &staged.path, CWD, &self.path, RenameFlags::EXCHANGE)
             .map_err(|error| PinError::io("replace", &self.path)(error.into()))?;
-        staged.remove()
+        staged.remove()?;
+        replacement.finish();
+        Ok(())
     }
 
     /// Refuses a folder in which something lies that LECO never makes.
@@ -206,7 +218,7 @@ impl PinDir {
         let foreign = |name: String| Err(PinError::Foreign(self.path.clone(), name));
         for folder in entries(&self.path)? {
             let is_ours: fn(&str) -> bool = match folder.as_str() {
-                "maps" => |name| [CLOSED, FLOWS, EVENTS, STATS].contains(&name),
+                MAPS => |name| [CLOSED, FLOWS, EVENTS, STATS].contains(&name),
                 "iter" => |name| [LIVE, PENDING, PENDING_FLOWS].contains(&name),
                 "links" => |name| name.contains("@v"),
                 _ => return foreign(folder),
@@ -249,7 +261,6 @@ impl PinDir {
     pub(crate) fn share_with(&self, group: Option<u32>) -> Result<(), PinError> {
         let shared = [
             (self.path.clone(), 0o750),
-            (self.path.join("maps"), 0o750),
             (self.path.join("iter"), 0o750),
             (self.links(), 0o750),
             (self.map(CLOSED), 0o640),
@@ -269,7 +280,13 @@ impl PinDir {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))
                 .map_err(PinError::io("set the mode of", &path))?;
         }
-        Ok(())
+        // The folder above keeps others out. Who was passed a descriptor of this one opens it anew to lock it.
+        let maps = self.maps();
+        if let Some(group) = group {
+            chown(&maps, None, Some(group)).map_err(PinError::io("give to the group", &maps))?;
+        }
+        fs::set_permissions(&maps, fs::Permissions::from_mode(0o755))
+            .map_err(PinError::io("set the mode of", &maps))
     }
 }
 

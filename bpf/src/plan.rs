@@ -81,6 +81,15 @@ impl Choice {
     }
 }
 
+/// Whether the programs find the arguments of system calls: where `HAS_REGISTERS` of kernel.h is defined.
+const KNOWS_REGISTERS: bool = cfg!(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "s390x",
+    target_arch = "powerpc64"
+));
+
 /// The levels of all features.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -88,8 +97,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The best levels, but for those that are forced.
+    /// The best levels that programs for this kind of processor have, but for those that are forced.
     pub(crate) fn new(forced: &[Forced]) -> Self {
+        Self::on(KNOWS_REGISTERS, forced)
+    }
+
+    fn on(knows_registers: bool, forced: &[Forced]) -> Self {
         let choices = FEATURES.iter().map(|feature| {
             let best = feature.levels.first();
             let used = best.map_or(OFF, |level| level.name);
@@ -113,6 +126,11 @@ impl Plan {
             choice
         });
         let mut plan = Self { choices: choices.collect() };
+        if !knows_registers {
+            for choice in plan.choices.iter_mut().filter(|choice| choice.name == DNS && choice.level == 0) {
+                choice.set(choice.feature.levels.len(), "not on this kind of machine".into());
+            }
+        }
         plan.couple();
         plan
     }
@@ -174,6 +192,11 @@ impl Plan {
         self.level_of(PEER) == KPROBE
     }
 
+    /// Whether a hook tells for each datagram whom it is for, or from.
+    pub(crate) fn has_peers_by_hook(&self) -> bool {
+        ![KPROBE, OFF].contains(&self.level_of(PEER))
+    }
+
     /// Whether answers of name servers are copied.
     pub(crate) fn copies_answers(&self) -> bool {
         self.level_of(DNS) != OFF
@@ -217,6 +240,17 @@ mod tests {
         assert_eq!(used(&plan)[..2], [("bytes", "tracepoint"), ("state", "off")]);
         let plan = Plan::new(&["state=tracepoint".parse().unwrap()]);
         assert_eq!(used(&plan)[..2], [("bytes", "tracepoint"), ("state", "tracepoint")]);
+    }
+
+    #[test]
+    fn nothing_is_copied_where_registers_are_not_known() {
+        for (knows_registers, level) in [(true, "recv"), (false, "off")] {
+            let plan = Plan::on(knows_registers, &[]);
+            assert_eq!(plan.level_of(DNS), level);
+            assert_eq!(plan.copies_answers(), knows_registers);
+        }
+        let forced: Vec<Forced> = vec!["dns=recv".parse().unwrap()];
+        assert_eq!(Plan::on(false, &forced).level_of(DNS), "off", "asking for it changes nothing");
     }
 
     #[test]

@@ -1,22 +1,24 @@
 //! What the unprivileged pipe reads: the map of connections, the ring, and the counters.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::rc::Rc;
+use std::os::fd::{AsFd, OwnedFd};
 
-use inotify::{Inotify, WatchMask};
-use libbpf_rs::MapHandle;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::build_id;
-use crate::map::{Map, Ring, io_error, iterate};
+use crate::map::{Map, iterate, read_iterator};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
-use crate::record::{CLOSED_SIZE, CONN_SIZE, Conn, DnsAnswer, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, Stats};
+use crate::place::{MANAGER, Place, pinned_map};
+pub use crate::reader_lock::Holder;
+use crate::record::{
+    CLOSED_SIZE, CONN_SIZE, Closed, Conn, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State, Stats,
+    record_socket,
+};
 
 /// Why the kernel side cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,14 @@ pub enum ReadError {
     /// A pin cannot be read or watched.
     #[error("cannot read {0}: {1}")]
     Pinned(String, io::Error),
+    /// Another process reads the ring.
+    #[error("cannot read the programs at {place}: {holder}")]
+    Taken {
+        /// The pin folder, or who passed them.
+        place: String,
+        /// Who reads, and what to use instead.
+        holder: Holder,
+    },
     /// The kernel refused an operation.
     #[error("cannot {action} {what}: {source}")]
     Refused {
@@ -72,45 +82,12 @@ pub enum ReadError {
 /// The sockets are read at most so often for one snapshot.
 const LIVE_PASSES: usize = 8;
 
-/// The kernel side, opened.
+/// What the kernel side knows, opened by as many as want to look at it: nobody who reads its ring notices.
 pub struct Reader {
     closed: Map,
-    flows: Map,
+    pub(crate) flows: Map,
     stats: Map,
-    ring: Ring,
-    records: Rc<RefCell<Records>>,
-    /// Bytes of flows, by `ns`, as they were told before the kernel side announced them.
-    told_pending: RefCell<HashMap<u64, (u64, u64)>>,
-    iterators: Iterators,
-}
-
-/// Where iterators are read.
-enum Iterators {
-    /// In a folder, which is watched: a ring whose programs are gone is only silent.
-    Pinned(PinDir, Inotify),
-    /// By descriptors that the service manager passed: it ends the pipe when it unloads the programs.
-    Passed(HashMap<&'static str, OwnedFd>),
-}
-
-/// Who passes what has no pins.
-const MANAGER: &str = "the service manager";
-
-#[derive(Default)]
-struct Records {
-    conns: Vec<Conn>,
-    answers: Vec<DnsAnswer>,
-    malformed: u64,
-}
-
-/// What the ring held.
-#[derive(Debug, Default)]
-pub struct Drained {
-    /// Announcements, oldest first.
-    pub conns: Vec<Conn>,
-    /// Answers of name servers, oldest first.
-    pub answers: Vec<DnsAnswer>,
-    /// Records that this version could not read.
-    pub malformed: u64,
+    pub(crate) place: Place,
 }
 
 /// Everything the kernel side knows.
@@ -118,9 +95,7 @@ pub struct Drained {
 pub struct Snapshot {
     /// Open and remembered connections, in no order.
     pub conns: Vec<Conn>,
-    /// How many of them were in the map of closed connections.
-    pub closed: usize,
-    /// How many were in the map of flows.
+    /// How many flows the map of flows holds.
     pub flows: usize,
 }
 
@@ -131,9 +106,9 @@ pub struct Counters {
     pub stats: Stats,
     /// Entries that fit in each of the maps.
     pub capacity: usize,
-    /// Entries in the map of closed connections.
+    /// Closed connections that are remembered.
     pub closed: usize,
-    /// Entries in the map of flows.
+    /// Flows in the map of flows.
     pub flows: usize,
 }
 
@@ -154,16 +129,9 @@ impl Reader {
             let advice = format!("Run again: leco-ebpf-load --pin {shown}");
             return Err(other_version(&shown, found, advice));
         }
-        let unloading =
-            watch_unloading(&dir.links()).map_err(|error| ReadError::Pinned(shown.clone(), error))?;
-        let map = |name, flags| pinned_map(&dir.map(name), flags);
-        Self::over(
-            map(pins::CLOSED, BPF_F_RDONLY)?,
-            map(pins::FLOWS, BPF_F_RDONLY)?,
-            map(pins::STATS, BPF_F_RDONLY)?,
-            map(pins::EVENTS, 0)?,
-            Iterators::Pinned(dir.clone(), unloading),
-        )
+        let place = Place::pinned(dir)?;
+        let map = |name| pinned_map(&dir.map(name), BPF_F_RDONLY);
+        Self::over(map(pins::CLOSED)?, map(pins::FLOWS)?, map(pins::STATS)?, place)
     }
 
     /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
@@ -175,56 +143,32 @@ impl Reader {
         }
         let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS];
         let iterators = iterators.into_iter().filter_map(|name| Some((name, passed.part(name)?))).collect();
+        let folder = passed.part(pins::MAPS);
         let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
+        let events = map(pins::EVENTS)?;
         Self::over(
             map(pins::CLOSED)?,
             map(pins::FLOWS)?,
             map(pins::STATS)?,
-            map(pins::EVENTS)?,
-            Iterators::Passed(iterators),
+            Place::Passed { iterators, events, folder },
         )
     }
 
-    fn over(
-        closed: OwnedFd,
-        flows: OwnedFd,
-        stats: OwnedFd,
-        events: OwnedFd,
-        iterators: Iterators,
-    ) -> Result<Self, ReadError> {
-        let place = match &iterators {
-            Iterators::Pinned(dir, _) => dir.path().display().to_string(),
-            Iterators::Passed(_) => MANAGER.to_owned(),
-        };
+    fn over(closed: OwnedFd, flows: OwnedFd, stats: OwnedFd, place: Place) -> Result<Self, ReadError> {
         let map = |fd, name: &str, layout: (usize, usize)| {
             let map = Map::new(fd).map_err(refused("look at", name))?;
             if map.layout() == layout {
                 Ok(map)
             } else {
                 let found = format!("layout {:?} of {name}", map.layout());
-                Err(other_version(&place, &found, "Run leco-ebpf-load again.".to_owned()))
+                Err(other_version(&place.shown(), &found, "Run leco-ebpf-load again.".to_owned()))
             }
         };
-        let records = Rc::new(RefCell::new(Records::default()));
-        let sink = Rc::clone(&records);
-        let ring = Ring::new(events, move |record| {
-            let mut sink = sink.borrow_mut();
-            if let Some(conn) = Conn::decode(record) {
-                sink.conns.push(conn);
-            } else if let Some(answer) = DnsAnswer::decode(record) {
-                sink.answers.push(answer);
-            } else {
-                sink.malformed += 1;
-            }
-        });
         Ok(Self {
             closed: map(closed, pins::CLOSED, (4, CLOSED_SIZE))?,
             flows: map(flows, pins::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
             stats: map(stats, pins::STATS, (4, STATS_SIZE))?,
-            ring: ring.map_err(refused("read the ring of", &place))?,
-            records,
-            told_pending: RefCell::default(),
-            iterators,
+            place,
         })
     }
 
@@ -234,108 +178,58 @@ impl Reader {
         self.closed.max_entries()
     }
 
-    /// Becomes readable when the kernel side announces something after a quiet moment.
-    #[must_use]
-    pub fn event_fd(&self) -> BorrowedFd<'_> {
-        self.ring.epoll_fd()
-    }
-
-    /// Everything that came since the last call.
-    pub fn drain(&self) -> Result<Drained, ReadError> {
-        self.ring.consume().map_err(refused("read", "the ring of events"))?;
-        let mut records = self.records.borrow_mut();
-        Ok(Drained {
-            conns: std::mem::take(&mut records.conns),
-            answers: std::mem::take(&mut records.answers),
-            malformed: std::mem::take(&mut records.malformed),
-        })
-    }
-
-    /// Becomes readable when the pins go; what [`Self::check_loaded`] looks at. Nothing without pins.
-    #[must_use]
-    pub fn unloading_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.iterators {
-            Iterators::Pinned(_, unloading) => Some(unloading.as_fd()),
-            Iterators::Passed(_) => None,
-        }
-    }
-
-    /// Fails once the programs were unloaded or replaced.
-    pub fn check_loaded(&mut self) -> Result<(), ReadError> {
-        let Iterators::Pinned(dir, unloading) = &mut self.iterators else { return Ok(()) };
-        match unloading.read_events(&mut [0; 1024]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            _ => Err(ReadError::Unloaded(dir.path().display().to_string())),
-        }
-    }
-
-    /// Appends every connection with bytes that were not announced when they came, and takes them for
-    /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
-    pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
-        self.iterate(pins::PENDING, into)?;
-        let has = |name| match &self.iterators {
-            Iterators::Pinned(dir, _) => dir.iterator(name).exists(),
-            Iterators::Passed(passed) => passed.contains_key(name),
-        };
-        match (has(pins::PENDING_FLOWS), has(pins::PENDING)) {
-            (true, _) => self.iterate(pins::PENDING_FLOWS, into),
-            (false, true) => self.pending_flows(into, now),
-            (false, false) => Ok(()),
-        }
-    }
-
-    /// Without an iterator nothing can be taken for announced in the kernel: what was told stays with the reader.
-    fn pending_flows(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
-        let mut flows = Vec::new();
-        values(&self.flows, Conn::decode_pending_flow, &mut flows)?;
-        let mut told = self.told_pending.borrow_mut();
-        let before = std::mem::take(&mut *told);
-        for mut conn in flows {
-            let bytes = (conn.rx, conn.tx);
-            told.insert(conn.ns, bytes);
-            if before.get(&conn.ns) != Some(&bytes) {
-                conn.ns_trx = now;
-                into.push(conn);
-            }
-        }
-        Ok(())
-    }
-
-    fn iterate(&self, name: &str, into: &mut Vec<Conn>) -> Result<(), ReadError> {
-        let (place, told) = match &self.iterators {
-            Iterators::Pinned(dir, _) => {
-                let path = dir.iterator(name);
-                (path.display().to_string(), std::fs::read(&path))
-            }
-            Iterators::Passed(passed) => match passed.get(name) {
-                Some(link) => (format!("the passed iterator {name}"), iterate(link.as_fd())),
-                None => return Ok(()),
-            },
-        };
-        match told {
-            Ok(bytes) => into.extend(bytes.chunks_exact(CONN_SIZE).filter_map(Conn::decode)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ReadError::Pinned(place, error)),
-        }
-        Ok(())
-    }
-
-    /// Whether the ring holds a record that is reserved but not yet written: another look is due.
-    #[must_use]
-    pub fn has_unfinished(&self) -> bool {
-        self.ring.has_unfinished()
-    }
-
     /// Every connection that is open or remembered, in no order.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        let start = boot_ns();
         // Those that close meanwhile are seen twice rather than not at all.
-        let mut conns = self.live()?;
-        let flows = values(&self.flows, Conn::decode_flow, &mut conns)?;
-        let closed = values(&self.closed, Conn::decode_closed, &mut conns)?;
+        let Live { mut conns, sockets, is_complete } = self.live()?;
+        let mut parts = Vec::new();
+        let flows = values(&self.flows, |value| parts.extend(Conn::decode_flow(value)))?;
+        let mut ended: HashMap<u64, u64> = HashMap::new();
+        values(&self.closed, |value| {
+            let (socket, ns) = match Closed::decode(value) {
+                Some(Closed::Conn(conn)) => {
+                    conns.push(conn);
+                    (conn.socket, conn.ns_trx)
+                }
+                Some(Closed::Socket { cookie, ns }) => (cookie, ns),
+                None => return,
+            };
+            let latest = ended.entry(socket).or_default();
+            *latest = ns.max(*latest);
+        })?;
+        for part in parts.iter_mut().filter(|part| part.socket != 0) {
+            if let Some(&ns) = ended.get(&part.socket).filter(|ns| **ns >= part.ns_trx) {
+                end(part, ns);
+            } else if is_complete && part.ns_trx < start && !sockets.contains(&part.socket) {
+                end(part, part.ns_trx);
+            }
+        }
+        conns.append(&mut parts);
         // A connection may be remembered twice, by its end and by bytes that were read after that.
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
-        Ok(Snapshot { conns, closed, flows })
+        Ok(Snapshot { conns, flows })
+    }
+
+    /// Connections that ended with others, as they ended. Some may have ended before.
+    pub fn parts(&self, endings: &[Ending]) -> Result<Vec<Conn>, ReadError> {
+        let mut parts = Vec::new();
+        let mut look_at = |part: Option<Conn>| {
+            let ending = part.and_then(|part| endings.iter().rfind(|ending| ending.ended(&part)));
+            if let (Some(mut part), Some(ending)) = (part, ending) {
+                end(&mut part, ending.ns);
+                parts.push(part);
+            }
+        };
+        values(&self.flows, |value| look_at(Conn::decode_flow(value)))?;
+        // The first process of a shared socket has its part with the socket itself, which tells of its end alone.
+        if endings.iter().any(|ending| matches!(ending.of, EndOf::Process { .. })) {
+            self.iterate(pins::LIVE, |record| {
+                look_at(record_socket(record).and_then(|_| Conn::decode(record)).filter(|conn| conn.ns > 0));
+            })?;
+        }
+        Ok(parts)
     }
 
     /// Every open connection.
@@ -343,14 +237,21 @@ impl Reader {
     /// Between two pieces of 32 KiB the kernel's iterator finds its place again by counting the sockets before it
     /// (`bpf_sk_storage_map_seq_find_next`): each that is freed meanwhile makes it pass over one that is open. So it
     /// is read until nothing old turns up that was missing.
-    fn live(&self) -> Result<Vec<Conn>, ReadError> {
+    fn live(&self) -> Result<Live, ReadError> {
         let mut conns = Vec::new();
-        self.iterate(pins::LIVE, &mut conns)?;
+        let mut sockets = HashSet::new();
+        let mut look = |into: &mut Vec<Conn>| {
+            self.iterate(pins::LIVE, |record| {
+                sockets.extend(record_socket(record));
+                into.extend(Conn::decode(record).filter(|conn| conn.ns > 0));
+            })
+        };
+        look(&mut conns)?;
         let newest = conns.iter().map(|conn| conn.ns).max().unwrap_or_default();
         let mut known: HashSet<u64> = conns.iter().map(|conn| conn.ns).collect();
         for _ in 1..LIVE_PASSES {
             let mut again = Vec::new();
-            self.iterate(pins::LIVE, &mut again)?;
+            look(&mut again)?;
             again.retain(|conn| known.insert(conn.ns));
             let is_complete = again.iter().all(|conn| conn.ns > newest);
             conns.append(&mut again);
@@ -358,13 +259,40 @@ impl Reader {
                 break;
             }
         }
-        Ok(conns)
+        // Only what goes through the sockets themselves sees all of them.
+        Ok(Live { conns, sockets, is_complete: self.place.has_iterator(pins::PENDING_FLOWS) })
+    }
+
+    pub(crate) fn iterate(&self, name: &str, mut visit: impl FnMut(&[u8])) -> Result<(), ReadError> {
+        let (place, told) = match &self.place {
+            Place::Pinned { dir, .. } => {
+                let path = dir.iterator(name);
+                (path.display().to_string(), File::open(&path).and_then(read_iterator))
+            }
+            Place::Passed { iterators, .. } => match iterators.get(name) {
+                Some(link) => (format!("the passed iterator {name}"), iterate(link.as_fd())),
+                None => return Ok(()),
+            },
+        };
+        match told {
+            Ok(bytes) => bytes.chunks_exact(CONN_SIZE).for_each(&mut visit),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ReadError::Pinned(place, error)),
+        }
+        Ok(())
     }
 
     /// What was lost since the programs were loaded, and how full the maps are.
     pub fn counters(&self) -> Result<Counters, ReadError> {
-        let Snapshot { closed, flows, .. } = self.snapshot()?;
-        Ok(Counters { stats: self.stats()?, capacity: self.max_conns(), closed, flows })
+        // First: what closes meanwhile must not seem to be forgotten.
+        let stats = self.stats()?;
+        let flows = values(&self.flows, |_| {})?;
+        // An array has all its slots from the beginning.
+        let mut closed = 0;
+        values(&self.closed, |value| {
+            closed += usize::from(matches!(Closed::decode(value), Some(Closed::Conn(_))));
+        })?;
+        Ok(Counters { stats, capacity: self.max_conns(), closed, flows })
     }
 
     /// What was lost since the programs were loaded.
@@ -374,33 +302,39 @@ impl Reader {
     }
 }
 
-/// Appends a map's values; how many there were.
-fn values(map: &Map, decode: fn(&[u8]) -> Option<Conn>, into: &mut Vec<Conn>) -> Result<usize, ReadError> {
-    map.values(|value| into.extend(decode(value))).map_err(refused("read", "a map of connections"))
+/// Visits a map's values; how many there were.
+pub(crate) fn values(map: &Map, visit: impl FnMut(&[u8])) -> Result<usize, ReadError> {
+    map.values(visit).map_err(refused("read", "a map of connections"))
 }
 
-fn watch_unloading(links: &Path) -> io::Result<Inotify> {
-    let inotify = Inotify::init()?;
-    inotify.watches().add(links, WatchMask::DELETE | WatchMask::DELETE_SELF)?;
-    Ok(inotify)
+/// What goes on.
+struct Live {
+    conns: Vec<Conn>,
+    /// Cookies of those sockets over which several connections go.
+    sockets: HashSet<u64>,
+    /// Whether there are no others.
+    is_complete: bool,
 }
 
-fn pinned_map(path: &Path, flags: u32) -> Result<OwnedFd, ReadError> {
-    let shown = path.display().to_string();
-    let map = MapHandle::from_pinned_path_with_file_flags(path, flags).map_err(|error| io_error(&error));
-    let fd = map.and_then(|map| map.as_fd().try_clone_to_owned());
-    fd.map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => ReadError::Permission(shown),
-        io::ErrorKind::NotFound => ReadError::NotLoaded(shown),
-        _ => ReadError::Refused { action: "open", what: shown, source },
-    })
+/// Takes a connection for ended at a moment of the boot clock, in ns.
+fn end(part: &mut Conn, ns: u64) {
+    if part.is_open() {
+        part.state = State::Closed;
+    }
+    part.ns_trx = part.ns_trx.max(ns);
+}
+
+/// `CLOCK_BOOTTIME` in ns.
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
 fn other_version(place: &str, found: &str, advice: String) -> ReadError {
     ReadError::Version { place: place.to_owned(), found: found.to_owned(), wanted: build_id(), advice }
 }
 
-fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
+pub(crate) fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
     let what = what.to_owned();
     move |source| ReadError::Refused { action, what, source }
 }

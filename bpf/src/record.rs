@@ -4,15 +4,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Bytes of one encoded [`Conn`].
-pub const CONN_SIZE: usize = 112;
+pub const CONN_SIZE: usize = 120;
 /// Bytes of a value of `flows`, and where its connection stands in it.
-pub const FLOW_SIZE: usize = 168;
-const FLOW_CONN: usize = 32;
+pub const FLOW_SIZE: usize = 208;
+const FLOW_CONN: usize = 40;
 /// Where it says that not everything was announced.
-const FLOW_PENDING: usize = 10;
+const FLOW_PENDING: usize = 8;
+/// Where it has what TCP says was received and sent.
+const FLOW_READ: usize = FLOW_CONN + CONN_SIZE;
+const FLOW_WRITTEN: usize = FLOW_READ + 8;
 /// Bytes of a key of `flows`.
 pub const FLOW_KEY_SIZE: usize = 32;
-/// Bytes of a value of `closed`: the connection between two numbers.
+/// Bytes of one encoded [`Ending`].
+pub const ENDING_SIZE: usize = 32;
+/// Bytes of a value of `closed`: the connection between its number and a checksum.
 pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of one encoded [`DnsAnswer`].
 pub const DNS_SIZE: usize = 552;
@@ -85,13 +90,15 @@ pub struct Conn {
     pub cgroup: u64,
     /// `CLOCK_BOOTTIME` of the process's start in ns: tells it from a later one with the same pid.
     pub started: u64,
+    /// Cookie of its socket, where several connections go over that: they end together. Else 0.
+    pub socket: u64,
     /// Local address as the socket has it; unspecified for one that is not bound.
     pub local: IpAddr,
     /// Remote address; unspecified where the kernel side could not learn it.
     pub remote: IpAddr,
     /// Thread group, as the initial pid namespace numbers it; 0 where no process is known.
     pub pid: u32,
-    /// Effective user, as the initial user namespace numbers it.
+    /// Effective user of the process, as the initial user namespace numbers it.
     pub uid: u32,
     /// Local port.
     pub local_port: u16,
@@ -127,7 +134,7 @@ impl Conn {
         let short =
             |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
         let block = |at: usize| -> Option<[u8; 16]> { bytes.get(at..at + 16)?.try_into().ok() };
-        let (family, fate) = (*bytes.get(94)?, *bytes.get(95)?);
+        let (family, fate) = (*bytes.get(102)?, *bytes.get(103)?);
         Some(Self {
             ns: word(16)?,
             ns_trx: word(24)?,
@@ -135,42 +142,46 @@ impl Conn {
             tx: word(8)?,
             cgroup: word(32)?,
             started: word(40)?,
-            local: address(family, block(48)?)?,
-            remote: address(family, block(64)?)?,
-            pid: half(80)?,
-            uid: half(84)?,
-            local_port: short(88)?,
-            remote_port: short(90)?,
-            protocol: short(92)?,
+            socket: word(48)?,
+            local: address(family, block(56)?)?,
+            remote: address(family, block(72)?)?,
+            pid: half(88)?,
+            uid: half(92)?,
+            local_port: short(96)?,
+            remote_port: short(98)?,
+            protocol: short(100)?,
             direction: match fate >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
                 _ => return None,
             },
             state: *STATES.get(usize::from(fate & 0xf))?,
-            comm: block(96)?,
+            comm: block(104)?,
         })
     }
 
     /// Decodes a value of `flows`; `None` also where nothing was announced of it yet.
     #[must_use]
     pub fn decode_flow(bytes: &[u8]) -> Option<Self> {
-        let conn = Self::decode(bytes.get(FLOW_CONN..FLOW_CONN + CONN_SIZE)?)?;
+        let mut conn = Self::decode(bytes.get(FLOW_CONN..FLOW_CONN + CONN_SIZE)?)?;
+        let word =
+            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
+        conn.rx = conn.rx.max(word(FLOW_READ)?);
+        conn.tx = conn.tx.max(word(FLOW_WRITTEN)?);
         (conn.ns > 0).then_some(conn)
     }
 
     /// The same where bytes came since the last announcement.
     #[must_use]
     pub fn decode_pending_flow(bytes: &[u8]) -> Option<Self> {
-        Self::decode_flow(bytes).filter(|_| bytes.get(FLOW_PENDING).is_some_and(|&pending| pending != 0))
+        let pending = bytes.get(FLOW_PENDING..FLOW_PENDING + 4)?;
+        Self::decode_flow(bytes).filter(|_| pending != [0; 4])
     }
 
-    /// Decodes a value of `closed`; `None` also where it is written right now or never was.
+    /// Whether it goes on: it may end yet.
     #[must_use]
-    pub fn decode_closed(bytes: &[u8]) -> Option<Self> {
-        let (head, rest) = bytes.split_first_chunk::<8>()?;
-        let (conn, tail) = rest.split_last_chunk::<8>()?;
-        (head == tail && *head != [0; 8]).then(|| Self::decode(conn))?
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Connecting)
     }
 
     /// The process's name without its padding.
@@ -185,6 +196,102 @@ fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
         AF_INET => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
         AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
         _ => None,
+    }
+}
+
+/// A value of `closed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// A connection as it ended.
+    Conn(Conn),
+    /// Nothing but that all connections over a socket have ended.
+    Socket {
+        /// The socket's, as in [`Conn::socket`].
+        cookie: u64,
+        /// `CLOCK_BOOTTIME` of it in ns.
+        ns: u64,
+    },
+}
+
+impl Closed {
+    /// Decodes a value; `None` also where it is written right now or never was.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (number, rest) = bytes.split_first_chunk::<8>()?;
+        let (conn, check) = rest.split_last_chunk::<8>()?;
+        let number = u64::from_ne_bytes(*number);
+        if bytes.len() != CLOSED_SIZE || number == 0 || u64::from_ne_bytes(*check) != checksum(conn, number) {
+            return None;
+        }
+        let ns = u64::from_ne_bytes(conn.get(24..32)?.try_into().ok()?);
+        match conn.get(16..24)? {
+            [0, 0, 0, 0, 0, 0, 0, 0] => Some(Self::Socket { cookie: record_socket(conn)?, ns }),
+            _ => Conn::decode(conn).map(Self::Conn),
+        }
+    }
+}
+
+/// Cookie of the socket of a record over which several connections go; the record itself may be none of them.
+pub(crate) fn record_socket(record: &[u8]) -> Option<u64> {
+    let cookie = u64::from_ne_bytes(record.get(48..56)?.try_into().ok()?);
+    (cookie != 0).then_some(cookie)
+}
+
+/// `checksum()` of `announce.h`.
+fn checksum(conn: &[u8], number: u64) -> u64 {
+    let (words, _) = conn.as_chunks::<8>();
+    words
+        .iter()
+        .fold(number, |sum, word| (sum ^ u64::from_ne_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Several connections have ended at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// `CLOCK_BOOTTIME` of it in ns.
+    pub ns: u64,
+    /// What ended.
+    pub of: EndOf,
+}
+
+/// What has ended, and with it connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndOf {
+    /// A socket: all that went over it. Its cookie, as in [`Conn::socket`].
+    Socket(u64),
+    /// A process: its parts in sockets that others still use.
+    Process {
+        /// Thread group.
+        pid: u32,
+        /// `CLOCK_BOOTTIME` of its start in ns.
+        started: u64,
+    },
+}
+
+impl Ending {
+    /// Decodes a record; `None` where it is not one that this version writes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != ENDING_SIZE {
+            return None;
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        let [ns, socket, started, _] = *words else { return None };
+        let pid = u32::from_ne_bytes(bytes.get(24..28)?.try_into().ok()?);
+        let of = match u64::from_ne_bytes(socket) {
+            0 => EndOf::Process { pid, started: u64::from_ne_bytes(started) },
+            socket => EndOf::Socket(socket),
+        };
+        Some(Self { ns: u64::from_ne_bytes(ns), of })
+    }
+
+    /// Whether it ended this connection, which went over a socket with others.
+    #[must_use]
+    pub fn ended(&self, part: &Conn) -> bool {
+        match self.of {
+            EndOf::Socket(socket) => part.socket == socket,
+            EndOf::Process { pid, started } => part.pid == pid && part.started == started,
+        }
     }
 }
 
@@ -327,6 +434,7 @@ mod tests {
                 offset_of!(types::conn, tx),
                 offset_of!(types::conn, cgroup),
                 offset_of!(types::conn, started),
+                offset_of!(types::conn, socket),
                 offset_of!(types::conn, laddr),
                 offset_of!(types::conn, raddr),
                 offset_of!(types::conn, pid),
@@ -338,10 +446,12 @@ mod tests {
                 offset_of!(types::conn, fate),
                 offset_of!(types::conn, comm),
             ],
-            [16, 24, 0, 8, 32, 40, 48, 64, 80, 84, 88, 90, 92, 94, 95, 96]
+            [16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104]
         );
         assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
         assert_eq!(offset_of!(types::tracked, pending), FLOW_PENDING);
+        assert_eq!(offset_of!(types::tracked, read), FLOW_READ);
+        assert_eq!(offset_of!(types::tracked, written), FLOW_WRITTEN);
     }
 
     #[test]
@@ -359,15 +469,48 @@ mod tests {
         assert_eq!(Stats::decode(&[0; STATS_SIZE - 1]), None);
     }
 
+    fn slot(number: u64, conn: &[u8; CONN_SIZE]) -> [u8; CLOSED_SIZE] {
+        let mut slot = [0; CLOSED_SIZE];
+        slot[..8].copy_from_slice(&number.to_ne_bytes());
+        slot[8..8 + CONN_SIZE].copy_from_slice(conn);
+        slot[8 + CONN_SIZE..].copy_from_slice(&checksum(conn, number).to_ne_bytes());
+        slot
+    }
+
     #[test]
     fn a_slot_that_is_written_right_now_is_no_connection() {
-        let mut slot = [0; CLOSED_SIZE];
-        slot[8 + 94] = AF_INET;
-        assert_eq!(Conn::decode_closed(&slot), None, "never used");
-        slot[CLOSED_SIZE - 8] = 1;
-        assert_eq!(Conn::decode_closed(&slot), None, "begun");
-        slot[0] = 1;
-        assert!(Conn::decode_closed(&slot).is_some());
+        let mut conn = [0; CONN_SIZE];
+        conn[102] = AF_INET;
+        conn[16] = 1;
+        assert_eq!(Closed::decode(&[0; CLOSED_SIZE]), None, "never used");
+        assert!(matches!(Closed::decode(&slot(1, &conn)), Some(Closed::Conn(_))));
+        // Whatever a processor copied last: one word of what stood there before is enough.
+        for at in 0..CLOSED_SIZE / 8 {
+            let mut torn = slot(1, &conn);
+            torn[at * 8] ^= 4;
+            assert_eq!(Closed::decode(&torn), None, "word {at}");
+        }
+    }
+
+    #[test]
+    fn a_slot_may_tell_of_nothing_but_a_socket() {
+        let mut conn = [0; CONN_SIZE];
+        conn[24..32].copy_from_slice(&5_u64.to_ne_bytes());
+        conn[48..56].copy_from_slice(&7_u64.to_ne_bytes());
+        assert_eq!(Closed::decode(&slot(9, &conn)), Some(Closed::Socket { cookie: 7, ns: 5 }));
+    }
+
+    #[test]
+    fn an_ending_is_of_a_socket_or_of_a_process_with_its_start() {
+        let mut record = [0; ENDING_SIZE];
+        record[..8].copy_from_slice(&5_u64.to_ne_bytes());
+        record[16..24].copy_from_slice(&8_u64.to_ne_bytes());
+        record[24..28].copy_from_slice(&3_u32.to_ne_bytes());
+        let of = EndOf::Process { pid: 3, started: 8 };
+        assert_eq!(Ending::decode(&record), Some(Ending { ns: 5, of }));
+        record[8..16].copy_from_slice(&7_u64.to_ne_bytes());
+        assert_eq!(Ending::decode(&record), Some(Ending { ns: 5, of: EndOf::Socket(7) }));
+        assert_eq!(Ending::decode(&record[1..]), None);
     }
 
     #[test]
@@ -375,15 +518,15 @@ mod tests {
         assert_eq!(Conn::decode(&[0; CONN_SIZE - 1]), None);
         assert_eq!(Conn::decode(&[0; CONN_SIZE]), None, "family 0");
         let mut record = [0; CONN_SIZE];
-        record[94] = AF_INET6;
-        record[95] = 1 << 4 | 8;
-        record[96..100].copy_from_slice(b"curl");
+        record[102] = AF_INET6;
+        record[103] = 1 << 4 | 8;
+        record[104..108].copy_from_slice(b"curl");
         let conn = Conn::decode(&record).unwrap();
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
         for fate in [9, 2 << 4] {
-            record[95] = fate;
+            record[103] = fate;
             assert_eq!(Conn::decode(&record), None);
         }
     }

@@ -33,7 +33,34 @@ pub struct Event {
     /// Bytes sent, where the writer says so.
     #[serde(default, deserialize_with = "lenient")]
     pub tx: Count,
+    /// First digits of the id of the boot since which its times count, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub boot: Text,
+    /// The same and `ns`, where the writer says so.
+    #[serde(default, deserialize_with = "lenient")]
+    pub key: Text,
+    /// How the clock of its times goes, where the writer says so.
+    #[serde(default, deserialize_with = "lenient_clock")]
+    pub clock: MaybeClock,
 }
+
+/// How the boot clock of a machine goes: what it and the wall clock said at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// The id of the boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot: String,
+    /// Name of the machine.
+    #[serde(default)]
+    pub host: String,
+    /// The boot clock, ns.
+    pub ns: BootNs,
+    /// The wall clock, ns since 1970.
+    pub wall: i64,
+}
+
+/// A clock, where it is one: what is none counts as nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MaybeClock(pub Option<Box<Clock>>);
 
 /// A text of an event that decides on nothing but looks: what is none counts as an empty one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,6 +103,19 @@ pub struct MalformedEvent {
 /// Takes a field of any type, since readers take events of any writer.
 fn lenient<'de, D: Deserializer<'de>, T: From<Lenient>>(from: D) -> Result<T, D::Error> {
     Ok(Lenient::deserialize(from)?.into())
+}
+
+fn lenient_clock<'de, D: Deserializer<'de>>(from: D) -> Result<MaybeClock, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Lenient {
+        Clock(Box<Clock>),
+        Other(IgnoredAny),
+    }
+    Ok(match Lenient::deserialize(from)? {
+        Lenient::Clock(clock) if !clock.boot.is_empty() => MaybeClock(Some(clock)),
+        Lenient::Clock(_) | Lenient::Other(_) => MaybeClock(None),
+    })
 }
 
 #[derive(Deserialize)]
@@ -144,6 +184,9 @@ pub struct EventRecord<'a> {
     pub ns_trx: BootNs,
     /// See [`Event::line`].
     pub line: &'a str,
+    /// See [`Event::boot`].
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub boot: &'a str,
     /// Which end opened it: `out`, `in`. Without details only the second is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<&'a str>,
@@ -259,6 +302,22 @@ mod tests {
         }
         assert_eq!(stands(r#""dir":7,"state":{"a":[]},"new":"yes""#), (ConnectionState::Ordinary, false));
         assert_eq!(stands(r#""dir":null,"state":null,"new":null"#), (ConnectionState::Ordinary, false));
+    }
+
+    #[test]
+    fn a_clock_is_taken_where_it_is_one() {
+        let clock = |clock: &str| {
+            let event = format!(r#"{{"ns":1,"ns_trx":2,"line":"a","clock":{clock}}}"#);
+            Event::parse(event.as_bytes()).unwrap().clock.0
+        };
+        let known = clock(r#"{"boot":"b","host":"h","ns":7,"wall":-8,"x":1}"#).unwrap();
+        assert_eq!((known.boot.as_str(), known.host.as_str(), known.ns, known.wall), ("b", "h", 7, -8));
+        assert!(clock(r#"{"boot":"b","ns":7,"wall":8}"#).is_some());
+        for none in
+            ["null", "7", "[]", "{}", r#"{"boot":"","ns":7,"wall":8}"#, r#"{"boot":"b","ns":-7,"wall":8}"#]
+        {
+            assert_eq!(clock(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Facts {
             };
             let text = clean(&text).into_owned();
             match name.as_str() {
-                "ns" | "ns_trx" | "line" => continue,
+                // Of the connection these say nothing.
+                "ns" | "ns_trx" | "line" | "boot" | "clock" => continue,
                 "host" => self.host.clone_from(&text),
                 "user" => self.user.clone_from(&text),
                 "uid" if self.user.is_empty() => self.user.clone_from(&text),

@@ -8,7 +8,9 @@ pub mod config;
 pub mod event;
 pub mod facts;
 pub mod fade;
+mod known_line;
 pub mod lines;
+mod machines;
 pub mod overseer;
 pub mod pages;
 pub mod plain;
@@ -20,3 +22,5 @@ pub mod style;
 pub mod tag;
 pub mod text;
 pub mod traffic;
+
+pub use machines::Timeline;

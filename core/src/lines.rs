@@ -9,16 +9,17 @@ use hashlink::LinkedHashMap;
 
 use crate::event::{BootNs, ConnectionState};
 use crate::fade::{Fader, Times};
+use crate::machines::{MachineId, OurNs, Placed};
 use crate::style::LineStyle;
 use crate::traffic::{BUCKET_NS, Bytes, Traffic};
 
 /// What a line stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LineKey {
-    /// One connection, by its `ns`.
-    Connection(usize, BootNs),
-    /// All connections that rules put under one key.
-    Group(usize, Arc<str>),
+    /// One connection, by its `ns` on its machine's clock.
+    Connection(MachineId, BootNs),
+    /// All connections of a machine that rules put under one key.
+    Group(MachineId, Arc<str>),
 }
 
 /// What the rules and styles made of a line as received.
@@ -33,14 +34,11 @@ pub(crate) struct Shown {
 
 /// An event that is to be shown.
 pub(crate) struct Arrival<'a> {
-    /// Which of several sources it came from: clocks of different machines may tell the same time.
-    pub(crate) source: usize,
-    /// Its machine, where there are several.
-    pub(crate) host: Option<Arc<str>>,
+    /// Its machine, and when it came as our clock goes.
+    pub(crate) placed: Placed,
     /// Of the connection.
     pub(crate) ns: BootNs,
-    /// Its `ns_trx`.
-    pub(crate) updated: BootNs,
+    pub(crate) ns_trx: BootNs,
     /// As received.
     pub(crate) received: &'a str,
     /// The whole event, where it has more to tell than its line.
@@ -55,16 +53,21 @@ pub(crate) struct Arrival<'a> {
 /// A connection or group as last received.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    /// Which source it came from.
-    pub(crate) source: usize,
-    /// Its machine, where there are several.
+    pub(crate) machine: MachineId,
+    epoch: u32,
+    /// Id of the machine's boot, where it is known and not ours.
+    pub(crate) boot: Option<Arc<str>>,
+    /// Name of the machine, where it is known.
     pub(crate) host: Option<Arc<str>>,
     /// Oldest `ns` seen in it: its identity, from which its tag is made.
     pub(crate) ns: BootNs,
     /// `ns` of the connection whose line it shows.
     latest: BootNs,
-    /// When it was last updated, on the boot clock.
-    pub(crate) updated: BootNs,
+    /// When it was last updated, on its machine's clock.
+    pub(crate) ns_trx: BootNs,
+    /// When it began and when it was last updated, on our clock.
+    pub(crate) first: OurNs,
+    pub(crate) updated: OurNs,
     /// As received, for other rules to be applied to it.
     pub(crate) received: Arc<str>,
     /// The whole event, where it has more to tell than its line.
@@ -82,13 +85,14 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn times(&self) -> Times {
-        Times { first: self.ns, updated: self.updated, curve: self.curve }
+        Times { first: self.first, updated: self.updated, curve: self.curve }
     }
 
     /// Takes what went over one of its connections so far, and tells what of that is new.
-    fn count(&mut self, ns: BootNs, bytes: Bytes, updated: BootNs, is_new_line: bool) -> Bytes {
+    fn count(&mut self, ns: BootNs, bytes: Bytes, is_new_line: bool) -> Bytes {
+        let updated = self.updated;
         // What was open before it was seen, did not send all of it just now.
-        let is_young = updated.saturating_sub(ns) < BUCKET_NS;
+        let is_young = self.ns_trx.saturating_sub(ns) < BUCKET_NS;
         let Some(members) = &mut self.members else {
             if is_young || !is_new_line {
                 return self.traffic.update(bytes, updated);
@@ -132,6 +136,9 @@ impl Line {
 /// Connections of a group whose bytes are told apart.
 const MAX_MEMBERS: usize = 256;
 
+/// Lines of one machine come as much out of order, and clocks of different ones agree no better: ns.
+const MOMENT: OurNs = 1_000_000_000;
+
 /// What an update did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Update {
@@ -165,39 +172,45 @@ impl Lines {
     }
 
     /// Takes an event.
-    pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: BootNs) -> Update {
-        let Arrival { source, host, ns, updated, received, event, bytes, state, is_first_ever, shown } =
-            arrival;
-        let key = key(source, ns, &shown);
+    pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: OurNs) -> Update {
+        let Arrival { placed, ns, ns_trx, received, event, bytes, state, is_first_ever, shown } = arrival;
+        let Placed { machine, epoch, first, updated, boot, host } = placed;
+        let key = key(machine, ns, &shown);
         if let Some(line) = self.known.get_mut(&key) {
+            line.first = if ns < line.ns { first } else { line.first };
             line.ns = line.ns.min(ns);
-            if updated < line.updated || (updated == line.updated && line.text == shown.text) {
+            if ns_trx < line.ns_trx || (ns_trx == line.ns_trx && line.text == shown.text) {
                 return Update::Old;
             }
+            (line.epoch, line.updated, line.ns_trx) = (epoch, updated, ns_trx);
             if let Some(bytes) = bytes {
-                self.traffic.add(line.count(ns, bytes, updated, false), updated);
+                self.traffic.add(line.count(ns, bytes, false), updated);
             }
-            line.updated = updated;
             line.latest = ns;
             line.state = state;
             line.event = event.map(Box::from);
+            line.host = host.or(line.host.take());
             line.is_first_ever = is_first_ever;
             if *line.received != *received {
                 line.received = shared(received, &shown.text);
             }
             let is_shown = line.slot.is_some();
             line.show_as(shown);
-            self.known.to_back(&key);
+            self.put_in_order(&key);
             if !is_shown {
                 self.show(&key, fader, now);
             }
             return Update::Changed;
         }
         let mut line = Line {
-            source,
+            machine,
+            epoch,
+            boot,
             host,
             ns,
             latest: ns,
+            ns_trx,
+            first,
             updated,
             received: shared(received, &shown.text),
             event: event.map(Box::from),
@@ -213,22 +226,59 @@ impl Lines {
         let mut update = Update::New;
         // A connection that has now come into a group is no line of its own any more.
         if let LineKey::Group(..) = key
-            && let Some(alone) = self.known.remove(&LineKey::Connection(source, ns))
+            && let Some(alone) = self.known.remove(&LineKey::Connection(machine, ns))
         {
             update = Update::Changed;
             line.slot = alone.slot;
         }
         if let Some(bytes) = bytes {
-            self.traffic.add(line.count(ns, bytes, updated, true), updated);
+            self.traffic.add(line.count(ns, bytes, true), updated);
         }
         let slot = line.slot;
         self.known.insert(key.clone(), line);
+        self.put_in_order(&key);
         match slot {
             Some(slot) => self.slots[slot] = Some(key),
             None => self.show(&key, fader, now),
         }
         self.forget();
         update
+    }
+
+    /// Moves a line behind those that were updated before it. What comes last is seldom older than what came before,
+    /// unless another machine tells what it knows. Within a moment they stay in the order in which they came.
+    fn put_in_order(&mut self, key: &LineKey) {
+        let Some(line) = self.known.to_back(key) else { return };
+        let updated = line.updated.saturating_add(MOMENT);
+        let mut cursor = self.known.cursor_back_mut();
+        cursor.move_prev();
+        if cursor.current().is_none_or(|(_, before)| before.updated <= updated) {
+            return;
+        }
+        let Some((key, line)) = self.known.pop_back() else { return };
+        let mut cursor = self.known.cursor_back_mut();
+        while cursor.current().is_some_and(|(_, before)| before.updated > updated) {
+            cursor.move_prev();
+        }
+        cursor.insert_after(key, line);
+    }
+
+    /// Puts every line where it stands now on our clock, as `again` says of a machine's time.
+    pub(crate) fn place_again(
+        &mut self,
+        again: impl Fn(MachineId, u32, BootNs) -> Option<OurNs>,
+        now: OurNs,
+    ) {
+        for (_, line) in &mut self.known {
+            let place = |ns| again(line.machine, line.epoch, ns).map(|ours| ours.min(now));
+            line.first = place(line.ns).unwrap_or(line.first);
+            line.updated = place(line.ns_trx).unwrap_or(line.updated);
+        }
+        if !self.known.values().is_sorted_by_key(|line| line.updated) {
+            let mut lines: Vec<_> = std::mem::take(&mut self.known).into_iter().collect();
+            lines.sort_by_key(|(_, line)| line.updated);
+            self.known.extend(lines);
+        }
     }
 
     /// Makes every known line anew from what was received; `remake` says what it is now, or that it is
@@ -241,13 +291,17 @@ impl Lines {
                 self.slots[slot] = None;
             }
             let Some(shown) = shown else { continue };
-            let key = key(line.source, line.latest, &shown);
+            let key = key(line.machine, line.latest, &shown);
             line.show_as(shown);
             line.count_as(&key);
             // Of lines that have become one, the later one is shown where the earlier one was.
             let earlier = self.known.remove(&key);
-            line.ns = earlier.as_ref().map_or(line.ns, |earlier| line.ns.min(earlier.ns));
-            line.updated = earlier.as_ref().map_or(line.updated, |earlier| line.updated.max(earlier.updated));
+            if let Some(earlier) = &earlier {
+                line.ns = line.ns.min(earlier.ns);
+                line.first = line.first.min(earlier.first);
+                line.ns_trx = line.ns_trx.max(earlier.ns_trx);
+                line.updated = line.updated.max(earlier.updated);
+            }
             line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
             if let Some(slot) = line.slot {
                 self.slots[slot] = Some(key.clone());
@@ -256,9 +310,10 @@ impl Lines {
         }
     }
 
-    /// Gives a line the next free slot, else that of the line least recently updated.
-    fn show(&mut self, key: &LineKey, fader: &Fader, now: BootNs) {
-        let mut oldest: Option<(BootNs, usize)> = None;
+    /// Gives a line the next free slot, else that of the line least recently updated, unless that is itself.
+    fn show(&mut self, key: &LineKey, fader: &Fader, now: OurNs) {
+        let Some(updated) = self.known.get(key).map(|line| line.updated) else { return };
+        let mut oldest: Option<(OurNs, usize)> = None;
         let mut free = None;
         for (slot, there) in self.slots.iter().enumerate() {
             let Some(line) = there.as_ref().and_then(|key| self.known.get(key)) else {
@@ -274,6 +329,7 @@ impl Lines {
                 oldest = Some((line.updated, slot));
             }
         }
+        let oldest = oldest.filter(|(before, _)| *before <= updated.saturating_add(MOMENT));
         if let Some(slot) = free.or(oldest.map(|(_, slot)| slot)) {
             self.place(slot, key);
         }
@@ -355,10 +411,10 @@ fn shared(received: &str, shown: &Arc<str>) -> Arc<str> {
     if **shown == *received { Arc::clone(shown) } else { received.into() }
 }
 
-fn key(source: usize, ns: BootNs, shown: &Shown) -> LineKey {
+fn key(machine: MachineId, ns: BootNs, shown: &Shown) -> LineKey {
     match &shown.group {
-        None => LineKey::Connection(source, ns),
-        Some(group) => LineKey::Group(source, Arc::clone(group)),
+        None => LineKey::Connection(machine, ns),
+        Some(group) => LineKey::Group(machine, Arc::clone(group)),
     }
 }
 

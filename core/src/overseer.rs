@@ -1,14 +1,15 @@
 //! The whole model behind one interface: events in, frames out. It performs no I/O and reads no clock.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Now;
 use crate::config::{Config, Settings};
-use crate::event::{BootNs, ConnectionState, Event, MalformedEvent};
-use crate::facts::Facts;
-use crate::fade::{Curve, Fade, Fader};
+use crate::event::{BootNs, Clock, ConnectionState, Event, MalformedEvent};
+use crate::fade::{Curve, Fade, Fader, age};
+pub use crate::known_line::{KnownLine, LineId};
 use crate::lines::{Arrival, Line, Lines, Shown, Update};
+use crate::machines::{Machines, Placed, ours};
 use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
 use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
@@ -46,74 +47,6 @@ pub struct Row {
     pub age: Duration,
     /// What goes over it.
     pub traffic: Traffic,
-}
-
-/// A line that is known, whether it is in a slot or not.
-#[derive(Debug, Clone, Copy)]
-pub struct KnownLine<'o>(&'o Line);
-
-/// By what a line is known from others as long as it is known.
-pub type LineId = (usize, BootNs);
-
-impl<'o> KnownLine<'o> {
-    /// By what it is known.
-    #[must_use]
-    pub fn id(&self) -> LineId {
-        (self.0.source, self.0.ns)
-    }
-
-    /// As the rules left it, safe to print.
-    #[must_use]
-    pub fn text(&self) -> &'o str {
-        &self.0.text
-    }
-
-    /// As it was received, safe to print.
-    #[must_use]
-    pub fn received(&self) -> &'o str {
-        &self.0.received
-    }
-
-    /// When it was last updated.
-    #[must_use]
-    pub fn updated(&self) -> BootNs {
-        self.0.updated
-    }
-
-    /// How its connection stands.
-    #[must_use]
-    pub fn state(&self) -> ConnectionState {
-        self.0.state
-    }
-
-    /// What goes over it.
-    #[must_use]
-    pub fn traffic(&self) -> &'o Traffic {
-        &self.0.traffic
-    }
-
-    /// The event as it came and, as `shown`, what the rules made of its line.
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        let line = self.0;
-        let event = line.event.as_deref().and_then(|event| serde_json::from_str(event).ok());
-        let mut event = event.unwrap_or_else(
-            || serde_json::json!({"ns": line.ns, "ns_trx": line.updated, "line": &*line.received}),
-        );
-        event["shown"] = (*line.text).into();
-        event
-    }
-
-    /// What is known of its connection. The event is read for it: keep what you need.
-    #[must_use]
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::of(&self.0.received, self.0.event.as_deref());
-        facts.is_first_ever = self.0.is_first_ever;
-        if let Some(host) = &self.0.host {
-            host.as_ref().clone_into(&mut facts.host);
-        }
-        facts
-    }
 }
 
 /// What became of the events received.
@@ -159,16 +92,24 @@ pub struct Overseer {
     fader: Fader,
     lines: Lines,
     frame: Frame,
-    /// What each row of the frame was made from: its line's `ns`.
-    tagged: Vec<Option<(usize, BootNs)>>,
-    /// By source on another machine, how far its clock is behind ours, in ns.
-    clocks: HashMap<usize, i128>,
+    /// What each row of the frame was made from.
+    tagged: Vec<Option<LineId>>,
+    machines: Machines,
+    /// Names of machines: the first one that was heard, and whether lines say which.
+    host: Option<Arc<str>>,
+    has_hosts: bool,
 }
 
 impl Overseer {
-    /// Starts with nothing known.
+    /// Starts with nothing known, not even which machine this is.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::on_machine(config, "")
+    }
+
+    /// The same on the machine with this boot id: its boot clock is the one that `now` is on.
+    #[must_use]
+    pub fn on_machine(config: Config, boot_id: &str) -> Self {
         Self {
             fader: fader(&config),
             lines: Lines::new(config.settings.run.conn_list_cache),
@@ -178,8 +119,15 @@ impl Overseer {
             styles: config.styles,
             frame: Frame::default(),
             tagged: Vec::new(),
-            clocks: HashMap::new(),
+            machines: Machines::new(Some(boot_id)),
+            host: None,
+            has_hosts: false,
         }
+    }
+
+    /// Says once and for all how clocks go, where that is known: what events say of them does not count any more.
+    pub fn fix_clocks(&mut self, clocks: Vec<Clock>) {
+        self.machines.fix(clocks);
     }
 
     /// The settings in force.
@@ -213,30 +161,34 @@ impl Overseer {
         self.lines = Lines::new(self.settings.run.conn_list_cache);
         self.frame = Frame::default();
         self.tagged.clear();
-        self.clocks.clear();
+        self.machines.forget();
+        (self.host, self.has_hosts) = (None, false);
     }
 
-    /// Takes one event: a line of the wire without its newline. `now` is the boot clock.
-    pub fn receive(&mut self, wire_line: &[u8], now: BootNs) -> Received {
+    /// Takes one event: a line of the wire without its newline.
+    pub fn receive(&mut self, wire_line: &[u8], now: impl Into<Now>) -> Received {
         self.receive_from(Origin::default(), wire_line, now)
     }
 
-    /// When an event came, as our clock goes. Boot clocks of machines began at different times; the least difference
-    /// so far between an event's time and its arrival is that and the shortest way. Without it a clock ahead of
-    /// ours would keep its lines fresh for as long as it is ahead.
-    fn on_our_clock(&mut self, origin: Origin<'_>, ns_trx: BootNs, now: BootNs) -> BootNs {
-        if !origin.is_remote {
-            return ns_trx.min(now);
-        }
-        let behind = i128::from(now) - i128::from(ns_trx);
-        let least = self.clocks.entry(origin.index).or_insert(behind);
-        *least = behind.min(*least);
-        u64::try_from(i128::from(ns_trx) + *least).unwrap_or(now).min(now)
+    /// Notices that clocks were set, ours or another machine's, and what an event said of times before it. A frame
+    /// does so by itself; what is read without one is right after this.
+    pub fn keep_time(&mut self, now: impl Into<Now>) {
+        let now = now.into();
+        self.machines.keep_time(now);
+        self.settle(now.boot);
     }
 
-    /// The same of one of several sources: connections of different ones are never the same, and each has its
-    /// host in its tag.
-    pub fn receive_from(&mut self, origin: Origin<'_>, wire_line: &[u8], now: BootNs) -> Received {
+    fn settle(&mut self, now: BootNs) {
+        if self.machines.take_stale() {
+            let machines = &self.machines;
+            self.lines.place_again(|machine, epoch, ns| machines.again(machine, epoch, ns), ours(now));
+        }
+    }
+
+    /// The same of one of several sources. A connection is the same one only on the same machine, since the same of
+    /// its boots; where lines are of several machines, each has its host in its tag.
+    pub fn receive_from(&mut self, origin: Origin<'_>, wire_line: &[u8], now: impl Into<Now>) -> Received {
+        let now = now.into();
         if wire_line.trim_ascii().is_empty() {
             return Received::Blank;
         }
@@ -248,6 +200,9 @@ impl Overseer {
                 return Received::Malformed(error);
             }
         };
+        // A clock counts whatever becomes of the line that it came with.
+        let placed = self.machines.place(origin, &event, now);
+        self.note_host(origin, &placed);
         let received = clean(&event.line);
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
@@ -256,16 +211,10 @@ impl Overseer {
             return Received::Dropped;
         };
         let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
-        let updated = self.on_our_clock(origin, event.ns_trx, now);
-        let host = origin.host.map(|label| match event.host.0.as_str() {
-            "" => Arc::from(label),
-            host => Arc::from(&*clean(host)),
-        });
         let arrival = Arrival {
-            source: origin.index,
-            host,
+            placed,
             ns: event.ns,
-            updated,
+            ns_trx: event.ns_trx,
             received: &received,
             event: details,
             bytes: Bytes::of_event(&event),
@@ -273,9 +222,25 @@ impl Overseer {
             is_first_ever: event.is_new.0,
             shown,
         };
-        match self.lines.update(arrival, &self.fader, now) {
+        match self.lines.update(arrival, &self.fader, ours(now.boot)) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
+        }
+    }
+
+    /// Where lines are of more than one machine, they say of which.
+    fn note_host(&mut self, origin: Origin<'_>, placed: &Placed) {
+        let is_another = match (&self.host, &placed.host) {
+            (_, None) => false,
+            (Some(first), Some(host)) => first != host,
+            (None, Some(host)) => {
+                self.host = Some(Arc::clone(host));
+                false
+            }
+        };
+        if !self.has_hosts && (is_another || origin.host.is_some()) {
+            self.has_hosts = true;
+            self.tagged.clear();
         }
     }
 
@@ -287,20 +252,22 @@ impl Overseer {
     /// The same with an alpha that may be off by a tolerance, in steps of 1/255, as
     /// [`Self::next_visible_change`] takes it.
     pub fn frame_within(&mut self, now: BootNs, rows: usize, tolerance: u8) -> &Frame {
+        self.settle(now);
         self.lines.resize(rows);
-        self.frame.rows.resize(rows, None);
         self.tagged.resize(rows, None);
+        self.frame.rows.resize(rows, None);
         for ((line, row), tagged) in self.lines.slots().zip(&mut self.frame.rows).zip(&mut self.tagged) {
             let Some(line) = line else {
                 (*row, *tagged) = (None, None);
                 continue;
             };
+            let id = (line.machine, line.ns);
             let tag = match row {
-                Some(row) if *tagged == Some((line.source, line.ns)) => Arc::clone(&row.tag),
-                _ => tag_of(line, &self.settings),
+                Some(row) if *tagged == Some(id) => Arc::clone(&row.tag),
+                _ => tag_of(line, &self.settings, self.has_hosts),
             };
-            *tagged = Some((line.source, line.ns));
-            let alpha = self.fader.alpha_ahead(line.times(), now, tolerance);
+            *tagged = Some(id);
+            let alpha = self.fader.alpha_ahead(line.times(), ours(now), tolerance);
             *row = Some(make_row(line, tag, alpha, now));
         }
         &self.frame
@@ -310,7 +277,7 @@ impl Overseer {
     #[must_use]
     pub fn next_change(&self, now: BootNs) -> Option<Duration> {
         let lines = self.lines.slots().flatten();
-        let changes = lines.filter_map(|line| self.fader.next_change(line.times(), now));
+        let changes = lines.filter_map(|line| self.fader.next_change(line.times(), ours(now)));
         changes.min().map(Duration::from_nanos)
     }
 
@@ -321,7 +288,7 @@ impl Overseer {
     pub fn next_visible_change(&self, now: BootNs, tolerance: u8) -> Option<Duration> {
         let rows = self.lines.slots().zip(&self.frame.rows);
         let changes = rows.filter_map(|(line, row)| {
-            self.fader.next_beyond(line?.times(), now, row.as_ref()?.alpha, tolerance)
+            self.fader.next_beyond(line?.times(), ours(now), row.as_ref()?.alpha, tolerance)
         });
         changes.min().map(Duration::from_nanos)
     }
@@ -330,7 +297,8 @@ impl Overseer {
     #[must_use]
     pub fn row(&self, line: KnownLine<'_>, now: BootNs) -> Row {
         let KnownLine(line) = line;
-        make_row(line, tag_of(line, &self.settings), self.fader.alpha_ahead(line.times(), now, 0), now)
+        let tag = tag_of(line, &self.settings, self.has_hosts);
+        make_row(line, tag, self.fader.alpha_ahead(line.times(), ours(now), 0), now)
     }
 
     /// Every line now known, least recently updated first.
@@ -377,21 +345,26 @@ impl Overseer {
     }
 }
 
-fn tag_of(line: &Line, settings: &Settings) -> Arc<Tag> {
+fn tag_of(line: &Line, settings: &Settings, has_hosts: bool) -> Arc<Tag> {
     let text = &settings.text;
-    Arc::new(Tag::new(line.ns, text.line_uid_chars, &text.line_uid_fmt, line.host.as_deref()))
+    let (chars, format) = (text.line_uid_chars, &text.line_uid_fmt);
+    let host = line.host.as_deref().filter(|_| has_hosts);
+    Arc::new(match &line.boot {
+        Some(boot) => Tag::of_boot(boot, line.ns, chars, format, host),
+        None => Tag::new(line.ns, chars, format, host),
+    })
 }
 
 fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
     Row {
-        id: (line.source, line.ns),
+        id: (line.machine, line.ns),
         text: Arc::clone(&line.text),
         tag,
         alpha,
         state: line.state,
         is_first_ever: line.is_first_ever,
         style: line.style,
-        age: Duration::from_nanos(now.saturating_sub(line.updated)),
+        age: Duration::from_nanos(age(line.updated, ours(now))),
         traffic: line.traffic.clone(),
     }
 }

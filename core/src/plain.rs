@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::clock::boot_ns;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
@@ -48,8 +48,10 @@ pub enum Format {
     Json,
 }
 
-/// Prints the lines that are known when the replay is over, or when the time is.
+/// Prints the lines that are known when the replay is over, or when the time is. What could not be understood is told
+/// on standard error under the program's name.
 pub fn once(
+    program: &str,
     overseer: &mut Overseer,
     sources: &[SourceSpec],
     wait: Duration,
@@ -65,11 +67,10 @@ pub fn once(
         if left.is_zero() {
             break;
         }
-        let now = boot_ns();
         let mut arrived = false;
         sources
             .wait(Some(left), |origin, line| {
-                overseer.receive_from(origin, line, now);
+                overseer.receive_from(origin, line, Now::read());
                 arrived = true;
             })
             .map_err(PlainError::Follow)?;
@@ -84,11 +85,26 @@ pub fn once(
     if last_line.is_none() && !state.is_reading && !state.has_ended {
         return Err(PlainError::Waiting(state.text));
     }
+    if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
+        eprintln!("{program}: {notice}");
+    }
+    let now = Now::read();
+    overseer.keep_time(now);
     let printed = overseer.known().try_for_each(|line| match format {
         Format::Text => writeln!(out, "{}", line.text()),
-        Format::Json => writeln!(out, "{}", line.json()),
+        Format::Json => writeln!(out, "{}", line.json(now.boot)),
     });
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
+}
+
+/// How many lines were no events.
+fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
+    let all = malformed.saturating_add(overlong);
+    let lines = if all == 1 { "1 line was".to_owned() } else { format!("{all} lines were") };
+    let too_long = if overlong > 0 { format!(" ({overlong} longer than 64 KiB)") } else { String::new() };
+    (all > 0).then(|| {
+        format!("{lines} not understood{too_long}: expected JSON lines as leco-event-pipe writes them")
+    })
 }
 
 /// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
@@ -111,9 +127,8 @@ pub fn debug(
             return Ok(());
         }
         let mut text = String::new();
-        let now = boot_ns();
         sources
-            .wait(None, |origin, line| text.push_str(&became(overseer, origin, line, now)))
+            .wait(None, |origin, line| text.push_str(&became(overseer, origin, line, Now::read())))
             .map_err(PlainError::Follow)?;
         if let Some(notice) = overseer.take_notice() {
             eprintln!("{program}: {notice}");
@@ -124,7 +139,7 @@ pub fn debug(
     }
 }
 
-fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: u64) -> String {
+fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: Now) -> String {
     let what = match overseer.receive_from(origin, wire_line, now) {
         Received::Blank => return String::new(),
         Received::Line { text, group, is_new } => {

@@ -45,6 +45,14 @@ const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
 /// What kernels are asked for; an older one does what it can.
 const LANDLOCK: ABI = ABI::V6;
 
+/// libc does not have it everywhere (the kernel's `include/uapi/asm-generic/unistd.h`).
+#[cfg(target_arch = "riscv64")]
+const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
+/// See above (`arch/s390/kernel/syscalls/syscall.tbl`).
+#[cfg(target_arch = "s390x")]
+const SYS_KEXEC_FILE_LOAD: libc::c_long = 381;
+#[cfg(not(any(target_arch = "riscv64", target_arch = "s390x")))]
+const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
 /// Calls that nothing here makes, but that somebody would who took a program over.
 const NEVER: &[libc::c_long] = &[
     // Other processes.
@@ -84,7 +92,7 @@ const NEVER: &[libc::c_long] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    SYS_KEXEC_FILE_LOAD,
     libc::SYS_reboot,
     libc::SYS_swapon,
     libc::SYS_swapoff,

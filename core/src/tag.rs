@@ -25,7 +25,17 @@ impl Tag {
     /// stand for `$1` in `format`, its first three bytes are the colour. The `host` stands before it.
     #[must_use]
     pub fn new(ns: BootNs, chars: usize, format: &str, host: Option<&str>) -> Self {
-        let hash = SipHasher24::new_with_key(KEY).hash(ns.to_string().as_bytes()).to_le_bytes();
+        Self::of(&ns.to_string(), chars, format, host)
+    }
+
+    /// The same of a connection of another machine or boot, whose clock may have said the same.
+    #[must_use]
+    pub fn of_boot(boot: &str, ns: BootNs, chars: usize, format: &str, host: Option<&str>) -> Self {
+        Self::of(&format!("{boot}-{ns}"), chars, format, host)
+    }
+
+    fn of(identity: &str, chars: usize, format: &str, host: Option<&str>) -> Self {
+        let hash = SipHasher24::new_with_key(KEY).hash(identity.as_bytes()).to_le_bytes();
         let encoded = URL_SAFE_NO_PAD.encode(hash);
         let mut text = host.unwrap_or_default().to_owned();
         if chars > 0 {
@@ -60,6 +70,8 @@ mod tests {
         assert_eq!(tag.text.chars().count(), 4);
         assert_ne!(tag.text, Tag::new(123_456_790, 3, "#$1", None).text);
         assert_eq!(Tag::new(1, 0, "#$1", None).text, "");
+        let other = Tag::of_boot("a", 123_456_789, 3, "#$1", None);
+        assert!(other != tag && other != Tag::of_boot("b", 123_456_789, 3, "#$1", None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bytes over time, in little memory.
 
 use crate::event::{BootNs, Event};
+use crate::machines::OurNs;
 use crate::text::SEPARATOR;
 
 /// Time that each value of a history stands for, in ns.
@@ -71,12 +72,12 @@ struct History {
     rx: [u32; BUCKETS],
     tx: [u32; BUCKETS],
     /// Number of the current bucket, since boot.
-    bucket: u64,
+    bucket: i64,
 }
 
 impl Traffic {
     /// Takes totals that are known now; what is more than before came lately.
-    pub(crate) fn update(&mut self, total: Bytes, at: BootNs) -> Bytes {
+    pub(crate) fn update(&mut self, total: Bytes, at: OurNs) -> Bytes {
         let more = total.since(self.total);
         self.add(more, at);
         self.total = total;
@@ -90,7 +91,7 @@ impl Traffic {
     }
 
     /// Adds what came lately.
-    pub(crate) fn add(&mut self, more: Bytes, at: BootNs) {
+    pub(crate) fn add(&mut self, more: Bytes, at: OurNs) {
         self.add_old(more);
         if more.total() == 0 {
             return;
@@ -105,7 +106,7 @@ impl Traffic {
 
     fn history_at(&self, now: BootNs) -> Option<History> {
         let mut history = **self.history.as_ref()?;
-        history.go_on(now);
+        history.go_on(i64::try_from(now).unwrap_or(i64::MAX));
         Some(history)
     }
 
@@ -136,8 +137,8 @@ impl Traffic {
 }
 
 impl History {
-    fn go_on(&mut self, at: BootNs) {
-        let bucket = at / BUCKET_NS;
+    fn go_on(&mut self, at: OurNs) {
+        let bucket = at.div_euclid(BUCKET_NS.cast_signed());
         let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
         for buckets in [&mut self.rx, &mut self.tx] {
             buckets.rotate_left(passed);
@@ -156,9 +157,9 @@ mod tests {
     #[test]
     fn rates_rise_and_fall_to_nothing() {
         let mut traffic = Traffic::default();
-        traffic.update(Bytes { rx: 1000, tx: 0 }, 10 * SECOND);
+        traffic.update(Bytes { rx: 1000, tx: 0 }, 10 * SECOND.cast_signed());
         assert_eq!(traffic.rate(10 * SECOND), Bytes { rx: 200, tx: 0 });
-        traffic.update(Bytes { rx: 1000, tx: 5000 }, 12 * SECOND);
+        traffic.update(Bytes { rx: 1000, tx: 5000 }, 12 * SECOND.cast_signed());
         assert_eq!(traffic.rate(15 * SECOND), Bytes { rx: 200, tx: 1000 });
         assert_eq!(traffic.rate(20 * SECOND), Bytes::default());
         assert_eq!(traffic.history(22 * SECOND), [0, 0, 0, 0, 0, 6000, 0, 0]);

@@ -13,7 +13,14 @@ use crate::{Netns, program, program_for_everybody, wait_for, wait_or_explain};
 
 /// Lines that a process writes, as they come.
 pub struct LineReader {
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<Vec<(u64, String)>>>,
+}
+
+/// The boot clock now, in ns.
+#[must_use]
+pub fn boot_clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
 impl LineReader {
@@ -24,7 +31,7 @@ impl LineReader {
         thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 if let Ok(mut lines) = sink.lock() {
-                    lines.push(String::from_utf8_lossy(&line).into_owned());
+                    lines.push((boot_clock(), String::from_utf8_lossy(&line).into_owned()));
                 }
             }
         });
@@ -34,7 +41,13 @@ impl LineReader {
     /// Every line so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        self.lines.lock().map(|lines| lines.clone()).unwrap_or_default()
+        self.timed(0).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Every line from this number on, with the boot clock's time in ns when it had been read.
+    #[must_use]
+    pub fn timed(&self, from: usize) -> Vec<(u64, String)> {
+        self.lines.lock().map(|lines| lines.get(from..).unwrap_or_default().to_vec()).unwrap_or_default()
     }
 
     /// Forgets what came so far.

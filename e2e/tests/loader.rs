@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use leco_e2e::{Loader, can_test_the_kernel, program, program_for_everybody};
+use leco_e2e::{
+    EventPipe, FAR_V4, Kernel, Loader, NEAR_V4, Netns, Peer, can_test_the_kernel, program,
+    program_for_everybody,
+};
+use serde_json::json;
 
 #[test]
 fn loads_once_replaces_other_versions_and_leaves_nothing() {
@@ -413,4 +418,71 @@ fn a_lock_that_somebody_holds_is_named() {
     let output = loader.run(&["--unload"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(4) && said.contains("keeps /sys/fs/bpf locked"), "{said}");
+}
+
+/// The kernel's types as they were if its configuration left out these fields: others have their place.
+fn types_without(fields: &[&str]) -> tempfile::NamedTempFile {
+    let mut types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    for field in fields {
+        // Names stand one after another, each between two NULs.
+        let name = [b"\0", field.as_bytes(), b"\0"].concat();
+        let at: Vec<_> = (0..types.len() - name.len()).filter(|at| types[*at..].starts_with(&name)).collect();
+        assert!(!at.is_empty(), "no {field}");
+        for at in at {
+            types[at + 1] = b'_';
+        }
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), types).unwrap();
+    file
+}
+
+#[test]
+fn kernels_without_mptcp_or_ipv6_show_everything_else() {
+    const MPTCP: &[&str] = &["tcp_sock.is_mptcp"];
+    const IPV6: &[&str] =
+        &["sock_common.skc_v6_daddr", "sock_common.skc_v6_rcv_saddr", "rt6_info.rt6i_flags"];
+    if !can_test_the_kernel() {
+        return;
+    }
+    let check = |options: &[&str]| -> serde_json::Value {
+        let mut command = Command::new(program("leco-ebpf-load"));
+        let output = command.args(["--check", "--json"]).args(options).output().unwrap();
+        assert!(output.status.success(), "{options:?} {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let complete = check(&[]);
+    assert_eq!(complete["missing_fields"], json!([]));
+    let netns = Netns::new();
+    for missing in [MPTCP.to_vec(), IPV6.to_vec(), [IPV6, MPTCP].concat()] {
+        let fields: Vec<_> = missing.iter().map(|field| field.rsplit_once('.').unwrap().1).collect();
+        let types = types_without(&fields);
+        let options = ["--btf", types.path().to_str().unwrap()];
+        let report = check(&options);
+        assert_eq!(report["hooks"], complete["hooks"], "nothing is given up for {missing:?}");
+        let told: Vec<_> = report["missing_fields"].as_array().unwrap().iter().collect();
+        assert_eq!(told.iter().map(|told| &told["field"]).collect::<Vec<_>>(), missing);
+        assert!(told.iter().all(|told| told["lost"].as_str().is_some_and(|lost| !lost.is_empty())));
+
+        let kernel = Kernel::load(&options);
+        let pipe = EventPipe::start(kernel.pins(), &[]);
+        let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+        let remote = listener.local_addr().unwrap();
+        let reading = std::thread::spawn(move || {
+            std::io::copy(&mut listener.accept().unwrap().0, &mut std::io::sink())
+        });
+        let steps = ["tcp", &remote.to_string(), "send", "1000", "hold", "send", "500"];
+        let peer = Peer::start(&netns, 54321, b"leco-peer", &steps);
+        let pid = peer.id();
+        let ends = json!({"raddr": FAR_V4, "rport": remote.port(), "laddr": NEAR_V4, "dir": "out"});
+        let event = |more: serde_json::Value| {
+            let mut fields = ends.clone();
+            fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            pipe.latest(pid, &fields)
+        };
+        let begun = event(json!({"tx": 1000, "state": "open"}));
+        peer.finish();
+        assert_eq!(event(json!({"tx": 1500, "state": "closed"}))["key"], begun["key"]);
+        assert_eq!(reading.join().unwrap().unwrap(), 1500);
+    }
 }

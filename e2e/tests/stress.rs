@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::Reader;
+use leco_bpf::stream::Stream;
 use leco_e2e::{EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, wait_for};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -194,7 +195,7 @@ fn flows_that_are_forgotten_are_counted() {
 /// Sends an answer of this size from port 53 to a socket that waits for it; what the kernel side copied.
 fn answers_of(options: &[&str], sizes: &[usize]) -> Vec<leco_bpf::record::DnsAnswer> {
     let kernel = Kernel::load(options);
-    let reader = Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap();
+    let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
     let netns = Netns::new();
     netns.at_far_end(|| {
         let server = UdpSocket::bind((FAR_V4, 53)).unwrap();

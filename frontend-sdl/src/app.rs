@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use leco_core::clock::boot_ns;
+use leco_core::clock::{Now, boot_id, boot_ns};
 use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
@@ -85,6 +85,7 @@ impl App {
         let presenter = display::open(&config.settings.window)?;
         let are_sources_fixed = !sources.is_empty();
         let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources() };
+        let boot = boot_id();
         let sandbox = sandbox(&config.settings, &sources, config_file);
         if let Err(error) = sandbox.enter() {
             tell(&error.to_string());
@@ -94,7 +95,7 @@ impl App {
             sandbox,
             painter: None,
             geometry: None,
-            overseer: Overseer::new(config),
+            overseer: Overseer::on_machine(config, &boot),
             sources: follow(&sources)?,
             are_sources_fixed,
             // A file that cannot be followed only never changes.
@@ -143,7 +144,7 @@ impl App {
             return Ok(());
         }
         self.has_input = false;
-        let now = boot_ns();
+        let now = Now::read();
         let mut has_come = false;
         for turn in 0..MAX_READS {
             self.has_input = turn + 1 == MAX_READS;
@@ -243,7 +244,9 @@ impl App {
         let has_effects = self.has_effects();
         let Some(painter) = &mut self.painter else { return Ok(()) };
         painter.set_effects(has_effects);
-        let now = boot_ns();
+        let clocks = Now::read();
+        let now = clocks.boot;
+        self.overseer.keep_time(clocks);
         let rows = painter.rows();
         let frame = self.overseer.frame_within(now, rows, ALPHA_TOLERANCE);
         let state = (frame.counts.received == 0).then(|| self.sources.state());

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
+use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
@@ -39,7 +40,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
         let sources = if sources.is_empty() { config.settings.run.all_sources() } else { sources };
-        plain::debug("leco-sdl-widget", &mut Overseer::new(config), &sources, io::stdout().lock())?;
+        plain::debug(
+            "leco-sdl-widget",
+            &mut Overseer::on_machine(config, &boot_id()),
+            &sources,
+            io::stdout().lock(),
+        )?;
     } else {
         let file = Config::path(cli.config.as_deref());
         leco_sdl_widget::app::run(config, sources, file.as_deref())?;

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, process, thread};
@@ -14,18 +13,19 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use leco_core::clock::boot_ns;
+use leco_core::clock::{Now, boot_ns};
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
-use leco_core::source::{Origin, SourceSpec, Sources};
+use leco_core::source::{SourceSpec, Sources};
 use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::batch::Batch;
 use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
 use crate::player::Player;
 use crate::state::{Effect, FADE_TOLERANCE, State};
@@ -63,49 +63,6 @@ pub enum Message {
     Broken(String),
 }
 
-/// Lines of the wire in the order in which they came.
-#[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    lines: Vec<Received>,
-}
-
-/// Where in a batch a line ends, and where it came from.
-#[derive(Debug)]
-struct Received {
-    end: usize,
-    source: usize,
-    host: Option<Arc<str>>,
-    is_remote: bool,
-}
-
-impl Batch {
-    fn push(&mut self, origin: Origin<'_>, line: &[u8]) {
-        self.bytes.extend_from_slice(line);
-        self.bytes.push(b'\n');
-        // One source after the other: its host is kept once.
-        let same = self.lines.last().filter(|last| last.source == origin.index);
-        let host = match same {
-            Some(last) => last.host.clone(),
-            None => origin.host.map(Arc::from),
-        };
-        self.lines.push(Received {
-            end: self.bytes.len(),
-            source: origin.index,
-            host,
-            is_remote: origin.is_remote,
-        });
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Origin<'_>, &[u8])> {
-        let starts = std::iter::once(0).chain(self.lines.iter().map(|line| line.end));
-        starts.zip(&self.lines).map(|(start, line)| {
-            let origin = Origin { index: line.source, host: line.host.as_deref(), is_remote: line.is_remote };
-            (origin, &self.bytes[start..line.end - 1])
-        })
-    }
-}
-
 /// What is shown, and how.
 #[derive(Debug)]
 pub struct Options {
@@ -124,6 +81,10 @@ pub struct Options {
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let Options { sources, player, record, config, theme } = options;
+    let mut overseer = overseer;
+    if let Some(player) = &player {
+        overseer.fix_clocks(player.clocks());
+    }
     let (sender, receiver) = sync_channel(MESSAGES);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let report = panic::take_hook();
@@ -250,6 +211,11 @@ impl App {
         self.player.as_ref().map_or_else(boot_ns, Player::now)
     }
 
+    /// The same and the wall clock, which in a recording is the same.
+    fn clocks(&self) -> Now {
+        self.player.as_ref().map_or_else(Now::read, |player| player.now().into())
+    }
+
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
@@ -280,7 +246,7 @@ impl App {
     }
 
     fn receive(&mut self, batch: &Batch) {
-        let now = boot_ns();
+        let now = Now::read();
         for (origin, line) in batch.iter() {
             let received = self.overseer.receive_from(origin, line, now);
             if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
@@ -333,7 +299,9 @@ impl App {
     }
 
     fn draw(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {
-        let now = self.now();
+        let clocks = self.clocks();
+        let now = clocks.boot;
+        self.overseer.keep_time(clocks);
         let Self { overseer, state, status, theme, player, .. } = self;
         let theme = theme.with_states(overseer.settings().window.state_colours());
         if let Some(player) = player {
@@ -378,8 +346,8 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSen
         }
         let mut batch = Batch::default();
         let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
-            Ok(_) if batch.lines.is_empty() => continue,
-            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(&batch.bytes)) {
+            Ok(_) if batch.is_empty() => continue,
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(batch.bytes())) {
                 Ok(()) => Message::Events(batch),
                 Err(error) => Message::Broken(format!("cannot record: {error}")),
             },

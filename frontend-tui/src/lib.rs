@@ -1,6 +1,7 @@
 //! LECO in a terminal. The model is `leco_core`; here it is drawn and steered.
 
 pub mod app;
+pub mod batch;
 pub mod columns;
 pub mod intention;
 pub mod listing;

@@ -62,7 +62,7 @@ pub struct Listing {
 /// Remembers for which lines the filter holds, as long as they do not change.
 #[derive(Debug, Default)]
 pub struct Matches {
-    known: HashMap<LineId, (BootNs, bool)>,
+    known: HashMap<LineId, (i64, bool)>,
 }
 
 impl Matches {
@@ -105,7 +105,7 @@ pub(crate) fn ordered<'o>(
     matches.forget(known.len());
     let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, *line)).collect();
     match sort {
-        Sort::Slots => lines.sort_by_key(|line| line.id().1),
+        Sort::Slots => lines.sort_by_key(KnownLine::first),
         Sort::LastSeen => {}
         Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.traffic().rate(now).total())),
         Sort::Total => lines.sort_by_key(|line| Reverse(line.traffic().total.total())),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
+use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
 use leco_core::plain::{self, Format};
@@ -67,7 +68,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         sources = config.settings.run.all_sources();
     }
     let config_path = Config::path(cli.config.as_deref());
-    let mut overseer = Overseer::new(config);
+    let mut overseer = Overseer::on_machine(config, &boot_id());
     let mut sandbox = Sandbox::default().follows(&sources);
     if let Some(path) = &config_path {
         // Rules can be appended to it.
@@ -79,7 +80,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     }
     if cli.once {
         let format = if cli.json { Format::Json } else { Format::Text };
-        return Ok(plain::once(&mut overseer, &sources, cli.wait, format, out.lock())?);
+        return Ok(plain::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
     }
     if debug {
         return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);

@@ -26,8 +26,7 @@ fn heading(text: &str, theme: Theme) -> Line<'static> {
     Line::styled(format!(" {text}"), theme.text(255).add_modifier(Modifier::BOLD))
 }
 
-fn ago(now: u64, then: u64) -> String {
-    let age = std::time::Duration::from_nanos(now.saturating_sub(then));
+fn ago(age: std::time::Duration) -> String {
     match relative_time(age).to_string().trim().strip_prefix('-') {
         Some(age) => format!("{age} ago"),
         None => String::new(),
@@ -48,8 +47,8 @@ pub(crate) fn detail(
     if line.received() != line.text() {
         lines.push(field("received", line.received().to_owned(), theme));
     }
-    lines.push(field("first seen", ago(now, line.id().1), theme));
-    lines.push(field("last seen", ago(now, line.updated()), theme));
+    lines.push(field("first seen", ago(line.first_age(now)), theme));
+    lines.push(field("last seen", ago(line.age(now)), theme));
     let traffic = line.traffic();
     let rate = traffic.rate(now);
     lines.push(field(

@@ -5,13 +5,16 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use leco_core::event::{BootNs, Event};
+use leco_core::Timeline;
+use leco_core::event::{BootNs, Clock, Event};
 
 /// A recording larger than this is not played: bytes.
 const MAX_RECORDING: u64 = 1 << 30;
 /// Where nothing happens for longer, the clock goes on to shortly before something does.
 const LONG_SILENCE: u64 = 10_000_000_000;
 const BEFORE_EVENT: u64 = 1_000_000_000;
+/// Boots whose clocks are told apart.
+const MAX_BOOTS: usize = 1024;
 /// Slowest and fastest.
 const SPEEDS: (f64, f64) = (1.0 / 16.0, 1024.0);
 
@@ -21,6 +24,7 @@ pub struct Player {
     bytes: Vec<u8>,
     /// When each event comes, and where it stands.
     events: Vec<(BootNs, std::ops::Range<usize>)>,
+    clocks: Vec<Clock>,
     next: usize,
     /// The clock of the recording, when it was read last.
     now: BootNs,
@@ -55,20 +59,29 @@ impl Player {
 
     /// Takes the bytes of a recording. What is no event in it is left out.
     pub fn new(bytes: Vec<u8>, speed: f64) -> Result<Self, PlayError> {
-        let mut events = Vec::new();
-        let (mut at, mut latest) = (0, 0);
+        let mut parsed = Vec::new();
+        let mut clocks: Vec<Clock> = Vec::new();
+        let mut at = 0;
         for line in bytes.split(|byte| *byte == b'\n') {
             if let Ok(event) = Event::parse(line) {
-                // They stand in the order in which they came.
-                latest = event.ns_trx.max(latest);
-                events.push((latest, at..at + line.len()));
+                if let Some(clock) = event.clock.0.as_deref() {
+                    learn(&mut clocks, clock);
+                }
+                parsed.push((Event { line: String::new(), ..event }, at..at + line.len()));
             }
             at += line.len() + 1;
         }
+        let events = timed(parsed, &clocks);
         let now = events.first().ok_or(PlayError::Empty)?.0;
         // What is no number cannot be put between two.
         let speed = if speed.is_nan() { 1.0 } else { speed.clamp(SPEEDS.0, SPEEDS.1) };
-        Ok(Self { bytes, events, next: 0, now, speed, is_paused: false })
+        Ok(Self { bytes, events, clocks, next: 0, now, speed, is_paused: false })
+    }
+
+    /// How the clocks of its machines went: the recording's own is the wall clock of theirs.
+    #[must_use]
+    pub fn clocks(&self) -> Vec<Clock> {
+        self.clocks.clone()
     }
 
     /// The recording's clock.
@@ -181,6 +194,43 @@ impl Player {
     }
 }
 
+/// What was said last of a boot's clock is true of all of it.
+fn learn(clocks: &mut Vec<Clock>, clock: &Clock) {
+    match clocks.iter().position(|known| known.boot == clock.boot) {
+        Some(at) if clocks[at].ns <= clock.ns => clocks[at].clone_from(clock),
+        None if clocks.len() < MAX_BOOTS => clocks.push(clock.clone()),
+        Some(_) | None => {}
+    }
+}
+
+/// When each event comes: by the wall clocks of their machines, or where none is known, by their boot clock. They come in
+/// the order in which they stand.
+fn timed(
+    parsed: Vec<(Event, std::ops::Range<usize>)>,
+    clocks: &[Clock],
+) -> Vec<(BootNs, std::ops::Range<usize>)> {
+    let mut timeline = Timeline::new(clocks.to_vec());
+    let times: Vec<Option<u64>> = parsed
+        .iter()
+        .map(|(event, _)| timeline.at(event).map(|at| u64::try_from(at).unwrap_or_default()))
+        .collect();
+    let is_known = times.iter().any(Option::is_some);
+    let mut next_known: Vec<Option<u64>> = times.clone();
+    for at in (0..next_known.len().saturating_sub(1)).rev() {
+        next_known[at] = next_known[at].or(next_known[at + 1]);
+    }
+    let mut latest = 0;
+    let times = times.iter().zip(next_known).zip(parsed);
+    times
+        .map(|((known, next), (event, place))| {
+            // What does not say when it was came no later than what follows.
+            let at = if is_known { known.or(next).unwrap_or(latest) } else { event.ns_trx };
+            latest = at.max(latest);
+            (latest, place)
+        })
+        .collect()
+}
+
 fn scaled(passed: Duration, speed: f64) -> u64 {
     let theirs = Duration::try_from_secs_f64(passed.as_secs_f64() * speed).unwrap_or(Duration::MAX);
     u64::try_from(theirs.as_nanos()).unwrap_or(u64::MAX)
@@ -235,6 +285,44 @@ mod tests {
         assert_eq!(lines(|take| player.catch_up(take)), "blatec");
         assert!(player.pause(), "from the end it begins anew");
         assert_eq!(lines(|take| player.play(Duration::ZERO, take)), "a");
+    }
+
+    #[test]
+    fn machines_whose_clocks_began_apart_are_played_on_one() {
+        const WALL: u64 = 1_772_323_200 * SECOND;
+        let event = |boot: &str, at: u64, line: &str, told: Option<u64>| {
+            let mut event = serde_json::json!({"ns": at, "ns_trx": at, "line": line, "boot": boot});
+            if let Some(wall) = told {
+                event["clock"] = serde_json::json!({"boot": format!("{boot}-1"), "ns": at, "wall": wall});
+            }
+            event.to_string() + "\n"
+        };
+        let days = 864_000 * SECOND;
+        let bytes = [
+            "{\"ns\":1,\"ns_trx\":1,\"line\":\"first\"}\n".to_owned(),
+            event("aaaaaaaa", days, "a", Some(WALL)),
+            event("bbbbbbbb", 5 * SECOND, "b", Some(WALL + SECOND)),
+            event("aaaaaaaa", days + 3 * SECOND, "c", None),
+            // Its clock was an hour slow all the time.
+            event("bbbbbbbb", 9 * SECOND, "d", Some(WALL + 3605 * SECOND)),
+        ];
+        let mut player = Player::new(bytes.concat().into_bytes(), 1.0).unwrap();
+        assert_eq!(player.clocks().len(), 2);
+        let mut overseer = leco_core::overseer::Overseer::new(leco_core::config::Config::default());
+        overseer.fix_clocks(player.clocks());
+        let mut times = Vec::new();
+        for _ in 0..10_000 {
+            player.play(Duration::from_secs(1), |at, line| {
+                let _ = overseer.receive(line, at);
+                times.push((at - WALL) / SECOND);
+            });
+        }
+        assert_eq!(times, [0, 0, 3601, 3601, 3605], "in the order in which they stand");
+        let mut ages: Vec<_> =
+            overseer.known().map(|line| (line.text().to_owned(), line.age(player.now()).as_secs())).collect();
+        ages.sort();
+        let ages: Vec<_> = ages.iter().map(|(text, age)| (text.as_str(), *age)).collect();
+        assert_eq!(ages, [("a", 3605), ("b", 4), ("c", 3602), ("d", 0), ("first", 3605)]);
     }
 
     #[test]

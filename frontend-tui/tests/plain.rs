@@ -84,6 +84,36 @@ fn once_prints_what_is_known_and_ends() {
 }
 
 #[test]
+fn once_says_how_many_lines_were_no_events() {
+    let stage = Stage::set();
+    let long = "x".repeat(70_000);
+    for (name, content, told) in [
+        ("none", "", ""),
+        ("one", "garbage\n\n", "1 line was not understood: "),
+        (
+            "some",
+            &*format!("[]\n{}{long}\n{{}}\n", event(1, "a :: b")),
+            "3 lines were not understood (1 longer than 64 KiB): ",
+        ),
+    ] {
+        fs::write(stage.path(name), content).unwrap();
+        for format in [None, Some("--json")] {
+            let source = format!("file:{name}");
+            let arguments = ["-s", &source, "--once"].into_iter().chain(format);
+            let output = stage.run(&arguments.collect::<Vec<_>>());
+            assert!(output.status.success());
+            let expected = if told.is_empty() {
+                String::new()
+            } else {
+                format!("leco-tui: {told}expected JSON lines as leco-event-pipe writes them\n")
+            };
+            assert_eq!(text(&output.stderr), expected);
+            assert_eq!(text(&output.stdout).lines().count(), usize::from(name == "some"));
+        }
+    }
+}
+
+#[test]
 fn once_says_what_it_waited_for_in_vain() {
     let stage = Stage::set();
     let output = stage.run(&["-f", "fifo", "--once", "--wait", "0.05"]);

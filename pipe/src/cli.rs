@@ -33,7 +33,8 @@ fn details() -> String {
 /// Writes network connections as JSON lines, one event a line.
 ///
 /// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
-/// and no privileges besides reading that.
+/// and no privileges besides reading that. One pipe at a time reads it, and any number of programs what that
+/// pipe writes; -C, --stats and --seen can be used beside it.
 #[derive(Parser)]
 #[allow(clippy::struct_excessive_bools)]
 #[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]

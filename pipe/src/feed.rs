@@ -5,21 +5,43 @@ use std::time::Duration;
 
 use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
-use leco_bpf::record::{Conn, DnsAnswer, Stats};
+use leco_bpf::record::{Conn, DnsAnswer, State, Stats};
+use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
-use crate::labels::is_alive;
+use crate::labels::{is_alive, is_gone};
+use crate::tunables::Tunables;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// `ns_trx` last told, by `ns`, in the order in which they were told.
-    latest: LinkedHashMap<BootNs, BootNs>,
+    /// What was told last of each connection, by `ns`, in the order in which it was told.
+    latest: LinkedHashMap<BootNs, Latest>,
     /// Everything up to this `ns_trx` that is not in `latest` was told, and forgotten since.
     horizon: BootNs,
     lifetime: u64,
     capacity: usize,
+}
+
+/// What was told of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    ns_trx: BootNs,
+    state: State,
+    /// Bytes, in and out.
+    moved: u64,
+}
+
+impl Latest {
+    fn of(conn: &Conn) -> Self {
+        Self { ns_trx: conn.ns_trx, state: conn.state, moved: conn.rx.wrapping_add(conn.tx) }
+    }
+
+    /// Whether a connection is over just as it was then: it may end with its process, and later with its socket.
+    fn has_ended_like(self, conn: &Conn) -> bool {
+        !conn.is_open() && self.state == conn.state && self.moved == conn.rx.wrapping_add(conn.tx)
+    }
 }
 
 impl Told {
@@ -32,13 +54,15 @@ impl Told {
 
     /// Whether this is news, and from now on it is not.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
-        let known = self.latest.get(&conn.ns).copied().unwrap_or(self.horizon);
-        if conn.ns_trx <= known {
+        let known = self.latest.get(&conn.ns).copied();
+        let is_news = conn.ns_trx > known.map_or(self.horizon, |known| known.ns_trx)
+            && known.is_none_or(|known| !known.has_ended_like(conn));
+        if !is_news {
             return false;
         }
         self.latest.remove(&conn.ns);
-        self.latest.insert(conn.ns, conn.ns_trx);
-        while let Some((_, &oldest)) = self.latest.front()
+        self.latest.insert(conn.ns, Latest::of(conn));
+        while let Some((_, &Latest { ns_trx: oldest, .. })) = self.latest.front()
             && (self.latest.len() > self.capacity || now.saturating_sub(oldest) > self.lifetime)
         {
             self.latest.pop_front();
@@ -143,20 +167,49 @@ pub struct News {
 
 /// Reads the kernel side.
 pub struct Feed {
-    reader: Reader,
+    reader: Stream,
     told: Told,
     pending: PendingLook,
     /// Counters at the last look, and when the pipe started.
     last: Stats,
     first: Stats,
     losses: Losses,
-    replay_window: u64,
-    replay_skip_dead_pids: bool,
+    replay: Replay,
+}
+
+/// What of all that is known a new reader is told first.
+#[derive(Debug, Clone, Copy)]
+pub struct Replay {
+    /// Active within so many ns.
+    window: u64,
+    skip_dead_pids: bool,
+}
+
+impl Replay {
+    /// As the tunables say.
+    #[must_use]
+    pub fn new(tunables: &Tunables) -> Self {
+        let window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
+        Self { window, skip_dead_pids: tunables.replay_skip_dead_pids }
+    }
+
+    /// Oldest first.
+    pub fn of(self, reader: &Reader, now: BootNs) -> Result<Vec<Conn>, ReadError> {
+        let mut conns = reader.snapshot()?.conns;
+        // When they ended is not known: they count as seen last when they were used last.
+        end_with_processes(&mut conns, 0);
+        conns.retain(|conn| {
+            now.saturating_sub(conn.ns_trx) <= self.window
+                && (!self.skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
+        });
+        conns.sort_by_key(|conn| conn.ns_trx);
+        Ok(conns)
+    }
 }
 
 impl Feed {
     /// Starts where nothing was told yet.
-    pub fn new(reader: Reader, tunables: &crate::tunables::Tunables) -> Result<Self, ReadError> {
+    pub fn new(reader: Stream, tunables: &Tunables) -> Result<Self, ReadError> {
         // What waits in the ring is replayed from the sockets and the maps.
         reader.drain()?;
         let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
@@ -164,8 +217,6 @@ impl Feed {
         let mut pending = PendingLook::new(stats.update_interval);
         // Sockets may have been in use before.
         pending.saw_a_sign(boot_ns());
-        let replay_window = u64::try_from(tunables.replay_window.as_nanos()).unwrap_or(u64::MAX);
-        let replay_skip_dead_pids = tunables.replay_skip_dead_pids;
         Ok(Self {
             reader,
             told,
@@ -173,8 +224,7 @@ impl Feed {
             last: stats,
             first: stats,
             losses: Losses::default(),
-            replay_window,
-            replay_skip_dead_pids,
+            replay: Replay::new(tunables),
         })
     }
 
@@ -205,7 +255,10 @@ impl Feed {
     pub fn drain(&mut self, now: BootNs) -> Result<News, ReadError> {
         let drained = self.reader.drain()?;
         let mut conns = drained.conns;
-        let found = !conns.is_empty() || !drained.answers.is_empty() || drained.malformed > 0;
+        let found = !conns.is_empty()
+            || !drained.answers.is_empty()
+            || !drained.endings.is_empty()
+            || drained.malformed > 0;
         let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
             self.reader.pending(&mut conns, now)?;
@@ -214,6 +267,10 @@ impl Feed {
         if !conns.is_empty() {
             self.pending.saw_a_sign(now);
         }
+        if !drained.endings.is_empty() {
+            conns.extend(self.reader.parts(&drained.endings)?);
+            conns.sort_by_key(|conn| conn.ns_trx);
+        }
         if look_again {
             let stats = self.reader.stats()?;
             self.losses.malformed += drained.malformed;
@@ -221,7 +278,7 @@ impl Feed {
             self.losses.blocked = stats.blocked_skipped - self.first.blocked_skipped;
             self.losses.answers = stats.dns_skipped - self.first.dns_skipped;
             if stats.ring_dropped != self.last.ring_dropped {
-                self.reconcile(&stats, &mut conns)?;
+                self.reconcile(&stats, &mut conns, now)?;
             }
             self.last = stats;
         }
@@ -230,12 +287,15 @@ impl Feed {
     }
 
     /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.
-    fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>) -> Result<(), ReadError> {
+    fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>, now: BootNs) -> Result<(), ReadError> {
         let dropped = stats.ring_dropped - self.last.ring_dropped;
         tracing::info!("the ring was full {dropped} times, reading sockets and maps instead");
-        let snapshot = self.reader.snapshot()?;
+        let mut snapshot = self.reader.snapshot()?;
+        end_with_processes(&mut snapshot.conns, now);
         let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
-        let lost = forgotten(stats.closed_added - self.last.closed_added, snapshot.closed)
+        // Of closed connections the latest are kept, as many as fit.
+        let kept = self.reader.max_conns();
+        let lost = forgotten(stats.closed_added - self.last.closed_added, kept)
             + forgotten(stats.flows_added - self.last.flows_added, snapshot.flows);
         self.losses.connections += lost.min(dropped);
         conns.extend(snapshot.conns);
@@ -251,13 +311,7 @@ impl Feed {
 
     /// What a new reader is told first, oldest first.
     pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
-        let mut conns = self.reader.snapshot()?.conns;
-        conns.retain(|conn| {
-            now.saturating_sub(conn.ns_trx) <= self.replay_window
-                && (!self.replay_skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
-        });
-        conns.sort_by_key(|conn| conn.ns_trx);
-        Ok(conns)
+        self.replay.of(&self.reader, now)
     }
 
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
@@ -266,11 +320,21 @@ impl Feed {
     }
 }
 
+/// Ends what a process did over a socket that others still use, where it ended while nobody read, at a moment.
+fn end_with_processes(conns: &mut [Conn], ns: BootNs) {
+    for part in conns.iter_mut().filter(|conn| conn.socket != 0 && conn.is_open()) {
+        if is_gone(part.pid, part.started) {
+            part.state = State::Closed;
+            part.ns_trx = part.ns_trx.max(ns);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use leco_bpf::record::{Direction, State};
+    use leco_bpf::record::Direction;
 
     use super::*;
 
@@ -283,6 +347,7 @@ mod tests {
             tx: 0,
             cgroup: 0,
             started: 0,
+            socket: 0,
             local: unspecified,
             remote: unspecified,
             pid: 0,
@@ -304,6 +369,18 @@ mod tests {
         assert!(!told.tell(&conn(1, 4), 5), "older");
         assert!(told.tell(&conn(1, 6), 6), "newer");
         assert!(told.tell(&conn(2, 3), 6), "another connection");
+    }
+
+    #[test]
+    fn what_ended_with_its_process_does_not_end_again_with_its_socket() {
+        let mut told = Told::new(100, Duration::from_secs(1));
+        let closed = |ns_trx| Conn { state: State::Closed, ..conn(1, ns_trx) };
+        assert!(told.tell(&conn(1, 5), 5));
+        assert!(told.tell(&closed(6), 6));
+        assert!(!told.tell(&closed(9), 9));
+        assert!(told.tell(&Conn { rx: 1, ..closed(10) }, 10), "bytes that were read after that");
+        assert!(told.tell(&Conn { rx: 1, state: State::Reset, ..closed(11) }, 11), "it was another end");
+        assert!(told.tell(&Conn { rx: 1, ..conn(1, 12) }, 12), "its process goes on with it");
     }
 
     #[test]

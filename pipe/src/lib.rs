@@ -13,3 +13,4 @@ pub mod reverse;
 pub mod run;
 pub mod service;
 pub mod tunables;
+pub mod zone;

@@ -23,6 +23,8 @@ pub struct Machine {
     pub host: String,
     /// First digits of the id of its boot.
     pub boot: String,
+    /// All of them; empty where they are not known.
+    pub boot_id: String,
 }
 
 impl Machine {
@@ -30,8 +32,9 @@ impl Machine {
     #[must_use]
     pub fn this() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { host: leco_core::text::clean(&host).into_owned(), boot: boot.chars().take(8).collect() }
+        let boot_id = leco_core::clock::boot_id();
+        let host = leco_core::text::clean(&host).into_owned();
+        Self { host, boot: boot_id.chars().take(8).collect(), boot_id }
     }
 }
 
@@ -62,6 +65,12 @@ impl Formatter {
     #[must_use]
     pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
         Self { tunables, time_zone, machine, minute: None, line: String::new(), json: Vec::new() }
+    }
+
+    /// Whose connections it formats.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
@@ -109,6 +118,10 @@ impl Formatter {
         };
         push(line, &[SEPARATOR, mark]);
         match (self.tunables.names, &labels.name) {
+            // Datagrams of whom nobody knows who sent them.
+            _ if protocol == Protocol::Udp && conn.remote_port == 0 && conn.remote.is_unspecified() => {
+                write!(line, "*{}", port_of(port, protocol))?;
+            }
             (NamesShown::Replace, Some(PeerName { text, .. })) => {
                 write!(line, "{text}{}", port_of(port, protocol))?;
             }
@@ -155,6 +168,7 @@ impl Formatter {
             ns,
             ns_trx: now.boot,
             line: &line,
+            boot: &self.machine.boot,
             dir: None,
             state: None,
             new: None,
@@ -224,6 +238,7 @@ impl Formatter {
             ns: conn.ns,
             ns_trx: conn.ns_trx,
             line: &line,
+            boot: &self.machine.boot,
             dir,
             state,
             new: labels.is_new.then_some(true),
@@ -293,6 +308,7 @@ mod tests {
     use super::*;
     use crate::asn::AutonomousSystem;
     use crate::labels::Who;
+    use crate::outputs::ClockField;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -304,6 +320,7 @@ mod tests {
             tx: 26,
             cgroup: 2,
             started: HOUR_NS,
+            socket: 0,
             local: "10.2.0.7".parse().unwrap(),
             remote: "10.2.0.1".parse().unwrap(),
             pid: 7,
@@ -555,7 +572,11 @@ mod tests {
             for extra_ev_data in [false, true] {
                 let tunables = Tunables { extra_ev_data, ..Tunables::default() };
                 let mut formatter = Formatter::new(tunables, TimeZone::UTC, Machine::this());
-                let event = serde_json::from_slice(formatter.event(&conn, &labels, &now()).json).unwrap();
+                let mut json = Vec::new();
+                let clock = ClockField::new(&now(), formatter.machine());
+                clock.add_to(&mut json, formatter.event(&conn, &labels, &now()).json);
+                let event: serde_json::Value = serde_json::from_slice(&json).unwrap();
+                assert!(event.get("clock").is_some() && event.get("boot").is_some(), "{event}");
                 if let Err(error) = schema.validate(&event) {
                     panic!("{error}: {event}");
                 }

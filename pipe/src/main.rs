@@ -13,18 +13,21 @@ use jiff::tz::TimeZone;
 use leco_bpf::cgroup2;
 use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
+use leco_bpf::record::Conn;
+use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
 use leco_core::sandbox::{Sandbox, SandboxError};
 use leco_pipe::clock::Now;
-use leco_pipe::feed::Feed;
+use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
 use leco_pipe::memory::{self, Memory, Store, seen};
-use leco_pipe::outputs::{Destination, OutputError, OutputSpec, Outputs};
+use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::run::Pipe;
 use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
 use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
+use leco_pipe::zone;
 
 use crate::cli::Cli;
 
@@ -60,15 +63,19 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let capacity = reader.max_conns();
     if cli.dump_cache {
-        let feed = Feed::new(reader, &tunables)?;
+        let now = Now::read();
+        let conns = Replay::new(&tunables).of(&reader, now.boot)?;
         let labeler = Labeler::new(&tunables, cgroup_root())?;
-        return dump(&feed, labeler, &mut Formatter::new(tunables, TimeZone::system(), Machine::this()));
+        let mut formatter = Formatter::new(tunables, time_zone(), Machine::this());
+        return dump(&conns, labeler, &mut formatter, &now);
     }
+    // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
+    let stream = Stream::new(reader)?;
     let outputs = Outputs::open(&specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
-    let zone = TimeZone::system();
+    let zone = time_zone();
     // Before there is another thread: each has its own.
     if tunables.sandbox
         && let Err(error) = confine(&specs, &tunables)
@@ -76,7 +83,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         // Where somebody else confines it, that may be refused.
         tracing::warn!("{error}. It goes on without.");
     }
-    let feed = Feed::new(reader, &tunables)?;
+    let feed = Feed::new(stream, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
@@ -98,6 +105,14 @@ fn cgroup_root() -> Option<PathBuf> {
         None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are not known"),
     }
     root
+}
+
+/// Times are shown in it. One that is not known is told.
+fn time_zone() -> TimeZone {
+    zone::local().unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        TimeZone::UTC
+    })
 }
 
 /// Gives up what is not needed to read the kernel's side, to name what is read, and to write it.
@@ -153,7 +168,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let now = Timestamp::now().as_second();
     let since =
         cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
-    let zone = TimeZone::system();
+    let zone = time_zone();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let pairs = Store::open_to_read(&path)?.pairs()?;
     let written = pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
@@ -192,7 +207,7 @@ fn print_stats(counters: &Counters) -> anyhow::Result<()> {
         ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
         ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
         ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
-        ("dns-skipped", stats.dns_skipped, "answers of name servers left out of a full ring"),
+        ("dns-skipped", stats.dns_skipped, "answers of name servers not copied: ring full, not in memory"),
     ];
     let mut out = io::stdout().lock();
     let written =
@@ -210,12 +225,16 @@ fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-fn dump(feed: &Feed, mut labeler: Labeler, formatter: &mut Formatter) -> anyhow::Result<()> {
-    let now = Now::read();
+fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = feed.replay(now.boot)?.iter().try_for_each(|conn| {
+    let mut clock = Some(ClockField::new(now, formatter.machine()));
+    let mut first = Vec::new();
+    let written = conns.iter().try_for_each(|conn| {
         let labels = labeler.labels(conn, now.boot);
-        out.write_all(formatter.event(conn, &labels, &now).json)
+        let json = formatter.event(conn, &labels, now).json;
+        let Some(clock) = clock.take() else { return out.write_all(json) };
+        clock.add_to(&mut first, json);
+        out.write_all(&first)
     });
     quietly_broken(written.and_then(|()| out.flush()))
 }

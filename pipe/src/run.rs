@@ -81,6 +81,8 @@ impl Loop {
     fn run(mut self, signals: &Signals) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
         let mut has_started = false;
+        let Pipe { outputs, formatter, .. } = &mut self.pipe;
+        outputs.tell_clock(&Now::read(), formatter.machine());
         loop {
             let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
             let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
@@ -110,6 +112,7 @@ impl Loop {
             if ready.resolver {
                 self.tell_names(&now);
             }
+            self.pipe.outputs.set_clock(&now);
             self.pipe.outputs.look(&ready.outputs, now.boot);
             self.pipe.outputs.keep_time(now.boot);
             loop {
@@ -135,6 +138,7 @@ impl Loop {
         Watchdog::stopping();
         let now = Now::read();
         self.drain(&now)?;
+        self.pipe.outputs.set_clock(&now);
         let end = now.boot + FLUSH_NS;
         while self.pipe.outputs.flush().map_err(RunError::Output)? && !self.pipe.outputs.is_flushed() {
             let left = end.saturating_sub(boot_ns());

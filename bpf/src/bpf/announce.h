@@ -51,6 +51,11 @@ static __always_inline enum state state_of(const struct conn *c)
 	return c->fate & 0xf;
 }
 
+static __always_inline __u8 direction_of(const struct conn *c)
+{
+	return c->fate >> 4;
+}
+
 static __always_inline void set_state(struct conn *c, enum state state)
 {
 	c->fate = (c->fate & 0xf0) | state;
@@ -58,55 +63,141 @@ static __always_inline void set_state(struct conn *c, enum state state)
 
 static __always_inline __u64 wakeup_flags(__u64 now)
 {
-	__u64 since = now - last_wakeup_ns;
+	__u64 since = now - READ_ONCE(last_wakeup_ns);
 	if (since < WAKEUP_INTERVAL_NS && (since < WAKEUP_INTERVAL_NS / 10 ||
 					   bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= ring_size / 4))
 		return BPF_RB_NO_WAKEUP;
-	last_wakeup_ns = now;
+	WRITE_ONCE(last_wakeup_ns, now);
 	return BPF_RB_FORCE_WAKEUP;
+}
+
+/* The connection as it is told: what its calls returned, or what TCP says, where that is more. The two are never
+ * added: a call that has not returned yet, and whatever passes the hooks by, is in what TCP says alone. */
+static __always_inline void copy_conn(struct conn *to, const struct tracked *t)
+{
+	__builtin_memcpy(to, &t->conn, sizeof(*to));
+	__u64 rx = READ_ONCE(t->conn.rx), tx = READ_ONCE(t->conn.tx);
+	to->rx = rx > t->read ? rx : t->read;
+	to->tx = tx > t->written ? tx : t->written;
 }
 
 /* The record is reserved before the clock is read: a reader that finds the ring empty after that has
  * seen the reservation, and one that found it empty before has slept for less than the interval. So no
  * record is left behind without a wakeup. */
-static __always_inline void submit(struct conn *c)
+static __always_inline void submit(struct tracked *t)
 {
 	struct conn *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	__u64 now = bpf_ktime_get_boot_ns();
-	c->ns_trx = now;
+	struct conn *c = &t->conn;
+	WRITE_ONCE(c->ns_trx, now);
+	/* Two threads may use a socket for the first time at once: it is one connection. */
 	if (!c->ns)
-		c->ns = now;
+		__sync_val_compare_and_swap(&c->ns, 0, now);
 	if (!record) {
 		COUNT(ring_dropped);
 		return;
 	}
-	__builtin_memcpy(record, c, sizeof(*record));
+	copy_conn(record, t);
 	bpf_ringbuf_submit(record, wakeup_flags(now));
+}
+
+static __noinline void tell_ending(__u64 socket, __u32 pid, __u64 started)
+{
+	struct ending *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	__u64 now = bpf_ktime_get_boot_ns();
+	if (!record) {
+		COUNT(ring_dropped);
+		return;
+	}
+	record->ns = now;
+	record->socket = socket;
+	record->started = started;
+	record->pid = pid;
+	record->padding = 0;
+	bpf_ringbuf_submit(record, wakeup_flags(now));
+}
+
+/* Where the bytes of a connection begin in TCP's sequence numbers. While the socket's state changes nobody else
+ * changes these counters. */
+static __always_inline void note_base(const void *sk, struct tracked *t)
+{
+	const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
+	t->read_base = tp->rcv_nxt - (__u32)tp->bytes_received;
+	t->written_base = tp->snd_nxt - (__u32)(tp->bytes_sent - tp->bytes_retrans);
+	t->has_base = 1;
+}
+
+/* BPF has no instruction for it, but atomic ones that return something are ordered with everything around them. */
+static __always_inline void full_barrier(struct tracked *t)
+{
+	__u32 pending = __sync_fetch_and_or(&t->pending, 0);
+	asm volatile("" ::"r"(pending));
 }
 
 /* Bytes that TCP delivered to its process by whatever way: splice() and zero-copy receive pass the hook of
  * recv by. A record layer (kTLS, MPTCP) delivers fewer than TCP does. The stream's end counts as one byte in
- * the sequence numbers (RFC 9293, 3.4). */
-static __always_inline void correct_rx(const void *sk, struct tracked *t)
+ * the sequence numbers (RFC 9293, 3.4).
+ *
+ * Other processors may be receiving: `copied_seq` is read before all that it cannot pass, so that the result may
+ * be late but is never too much. */
+static __always_inline __u64 read_by_process(const void *sk, struct tracked *t)
 {
-	if (t->conn.protocol != IPPROTO_TCP || t->shared ||
-	    READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
-		return;
 	const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
-	__u32 unread = tp->rcv_nxt - tp->copied_seq;
+	__u32 copied = READ_ONCE(tp->copied_seq);
+	full_barrier(t);
+	__u64 received = READ_ONCE(tp->bytes_received);
+	full_barrier(t);
 	bool ended = READABLE(struct sock, sk)->__sk_common.skc_flags &
 		     (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
-	__s64 read = tp->bytes_received - unread - (ended && !unread);
-	if (read > (__s64)t->conn.rx)
-		t->conn.rx = read;
+	__u32 unread = t->read_base + (__u32)received - copied;
+	if (unread > received)
+		return 0;
+	return received - unread - (ended && !unread && received);
 }
 
-/* The mark goes before the counters are read: bytes that come in between set it again. */
-static __always_inline void announce(const void *sk, struct tracked *t)
+/* The same for what the process sent, of a connection older than the programs. */
+static __always_inline __u64 written_by_process(const void *sk, struct tracked *t)
 {
-	t->pending = 0;
-	correct_rx(sk, t);
-	submit(&t->conn);
+	const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
+	__u32 written = READ_ONCE(tp->write_seq);
+	full_barrier(t);
+	unsigned char state = READABLE(struct sock, sk)->__sk_common.skc_state;
+	bool has_fin = state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
+		       state == TCP_LAST_ACK || state == TCP_TIME_WAIT;
+	/* What was sent tells which of the values that are 2^32 apart it is. */
+	__u64 sent = tp->bytes_sent - tp->bytes_retrans;
+	__s32 queued = written - t->written_base - (__u32)sent;
+	/* Where the connection is gone already, whether its end was sent is not known any more. */
+	return state == TCP_CLOSE ? 0 : sent + queued - has_fin;
+}
+
+/* Whether a socket has been inherited or passed on, or several threads use it right now. */
+static __always_inline bool is_held_by_several(const void *sk)
+{
+	const struct file *file = READABLE(struct sock, sk)->sk_socket->file;
+	if (bpf_core_field_exists(file->f_ref))
+		return file->f_ref.refcnt.counter > 0;
+	return ((const struct file___counted *)file)->f_count.counter > 1;
+}
+
+static __always_inline void take_from_tcp(const void *sk, struct tracked *t)
+{
+	__u64 read = read_by_process(sk, t);
+	if (read > t->read)
+		WRITE_ONCE(t->read, read);
+	if (!t->is_older)
+		return;
+	__u64 written = written_by_process(sk, t);
+	if ((__s64)written > (__s64)t->written)
+		WRITE_ONCE(t->written, written);
+}
+
+/* Which process TCP's bytes are for is known only where there is one. */
+static __always_inline void ask_tcp(const void *sk, struct tracked *t)
+{
+	if (t->conn.protocol == IPPROTO_TCP && !t->shared && t->has_base && !is_held_by_several(sk) &&
+	    !READABLE(struct inet_connection_sock, sk)->icsk_ulp_ops)
+		take_from_tcp(sk, t);
 }
 
 /* Whether this call is the one to announce: of several CPUs only one moves the time forward. */
@@ -116,14 +207,19 @@ static __always_inline bool due(__u64 *announced, __u64 now)
 	return now - last >= update_interval_jiffies && __sync_val_compare_and_swap(announced, last, now) == last;
 }
 
-/* Takes note of bytes that are not announced now. A tick is long: bytes of the one in which the connection
- * was announced still came after that. */
+/* CLOCK_BOOTTIME of bytes that were not announced when they came: of the tick's begin, so that nothing that came after
+ * them, such as the end, is older. Those of the tick in which the connection was announced still came after that. */
+static __always_inline __u64 pending_since(const struct tracked *t)
+{
+	__u64 ns = bpf_ktime_get_boot_ns() - (bpf_jiffies64() - READ_ONCE(t->seen) + 1) * jiffy_ns;
+	return ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
+}
+
+/* Takes them for announced. */
 static __always_inline void settle(struct tracked *t)
 {
-	t->pending = 0;
 	t->announced = bpf_jiffies64();
-	__u64 ns = bpf_ktime_get_boot_ns() - (t->announced - t->seen) * jiffy_ns;
-	t->conn.ns_trx = ns > t->conn.ns_trx ? ns : t->conn.ns_trx + 1;
+	t->conn.ns_trx = pending_since(t);
 }
 
 static __always_inline void fill_process_of(struct conn *c, const struct task_struct *process)
@@ -132,7 +228,8 @@ static __always_inline void fill_process_of(struct conn *c, const struct task_st
 	const struct task_struct *leader = task->group_leader;
 	c->pid = task->tgid;
 	c->uid = task->cred->euid.val;
-	c->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	if (bpf_core_field_exists(task->cgroups))
+		c->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	c->started = leader->start_boottime;
 	__u64 *comm = (__u64 *)c->comm;
 	const __u64 *name = (const __u64 *)leader->comm;
@@ -165,68 +262,171 @@ static __always_inline void unmap_peer(struct peer *peer)
 	}
 }
 
-/* The socket's ends, or the given peer where the socket has none of its own. */
-static __always_inline void fill_ends(struct tracked *t, const void *socket, const struct peer *peer)
+static __always_inline bool same_peer(const struct peer *one, const struct peer *other)
 {
-	const struct sock_common *sk = &READABLE(struct sock, socket)->__sk_common;
-	struct conn *c = &t->conn;
-	__u32 *laddr = (__u32 *)c->laddr;
-	__u32 *raddr = (__u32 *)c->raddr;
-	c->family = sk->skc_family;
-	c->protocol = READABLE(struct sock, socket)->sk_protocol;
-	c->lport = sk->skc_num;
+	return one->port == other->port && one->family == other->family && one->addr[0] == other->addr[0] &&
+	       one->addr[1] == other->addr[1] && one->addr[2] == other->addr[2] && one->addr[3] == other->addr[3];
+}
+
+/* Addresses of IPv6 sockets; a kernel may be built without. */
+#define HAS_V6 bpf_core_field_exists(((struct sock_common *)0)->skc_v6_daddr)
+
+/* The peer that the socket itself has, by connect() or accept(); of family 0 where it has none. Of a socket that was
+ * disconnected the address may still be there, but not the port, which only raw sockets do without. */
+static __always_inline void peer_of_socket(const struct sock *socket, struct peer *peer)
+{
+	const struct sock_common *sk = &socket->__sk_common;
+	__builtin_memset(peer, 0, sizeof(*peer));
+	peer->port = bpf_ntohs(sk->skc_dport);
+	if (!peer->port && socket->sk_type != SOCK_RAW)
+		return;
+	if (sk->skc_family == AF_INET) {
+		peer->addr[0] = sk->skc_daddr;
+	} else if (HAS_V6) {
+		for (int i = 0; i < 4; i++)
+			peer->addr[i] = sk->skc_v6_daddr.in6_u.u6_addr32[i];
+	}
+	if (!peer->port && !(peer->addr[0] | peer->addr[1] | peer->addr[2] | peer->addr[3]))
+		return;
+	peer->family = sk->skc_family;
+	unmap_peer(peer);
+}
+
+/* Whether a socket's own peer is another one than when counting began. IPv6 keeps its peers' addresses elsewhere, but
+ * for mapped ones. TCP tells by its state when it connects again. */
+static __always_inline bool has_other_peer(const struct tracked *t, const struct sock_common *sk)
+{
+	if (t->dport != sk->skc_dport || t->daddr != sk->skc_daddr)
+		return true;
+	if (!(t->caution & COMPARE_V6) || !HAS_V6)
+		return false;
+	const __u32 *known = t->peer.addr;
+	const __be32 *now = sk->skc_v6_daddr.in6_u.u6_addr32;
+	return known[0] != now[0] || known[1] != now[1] || known[2] != now[2] || known[3] != now[3];
+}
+
+/* Takes note of the peer that the socket has now, and of how to find out that it has another one. */
+static __always_inline void note_socket(struct tracked *t, const struct sock *socket)
+{
+	const struct sock_common *sk = &socket->__sk_common;
+	struct peer own;
+	peer_of_socket(socket, &own);
 	t->dport = sk->skc_dport;
 	t->daddr = sk->skc_daddr;
-	c->rport = bpf_ntohs(t->dport);
-	__builtin_memset(c->laddr, 0, sizeof(c->laddr) + sizeof(c->raddr));
-	if (c->family == AF_INET) {
-		laddr[0] = sk->skc_rcv_saddr;
-		raddr[0] = t->daddr;
-	} else {
-		for (int i = 0; i < 4; i++) {
-			laddr[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
-			raddr[i] = sk->skc_v6_daddr.in6_u.u6_addr32[i];
-		}
-		if (is_mapped(raddr)) {
-			c->family = AF_INET;
-			unmap(laddr);
-			unmap(raddr);
-		}
+	__u8 caution = 0;
+	if (own.family) {
+		t->peer = own;
+		if (own.family == AF_INET6 && socket->sk_protocol != IPPROTO_TCP)
+			caution = COMPARE_V6;
+	} else if (socket->sk_protocol == IPPROTO_UDP && peers_by_hook) {
+		caution = ASK_SENDER;
 	}
-	if (!t->dport && peer->family) {
-		if (c->family == AF_INET6 && peer->family == AF_INET)
-			unmap(laddr);
-		c->family = peer->family;
-		c->rport = peer->port;
+	t->caution = caution;
+}
+
+/* Others may be copying the connection: what does not change is written as it was. */
+static __always_inline void fill_ends(struct conn *c, const struct sock *socket, const struct peer *remote)
+{
+	const struct sock_common *sk = &socket->__sk_common;
+	__u32 local[4] = {};
+	if (sk->skc_family == AF_INET) {
+		local[0] = sk->skc_rcv_saddr;
+	} else if (bpf_core_field_exists(sk->skc_v6_rcv_saddr)) {
 		for (int i = 0; i < 4; i++)
-			raddr[i] = peer->addr[i];
+			local[i] = sk->skc_v6_rcv_saddr.in6_u.u6_addr32[i];
+		if (remote->family == AF_INET)
+			unmap(local);
+	}
+	c->family = remote->family ? remote->family : sk->skc_family;
+	c->protocol = socket->sk_protocol;
+	c->lport = sk->skc_num;
+	c->rport = remote->port;
+	__u32 *laddr = (__u32 *)c->laddr;
+	__u32 *raddr = (__u32 *)c->raddr;
+	for (int i = 0; i < 4; i++) {
+		laddr[i] = local[i];
+		raddr[i] = remote->addr[i];
 	}
 }
 
-/* Kept for readers that come later. */
-static __always_inline void keep_closed(struct tracked *t)
+static __always_inline void fill_own_ends(struct tracked *t, const void *sk)
 {
+	const struct sock *socket = READABLE(struct sock, sk);
+	note_socket(t, socket);
+	fill_ends(&t->conn, socket, &t->peer);
+}
+
+/* What the socket knows now and the hooks were not told. MPTCP learns its ends only after its state has changed. */
+static __always_inline void bring_up_to_date(const void *sk, struct tracked *t)
+{
+	if (t->conn.protocol == IPPROTO_MPTCP && !t->dport)
+		fill_own_ends(t, sk);
+	ask_tcp(sk, t);
+}
+
+/* The mark goes before the counters are read: bytes that come in between set it again. An exchange is ordered with
+ * everything around it. */
+static __always_inline void announce(const void *sk, struct tracked *t)
+{
+	__sync_lock_test_and_set(&t->pending, 0);
+	bring_up_to_date(sk, t);
+	submit(t);
+}
+
+/* The words of a connection and its number, mixed: what does not belong together has another sum but for one case in
+ * 2^64. */
+static __always_inline __u64 checksum(const struct conn *c, __u64 number)
+{
+	const __u64 *words = (const __u64 *)c;
+	__u64 sum = number;
+	for (unsigned int i = 0; i < sizeof(*c) / sizeof(*words); i++)
+		sum = (sum ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+	return sum;
+}
+
+/* Kept for readers that come later. */
+static __noinline int keep_closed(struct tracked *t)
+{
+	if (!t)
+		return 0;
 	t->kept = 1;
 	__u32 zero = 0;
 	struct stats *counters = bpf_map_lookup_elem(&stats, &zero);
 	if (!counters)
-		return;
+		return 0;
 	__u64 number = __sync_fetch_and_add(&counters->closed_added, 1);
 	__u32 index = number % closed_slots;
 	struct closed_slot *slot = bpf_map_lookup_elem(&closed, &index);
 	if (!slot)
-		return;
-	/* Exchanges are ordered with everything around them. */
-	__sync_lock_test_and_set(&slot->tail, number + 1);
-	slot->conn = t->conn;
-	__sync_lock_test_and_set(&slot->head, number + 1);
+		return 0;
+	/* What is summed has to be what is written: nobody else changes this copy. */
+	struct conn last;
+	copy_conn(&last, t);
+	slot->number = number + 1;
+	slot->conn = last;
+	slot->check = checksum(&last, number + 1);
+	return 0;
 }
 
 /* Makes room for another connection over the same socket. */
-static void finish(const void *sk, struct tracked *t, enum state state)
+static void finish(void *sk, struct tracked *t, enum state state)
 {
 	if (state_of(&t->conn) <= CONNECTING)
 		set_state(&t->conn, state);
 	announce(sk, t);
 	keep_closed(t);
+	if (t->conn.socket)
+		tell_ending(t->conn.socket, 0, 0);
+}
+
+/* What is known of a socket's connection, but for the socket itself. */
+static __always_inline void start_anew(struct tracked *t)
+{
+	struct peer none = {};
+	t->conn.ns = t->conn.ns_trx = t->conn.rx = t->conn.tx = t->conn.socket = 0;
+	t->conn.fate = 0;
+	t->read = t->written = 0;
+	t->owner = t->addressed = 0;
+	t->many_peers = t->shared = t->kept = t->has_base = t->is_older = t->released = t->provisional = 0;
+	t->peer = none;
 }

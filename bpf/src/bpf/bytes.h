@@ -15,44 +15,103 @@ static __noinline void announce_bytes(const void *sk, struct tracked *t, bool se
 
 static __always_inline void add_bytes(const void *sk, struct tracked *t, int len, bool sent)
 {
-	__sync_fetch_and_add(sent ? &t->conn.tx : &t->conn.rx, len);
+	/* With its result it is ordered before the mark that says that there is something to tell. */
+	__u64 before = __sync_fetch_and_add(sent ? &t->conn.tx : &t->conn.rx, len);
+	asm volatile("" ::"r"(before));
 	__u64 now = bpf_jiffies64();
 	if (UNLIKELY(due(&t->announced, now))) {
 		announce_bytes(sk, t, sent);
 		return;
 	}
-	t->seen = now;
-	t->pending = 1;
+	WRITE_ONCE(t->seen, now);
+	WRITE_ONCE(t->pending, 1);
 }
 
 /* The first bytes, or the first that a process with better claims moves. */
-static __always_inline void begin(const void *sk, struct tracked *t, const struct peer *peer, bool sent)
+static __always_inline void begin(const void *sk, struct tracked *t, bool sent)
 {
 	fill_current_process(&t->conn);
-	fill_ends(t, sk, peer);
+	fill_own_ends(t, sk);
 	/* A refusal may come back before the send that it answers returns. */
 	if (!t->conn.ns)
 		t->conn.fate = (sent ? OUTGOING : INCOMING) << 4 | (state_of(&t->conn) == REFUSED ? REFUSED : OPEN);
 	t->announced = bpf_jiffies64() - update_interval_jiffies;
 }
 
-static __noinline int account_flow(void *sk, const struct peer *peer, __u32 pid, int len, bool sent)
+/* The socket has several connections from now on: their end is told by its cookie. */
+static __always_inline void have_parts(struct tracked *t, __u64 cookie)
 {
+	if (t->conn.socket != cookie)
+		WRITE_ONCE(t->conn.socket, cookie);
+}
+
+static __always_inline void tell_exit_of(const struct conn *c)
+{
+	__u32 pid = c->pid;
+	__u64 started = c->started;
+	bpf_map_update_elem(&sharers, &pid, &started, BPF_ANY);
+}
+
+/* Where a socket is shared, what each process received is not to be told apart by what TCP says any more. A look may
+ * have taken what this process is receiving for the other's: `len` bytes of all that was received are not. */
+static __always_inline void note_sharing(const void *sk, struct tracked *t, const struct conn *sharer, int len,
+					 bool sent)
+{
+	if (!t->shared && !sent && t->conn.protocol == IPPROTO_TCP && t->has_base) {
+		__u64 read = read_by_process(sk, t);
+		__u64 others = read > (__u64)len ? read - len : 0;
+		if (t->read > others)
+			WRITE_ONCE(t->read, others);
+	}
+	t->shared = 1;
+	tell_exit_of(&t->conn);
+	tell_exit_of(sharer);
+}
+
+/* Values of an LRU map may become another key's at any moment. Just before it is used, it was this one's. */
+static __always_inline bool is_flow_of(const struct tracked *flow, const struct flow_key *key)
+{
+	return flow->conn.socket == key->cookie && flow->conn.pid == key->pid && flow->conn.rport == key->peer.port;
+}
+
+/* What a socket's further process, or further peer, does is a connection of its own. One socket has one direction for
+ * all who use it; of a peer that comes late, the first datagram tells. */
+static __noinline int account_flow(void *sk, struct tracked *t, const struct peer *peer, int len, bool sent)
+{
+	if (!t)
+		return 0;
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct flow_key key = { .cookie = cookie_of(sk), .pid = pid, .peer = *peer };
-	struct tracked *t = bpf_map_lookup_elem(&flows, &key);
-	if (!t) {
+	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
+	have_parts(t, key.cookie);
+	if (!flow || !is_flow_of(flow, &key)) {
+		__u8 direction = sent ? OUTGOING : INCOMING;
+		if (t->conn.ns && (!peer->family || same_peer(peer, &t->peer))) {
+			direction = direction_of(&t->conn);
+		} else if (t->conn.ns && t->conn.pid != pid) {
+			struct flow_key first = { .cookie = key.cookie, .pid = t->conn.pid, .peer = *peer };
+			struct tracked *known = bpf_map_lookup_elem(&flows, &first);
+			if (known && is_flow_of(known, &first))
+				direction = direction_of(&known->conn);
+		}
 		struct tracked fresh = {};
-		begin(sk, &fresh, peer, sent);
+		fill_current_process(&fresh.conn);
+		fill_ends(&fresh.conn, READABLE(struct sock, sk), peer);
+		fresh.conn.fate = direction << 4 | OPEN;
+		fresh.conn.socket = key.cookie;
 		fresh.conn.ns = fresh.conn.ns_trx = bpf_ktime_get_boot_ns();
+		fresh.announced = bpf_jiffies64() - update_interval_jiffies;
 		fresh.shared = 1;
 		/* Another thread of the process may be first: its entry stands, these bytes join it. */
 		if (!bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST))
 			COUNT(flows_added);
-		t = bpf_map_lookup_elem(&flows, &key);
-		if (!t)
+		if (t->conn.ns && t->conn.pid != pid)
+			note_sharing(sk, t, &fresh.conn, len, sent);
+		flow = bpf_map_lookup_elem(&flows, &key);
+		if (!flow)
 			return 0;
 	}
-	add_bytes(sk, t, len, sent);
+	add_bytes(sk, flow, len, sent);
 	return 0;
 }
 
@@ -60,34 +119,28 @@ static __noinline int account_flow(void *sk, const struct peer *peer, __u32 pid,
 static __always_inline void note_thread_peer(__u64 cookie, const struct peer *peer)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	struct thread_peer entry = { .cookie = cookie, .peer = *peer };
+	struct thread_peer entry = { .thread = thread, .cookie = cookie, .peer = *peer, .is_fresh = 1 };
 	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-	/* Nobody else touches it, and putting one into the map again costs more than twice as much. */
-	if (known)
+	/* Putting one into the map again costs more than twice as much. */
+	if (known && known->thread == thread)
 		*known = entry;
 	else
 		bpf_map_update_elem(&peers, &thread, &entry, BPF_ANY);
 }
 
-static __always_inline const struct peer *noted_by_thread(__u64 cookie)
+static __always_inline struct thread_peer *noted_by_thread(__u64 cookie)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct thread_peer *known = bpf_map_lookup_elem(&peers, &thread);
-	return known && known->cookie == cookie ? &known->peer : NULL;
+	return known && known->thread == thread && known->cookie == cookie ? known : NULL;
 }
 
-/* A further peer of a socket that has none of its own. */
+/* Further datagrams of the socket have peers of their own, of which each thread takes note by itself. */
 static void note_peer(struct tracked *t, __u64 cookie, const struct peer *peer)
 {
-	t->many_peers = 1;
-	t->owner = 0;
+	WRITE_ONCE(t->many_peers, 1);
+	WRITE_ONCE(t->owner, 0);
 	note_thread_peer(cookie, peer);
-}
-
-static __always_inline bool same_peer(const struct peer *one, const struct peer *other)
-{
-	return one->port == other->port && one->family == other->family && one->addr[0] == other->addr[0] &&
-	       one->addr[1] == other->addr[1] && one->addr[2] == other->addr[2] && one->addr[3] == other->addr[3];
 }
 
 /* The address hooks know nothing of raw and ping sockets. Over IPv6 the destination stays behind in what
@@ -95,6 +148,8 @@ static __always_inline bool same_peer(const struct peer *one, const struct peer 
  * received just now. */
 static __noinline int note_raw_peer(void *sk, struct tracked *t, bool sent)
 {
+	if (!t)
+		return 0;
 	struct peer peer = { .family = READABLE(struct sock, sk)->__sk_common.skc_family };
 	if (peer.family == AF_INET6 && sent) {
 		const struct inet_cork_full *cork = &READABLE(struct inet_sock, sk)->cork;
@@ -104,72 +159,120 @@ static __noinline int note_raw_peer(void *sk, struct tracked *t, bool sent)
 			peer.addr[i] = flow->daddr.in6_u.u6_addr32[i];
 		unmap_peer(&peer);
 	} else {
-		const struct peer *noted = noted_by_thread(sent ? (__u64)sk : RECEIVED_RAW);
+		const struct thread_peer *noted = noted_by_thread(sent ? (__u64)sk : RECEIVED_RAW);
 		if (!noted)
 			return 0;
-		peer = *noted;
+		peer = noted->peer;
 	}
 	if (!t->peer.family) {
 		t->peer = peer;
 		if (t->conn.ns)
-			fill_ends(t, sk, &peer);
+			fill_ends(&t->conn, READABLE(struct sock, sk), &peer);
 	} else if (sent && !same_peer(&t->peer, &peer)) {
 		note_peer(t, (__u64)sk, &peer);
 	}
 	return 0;
 }
 
+/* Whose datagram it is, over a UDP socket. */
+enum whose {
+	OWN,     /* of the peer that the socket has, or of its first one */
+	OTHERS,  /* of the peer that was written to `peer` */
+	NOBODYS, /* of a sender for whom the process did not ask */
+};
+
+static __noinline int whose_datagram(void *socket, struct tracked *t, struct peer *peer, bool sent)
+{
+	if (!t || !peer)
+		return OWN;
+	struct peer own;
+	peer_of_socket(READABLE(struct sock, socket), &own);
+	struct thread_peer *noted = t->many_peers || peers_by_probe ? noted_by_thread(cookie_of(socket)) : NULL;
+	bool is_fresh = noted && noted->is_fresh;
+	bool was_asked = t->addressed == (__u32)bpf_get_current_pid_tgid();
+	if (was_asked)
+		t->addressed = 0;
+	if (is_fresh)
+		noted->is_fresh = 0;
+	/* A datagram that is sent in pieces is addressed with the first of them. */
+	if (is_fresh || (noted && !own.family && (sent || peers_by_probe))) {
+		*peer = noted->peer;
+		if (own.family)
+			return same_peer(peer, &own) ? OWN : OTHERS;
+		if (!t->peer.family && !t->conn.ns) {
+			t->peer = *peer;
+			return OWN;
+		}
+		return same_peer(peer, &t->peer) ? OWN : OTHERS;
+	}
+	if (own.family || sent || !peers_by_hook || was_asked)
+		return OWN;
+	/* Another thread may have asked since, or had found the first peer before there were others. */
+	return t->peer.family && has_asked_for_sender() ? OWN : NOBODYS;
+}
+
 /* Everything but a process's next bytes over its own socket. */
-static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid, int len, bool sent)
+static __noinline int account_slowly(void *socket, struct tracked *t, int len, bool sent)
 {
 	const struct sock *sk = READABLE(struct sock, socket);
 	__u16 protocol = sk->sk_protocol;
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	if (!t)
 		t = track(socket);
 	if (!t)
 		return 0;
-	/* A datagram socket may connect to one peer after another. */
-	if (t->conn.ns && !t->released && protocol != IPPROTO_TCP &&
-	    (t->dport != sk->__sk_common.skc_dport || t->daddr != sk->__sk_common.skc_daddr)) {
-		finish(socket, t, CLOSED);
-		struct peer none = {};
-		t->conn.ns = t->conn.rx = t->conn.tx = 0;
-		t->owner = t->many_peers = t->shared = t->kept = 0;
-		t->peer = none;
+	bool had_many_peers = t->many_peers;
+	/* A datagram socket may connect to one peer after another, or to none. */
+	if (t->conn.ns && !t->released && protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP &&
+	    has_other_peer(t, &sk->__sk_common)) {
+		struct peer own;
+		peer_of_socket(sk, &own);
+		if (own.family && same_peer(&own, &t->peer)) {
+			note_socket(t, sk); /* it is the one that it had to do with before */
+		} else {
+			finish(socket, t, CLOSED);
+			start_anew(t);
+			t->many_peers = had_many_peers;
+		}
 	}
 	bool is_raw = protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP &&
 		      !sk->__sk_common.skc_dport && !sk->__sk_common.skc_daddr;
-	if (is_raw)
+	struct peer peer = {};
+	int whose = OWN;
+	if (is_raw) {
 		note_raw_peer(socket, t, sent);
-	if (peers_by_probe && protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport)
-		t->many_peers = 1;
-	struct peer peer = t->peer;
-	if (t->many_peers) {
-		const struct peer *noted = noted_by_thread(is_raw ? (__u64)socket : cookie_of(socket));
-		if (noted)
-			peer = *noted;
+		const struct thread_peer *noted = t->many_peers ? noted_by_thread((__u64)socket) : NULL;
+		if (noted && !same_peer(&noted->peer, &t->peer)) {
+			peer = noted->peer;
+			whose = OTHERS;
+		}
+	} else if (protocol == IPPROTO_UDP) {
+		whose = whose_datagram(socket, t, &peer, sent);
 	}
+	if (whose == OWN && !t->conn.ns)
+		t->many_peers = 0;
 	/* Sockets of a name server's clients always come here, to have its answers copied. */
-	__u16 port = sk->__sk_common.skc_dport ? bpf_ntohs(sk->__sk_common.skc_dport) : peer.port;
+	__u16 port = whose == OTHERS ? peer.port : t->peer.family ? t->peer.port : bpf_ntohs(sk->__sk_common.skc_dport);
 	bool is_dns = copies_answers && protocol == IPPROTO_UDP && port == DNS_PORT;
 	if (is_dns && !sent)
 		copy_answer(len);
-	if (t->many_peers) {
-		if (pid != t->conn.pid || !same_peer(&peer, &t->peer)) {
-			account_flow(socket, &peer, pid, len, sent);
-			return 0;
-		}
-	} else if (!t->conn.ns || t->provisional || (!t->conn.rx && !t->conn.tx)) {
-		if (t->conn.pid != pid || !t->conn.ns)
-			begin(socket, t, &t->peer, sent);
-		t->provisional = 0;
-	} else if (t->conn.pid != pid) {
-		struct peer own = {};
-		t->shared = 1;
-		account_flow(socket, &own, pid, len, sent);
+	if (whose == OTHERS || (whose == NOBODYS && t->peer.family)) {
+		account_flow(socket, t, &peer, len, sent);
 		return 0;
 	}
-	if (!t->many_peers && !is_raw && !is_dns)
+	if (!t->conn.ns || t->provisional || (!t->conn.rx && !t->conn.tx)) {
+		/* What stood in for it was a listener, of the same process maybe, but as another user. */
+		if (t->conn.pid != pid || !t->conn.ns || t->provisional)
+			begin(socket, t, sent);
+		t->provisional = 0;
+	} else if (t->conn.pid != pid) {
+		peer = t->peer;
+		account_flow(socket, t, &peer, len, sent);
+		return 0;
+	}
+	/* Where a probe notes peers, it is for each datagram to be looked up. */
+	bool is_probed = peers_by_probe && protocol == IPPROTO_UDP && !t->dport;
+	if (!t->many_peers && !is_raw && !is_dns && !is_probed)
 		t->owner = pid;
 	add_bytes(socket, t, len, sent);
 	return 0;
@@ -178,24 +281,38 @@ static __noinline int account_slowly(void *socket, struct tracked *t, __u32 pid,
 /* A send that a firewall refuses, or a datagram that the peer's host does. */
 static __noinline int account_failure(void *sk, int error)
 {
-	if (error != -EPERM && error != -ECONNREFUSED)
-		return 0;
 	if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_TCP)
 		return 0; /* its state tells */
-	struct tracked *t = track(sk);
-	if (!t)
+	struct tracked *t = tracked_of(sk, false);
+	struct peer peer;
+	/* What the hook has noted of this call is not for the next one. */
+	int whose = t ? whose_datagram(sk, t, &peer, true) : OWN;
+	if (error != -EPERM && error != -ECONNREFUSED)
 		return 0;
+	if (!t)
+		t = track(sk);
+	if (!t || t->many_peers || whose != OWN)
+		return 0; /* which of them is not known for an error */
 	enum state state = error == -EPERM ? BLOCKED : REFUSED;
 	__u64 now = bpf_jiffies64();
-	if (t->many_peers)
-		return 0; /* which of them is not known for an error */
 	if (!t->conn.ns)
-		begin(sk, t, &t->peer, true);
+		begin(sk, t, true);
 	else if (state_of(&t->conn) == state && !due(&t->announced, now))
 		return 0;
 	t->announced = now;
 	set_state(&t->conn, state);
 	announce(sk, t);
+	return 0;
+}
+
+/* A datagram may have no bytes; of a stream that means that nothing was moved, or its end. */
+static __noinline int account_nothing(void *sk, int len, bool sent)
+{
+	if (len < 0)
+		return account_failure(sk, len);
+	__u16 type = READABLE(struct sock, sk)->sk_type;
+	if (type == SOCK_DGRAM || type == SOCK_RAW)
+		account_slowly(sk, tracked_of(sk, false), 0, sent);
 	return 0;
 }
 
@@ -205,11 +322,16 @@ static __always_inline int account(void *sk, const struct sock_common *common, i
 	if ((family != AF_INET && family != AF_INET6) || UNLIKELY(!resident.is_counting))
 		return 0;
 	if (UNLIKELY(len <= 0))
-		return len ? account_failure(sk, len) : 0;
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+		return account_nothing(sk, len, sent);
+	__u64 thread = bpf_get_current_pid_tgid();
 	struct tracked *t = tracked_of(sk, false);
-	if (UNLIKELY(!t || t->owner != pid || t->dport != common->skc_dport || t->daddr != common->skc_daddr))
-		return account_slowly(sk, t, pid, len, sent);
+	if (UNLIKELY(!t || t->owner != thread >> 32 || has_other_peer(t, common)))
+		return account_slowly(sk, t, len, sent);
+	if (!sent && t->caution & ASK_SENDER) {
+		if (UNLIKELY(t->addressed != (__u32)thread))
+			return account_slowly(sk, t, len, sent);
+		t->addressed = 0;
+	}
 	add_bytes(sk, t, len, sent);
 	return 0;
 }
@@ -218,6 +340,35 @@ static __always_inline int account(void *sk, const struct sock_common *common, i
 static __always_inline bool is_read_again(int flags)
 {
 	return flags & (MSG_PEEK | MSG_ERRQUEUE);
+}
+
+/* What the hooks of addresses have noted of a call that does not count. */
+static __noinline int forget_call(void *sk)
+{
+	struct tracked *t = tracked_of(sk, false);
+	struct peer peer;
+	if (t && READABLE(struct sock, sk)->sk_protocol == IPPROTO_UDP)
+		whose_datagram(sk, t, &peer, false);
+	return 0;
+}
+
+/* With MSG_TRUNC a datagram's whole length is returned: the process got what its buffers hold. */
+static __noinline int received_length(void *sk, int ret)
+{
+	__u16 type = READABLE(struct sock, sk)->sk_type;
+	if (ret <= 0 || (type != SOCK_DGRAM && type != SOCK_RAW))
+		return ret;
+	int room = receive_room();
+	return room >= 0 && room < ret ? room : ret;
+}
+
+static __always_inline int account_received(void *sk, const struct sock_common *common, int ret, int flags)
+{
+	if (UNLIKELY(is_read_again(flags)))
+		return forget_call(sk);
+	if (UNLIKELY(flags & MSG_TRUNC))
+		ret = received_length(sk, ret);
+	return account(sk, common, ret, false);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -229,7 +380,7 @@ int BPF_PROG(send_length, struct sock *sk, int ret, int flags)
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(recv_length, struct sock *sk, int ret, int flags)
 {
-	return is_read_again(flags) ? 0 : account(sk, &sk->__sk_common, ret, false);
+	return account_received(sk, &sk->__sk_common, ret, flags);
 }
 
 /* The same for kernels that refuse the above. */
@@ -244,6 +395,5 @@ SEC("tracepoint/sock/sock_recv_length")
 int recv_length_tracepoint(struct trace_event_raw_sock_msg_length *ctx)
 {
 	void *sk = (void *)ctx->sk;
-	return is_read_again(ctx->flags) ? 0
-					 : account(sk, &READABLE(struct sock, sk)->__sk_common, ctx->ret, false);
+	return account_received(sk, &READABLE(struct sock, sk)->__sk_common, ctx->ret, ctx->flags);
 }

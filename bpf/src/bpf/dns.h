@@ -5,27 +5,14 @@
 #define DNS_PORT 53
 
 #ifdef HAS_REGISTERS
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct user_namespace {
-	int level;
-};
-
-struct cred___of_receiver {
-	kuid_t euid;
-	struct user_namespace *user_ns;
-};
-
-#pragma clang attribute pop
-
 /* Whose the answer is, and whether it may count for others: root of a container is no more than its user. */
 static __always_inline void fill_receiver(struct dns_answer *answer)
 {
 	const struct task_struct *task = READABLE(struct task_struct, bpf_get_current_task_btf());
-	const struct cred___of_receiver *cred = READABLE(struct cred___of_receiver, task->cred);
+	const struct cred *cred = task->cred;
 	answer->pid = task->tgid;
 	answer->started = task->group_leader->start_boottime;
-	answer->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	answer->cgroup = bpf_core_field_exists(task->cgroups) ? task->cgroups->dfl_cgrp->kn->id : 0;
 	answer->uid = cred->euid.val;
 	answer->user_ns_level = cred->user_ns->level;
 }
@@ -33,14 +20,16 @@ static __always_inline void fill_receiver(struct dns_answer *answer)
 /* Where the running system call has put what it received. Of several buffers or messages only the first. */
 static __always_inline bool receive_buffer(struct iovec *buffer)
 {
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	void *arg = (void *)SYSCALL_ARG2(regs);
+	struct call call;
+	if (!running_call(&call))
+		return false;
+	void *arg = (void *)call.args[1];
 	struct user_msghdr header = { .msg_iov = arg };
-	switch (SYSCALL_NUMBER(regs)) {
+	switch (call.number) {
 	case SYS_READ:
 	case SYS_RECVFROM:
 		buffer->base = arg;
-		buffer->len = DNS_MAX;
+		buffer->len = call.args[2];
 		return true;
 	case SYS_RECVMSG:
 	case SYS_RECVMMSG:
@@ -58,8 +47,12 @@ static __always_inline bool receive_buffer(struct iovec *buffer)
 static __noinline int copy_answer(int len)
 {
 	struct iovec buffer;
-	if (len <= 0 || !receive_buffer(&buffer))
+	if (len <= 0)
 		return 0;
+	if (!receive_buffer(&buffer)) {
+		COUNT(dns_skipped);
+		return 0;
+	}
 	struct dns_answer *answer = NULL;
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2)
 		answer = bpf_ringbuf_reserve(&events, sizeof(*answer), 0);
@@ -78,7 +71,9 @@ static __noinline int copy_answer(int len)
 	answer->full_len = len;
 	answer->len = kept;
 	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
+		/* Its page is not there any more. */
 		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
+		COUNT(dns_skipped);
 		return 0;
 	}
 	bpf_ringbuf_submit(answer, wakeup_flags(now));

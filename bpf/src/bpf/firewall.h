@@ -21,7 +21,7 @@ static __always_inline bool read_headers(struct sk_buff *skb, struct conn *c)
 			return false;
 		if (route && BPF_CORE_READ((const struct rtable *)route, rt_type) != RTN_LOCAL)
 			return false;
-		if ((ip.dest & 0xff) >= 224)
+		if (first_byte(ip.dest) >= 224)
 			return false;
 		c->family = AF_INET;
 		c->protocol = ip.protocol;
@@ -32,9 +32,10 @@ static __always_inline bool read_headers(struct sk_buff *skb, struct conn *c)
 		struct ipv6_header ip;
 		if (bpf_probe_read_kernel(&ip, sizeof(ip), network))
 			return false;
-		if (route && !(BPF_CORE_READ((const struct rt6_info *)route, rt6i_flags) & RTF_LOCAL))
+		if (route && bpf_core_field_exists(((struct rt6_info *)0)->rt6i_flags) &&
+		    !(BPF_CORE_READ((const struct rt6_info *)route, rt6i_flags) & RTF_LOCAL))
 			return false;
-		if ((ip.dest[0] & 0xff) == 0xff)
+		if (first_byte(ip.dest[0]) == 0xff)
 			return false;
 		c->family = AF_INET6;
 		c->protocol = ip.protocol;
@@ -77,7 +78,7 @@ static __always_inline void stranger(struct sk_buff *skb)
 	__u64 now = bpf_jiffies64();
 	if (t) {
 		if (due(&t->announced, now))
-			submit(&t->conn);
+			submit(t);
 		return;
 	}
 	if (!may_tell_stranger(bpf_ktime_get_boot_ns())) {
@@ -85,7 +86,7 @@ static __always_inline void stranger(struct sk_buff *skb)
 		return;
 	}
 	fresh.announced = now;
-	submit(c);
+	submit(&fresh);
 	if (!bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST))
 		COUNT(flows_added);
 }

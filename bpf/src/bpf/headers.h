@@ -28,3 +28,9 @@ struct ipv6_header {
 	__u32 source[4];
 	__u32 dest[4];
 };
+
+/* The first on the wire. */
+static __always_inline __u8 first_byte(__be32 word)
+{
+	return bpf_ntohl(word) >> 24;
+}

@@ -21,6 +21,9 @@ typedef _Bool bool;
 #define NULL ((void *)0)
 /* Keeps what is rare out of the cache lines of what is frequent. */
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* For words that other processors read or write at the same time. */
+#define READ_ONCE(word) (*(const volatile __typeof__(word) *)&(word))
+#define WRITE_ONCE(word, value) (*(volatile __typeof__(word) *)&(word) = (value))
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -46,7 +49,10 @@ enum {
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
+	SOCK_DGRAM = 2,
+	SOCK_RAW = 3,
 	MSG_PEEK = 0x2,
+	MSG_TRUNC = 0x20,
 	MSG_ERRQUEUE = 0x2000,
 	EPERM = 1,
 	EPIPE = 32,
@@ -59,8 +65,14 @@ enum {
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
+	TCP_TIME_WAIT = 6,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
 	/* uapi linux/rtnetlink.h and linux/ipv6_route.h: the packet is for this machine. */
 	RTN_LOCAL = 2,
 	RTF_LOCAL = 0x80000000,
@@ -88,28 +100,72 @@ struct sockaddr_in6 {
 	__be32 sin6_addr[4];
 };
 
-/* Registers of a process in a system call, or where a kprobe finds them (uapi asm/ptrace.h), and numbers of
- * system calls (asm/unistd.h). */
+/* Registers of a process in a system call, or where a kprobe finds them (uapi asm/ptrace.h), under the names that
+ * bpf_tracing.h reads them by, and numbers of system calls (asm/unistd.h). A number that the kernel itself keeps
+ * beside the registers is not uapi, so its place is relocated. */
 #if defined(__TARGET_ARCH_x86)
 #define HAS_REGISTERS
 struct pt_regs {
-	unsigned long before[11];
-	unsigned long rcx, rdx, rsi, rdi, orig_rax;
+	unsigned long r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax;
 };
 #define SYSCALL_NUMBER(regs) ((regs)->orig_rax)
-#define SYSCALL_ARG2(regs) ((regs)->rsi)
 enum { SYS_READ = 0, SYS_READV = 19, SYS_RECVFROM = 45, SYS_RECVMSG = 47, SYS_RECVMMSG = 299 };
 #elif defined(__TARGET_ARCH_arm64)
 #define HAS_REGISTERS
 struct user_pt_regs {
 	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
 };
 struct pt_regs {
 	struct user_pt_regs user_regs;
 };
-#define SYSCALL_NUMBER(regs) ((regs)->user_regs.regs[8])
-#define SYSCALL_ARG2(regs) ((regs)->user_regs.regs[1])
+struct pt_regs___number {
+	__s32 syscallno;
+} __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->syscallno)
 enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+#elif defined(__TARGET_ARCH_riscv)
+#define HAS_REGISTERS
+struct user_regs_struct {
+	unsigned long pc, ra, sp, gp, tp, t0, t1, t2, s0, s1, a0, a1, a2, a3, a4, a5, a6, a7;
+};
+struct pt_regs {
+	struct user_regs_struct user_regs;
+};
+#define SYSCALL_NUMBER(regs) ((regs)->user_regs.a7)
+enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+#elif defined(__TARGET_ARCH_s390)
+#define HAS_REGISTERS
+typedef struct {
+	unsigned long args[1];
+	struct {
+		unsigned long mask, addr;
+	} psw;
+	unsigned long gprs[16];
+} user_pt_regs;
+struct pt_regs {
+	user_pt_regs user_regs;
+};
+/* Interruption code and instruction length above the number, also of a call by number in a register (svc 0). */
+struct pt_regs___number {
+	unsigned int int_code;
+} __attribute__((preserve_access_index));
+#define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->int_code & 0xffff)
+enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 371, SYS_RECVMSG = 372, SYS_RECVMMSG = 357 };
+/* What C libraries use that also run on kernels before 4.3. */
+#define SYS_SOCKETCALL 102
+#elif defined(__TARGET_ARCH_powerpc)
+#define HAS_REGISTERS
+struct pt_regs {
+	unsigned long gpr[32];
+	unsigned long nip, msr, orig_gpr3, ctr, link;
+};
+#define SYSCALL_NUMBER(regs) ((regs)->gpr[0])
+enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 337, SYS_RECVMSG = 342, SYS_RECVMMSG = 343 };
+#define SYS_RECV 336
+#define SYS_SOCKETCALL 102
 #endif
 
 struct iovec {
@@ -121,6 +177,7 @@ struct user_msghdr {
 	void *msg_name;
 	int msg_namelen;
 	struct iovec *msg_iov;
+	__u64 msg_iovlen;
 };
 
 /* Stable contexts (uapi linux/bpf.h): no relocation needed. */
@@ -183,7 +240,24 @@ struct sock_common {
 	possible_net_t skc_net;
 };
 
-struct file;
+typedef struct {
+	long counter;
+} atomic_long_t;
+
+/* Since Linux 6.13; the first reference counts as 0. */
+typedef struct {
+	atomic_long_t refcnt;
+} file_ref_t;
+
+struct file {
+	file_ref_t f_ref;
+};
+
+/* Before. */
+struct file___counted {
+	atomic_long_t f_count;
+};
+
 struct sock;
 
 struct socket {
@@ -194,6 +268,7 @@ struct socket {
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	__u16 sk_type;
 	__u16 sk_protocol;
 	int sk_err;
 };
@@ -247,13 +322,27 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+struct user_namespace {
+	int level;
+};
+
 struct cred {
 	kuid_t euid;
+	struct user_namespace *user_ns;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
 };
 
 struct task_struct {
 	int tgid;
 	struct task_struct *group_leader;
+	struct signal_struct *signal;
 	const struct cred *cred;
 	struct css_set *cgroups;
 	__u64 start_boottime;

@@ -9,9 +9,11 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 #include "leco.h"
+#include "registers.h"
 #include "headers.h"
 #include "maps.h"
 #include "announce.h"
+#include "calls.h"
 #include "dns.h"
 #include "bytes.h"
 #include "peers.h"

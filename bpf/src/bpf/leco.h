@@ -24,12 +24,13 @@ enum state {
 
 /* One connection: a record of the `events` ring and of the iterators. */
 struct conn {
-	__u64 rx;      /* bytes, as recv returned them */
+	__u64 rx;      /* bytes, as recv returned them; in a record: or as TCP handed them over, if more */
 	__u64 tx;      /* bytes, as send returned them */
 	__u64 ns;      /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
 	__u64 ns_trx;  /* CLOCK_BOOTTIME of the latest */
 	__u64 cgroup;  /* id of the cgroup2 folder: its inode number */
 	__u64 started; /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
+	__u64 socket;  /* cookie of a socket over which there are several connections, else 0 */
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
 	__u8 raddr[16];
 	__u32 pid; /* thread group; 0: no process is known */
@@ -42,13 +43,25 @@ struct conn {
 	char comm[16];  /* of the thread group's leader; any bytes */
 };
 
-/* Readers copy a slot from its beginning to its end, so the writer sets `tail`, then the connection, then
- * `head`: where both are the same, nobody wrote meanwhile. 0: never used. */
+/* Readers copy a slot while it may be written: `check` tells whether all parts of a copy belong together, in
+ * whatever order a processor copies them. */
 struct closed_slot {
-	__u64 head;
-	struct conn conn;
-	__u64 tail;
+	__u64 number; /* of the connection among all that were closed, from 1; 0: never used */
+	struct conn conn; /* conn.ns is 0 where only conn.socket counts: all connections over it have ended */
+	__u64 check;
 };
+
+/* Several connections have ended at once: those over a socket, or the parts that a process had in sockets which
+ * other processes still use. A record of the `events` ring. */
+struct ending {
+	__u64 ns;      /* CLOCK_BOOTTIME */
+	__u64 socket;  /* as in struct conn; 0: a process has ended */
+	__u64 started; /* of that process, as in struct conn */
+	__u32 pid;
+	__u32 padding;
+};
+/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+_Static_assert(sizeof(struct ending) == 32, "not as record.rs reads it");
 
 /* A peer's address; IPv4 in the first word, the others zero. Family 0: none is known. */
 struct peer {
@@ -57,28 +70,42 @@ struct peer {
 	__u32 addr[4];
 };
 
+/* What makes the fast path look twice. */
+enum caution {
+	COMPARE_V6 = 1, /* the peer is told by its IPv6 address alone */
+	ASK_SENDER = 2, /* anybody may have sent what is received */
+};
+
 /* What is counted about a socket, or about one of several flows over it: the value of `sockets` and `flows`.
  * What a send or recv touches, up to conn.tx, lies in the cache line that finding it has touched already: the
  * kernel puts 8 bytes of its own in front (struct bpf_local_storage_data). */
 struct tracked {
 	__u32 owner;   /* process whose bytes belong here without a further question; 0: ask */
 	__u32 daddr;   /* the socket's own peer when counting began: it may connect again */
+	__u32 pending; /* bytes came since the last announcement */
 	__u16 dport;
-	__u8 pending;  /* bytes came since the last announcement */
-	__u8 listening;
 	__u8 many_peers;
-	__u8 shared;      /* another process uses the socket, too */
-	__u8 provisional; /* the process is a guess until one uses the socket */
-	__u8 released;    /* closed by its processes */
+	__u8 shared;     /* another process uses the socket, too */
 	__u64 announced; /* jiffies */
 	__u64 seen;      /* jiffies of the latest bytes that were not announced */
+	__u32 addressed; /* thread that is receiving from `peer` right now, and has asked who it is */
+	__u8 listening;
+	__u8 provisional; /* the process is a guess until one uses the socket */
+	__u8 released;    /* closed by its processes */
+	__u8 caution;     /* enum caution */
 	struct conn conn; /* conn.ns is 0 until it is announced */
-	struct peer peer; /* of a socket that has none of its own */
-	__u8 kept; /* in `closed`, as it ended */
-	__u8 padding[3];
+	__u64 read;       /* bytes that TCP says it handed over, by whatever call */
+	__u64 written;    /* bytes that TCP says it took; 0 unless `is_older` */
+	__u32 read_base;  /* sequence numbers of the first bytes */
+	__u32 written_base;
+	struct peer peer; /* the socket's own, or the first one of a socket that has none */
+	__u8 kept;        /* in `closed`, as it ended */
+	__u8 has_base;
+	__u8 is_older; /* than the programs */
+	__u8 padding;
 };
 
-/* Key of `flows`. The peer is zero where the socket itself has one: then the cookie says it all. */
+/* Key of `flows`. A peer of family 0 is not known. */
 struct flow_key {
 	__u64 cookie;
 	__u32 pid;
@@ -87,8 +114,10 @@ struct flow_key {
 
 /* Where a thread's latest datagram went to or came from, over a socket with many peers. */
 struct thread_peer {
+	__u64 thread; /* its ids: an entry may have become another thread's while it is written */
 	__u64 cookie; /* a raw socket's address */
 	struct peer peer;
+	__u32 is_fresh; /* noted in the call that is running */
 };
 
 /* An answer of a name server that a process received: a record of the `events` ring. */

@@ -16,6 +16,8 @@ const volatile bool has_release = true;
 const volatile bool by_address = false;
 /* Where the peer of a datagram is known from a kprobe: it has no storage either. */
 const volatile bool peers_by_probe = false;
+/* Where the hooks of peers.h tell for each datagram whom it is for, or from. */
+const volatile bool peers_by_hook = true;
 
 /* Whether answers of name servers are copied to the ring. */
 const volatile bool copies_answers = true;
@@ -67,6 +69,14 @@ struct {
 	__type(key, __u64);
 	__type(value, struct thread_peer);
 } peers SEC(".maps");
+
+/* Processes that use a socket which another one uses, too, and when they were started: their exit is told. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u64);
+} sharers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -1,45 +1,53 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Peers of datagram sockets that have none of their own. These hooks run before those of bytes.h, in the same
- * thread.
+/* Whom a datagram over a UDP socket is for, or from. These hooks run before those of bytes.h, in the same thread.
  *
  * Nearly every such socket has one peer: it is kept with the socket, does not change, and the hook has only to
  * compare. With the second peer the socket's threads note theirs each for itself, because two may use the
- * socket at the same time; a thread that has noted none was here before that, so its peer is the first. */
+ * socket at the same time. A connected socket may send elsewhere, too. */
 #pragma once
 
 static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct tracked *t,
-			  const struct peer *peer)
+			  const struct peer *peer, bool received)
 {
 	if (!t)
 		t = track(sk);
 	if (!t)
 		return;
-	if (!t->peer.family && !t->conn.ns) {
+	struct peer own;
+	peer_of_socket(READABLE(struct sock, sk), &own);
+	if (own.family) {
+		if (same_peer(&own, peer) && !t->many_peers)
+			return;
+	} else if (!t->peer.family && !t->conn.ns && !t->many_peers) {
 		t->peer = *peer;
+		if (received)
+			t->addressed = bpf_get_current_pid_tgid();
 		return;
 	}
-	if (!t->dport) /* else it is connected */
-		note_peer(t, by_address ? (__u64)sk : bpf_get_socket_cookie(ctx), peer);
+	note_peer(t, by_address ? (__u64)sk : bpf_get_socket_cookie(ctx), peer);
 }
 
-static __always_inline int see_peer(struct bpf_sock_addr *ctx, const struct peer *peer)
+static __always_inline int see_peer(struct bpf_sock_addr *ctx, const struct peer *peer, bool received)
 {
 	struct bpf_sock *sk = ctx->sk;
 	if (!sk)
 		return 1;
 	struct tracked *t = tracked_of(sk, false);
-	if (!t || t->many_peers || !same_peer(&t->peer, peer))
-		remember_peer(ctx, sk, t, peer);
+	if (!t || t->many_peers || !same_peer(&t->peer, peer) ||
+	    has_other_peer(t, &READABLE(struct sock, sk)->__sk_common))
+		remember_peer(ctx, sk, t, peer, received);
+	else if (received)
+		t->addressed = bpf_get_current_pid_tgid();
 	return 1; /* let the datagram pass */
 }
 
-static __always_inline int see_peer4(struct bpf_sock_addr *ctx)
+static __always_inline int see_peer4(struct bpf_sock_addr *ctx, bool received)
 {
 	struct peer peer = { .family = AF_INET, .port = bpf_ntohs(ctx->user_port), .addr = { ctx->user_ip4 } };
-	return see_peer(ctx, &peer);
+	return see_peer(ctx, &peer, received);
 }
 
-static __always_inline int see_peer6(struct bpf_sock_addr *ctx)
+static __always_inline int see_peer6(struct bpf_sock_addr *ctx, bool received)
 {
 	struct peer peer = { .family = AF_INET6, .port = bpf_ntohs(ctx->user_port) };
 	peer.addr[0] = ctx->user_ip6[0];
@@ -47,31 +55,31 @@ static __always_inline int see_peer6(struct bpf_sock_addr *ctx)
 	peer.addr[2] = ctx->user_ip6[2];
 	peer.addr[3] = ctx->user_ip6[3];
 	unmap_peer(&peer);
-	return see_peer(ctx, &peer);
+	return see_peer(ctx, &peer, received);
 }
 
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
-	return see_peer4(ctx);
+	return see_peer4(ctx, false);
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
-	return see_peer6(ctx);
+	return see_peer6(ctx, false);
 }
 
 SEC("cgroup/recvmsg4")
 int recvmsg4(struct bpf_sock_addr *ctx)
 {
-	return see_peer4(ctx);
+	return see_peer4(ctx, true);
 }
 
 SEC("cgroup/recvmsg6")
 int recvmsg6(struct bpf_sock_addr *ctx)
 {
-	return see_peer6(ctx);
+	return see_peer6(ctx, true);
 }
 
 #ifdef HAS_REGISTERS

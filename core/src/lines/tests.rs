@@ -21,21 +21,25 @@ fn shown(text: &str, group: Option<&str>) -> Shown {
     Shown { text: text.into(), group: group.map(Into::into), style: LineStyle::default(), curve: None }
 }
 
+fn placed(ns: u64, updated: u64) -> Placed {
+    let (first, updated) = (ns.cast_signed(), updated.cast_signed());
+    Placed { machine: 0, epoch: 0, first, updated, boot: None, host: None }
+}
+
 fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Update {
     let text = format!("line {ns} {updated}");
     let arrival = Arrival {
-        source: 0,
-        host: None,
+        placed: placed(ns, updated),
         state: ConnectionState::Ordinary,
         is_first_ever: false,
         event: None,
         bytes: None,
         ns,
-        updated,
+        ns_trx: updated,
         received: &text,
         shown: shown(&text, group),
     };
-    lines.update(arrival, &fader(), updated)
+    lines.update(arrival, &fader(), updated.cast_signed())
 }
 
 fn texts(lines: &Lines) -> Vec<Option<String>> {
@@ -60,6 +64,22 @@ fn an_update_stays_in_place_and_a_new_line_takes_the_oldest_slot() {
 }
 
 #[test]
+fn what_is_older_than_all_that_is_shown_takes_no_slot_and_is_forgotten_first() {
+    let mut lines = Lines::new(3);
+    lines.resize(2);
+    for ns in [70, 90, 30, 80, 10] {
+        arrive(&mut lines, ns, ns * SECOND, None);
+    }
+    assert_eq!(texts(&lines), some(&["line 80 80000000000", "line 90 90000000000"]));
+    let known = |lines: &Lines| lines.known().map(|line| line.ns).collect::<Vec<_>>();
+    assert_eq!(known(&lines), [70, 80, 90]);
+    arrive(&mut lines, 70, 100 * SECOND, None);
+    assert_eq!(known(&lines), [80, 90, 70]);
+    lines.place_again(|_, _, ns| (ns != 90 * SECOND).then(|| 20 - ns.cast_signed()), 20);
+    assert_eq!(known(&lines), [70, 80, 90]);
+}
+
+#[test]
 fn a_line_that_has_faded_to_nothing_makes_room_first() {
     let mut lines = Lines::new(10);
     lines.resize(2);
@@ -76,7 +96,7 @@ fn a_group_is_one_line_with_the_oldest_identity() {
     arrive(&mut lines, 5, 5 * SECOND, Some("g"));
     arrive(&mut lines, 3, 6 * SECOND, Some("g"));
     let shown: Vec<_> = lines.slots().flatten().map(|line| (line.ns, line.updated)).collect();
-    assert_eq!(shown, [(3, 6 * SECOND)]);
+    assert_eq!(shown, [(3, 6 * SECOND.cast_signed())]);
     // A connection that comes into a group leaves no second line behind.
     arrive(&mut lines, 7, 7 * SECOND, None);
     assert_eq!(arrive(&mut lines, 7, 8 * SECOND, Some("h")), Update::Changed);
@@ -90,10 +110,9 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
     lines.resize(2);
     let mut send = |ns: u64, updated: u64, sent: u64| {
         let arrival = Arrival {
-            source: 0,
-            host: None,
+            placed: placed(ns, updated),
             ns,
-            updated,
+            ns_trx: updated,
             received: "x",
             event: None,
             bytes: Some(Bytes { rx: 0, tx: sent }),
@@ -101,7 +120,7 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
             is_first_ever: false,
             shown: shown(&format!("sent {sent}"), Some("group")),
         };
-        lines.update(arrival, &fader(), updated);
+        lines.update(arrival, &fader(), updated.cast_signed());
         let line = lines.known().next().unwrap();
         (
             line.traffic.total.tx,

@@ -38,6 +38,7 @@ pub struct Fifo {
     file: Option<File>,
     inotify: Inotify,
     watch: Option<(WatchDescriptor, PathBuf)>,
+    opened: u64,
     lines: LineBuffer,
     buffer: Vec<u8>,
 }
@@ -51,6 +52,7 @@ impl Fifo {
             file: None,
             inotify: Inotify::init()?,
             watch: None,
+            opened: 0,
             lines: LineBuffer::default(),
             buffer: vec![0; READ_BYTES],
         };
@@ -68,6 +70,11 @@ impl Fifo {
     #[must_use]
     pub fn state(&self) -> &FifoState {
         &self.state
+    }
+
+    /// How often it was opened: anew after its writers were gone.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Lines that were too long to keep.
@@ -164,6 +171,7 @@ impl Fifo {
                 {
                     Ok(file) => {
                         self.file = Some(file);
+                        self.opened += 1;
                         self.state = FifoState::Reading;
                     }
                     Err(error) => self.state = FifoState::Unreadable(error.to_string()),

@@ -113,8 +113,10 @@ pub struct Origin<'s> {
     pub index: usize,
     /// What stands for its host where the event names none; nothing where there is only one source.
     pub host: Option<&'s str>,
-    /// It may be another machine, whose clock began at another time.
-    pub is_remote: bool,
+    /// Counts the connections of the source: each begins anew.
+    pub stream: u64,
+    /// Who sent it, where that is told of each.
+    pub sender: Option<SocketAddr>,
 }
 
 /// How the sources are doing, for a person.
@@ -200,8 +202,10 @@ impl Sources {
             let is_ready = ready.by_ref().take(descriptors).fold(false, |any, ready| any | ready);
             if is_ready {
                 let host = has_several.then_some(label.as_str());
-                let origin = Origin { index, host, is_remote: source.is_remote() };
-                source.take(&mut self.buffer, |line| deliver(origin, line))?;
+                let stream = source.stream();
+                source.take(&mut self.buffer, |sender, line| {
+                    deliver(Origin { index, host, stream, sender }, line);
+                })?;
             }
         }
         Ok(false)
@@ -258,17 +262,23 @@ impl Source {
         fifo.into_iter().flatten().chain(other)
     }
 
-    fn take(&mut self, buffer: &mut [u8], mut deliver: impl FnMut(&[u8])) -> io::Result<()> {
+    fn take(
+        &mut self,
+        buffer: &mut [u8],
+        mut deliver: impl FnMut(Option<SocketAddr>, &[u8]),
+    ) -> io::Result<()> {
+        let mut in_order = |line: &[u8]| deliver(None, line);
         match self {
-            Self::Fifo(fifo) => fifo.wait(Some(Duration::ZERO), deliver).map(|_| ()),
-            Self::Stream(stream) => stream.take(buffer, deliver),
+            Self::Fifo(fifo) => fifo.wait(Some(Duration::ZERO), in_order).map(|_| ()),
+            Self::Stream(stream) => stream.take(buffer, in_order),
             Self::Datagrams { socket, overlong, .. } => {
                 // Nothing comes after all where this fails.
-                if let Ok(count) = socket.recv(buffer) {
+                if let Ok((count, sender)) = socket.recv_from(buffer) {
                     // Each is whole: what is cut off does not belong to the next.
                     let mut lines = LineBuffer::default();
-                    lines.push(&buffer[..count], &mut deliver);
-                    lines.end(&mut deliver);
+                    let mut of_sender = |line: &[u8]| deliver(Some(sender), line);
+                    lines.push(&buffer[..count], &mut of_sender);
+                    lines.end(&mut of_sender);
                     *overlong += lines.overlong();
                 }
                 Ok(())
@@ -278,9 +288,9 @@ impl Source {
                 match open.read(buffer) {
                     Ok(0) => {
                         *file = None;
-                        lines.end(deliver);
+                        lines.end(&mut in_order);
                     }
-                    Ok(count) => lines.push(&buffer[..count], deliver),
+                    Ok(count) => lines.push(&buffer[..count], &mut in_order),
                     Err(error)
                         if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     }
@@ -300,11 +310,12 @@ impl Source {
         }
     }
 
-    fn is_remote(&self) -> bool {
+    /// Which connection it is on, counted from the first.
+    fn stream(&self) -> u64 {
         match self {
-            Self::Stream(stream) => stream.is_remote(),
-            Self::Datagrams { .. } => true,
-            Self::Fifo(_) | Self::Bytes { .. } => false,
+            Self::Fifo(fifo) => fifo.opened(),
+            Self::Stream(stream) => stream.connected(),
+            Self::Datagrams { .. } | Self::Bytes { .. } => 0,
         }
     }
 

@@ -42,13 +42,15 @@ pub(crate) struct Stream {
     /// Why it is not connected, where it was tried.
     trouble: Option<String>,
     back_off: Duration,
+    connected: u64,
     lines: LineBuffer,
 }
 
 impl Stream {
     pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
         let state = connecting(peer.clone(), Duration::ZERO)?;
-        Ok(Self { peer, state, trouble: None, back_off: BACK_OFF.0, lines: LineBuffer::default() })
+        let (back_off, lines) = (BACK_OFF.0, LineBuffer::default());
+        Ok(Self { peer, state, trouble: None, back_off, connected: 0, lines })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -62,8 +64,9 @@ impl Stream {
         matches!(self.state, State::Reading(_))
     }
 
-    pub(crate) fn is_remote(&self) -> bool {
-        matches!(self.peer, Peer::Tcp { .. })
+    /// How often it was connected.
+    pub(crate) fn connected(&self) -> u64 {
+        self.connected
     }
 
     pub(crate) fn overlong(&self) -> u64 {
@@ -77,6 +80,7 @@ impl Stream {
                 Ok(Ok(socket)) => {
                     self.state = State::Reading(File::from(socket));
                     self.trouble = None;
+                    self.connected += 1;
                     Ok(())
                 }
                 Ok(Err(error)) => self.again(error.to_string()),

@@ -1,4 +1,4 @@
-//! What is done, by whom, and how it has to be reported.
+//! What is done, by whom, and how it has to be reported: the ground that the other files of rows build on.
 
 /// Which end has to be there first: it tells its port.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,10 @@ pub(crate) enum Start {
 
 /// A few lines of Python at each end, or a shell command after `$ `. The near end is watched, and prints what it
 /// counted.
+///
+/// With `lines=` in its result it names further lines, and there may be none beside them; then no event of them has
+/// another peer or direction, either.
+#[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) what: &'static str,
     pub(crate) near: &'static str,
@@ -23,13 +27,15 @@ pub(crate) struct Scenario {
     pub(crate) far_cleanup: &'static str,
     /// The connection is there before the programs are loaded.
     pub(crate) is_older: bool,
-    /// Levels of hooks other than what the kernel offers.
-    pub(crate) hooks: &'static [&'static str],
+    /// Options of the loader, such as levels of hooks other than what the kernel offers.
+    pub(crate) options: &'static [&'static str],
+    /// So many times another reader looks at what is known while the scenario waits for it: `ready()`, `go()`.
+    pub(crate) looks: u32,
     /// It concerns no process of this machine.
     pub(crate) is_stranger: bool,
 }
 
-const BASE: Scenario = Scenario {
+pub(crate) const BASE: Scenario = Scenario {
     what: "",
     near: "",
     far: "",
@@ -41,13 +47,14 @@ const BASE: Scenario = Scenario {
     near_cleanup: "",
     far_cleanup: "",
     is_older: false,
-    hooks: &[],
+    options: &[],
+    looks: 0,
     is_stranger: false,
 };
 
-const TCP_SERVER: &str = "c, _ = listen(FAR4).accept(); recv(c, 70000); send(c, 12345); wait()";
-const TCP_SINK: &str = "c, _ = listen(FAR4).accept(); recv_all(c); wait()";
-const UDP_SERVER: &str = "s = udp(FAR4); answer(s, 300); wait()";
+pub(crate) const TCP_SERVER: &str = "c, _ = listen(FAR4).accept(); recv(c, 70000); send(c, 12345); wait()";
+pub(crate) const TCP_SINK: &str = "c, _ = listen(FAR4).accept(); recv_all(c); wait()";
+pub(crate) const UDP_SERVER: &str = "s = udp(FAR4); answer(s, 300); wait()";
 /// A rule of a firewall at the near end.
 macro_rules! firewall {
     ($rule:literal) => {
@@ -61,7 +68,7 @@ macro_rules! firewall {
 const UNLIMITED_ICMP: &str = "sysctl -qw net.ipv4.icmp_ratelimit=0";
 const NO_FIREWALL: &str = "nft flush ruleset";
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
+pub(crate) const ROWS: &[Scenario] = &[
     Scenario {
         what: "TCP: send 70000, receive 12345",
         near: "s = tcp(); send(s, 70000); recv(s, 12345); result(raddr=FAR4, rport=PORT)",
@@ -458,7 +465,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                if os.fork():\n    os.wait(); recv(s, 7); wait()\n\
                else:\n    tx = 0; name('child'); send(s, 23); recv(s, 5); result(raddr=FAR4, rport=PORT, comm='child')",
         far: "c, _ = listen(FAR4).accept(); recv(c, 123); send(c, 5); time.sleep(0.3); send(c, 7); wait()",
-        state: "open",
+        state: "closed",
         ..BASE
     },
     Scenario {
@@ -500,7 +507,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "a raw socket that nobody answers (`raw=cgroup_skb`)",
         near: "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253); sent(s.sendto(b'x' * 40, (FAR4, 0)))\n\
                sent(s.sendto(b'x' * 2, (FAR4, 0))); result(raddr=FAR4, proto='253')",
-        hooks: &["--hook", "raw=cgroup_skb"],
+        options: &["--hook", "raw=cgroup_skb"],
         ..BASE
     },
     Scenario {

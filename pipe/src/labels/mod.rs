@@ -23,7 +23,7 @@ use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
-pub(crate) use self::process::{Process, is_alive, is_blank};
+pub(crate) use self::process::{Process, is_alive, is_blank, is_gone};
 use self::process::{alive, lineage, parents};
 use self::unique::{cut, cut_with_suffix};
 use self::workload::Workload;
@@ -478,13 +478,7 @@ mod tests {
 
     /// Of no process that lives.
     fn conn() -> Conn {
-        let record = {
-            let mut record = [0; leco_bpf::record::CONN_SIZE];
-            // Address family; the process.
-            record[94] = 2;
-            record
-        };
-        Conn { pid: u32::MAX, started: 1, ..Conn::decode(&record).unwrap() }
+        crate::names::tests::conn(u32::MAX, 1000, "192.0.2.1")
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use leco_core::text::clean_bytes;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// Parents that are followed at most.
 pub(crate) const MAX_PARENTS: usize = 16;
@@ -91,6 +94,25 @@ pub(super) fn alive(pid: u32, started_ns: u64) -> Option<Stat> {
     stat(pid).filter(|stat| started_ns == 0 || stat.started.abs_diff(started_ns / tick_ns) <= 1)
 }
 
+/// Whether a process has certainly ended. Where not all processes can be seen, none has.
+pub(crate) fn is_gone(pid: u32, started_ns: u64) -> bool {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    if !sees_all_processes() {
+        return false;
+    }
+    // `/proc` may hide the processes of others; a signal that is not sent does not.
+    test_kill_process(number) == Err(Errno::SRCH) || (stat(pid).is_some() && !is_alive(pid, started_ns))
+}
+
+/// Whether numbers of processes mean here what they mean to the kernel side: not in a PID namespace.
+fn sees_all_processes() -> bool {
+    /// `PROC_PID_INIT_INO` of `linux/proc_ns.h`.
+    const INITIAL: &str = "pid:[4026531836]";
+    static IS_INITIAL: LazyLock<bool> =
+        LazyLock::new(|| fs::read_link("/proc/self/ns/pid").is_ok_and(|path| path.as_os_str() == INITIAL));
+    *IS_INITIAL
+}
+
 fn stat(pid: u32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -149,6 +171,17 @@ mod tests {
         }
         assert!(lineage(children[0].id(), 0).is_empty(), "it is gone");
         assert!(lineage(std::process::id(), u64::MAX).is_empty(), "another one has its number");
+    }
+
+    #[test]
+    fn only_a_process_that_has_certainly_ended_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        assert!(!is_gone(pid, 0), "not waited for yet");
+        child.wait().unwrap();
+        assert_eq!(is_gone(pid, 0), sees_all_processes());
+        assert!(!is_gone(std::process::id(), 0));
+        assert!(!is_gone(0, 0) && !is_gone(u32::MAX, 0), "no process has such a number");
     }
 
     #[test]

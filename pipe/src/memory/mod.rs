@@ -247,6 +247,7 @@ mod tests {
             tx: 0,
             cgroup: 0,
             started: 0,
+            socket: 0,
             local: [127, 0, 0, 1].into(),
             remote: remote.parse().unwrap(),
             pid: 7,

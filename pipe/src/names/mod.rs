@@ -327,7 +327,7 @@ fn key(conn: &Conn) -> (BootNs, IpAddr) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use leco_bpf::record::{Direction, State};
@@ -340,7 +340,7 @@ mod tests {
     const HOUR: u64 = 60 * MINUTE;
 
     /// A connection that begins in the first second.
-    pub(in crate::names) fn conn(pid: u32, uid: u32, remote: &str) -> Conn {
+    pub(crate) fn conn(pid: u32, uid: u32, remote: &str) -> Conn {
         Conn {
             ns: SECOND,
             ns_trx: SECOND,
@@ -348,6 +348,7 @@ mod tests {
             tx: 0,
             cgroup: 0,
             started: u64::from(pid),
+            socket: 0,
             local: Ipv4Addr::UNSPECIFIED.into(),
             remote: remote.parse().unwrap(),
             pid,

@@ -10,6 +10,7 @@ use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
+use super::clock::ClockField;
 use super::complaint::Complaint;
 use super::reader::{QueueLimits, Reader};
 use super::writer::PIPE_BATCH;
@@ -204,9 +205,9 @@ impl FifoOutput {
     }
 
     /// Writes what the reader takes. It may be gone, and another have come who has to be told everything.
-    pub(crate) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self, clock: &ClockField) {
         let Some(file) = self.file.as_ref().filter(|_| self.has_reader) else { return };
-        if self.reader.flush(file).is_err() {
+        if self.reader.flush(file, clock).is_err() {
             self.reattach();
         }
     }

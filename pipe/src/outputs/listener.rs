@@ -14,6 +14,7 @@ use rustix::event::PollFlags;
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, bind, listen, socket_with, sockopt};
 
+use super::clock::ClockField;
 use super::complaint::Complaint;
 use super::reader::{QueueLimits, Reader};
 use super::token::{Handshake, Token, TokenError};
@@ -238,9 +239,10 @@ impl Listener {
     }
 
     /// Writes what each takes; those who are gone are forgotten.
-    pub(crate) fn flush(&mut self) {
-        self.clients
-            .retain_mut(|client| client.handshake.is_some() || client.reader.flush(&client.file).is_ok());
+    pub(crate) fn flush(&mut self, clock: &ClockField) {
+        self.clients.retain_mut(|client| {
+            client.handshake.is_some() || client.reader.flush(&client.file, clock).is_ok()
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Receivers of events, each with a queue of its own, so that none can hurt another.
 
+mod clock;
 mod complaint;
 mod fifo;
 mod listener;
@@ -19,8 +20,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use leco_core::event::BootNs;
+
+use crate::clock::Now;
+use crate::line::Machine;
 use rustix::event::PollFlags;
 
+pub use self::clock::ClockField;
 pub use self::fifo::FifoError;
 use self::fifo::FifoOutput;
 use self::listener::Listener;
@@ -79,6 +84,7 @@ struct Output {
 #[derive(Debug, Default)]
 pub struct Outputs {
     outputs: Vec<Output>,
+    clock: ClockField,
 }
 
 impl Outputs {
@@ -95,7 +101,17 @@ impl Outputs {
         }
         let outputs =
             specs.iter().map(|spec| Output::open(spec, capacity, passed)).collect::<Result<_, _>>()?;
-        Ok(Self { outputs })
+        Ok(Self { outputs, clock: ClockField::default() })
+    }
+
+    /// From now on readers are told how the clocks of this machine go.
+    pub fn tell_clock(&mut self, now: &Now, machine: &Machine) {
+        self.clock = ClockField::new(now, machine);
+    }
+
+    /// Reads the clocks anew.
+    pub fn set_clock(&mut self, now: &Now) {
+        self.clock.set(now);
     }
 
     /// Descriptors to wait for, and what for.
@@ -178,7 +194,8 @@ impl Outputs {
     /// Writes what the receivers take; `false` when none is left that could ever take anything.
     pub fn flush(&mut self) -> io::Result<bool> {
         let mut failed = None;
-        self.outputs.retain_mut(|output| match output.flush() {
+        let clock = &self.clock;
+        self.outputs.retain_mut(|output| match output.flush(clock) {
             Ok(goes_on) => goes_on,
             Err(error) => {
                 failed = Some(error);
@@ -306,13 +323,13 @@ impl Output {
         self.target.each_reader(act);
     }
 
-    fn flush(&mut self) -> io::Result<bool> {
+    fn flush(&mut self, clock: &ClockField) -> io::Result<bool> {
         match &mut self.target {
-            Target::Stdout(stdout) => return stdout.flush(),
-            Target::Fifo(fifo) => fifo.flush(),
-            Target::Listener(listener) => listener.flush(),
-            Target::Udp(udp) => udp.flush(),
-            Target::Recording(recording) => recording.flush(),
+            Target::Stdout(stdout) => return stdout.flush(clock),
+            Target::Fifo(fifo) => fifo.flush(clock),
+            Target::Listener(listener) => listener.flush(clock),
+            Target::Udp(udp) => udp.flush(clock),
+            Target::Recording(recording) => recording.flush(clock),
         }
         Ok(true)
     }

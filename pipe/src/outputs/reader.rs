@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use leco_core::event::BootNs;
 
+use super::clock::{ClockField, Told};
 use super::queue::Queue;
 use super::writer::Writer;
 
@@ -15,6 +16,8 @@ use super::writer::Writer;
 pub(crate) struct Reader {
     pub(crate) queue: Queue,
     pub(crate) writer: Writer,
+    /// What it knows of the clock.
+    pub(crate) told: Told,
     /// It has to be told everything that is known.
     pub(crate) wants_replay: bool,
     /// It is being told: what comes now is for it, although it is old to others.
@@ -33,6 +36,7 @@ impl Reader {
         Self {
             queue: Queue::new(limits.connections, limits.rate_limit),
             writer: Writer::new(batch),
+            told: Told::default(),
             wants_replay: true,
             is_replayed_to: false,
         }
@@ -42,6 +46,7 @@ impl Reader {
     pub(crate) fn start_anew(&mut self, wants_replay: bool) {
         self.queue.clear();
         self.writer.reset();
+        self.told.forget();
         self.wants_replay = wants_replay;
         self.is_replayed_to = false;
     }
@@ -49,6 +54,9 @@ impl Reader {
     /// Begins or ends telling it everything.
     pub(crate) fn set_replayed_to(&mut self, begins: bool) {
         self.is_replayed_to = begins && std::mem::take(&mut self.wants_replay);
+        if self.is_replayed_to {
+            self.told.forget();
+        }
     }
 
     pub(crate) fn is_replayed_to(&self) -> bool {
@@ -59,8 +67,8 @@ impl Reader {
         self.queue.push(ns, Rc::clone(event), now);
     }
 
-    pub(crate) fn flush(&mut self, file: &File) -> io::Result<()> {
-        self.writer.write(file, &mut self.queue)
+    pub(crate) fn flush(&mut self, file: &File, clock: &ClockField) -> io::Result<()> {
+        self.writer.write(file, &mut self.queue, &mut self.told, clock)
     }
 
     /// Whether there is nothing left to be sent now.

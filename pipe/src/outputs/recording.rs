@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::clock::ClockField;
 use super::complaint::Complaint;
 use super::reader::{QueueLimits, Reader};
 
@@ -30,15 +31,17 @@ impl Recording {
     /// Goes on in what is now at the path: another program moved the old one away.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         self.file = append_to(&self.path)?;
+        self.reader.told.forget();
         Ok(())
     }
 
     /// Writes what there is. What a full disk does not take is lost, and said so once.
-    pub(crate) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self, clock: &ClockField) {
         let mut batch = Vec::new();
         loop {
             batch.clear();
-            self.reader.queue.fill(&mut batch, BATCH);
+            let Reader { queue, told, .. } = &mut self.reader;
+            queue.fill(&mut batch, BATCH, told, clock);
             if batch.is_empty() {
                 return;
             }
@@ -50,6 +53,7 @@ impl Recording {
                     if let Ok(length) = length {
                         let _ = self.file.set_len(length);
                     }
+                    self.reader.told.forget();
                     self.complaint.tell(&format!(
                         "cannot write to {}: {error}. Events are missing there.",
                         self.path.display()

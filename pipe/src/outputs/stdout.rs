@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
+use super::clock::ClockField;
 use super::reader::{QueueLimits, Reader};
 use super::writer::PIPE_BATCH;
 
@@ -44,8 +45,8 @@ impl Stdout {
     }
 
     /// Writes what there is; `false` when nobody reads any more.
-    pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        match self.reader.flush(&self.file) {
+    pub(crate) fn flush(&mut self, clock: &ClockField) -> io::Result<bool> {
+        match self.reader.flush(&self.file, clock) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(error),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use rustix::event::PollFlags;
 
+use super::clock::{ClockField, Told};
 use super::queue::Queue;
 
 /// Pipes take so many bytes whole or not at all (`PIPE_BUF`, pipe(7)): no reader ever sees half an event
@@ -39,12 +40,18 @@ impl Writer {
         self.is_blocked &= ready.is_empty();
     }
 
-    /// Writes as much of the queue as the descriptor takes.
-    pub(crate) fn write(&mut self, mut file: &File, queue: &mut Queue) -> io::Result<()> {
+    /// Writes as much of the queue as the descriptor takes, and how the clock goes where that is due.
+    pub(crate) fn write(
+        &mut self,
+        mut file: &File,
+        queue: &mut Queue,
+        told: &mut Told,
+        clock: &ClockField,
+    ) -> io::Result<()> {
         while !self.is_blocked {
             if self.written == self.batch.len() {
                 self.reset();
-                queue.fill(&mut self.batch, self.limit);
+                queue.fill(&mut self.batch, self.limit, told, clock);
                 if self.batch.is_empty() {
                     break;
                 }
