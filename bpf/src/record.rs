@@ -20,8 +20,8 @@ pub const ENDING_SIZE: usize = 32;
 /// Bytes of a value of `closed`: the connection between its number and a checksum.
 pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of one encoded [`DnsAnswer`].
-pub const DNS_SIZE: usize = 536;
-const DNS_PAYLOAD: usize = 24;
+pub const DNS_SIZE: usize = 552;
+const DNS_PAYLOAD: usize = 40;
 /// Bytes of the value of `stats`.
 pub const STATS_SIZE: usize = 56;
 
@@ -300,10 +300,16 @@ impl Ending {
 pub struct DnsAnswer {
     /// `CLOCK_BOOTTIME` of its receipt in ns.
     pub ns: u64,
-    /// The process that received it.
+    /// `CLOCK_BOOTTIME` of the start of the process that received it in ns: with its pid, that process alone.
+    pub started: u64,
+    /// Id of that process's cgroup: the inode number of its folder in cgroup2.
+    pub cgroup: u64,
+    /// Thread group, as the initial pid namespace numbers it.
     pub pid: u32,
-    /// That process's user.
+    /// That process's effective user, as the initial user namespace numbers it.
     pub uid: u32,
+    /// Whether it runs in a user namespace other than the initial one, where anybody may be root.
+    pub is_in_user_ns: bool,
     /// Bytes of the whole answer.
     pub full_len: u16,
     /// Its first bytes, 512 at most: hostile.
@@ -317,12 +323,21 @@ impl DnsAnswer {
         if bytes.len() != DNS_SIZE {
             return None;
         }
-        let len = u16::from_ne_bytes(bytes.get(16..18)?.try_into().ok()?);
+        let word =
+            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
+        let half =
+            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
+        let short =
+            |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
+        let len = short(32)?;
         Some(Self {
-            ns: u64::from_ne_bytes(bytes.get(..8)?.try_into().ok()?),
-            pid: u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?),
-            uid: u32::from_ne_bytes(bytes.get(12..16)?.try_into().ok()?),
-            full_len: u16::from_ne_bytes(bytes.get(18..20)?.try_into().ok()?),
+            ns: word(0)?,
+            started: word(8)?,
+            cgroup: word(16)?,
+            pid: half(24)?,
+            uid: half(28)?,
+            full_len: short(34)?,
+            is_in_user_ns: half(36)? != 0,
             payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
         })
     }
@@ -519,9 +534,9 @@ mod tests {
     #[test]
     fn an_answer_that_claims_to_be_longer_than_its_record_is_refused() {
         let mut record = [0; DNS_SIZE];
-        record[16..18].copy_from_slice(&513_u16.to_ne_bytes());
+        record[32..34].copy_from_slice(&513_u16.to_ne_bytes());
         assert_eq!(DnsAnswer::decode(&record), None);
-        record[16..18].copy_from_slice(&512_u16.to_ne_bytes());
+        record[32..34].copy_from_slice(&512_u16.to_ne_bytes());
         assert_eq!(DnsAnswer::decode(&record).unwrap().payload.len(), 512);
     }
 }

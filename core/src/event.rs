@@ -225,6 +225,9 @@ pub struct Details<'a> {
     /// The process's own name, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comm: Option<&'a str>,
+    /// What the process is called now, where that is another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm_now: Option<&'a str>,
     /// What an interpreter runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'a str>,
@@ -251,7 +254,8 @@ pub struct Details<'a> {
     /// Name of the remote address, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
-    /// Where the name is from: `dns`, an answer that was received; `reverse`, the system's resolver.
+    /// Where the name is from: `dns`, an answer that the process received; `dns-user`, `dns-system`, one that others
+    /// did; `reverse`, the system's resolver was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_src: Option<&'a str>,
     /// Number of the autonomous system that announces the remote address.

@@ -88,7 +88,10 @@ impl Facts {
                 "host" => self.host.clone_from(&text),
                 "user" => self.user.clone_from(&text),
                 "uid" if self.user.is_empty() => self.user.clone_from(&text),
-                "comm" if !event.contains_key("script") => self.process.clone_from(&text),
+                // Of a process without a name the line has its number.
+                "comm" if !event.contains_key("script") && !text.trim().is_empty() => {
+                    self.process.clone_from(&text);
+                }
                 "script" => self.process.clone_from(&text),
                 "unit" | "container" => self.units.push(text.clone()),
                 "raddr" | "name" if !self.peers.contains(&text) => self.peers.push(text.clone()),
@@ -158,5 +161,11 @@ mod tests {
         assert_eq!(facts.peers, ["b.test", "::2"]);
         assert!(facts.is_first_ever && facts.is_incoming);
         assert!(facts.fields.contains(&("parents".into(), "sh < cron".into())));
+        let renamed = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":"before","comm_now":"after"}"#;
+        let facts = Facts::of("18:32 :: root :: before :: b.test 22 :: ", Some(renamed));
+        assert_eq!(facts.process, "before");
+        assert!(facts.fields.contains(&("comm_now".into(), "after".into())));
+        let nameless = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":""}"#;
+        assert_eq!(Facts::of("18:32 :: root :: 7 :: b.test 22 :: ", Some(nameless)).process, "7");
     }
 }

@@ -94,6 +94,22 @@ fn it_makes_a_common_desktop_quiet() {
         "18:32 :: root :: nginx [docker 01234567] :: 192.0.2.8 443 :: ",
         Some("docker-0123456789a+"),
     );
+    for (kind, shown) in [
+        ("podman-0123456789ab", "podman 01234567"),
+        ("k8s-0123456789ab", "k8s 01234567"),
+        ("containerd-01234567+", "containerd 01234567"),
+        ("crio-0123456789ab", "crio 01234567"),
+        ("container-012345678+", "container 01234567"),
+        ("docker-0123456789a.b", "docker 01234567"),
+        ("lxc-web", "lxc-web"),
+        ("nspawn-web", "nspawn-web"),
+    ] {
+        expect(
+            &format!("18:32 :: root :: nginx [{kind}] :: 192.0.2.8 443 :: "),
+            &format!("18:32 :: root :: nginx [{shown}] :: 192.0.2.8 443 :: "),
+            Some(kind),
+        );
+    }
     expect(
         "18:32 :: systemd+ :: ntpd :: 192.0.2.4 123/udp :: ",
         "18:32 :: systemd+ :: ntpd :: 192.0.2.4 NTP :: ",

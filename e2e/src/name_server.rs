@@ -1,5 +1,7 @@
 //! A real name server, and what it was asked.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
 use crate::{FAR_V4, LineReader, Netns, Side, wait_for};
@@ -21,6 +23,7 @@ impl NameServer {
         let resolv_conf =
             tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("no temporary file: {error}"));
         std::fs::write(resolv_conf.path(), format!("nameserver {FAR_V4}\n"))
+            .and_then(|()| std::fs::set_permissions(resolv_conf.path(), Permissions::from_mode(0o644)))
             .unwrap_or_else(|error| panic!("resolv.conf: {error}"));
         let mut command = netns.command(Side::Far, "dnsmasq");
         command.args(["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"]);

@@ -96,12 +96,13 @@ pub(crate) fn detail(
 }
 
 /// Fields of an event in the order in which a person asks for them, and what they are called.
-const FIELDS: [(&str, &str); 24] = [
+const FIELDS: [(&str, &str); 25] = [
     ("host", "machine"),
     ("user", "user"),
     ("uid", "user id"),
     ("pid", "process id"),
     ("comm", "process"),
+    ("comm_now", "process now"),
     ("script", "script"),
     ("parents", "started by"),
     ("unit", "unit"),
@@ -135,8 +136,13 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
         .map(|(name, value)| {
             let value = match name.as_str() {
                 "rx" | "tx" => format!("{value} bytes"),
-                "name_src" if value == "dns" => "a name server's answer".into(),
-                "name_src" => "the resolver".into(),
+                "name_src" => match value.as_str() {
+                    "dns" => "an answer to this process".into(),
+                    "dns-user" => "an answer to another process of the user".into(),
+                    "dns-system" => "an answer to the system's resolver".into(),
+                    "reverse" => "the resolver".into(),
+                    _ => value,
+                },
                 _ => value,
             };
             let name = FIELDS.get(place(&name)).map_or(name, |(_, called)| (*called).to_owned());

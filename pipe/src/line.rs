@@ -10,7 +10,7 @@ use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, re
 
 use crate::clock::Now;
 use crate::feed::Losses;
-use crate::labels::{Labels, NameSource, PeerName};
+use crate::labels::{Labels, NameSource, PeerName, is_blank};
 use crate::tunables::{NamesShown, Tunables};
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
@@ -91,7 +91,15 @@ impl Formatter {
             Some(user) => push(line, &[SEPARATOR, user]),
             None => write!(line, "{SEPARATOR}{}", conn.uid)?,
         }
-        let comm = unseparate(who.script.as_deref().unwrap_or(&who.comm));
+        let number;
+        let comm = match who.script.as_deref().unwrap_or(&who.comm) {
+            // A process may have no name; `-` says that there is none.
+            blank if is_blank(blank) => {
+                number = conn.pid.to_string();
+                number.as_str().into()
+            }
+            name => unseparate(name),
+        };
         push(line, &[SEPARATOR, &comm]);
         for parent in &who.parents {
             push(line, &[" < ", &unseparate(parent)]);
@@ -197,6 +205,7 @@ impl Formatter {
             uid: known.then_some(conn.uid),
             user: who.user.as_deref(),
             comm: known.then_some(&who.comm),
+            comm_now: labels.comm_now.as_deref(),
             script: who.script.as_deref(),
             parents: &who.parents,
             cg: who.cgroup_path.as_deref(),
@@ -209,6 +218,8 @@ impl Formatter {
             name: labels.name.as_ref().map(|name| &*name.text),
             name_src: labels.name.as_ref().map(|name| match name.source {
                 NameSource::Dns => "dns",
+                NameSource::User => "dns-user",
+                NameSource::System => "dns-system",
                 NameSource::Reverse => "reverse",
             }),
             asn: labels.system.as_ref().map(|system| system.number),
@@ -334,7 +345,7 @@ mod tests {
     }
 
     fn of(who: Who) -> Labels {
-        Labels { who: Rc::new(who), name: None, system: None, is_new: false }
+        Labels { who: Rc::new(who), name: None, system: None, is_new: false, comm_now: None }
     }
 
     fn labels() -> Labels {
@@ -395,6 +406,28 @@ mod tests {
             of(Who { comm: "a :: b::::c".into(), parents: vec!["x::y".into(), "z".into()], ..who() });
         let shown = line(&conn(), &labels, |_| ());
         assert!(shown.contains(" :: a - b-c < x-y < z [tmux"), "{shown}");
+    }
+
+    #[test]
+    fn an_empty_name_leaves_no_empty_part() {
+        for comm in ["", " ", "\u{3000}"] {
+            let labels = of(Who { comm: comm.into(), ..who() });
+            let shown = line(&conn(), &labels, |_| ());
+            assert!(shown.starts_with("18:32 :: myuser :: 7 [tmux-spawn-822f3728+] :: "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_another_name_now_shows_that_of_its_connect() {
+        let labels = Labels { comm_now: Some("other".into()), ..labels() };
+        assert!(line(&conn(), &labels, |_| ()).contains(" :: drill ["));
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
+        let json = String::from_utf8(formatter.event(&conn(), &labels, &now()).json.to_vec()).unwrap();
+        assert!(json.contains(r#""comm":"drill","comm_now":"other""#), "{json}");
     }
 
     #[test]
@@ -527,8 +560,13 @@ mod tests {
         };
         let system = AutonomousSystem { number: 64_496, organization: "Example".into() };
         let name = PeerName { text: "example.test".into(), source: NameSource::Reverse };
-        let full =
-            Labels { who: Rc::new(who), name: Some(name), system: Some(Rc::new(system)), is_new: true };
+        let full = Labels {
+            name: Some(name),
+            system: Some(Rc::new(system)),
+            is_new: true,
+            comm_now: Some("other".into()),
+            ..of(who)
+        };
         let stranger = Conn { pid: 0, protocol: 132, state: State::Blocked, ..conn() };
         for (conn, labels) in [(conn(), full), (conn(), labels()), (stranger, of(Who::nobody()))] {
             for extra_ev_data in [false, true] {

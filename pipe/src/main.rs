@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.dump_cache {
         let now = Now::read();
         let conns = Replay::new(&tunables).of(&reader, now.boot)?;
-        let labeler = Labeler::new(&tunables, cgroup2::root())?;
+        let labeler = Labeler::new(&tunables, cgroup_root())?;
         let mut formatter = Formatter::new(tunables, time_zone(), Machine::this());
         return dump(&conns, labeler, &mut formatter, &now);
     }
@@ -84,13 +84,27 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         tracing::warn!("{error}. It goes on without.");
     }
     let feed = Feed::new(stream, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup2::root())?;
+    let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let memory = remember(&tunables.memory);
     let formatter = Formatter::new(tunables, zone, Machine::this());
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
     Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
+}
+
+/// Where cgroups are found, and a word about those that are not.
+fn cgroup_root() -> Option<PathBuf> {
+    let root = cgroup2::root();
+    match &root {
+        Some(root) if cgroup2::is_whole(root) => {}
+        Some(root) => tracing::warn!(
+            "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of the namespace.",
+            root.display()
+        ),
+        None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are not known"),
+    }
+    root
 }
 
 /// Times are shown in it. One that is not known is told.

@@ -188,10 +188,15 @@ impl Loop {
     fn drain(&mut self, now: &Now) -> Result<bool, RunError> {
         let news = self.pipe.feed.drain(now.boot)?;
         // A process asks for a name before it connects to what it stands for.
+        let mut named = Vec::new();
         for answer in &news.answers {
-            self.pipe.labeler.learn(answer);
+            named.extend(self.pipe.labeler.learn(answer, now.boot));
         }
         for conn in &news.conns {
+            self.tell(conn, true, now);
+        }
+        // Connections of before that got a name by it are told anew.
+        for conn in named.iter().filter(|conn| news.conns.iter().all(|told| told.ns != conn.ns)) {
             self.tell(conn, true, now);
         }
         if self.losses != self.pipe.feed.losses() {

@@ -5,6 +5,18 @@
 #define DNS_PORT 53
 
 #ifdef HAS_REGISTERS
+/* Whose the answer is, and whether it may count for others: root of a container is no more than its user. */
+static __always_inline void fill_receiver(struct dns_answer *answer)
+{
+	const struct task_struct *task = READABLE(struct task_struct, bpf_get_current_task_btf());
+	const struct cred *cred = task->cred;
+	answer->pid = task->tgid;
+	answer->started = task->group_leader->start_boottime;
+	answer->cgroup = bpf_core_field_exists(task->cgroups) ? task->cgroups->dfl_cgrp->kn->id : 0;
+	answer->uid = cred->euid.val;
+	answer->user_ns_level = cred->user_ns->level;
+}
+
 /* Where the running system call has put what it received. Of several buffers or messages only the first. */
 static __always_inline bool receive_buffer(struct iovec *buffer)
 {
@@ -55,11 +67,9 @@ static __noinline int copy_answer(int len)
 	if (kept > DNS_MAX)
 		kept = DNS_MAX;
 	answer->ns = now;
-	answer->pid = bpf_get_current_pid_tgid() >> 32;
-	answer->uid = bpf_get_current_uid_gid();
+	fill_receiver(answer);
 	answer->full_len = len;
 	answer->len = kept;
-	answer->padding = 0;
 	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
 		/* Its page is not there any more. */
 		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);

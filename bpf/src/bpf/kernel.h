@@ -322,8 +322,13 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+struct user_namespace {
+	int level;
+};
+
 struct cred {
 	kuid_t euid;
+	struct user_namespace *user_ns;
 };
 
 typedef struct {

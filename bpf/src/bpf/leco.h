@@ -124,16 +124,18 @@ struct thread_peer {
 /* An answer of a name server that a process received: a record of the `events` ring. */
 #define DNS_MAX 512
 struct dns_answer {
-	__u64 ns; /* CLOCK_BOOTTIME */
-	__u32 pid;
-	__u32 uid;
-	__u16 len; /* bytes of `payload` that count */
+	__u64 ns;      /* CLOCK_BOOTTIME */
+	__u64 started; /* CLOCK_BOOTTIME of the start of the process that received it */
+	__u64 cgroup;  /* id of its cgroup2 folder */
+	__u32 pid;     /* thread group */
+	__u32 uid;     /* effective */
+	__u16 len;      /* bytes of `payload` that count */
 	__u16 full_len; /* of the answer */
-	__u32 padding;
+	__u32 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };
 /* The skeleton, which record.rs compares itself with, knows only what a map holds. */
-_Static_assert(sizeof(struct dns_answer) == 536 && __builtin_offsetof(struct dns_answer, payload) == 24,
+_Static_assert(sizeof(struct dns_answer) == 552 && __builtin_offsetof(struct dns_answer, payload) == 40,
 	       "not as record.rs reads it");
 
 /* What loaded programs are known by, to those of another version that take their place: so it never changes. */

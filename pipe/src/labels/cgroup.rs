@@ -165,6 +165,10 @@ fn of_process(root: &Path, id: u64, pid: u32) -> Option<PathBuf> {
     let listed = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
     let path = listed.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    // In a cgroup namespace paths begin at its root, which need not be that of the hierarchy that is mounted.
+    if path.components().any(|part| matches!(part, std::path::Component::ParentDir)) {
+        return None;
+    }
     (fs::symlink_metadata(root.join(path)).ok()?.ino() == id).then(|| path.to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
 mod cgroup;
+mod interpreters;
 mod process;
 mod script;
 mod unique;
@@ -16,18 +17,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::record::{Conn, DnsAnswer};
+use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
-use self::process::parents;
-pub(crate) use self::process::{is_alive, is_gone};
+pub(crate) use self::process::{Process, is_alive, is_blank, is_gone};
+use self::process::{alive, lineage, parents};
 use self::unique::{cut, cut_with_suffix};
 use self::workload::Workload;
 use crate::asn::{AsnError, Asns, AutonomousSystem};
 use crate::cache::TimedCache;
-use crate::names::Names;
+use crate::names::{Names, Place, Standing, is_special};
 use crate::reverse::ReverseDns;
 use crate::tunables::Tunables;
 
@@ -41,8 +43,14 @@ const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
 pub const USER_ENTRIES: usize = 1024;
 /// Processes whose script is remembered.
 pub const SCRIPT_ENTRIES: usize = 4096;
-/// Of a command line so many bytes are read.
-const CMDLINE_BYTES: u64 = 4096;
+/// Of a command line so many bytes are read: a path of classes may be long.
+const CMDLINE_BYTES: usize = 64 << 10;
+/// Processes whose name now, and whose parents, are remembered.
+const LIVE_ENTRIES: usize = 1024;
+/// So long it is remembered what a process is called now.
+const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
+/// Connections whose name is remembered, unless more are said to be.
+const CONNECTIONS: usize = 16_384;
 
 /// Who it is: a process's names, safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +85,12 @@ pub struct PeerName {
 /// Who said that an address has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSource {
-    /// An answer that a process received.
+    /// An answer that the connection's process received.
     Dns,
+    /// An answer that another process of its user received.
+    User,
+    /// An answer that the system's resolver received.
+    System,
     /// The system's resolver, asked for the address.
     Reverse,
 }
@@ -94,6 +106,8 @@ pub struct Labels {
     pub system: Option<Rc<AutonomousSystem>>,
     /// Its program was never seen with its peer before.
     pub is_new: bool,
+    /// What its process is called now, where that is another name and all fields are wanted.
+    pub comm_now: Option<Rc<str>>,
 }
 
 impl Who {
@@ -122,6 +136,9 @@ struct ProcessKey {
     comm: [u8; 16],
 }
 
+/// By process, told from a later one with its number by its start.
+type NamesNow = TimedCache<(u32, u64), Option<Rc<str>>>;
+
 /// Looks names up and remembers them.
 #[derive(Debug)]
 pub struct Labeler {
@@ -137,6 +154,9 @@ pub struct Labeler {
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
     names: Names,
+    lines: TimedCache<(u32, u64), Rc<[Process]>>,
+    /// What processes are called now, where that is wanted; `None` for those that are gone.
+    names_now: Option<NamesNow>,
     reverse: Option<ReverseDns>,
     asns: Option<Asns>,
 }
@@ -174,10 +194,19 @@ impl Labeler {
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
             cgroups: cgroups_shown
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
-            names: Names::new(tunables.cache_names),
+            names: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
+            lines: TimedCache::new(LIVE_ENTRIES, PROCESS_LIFETIME),
+            names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
             reverse,
             asns,
         })
+    }
+
+    /// Remembers the names of so many connections.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.names.remember(connections);
+        self
     }
 
     /// Becomes readable when cgroups come and go.
@@ -202,22 +231,58 @@ impl Labeler {
         self.reverse.as_mut().map(|reverse| reverse.take_answers(now)).unwrap_or_default()
     }
 
-    /// Learns names from an answer that a process received.
-    pub fn learn(&mut self, answer: &DnsAnswer) {
-        self.names.learn(answer);
+    /// Learns names from an answer that a process received. Returns connections that had no name and have one now.
+    pub fn learn(&mut self, answer: &DnsAnswer, now: BootNs) -> Vec<Conn> {
+        let path = self.paths.path(answer.cgroup, answer.pid, now);
+        let container = path.as_deref().and_then(|path| Workload::of(path).container);
+        let place = place(path.is_some(), container.map(Rc::from).as_ref());
+        let line = line_of(&mut self.lines, answer.pid, answer.started, now);
+        self.names.learn(answer, &Standing { place, line }, now)
     }
 
     /// What a connection is shown with.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
-        let dns = self.names.name(conn, now).map(|text| PeerName { text, source: NameSource::Dns });
-        let name = dns.or_else(|| {
-            let address = conn.remote.to_canonical();
-            let reverse = self.reverse.as_mut().filter(|_| !address.is_unspecified())?;
-            Some(PeerName { text: reverse.name(address, now)?, source: NameSource::Reverse })
-        });
+        let name = self.name(conn, &who, now);
         let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
-        Labels { who, name, system, is_new: false }
+        let comm_now = self.comm_now(conn, &who, now);
+        Labels { who, name, system, is_new: false, comm_now }
+    }
+
+    /// The name that its peer had for its process when it connected, which it keeps.
+    fn name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
+        if let Some(known) = self.names.known(conn) {
+            return Some(known);
+        }
+        let place = place(who.cgroup_path.is_some(), who.container.as_ref());
+        let lines = &mut self.lines;
+        let line = || line_of(lines, conn.pid, conn.started, now);
+        if let Some(name) = self.names.decide(conn, &place, line, now) {
+            return Some(name);
+        }
+        let reverse = self.reverse.as_mut().filter(|_| !is_special(conn.remote))?;
+        // Nor would a name of this machine say more than its address.
+        if self.names.is_home(conn, now) {
+            return None;
+        }
+        let text = reverse.name(conn.remote.to_canonical(), now)?;
+        let name = PeerName { text, source: NameSource::Reverse };
+        self.names.keep(conn, &name);
+        Some(name)
+    }
+
+    /// A process may rename itself, or execute another program.
+    fn comm_now(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<Rc<str>> {
+        let names_now = self.names_now.as_mut().filter(|_| conn.has_process())?;
+        let process = (conn.pid, conn.started);
+        let name = if let Some(known) = names_now.get(&process, now) {
+            known.clone()
+        } else {
+            let name = alive(conn.pid, conn.started).map(|stat| stat.comm);
+            names_now.insert(process, name.clone(), now);
+            name
+        };
+        name.filter(|name| *name != who.comm)
     }
 
     fn who(&mut self, conn: &Conn, now: BootNs) -> Rc<Who> {
@@ -238,9 +303,13 @@ impl Labeler {
         let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
         let workload = cgroup_path.as_deref().map(Workload::of).unwrap_or_default();
         let cgroup = match (&mut self.cgroups, &cgroup_path) {
-            (Some(labels), Some(path)) => labels.label(path, workload.shown.as_deref(), now),
+            (Some(labels), Some(path)) => {
+                let own: Option<Rc<str>> = workload.own.and_then(|own| path.get(..own)).map(Rc::from);
+                labels.label(own.as_ref().unwrap_or(path), workload.shown.as_deref(), now)
+            }
             _ => None,
         };
+        let cgroup = cgroup.filter(|label| !is_blank(label));
         let script = self.script(conn, &comm, now);
         let parents = parents(conn.pid, conn.started, self.parents);
         Who {
@@ -263,7 +332,7 @@ impl Labeler {
             return known.clone();
         }
         let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        let name: Option<Rc<str>> = user.map(|user| clean(&user.name).into());
+        let name = user.map(|user| Rc::<str>::from(clean(&user.name))).filter(|name| !is_blank(name));
         self.users.insert(uid, name.clone(), now);
         name
     }
@@ -276,7 +345,12 @@ impl Labeler {
         if let Some(known) = self.scripts.get(&process, now) {
             return known.clone();
         }
-        let name = script::script_name(comm, &cmdline(conn.pid)).map(|name| self.cut_script(&name));
+        // Another process may have its number; one that executed another program has another command line.
+        let cmdline = alive(conn.pid, conn.started)
+            .map(|stat| (stat.comm, cmdline(conn.pid)))
+            .filter(|(now, cmdline)| now == comm || script::is_same_interpreter(comm, cmdline));
+        let name = cmdline.and_then(|(_, cmdline)| script::script_name(comm, &cmdline));
+        let name = name.map(|name| self.cut_script(&name));
         self.scripts.insert(process, name.clone(), now);
         name
     }
@@ -306,11 +380,37 @@ impl Labeler {
     }
 }
 
+fn place(is_known: bool, container: Option<&Rc<str>>) -> Place {
+    match container {
+        Some(container) => Place::Container(Rc::clone(container)),
+        None if is_known => Place::Host,
+        None => Place::Unknown,
+    }
+}
+
+fn line_of(
+    lines: &mut TimedCache<(u32, u64), Rc<[Process]>>,
+    pid: u32,
+    started: u64,
+    now: BootNs,
+) -> Rc<[Process]> {
+    if let Some(known) = lines.get(&(pid, started), now) {
+        return Rc::clone(known);
+    }
+    let line: Rc<[Process]> = lineage(pid, started).into();
+    lines.insert((pid, started), Rc::clone(&line), now);
+    line
+}
+
+/// Without an argument that is too long to be read to its end.
 fn cmdline(pid: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(format!("/proc/{pid}/cmdline")) {
         // A process that ends while it is read leaves what was read so far.
-        let _ = file.take(CMDLINE_BYTES).read_to_end(&mut bytes);
+        let _ = file.take(CMDLINE_BYTES as u64).read_to_end(&mut bytes);
+    }
+    if bytes.len() == CMDLINE_BYTES {
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == 0).unwrap_or(0));
     }
     bytes
 }
@@ -352,6 +452,46 @@ mod tests {
             assert!(label.chars().count() <= 8, "{label}");
             assert!(seen.insert(label));
         }
+    }
+
+    #[test]
+    fn all_of_a_container_has_its_label() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let id = "0123456789abcdef".repeat(4);
+        let own = [
+            (format!("system.slice/docker-{id}.scope"), "docker-0123456789ab+"),
+            (format!("user.slice/libpod-{id}.scope"), "podman-0123456789ab"),
+            (format!("a.service/kubepods-pod1.slice:cri-containerd:{id}"), "k8s-0123456789ab"),
+            ("lxc.payload/web".to_owned(), "lxc-web"),
+        ];
+        let mut labeler = Labeler::new(&Tunables::default(), Some(root.path().to_owned())).unwrap();
+        for (own, label) in &own {
+            for below in ["", "container", "init.scope", "system.slice/nginx.service"] {
+                let folder = root.path().join(own).join(below);
+                fs::create_dir_all(&folder).unwrap();
+                let conn = Conn { cgroup: fs::symlink_metadata(&folder).unwrap().ino(), ..conn() };
+                assert_eq!(labeler.who(&conn, 1).cgroup.as_deref(), Some(*label), "{own}/{below}");
+            }
+        }
+    }
+
+    /// Of no process that lives.
+    fn conn() -> Conn {
+        crate::names::tests::conn(u32::MAX, 1000, "192.0.2.1")
+    }
+
+    #[test]
+    fn a_process_that_executed_another_program_keeps_the_name_of_its_connect() {
+        let tunables = Tunables { extra_ev_data: true, ..Tunables::default() };
+        let mut labeler = Labeler::new(&tunables, None).unwrap();
+        let mut comm = [0; 16];
+        comm[..6].copy_from_slice(b"python");
+        let conn = Conn { pid: std::process::id(), started: 0, comm, ..conn() };
+        let labels = labeler.labels(&conn, 1);
+        assert_eq!((&*labels.who.comm, &labels.who.script), ("python", &None), "not this test's arguments");
+        let now = fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(labels.comm_now.as_deref(), Some(now.trim_end()));
     }
 
     #[test]

@@ -10,10 +10,22 @@ use rustix::process::{Pid, test_kill_process};
 
 /// Parents that are followed at most.
 pub(crate) const MAX_PARENTS: usize = 16;
+/// So many parents a process has in common with those that are kin to it.
+const MAX_KIN: usize = 4;
+
+/// A process, told from a later one with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// Since boot, in clock ticks of user space.
+    pub(crate) started: u64,
+}
 
 /// A line of `/proc/PID/stat`, as far as it is of interest.
-struct Stat {
-    comm: Rc<str>,
+#[derive(Debug)]
+pub(super) struct Stat {
+    /// Its name now: of its first thread.
+    pub(super) comm: Rc<str>,
     parent: u32,
     /// Since boot, in clock ticks of user space.
     started: u64,
@@ -30,19 +42,56 @@ pub(crate) fn parents(pid: u32, started_ns: u64, count: usize) -> Vec<Rc<str>> {
         && names.len() < count.min(MAX_PARENTS)
         && let Some(stat) = stat(pid)
     {
-        names.push(stat.comm);
+        names.push(if is_blank(&stat.comm) { pid.to_string().into() } else { stat.comm });
         next = Some(stat.parent);
     }
     names
 }
 
+/// Whether a name shows nothing.
+pub(crate) fn is_blank(name: &str) -> bool {
+    name.trim().is_empty()
+}
+
+/// A process and those of the same user that started it, the nearest first; none where it is gone. It ends at a
+/// service manager, which starts what has nothing to do with each other.
+pub(crate) fn lineage(pid: u32, started_ns: u64) -> Vec<Process> {
+    let Some(mut child) = alive(pid, started_ns) else { return Vec::new() };
+    let mut line = vec![Process { pid, started: child.started }];
+    // Where this program has a user namespace of its own, some users look the same; the names of one user never
+    // count for another anyway.
+    let user = effective_user(pid);
+    while line.len() <= MAX_KIN && child.parent > 1 {
+        let pid = child.parent;
+        let Some(parent) = stat(pid) else { break };
+        // Another one may have got the number meanwhile.
+        if parent.started > child.started || &*parent.comm == "systemd" || effective_user(pid) != user {
+            break;
+        }
+        line.push(Process { pid, started: parent.started });
+        child = parent;
+    }
+    line
+}
+
+/// As this program's user namespace numbers it: the second number of `Uid:` (`proc_pid_status(5)`).
+fn effective_user(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(numbers).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Whether a process lives that began at this moment of the boot clock: a later one may have its number. Where
 /// the start is not known, any that has the number counts.
 pub(crate) fn is_alive(pid: u32, started_ns: u64) -> bool {
-    let Some(stat) = stat(pid) else { return false };
+    alive(pid, started_ns).is_some()
+}
+
+/// The same, and what is known of it.
+pub(super) fn alive(pid: u32, started_ns: u64) -> Option<Stat> {
     let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
     // The kernel rounds down to its ticks.
-    started_ns == 0 || stat.started.abs_diff(started_ns / tick_ns) <= 1
+    stat(pid).filter(|stat| started_ns == 0 || stat.started.abs_diff(started_ns / tick_ns) <= 1)
 }
 
 /// Whether a process has certainly ended. Where not all processes can be seen, none has.
@@ -103,6 +152,25 @@ mod tests {
         assert!(is_alive(own, 0), "where the start is not known");
         assert!(!is_alive(own, started + 10 * tick_ns));
         assert!(!is_alive(u32::MAX, started));
+    }
+
+    #[test]
+    fn a_process_is_kin_to_those_that_its_parent_started() {
+        let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut children = [start(), start()];
+        let own = lineage(std::process::id(), 0);
+        assert!((1..=MAX_KIN + 1).contains(&own.len()), "{own:?}");
+        for child in &children {
+            let line = lineage(child.id(), 0);
+            assert_eq!(line[0].pid, child.id());
+            assert_eq!(line[1], own[0]);
+        }
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(lineage(children[0].id(), 0).is_empty(), "it is gone");
+        assert!(lineage(std::process::id(), u64::MAX).is_empty(), "another one has its number");
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) struct Workload {
     pub(crate) container: Option<String>,
     /// What to show where the last part of the path says less.
     pub(crate) shown: Option<String>,
+    /// Bytes of the path up to the container's own cgroup: what is below it, such as the units of a service manager
+    /// of its own, is shown as the container.
+    pub(crate) own: Option<usize>,
 }
 
 impl Workload {
@@ -25,24 +28,20 @@ impl Workload {
         let found =
             (0..parts.len()).rev().find_map(|at| container(&parts, at).map(|container| (at, container)));
         let Some((at, (kind, name))) = found else {
-            return Self { unit, container: None, shown: parts.last().and_then(|part| app(part)) };
+            return Self { unit, shown: parts.last().and_then(|part| app(part)), ..Self::default() };
         };
-        let shown = match parts.get(at + 1..) {
-            // Within it a service manager of its own may run.
-            Some([.., inner]) => Some(format!("{name}/{}", without_type(inner))),
-            _ => says_less(parts[at]).then(|| {
-                if kind == "nspawn" || kind == "lxc" { name.clone() } else { format!("{kind}-{name}") }
-            }),
-        };
-        Self { unit, container: Some(format!("{kind}:{name}")), shown }
+        let shown = says_less(parts[at]).then(|| format!("{kind}-{name}"));
+        let own = parts[at].as_ptr().addr() - path.as_ptr().addr() + parts[at].len();
+        Self { unit, container: Some(format!("{kind}:{name}")), shown, own: Some(own) }
     }
 }
 
 /// Kind and name of the container whose cgroup this part is.
 fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
-    const SCOPES: [(&str, &str); 6] = [
+    const SCOPES: [(&str, &str); 7] = [
         ("docker-", "docker"),
         ("libpod-", "podman"),
+        ("libpod-payload-", "podman"),
         ("cri-containerd-", "containerd"),
         ("crio-", "crio"),
         ("nerdctl-", "containerd"),
@@ -57,6 +56,12 @@ fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
             return Some((if in_pod { "k8s" } else { kind }, short(id)));
         }
     }
+    // `SLICE:RUNTIME:ID`, as runtimes are told that leave the folders to systemd, and make them themselves.
+    if let Some((slice, runtime, id)) = three(part).filter(|(.., id)| is_id(id)) {
+        let known = SCOPES.iter().find(|(prefix, _)| prefix.trim_end_matches('-') == runtime);
+        let kind = known.map_or("container", |(_, kind)| kind);
+        return Some((if in_pod || slice.starts_with("kubepods") { "k8s" } else { kind }, short(id)));
+    }
     if is_id(part) {
         let kind = match above {
             _ if in_pod => "k8s",
@@ -66,7 +71,10 @@ fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
         };
         return Some((kind, short(part)));
     }
-    if let Some(name) = part.strip_prefix("lxc.payload.").or_else(|| (above == "lxc").then_some(part)) {
+    let is_below_lxc = above == "lxc" || above == "lxc.payload";
+    if let Some(name) = part.strip_prefix("lxc.payload.").or(is_below_lxc.then_some(part))
+        && !name.is_empty()
+    {
         return Some(("lxc", name.to_owned()));
     }
     let nspawn = part.strip_prefix("systemd-nspawn@").and_then(|name| name.strip_suffix(".service"));
@@ -80,6 +88,12 @@ fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
         },
         (None, None) => None,
     }
+}
+
+fn three(part: &str) -> Option<(&str, &str, &str)> {
+    let (rest, last) = part.rsplit_once(':')?;
+    let (first, middle) = rest.rsplit_once(':')?;
+    Some((first, middle, last))
 }
 
 /// The name that users know a desktop app by.
@@ -145,42 +159,53 @@ mod tests {
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn told(path: &str) -> (Option<String>, Option<String>, Option<String>) {
-        let Workload { unit, container, shown } = Workload::of(&path.replace("ID", ID));
+        let Workload { unit, container, shown, .. } = Workload::of(&path.replace("ID", ID));
         (unit, container, shown)
     }
 
     #[test]
     fn containers_are_known_by_their_paths() {
+        let pod = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice";
+        let user = "user.slice/user-1000.slice/user@1000.service/user.slice";
         for (path, container, shown) in [
             ("system.slice/docker-ID.scope", "docker:0123456789ab", None),
             ("docker/ID", "docker:0123456789ab", Some("docker-0123456789ab")),
             ("machine.slice/libpod-ID.scope", "podman:0123456789ab", Some("podman-0123456789ab")),
-            (
-                "user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope/container",
-                "podman:0123456789ab",
-                Some("0123456789ab/container"),
-            ),
-            (
-                "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-ID.scope",
-                "k8s:0123456789ab",
-                Some("k8s-0123456789ab"),
-            ),
+            (&format!("{user}/libpod-ID.scope"), "podman:0123456789ab", Some("podman-0123456789ab")),
+            ("a.service/libpod-payload-ID", "podman:0123456789ab", Some("podman-0123456789ab")),
+            (&format!("{pod}/cri-containerd-ID.scope"), "k8s:0123456789ab", Some("k8s-0123456789ab")),
             ("kubepods/besteffort/pod1-2/ID", "k8s:0123456789ab", Some("k8s-0123456789ab")),
             (
                 "kubepods.slice/kubepods-pod1.slice/crio-ID.scope",
                 "k8s:0123456789ab",
                 Some("k8s-0123456789ab"),
             ),
+            (
+                "system.slice/containerd.service/kubepods-burstable-pod1_2.slice:cri-containerd:ID",
+                "k8s:0123456789ab",
+                Some("k8s-0123456789ab"),
+            ),
+            ("system.slice:docker:ID", "docker:0123456789ab", Some("docker-0123456789ab")),
+            ("a.slice:nerdctl:ID", "containerd:0123456789ab", Some("containerd-0123456789ab")),
+            ("a.slice:other:ID", "container:0123456789ab", Some("container-0123456789ab")),
+            ("system.slice/nerdctl-ID.scope", "containerd:0123456789ab", Some("containerd-0123456789ab")),
             ("default/ID", "container:0123456789ab", Some("container-0123456789ab")),
-            ("lxc.payload.web", "lxc:web", Some("web")),
-            ("lxc/web/init.scope", "lxc:web", Some("web/init")),
-            ("machine.slice/systemd-nspawn@web.service/payload", "nspawn:web", Some("web/payload")),
-            ("machine.slice/machine-build\\x2dbox.scope", "nspawn:build-box", Some("build-box")),
+            ("lxc.payload.web", "lxc:web", Some("lxc-web")),
+            ("lxc.payload/web", "lxc:web", Some("lxc-web")),
+            ("lxc/web", "lxc:web", Some("lxc-web")),
+            ("machine.slice/systemd-nspawn@web.service", "nspawn:web", Some("nspawn-web")),
+            ("machine.slice/machine-build\\x2dbox.scope", "nspawn:build-box", Some("nspawn-build-box")),
             ("machine.slice/machine-qemu\\x2d3\\x2dvm\\x2da.scope", "qemu:vm-a", Some("qemu-vm-a")),
-            ("docker/ID/system.slice/nginx.service", "docker:0123456789ab", Some("0123456789ab/nginx")),
         ] {
-            let (_, found, name) = told(path);
-            assert_eq!((found.as_deref(), name.as_deref()), (Some(container), shown), "{path}");
+            let own = path.replace("ID", ID);
+            // Podman's own split, a service manager within, one of a container within.
+            for below in ["", "/container", "/init.scope", "/system.slice/nginx.service", "//payload/"] {
+                let path = format!("{own}{below}");
+                let found = Workload::of(&path);
+                assert_eq!(found.container.as_deref(), Some(container), "{path}");
+                assert_eq!(found.shown.as_deref(), shown, "{path}");
+                assert_eq!(found.own.and_then(|own| path.get(..own)), Some(&*own), "{path}");
+            }
         }
     }
 
@@ -193,6 +218,10 @@ mod tests {
             "system.slice/docker-registry.scope",
             "user.slice/0123456789abcdef",
             "a.slice/machine-web.scope",
+            "lxc.payload.",
+            "lxc.payload",
+            "a.slice:docker:0123",
+            "::ID:",
             "",
         ] {
             assert_eq!(told(path).1, None, "{path}");
