@@ -33,16 +33,16 @@ fn record(number: u64, now: u64) -> [u8; CONN_SIZE] {
     put(8, &(number * 10).to_ne_bytes());
     put(16, &(now - id).to_ne_bytes());
     put(24, &(now + number).to_ne_bytes());
-    put(48, &[192, 0, 2, 7]);
-    put(64, &[198, 51]);
-    put(66, &u16::try_from(id).unwrap_or(0).to_le_bytes());
-    put(80, &(1_000_000 + (id % 64) as u32).to_ne_bytes());
-    put(84, &1000_u32.to_ne_bytes());
-    put(88, &40_000_u16.to_ne_bytes());
-    put(90, &443_u16.to_ne_bytes());
-    put(92, &6_u16.to_ne_bytes());
-    put(94, &[2]);
-    put(96, format!("worker-{}", id % 64).as_bytes());
+    put(56, &[192, 0, 2, 7]);
+    put(72, &[198, 51]);
+    put(74, &u16::try_from(id).unwrap_or(0).to_be_bytes());
+    put(88, &(1_000_000 + (id % 64) as u32).to_ne_bytes());
+    put(92, &1000_u32.to_ne_bytes());
+    put(96, &40_000_u16.to_ne_bytes());
+    put(98, &443_u16.to_ne_bytes());
+    put(100, &6_u16.to_ne_bytes());
+    put(102, &[2]);
+    put(104, format!("worker-{}", id % 64).as_bytes());
     bytes
 }
 
@@ -71,12 +71,13 @@ impl WarmPath {
         })
     }
 
-    fn event(&mut self, record: &[u8]) {
-        let Some(conn) = Conn::decode(record) else { return };
+    fn event(&mut self, record: &[u8]) -> Result<()> {
+        let conn = Conn::decode(record).context("the record is not as the kernel side writes it")?;
         let mut labels = self.labeler.labels(&conn, self.now.boot);
         labels.is_new = self.memory.see(&conn, &labels, &self.now);
         let event = self.formatter.event(&conn, &labels, &self.now);
         self.outputs.push(conn.ns, event.line, &Rc::from(event.json), self.now.boot);
+        Ok(())
     }
 
     /// One turn of the loop: writes what the reader takes, and waits for it where it takes not everything.
@@ -118,7 +119,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         for number in 0..EVENTS {
-            path.event(black_box(&records[(number % CONNECTIONS) as usize]));
+            path.event(black_box(&records[(number % CONNECTIONS) as usize]))?;
         }
         rates.push(EVENTS as f64 / start.elapsed().as_secs_f64() / 1e6);
     }
@@ -144,7 +145,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let start = Instant::now();
     let now = path.now.boot;
     for number in 0..EVENTS {
-        path.event(&record(number, now));
+        path.event(&record(number, now))?;
         // As much as a busy ring brings at once; then everything is written, so that nothing is told once for twice.
         if number % 256 == 255 {
             while !path.turn()? {}
