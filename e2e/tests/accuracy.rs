@@ -335,6 +335,7 @@ fn what_is_reported_is_what_happened() {
     if std::env::var_os("LECO_BLESS").is_some() {
         fs::write(TABLE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
     } else {
-        assert_eq!(old, table, "docs/ACCURACY.md says something else: run with LECO_BLESS=1");
+        let differ: Vec<_> = old.lines().zip(table.lines()).filter(|(old, new)| old != new).collect();
+        assert!(old == table, "docs/ACCURACY.md says something else, run with LECO_BLESS=1: {differ:#?}");
     }
 }

@@ -317,13 +317,15 @@ static __always_inline void note_socket(struct tracked *t, const struct sock *so
 	t->dport = sk->skc_dport;
 	t->daddr = sk->skc_daddr;
 	__u8 caution = 0;
-	if (own.family) {
-		t->peer = own;
-		if (own.family == AF_INET6 && socket->sk_protocol != IPPROTO_TCP)
-			caution = COMPARE_V6;
-	} else if (socket->sk_protocol == IPPROTO_UDP && peers_by_hook) {
-		caution = ASK_SENDER;
+	if (socket->sk_protocol != IPPROTO_TCP && socket->sk_protocol != IPPROTO_MPTCP) {
+		caution = COMPARE_PEER;
+		if (own.family == AF_INET6)
+			caution |= COMPARE_V6;
+		else if (!own.family && socket->sk_protocol == IPPROTO_UDP && peers_by_hook)
+			caution |= ASK_SENDER;
 	}
+	if (own.family)
+		t->peer = own;
 	t->caution = caution;
 }
 

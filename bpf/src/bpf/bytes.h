@@ -320,6 +320,19 @@ static __noinline int account_nothing(void *sk, int len, bool sent)
 	return 0;
 }
 
+/* Whether a socket that may change its peer, or has several, has not done so with this call. */
+static __always_inline bool is_as_known(struct tracked *t, const struct sock_common *common, __u32 thread, bool sent)
+{
+	if (UNLIKELY(t->many_peers || has_other_peer(t, common)))
+		return false;
+	if (!sent && t->caution & ASK_SENDER) {
+		if (UNLIKELY(t->addressed != thread))
+			return false;
+		t->addressed = 0;
+	}
+	return true;
+}
+
 static __always_inline int account(void *sk, const struct sock_common *common, int len, bool sent)
 {
 	__u16 family = common->skc_family;
@@ -329,22 +342,14 @@ static __always_inline int account(void *sk, const struct sock_common *common, i
 		return account_nothing(sk, len, sent);
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct tracked *t = tracked_of(sk, false);
-	if (UNLIKELY(!t || t->owner != thread >> 32 || t->many_peers || has_other_peer(t, common)))
+	if (UNLIKELY(!t || t->owner != thread >> 32 || (t->is_special && !is_as_known(t, common, thread, sent))))
 		return account_slowly(sk, t, len, sent);
-	if (!sent && t->caution & ASK_SENDER) {
-		if (UNLIKELY(t->addressed != (__u32)thread))
-			return account_slowly(sk, t, len, sent);
-		t->addressed = 0;
-	}
 	add_bytes(sk, t, len, sent);
 	return 0;
 }
 
 /* A peek is read again later, and the error queue returns what was sent. */
-static __always_inline bool is_read_again(int flags)
-{
-	return flags & (MSG_PEEK | MSG_ERRQUEUE);
-}
+#define READ_AGAIN (MSG_PEEK | MSG_ERRQUEUE)
 
 /* What the hooks of addresses have noted of a call that does not count. */
 static __noinline int forget_call(void *sk)
@@ -368,10 +373,11 @@ static __noinline int received_length(void *sk, int ret)
 
 static __always_inline int account_received(void *sk, const struct sock_common *common, int ret, int flags)
 {
-	if (UNLIKELY(is_read_again(flags)))
-		return forget_call(sk);
-	if (UNLIKELY(flags & MSG_TRUNC))
+	if (UNLIKELY(flags & (READ_AGAIN | MSG_TRUNC))) {
+		if (flags & READ_AGAIN)
+			return forget_call(sk);
 		ret = received_length(sk, ret);
+	}
 	return account(sk, common, ret, false);
 }
 

@@ -70,10 +70,11 @@ struct peer {
 	__u32 addr[4];
 };
 
-/* What makes the fast path look twice. */
+/* What makes the fast path look twice, at sockets that may change their peer: TCP's state tells if one does. */
 enum caution {
-	COMPARE_V6 = 1, /* the peer is told by its IPv6 address alone */
-	ASK_SENDER = 2, /* anybody may have sent what is received */
+	COMPARE_PEER = 1,
+	COMPARE_V6 = 2, /* the peer is told by its IPv6 address alone */
+	ASK_SENDER = 4, /* anybody may have sent what is received */
 };
 
 /* What is counted about a socket, or about one of several flows over it: the value of `sockets` and `flows`.
@@ -84,15 +85,20 @@ struct tracked {
 	__u32 daddr;   /* the socket's own peer when counting began: it may connect again */
 	__u32 pending; /* bytes came since the last announcement */
 	__u16 dport;
-	__u8 many_peers;
+	__u8 listening;
 	__u8 shared;     /* another process uses the socket, too */
 	__u64 announced; /* jiffies */
 	__u64 seen;      /* jiffies of the latest bytes that were not announced */
 	__u32 addressed; /* thread that is receiving from `peer` right now, and has asked who it is */
-	__u8 listening;
 	__u8 provisional; /* the process is a guess until one uses the socket */
 	__u8 released;    /* closed by its processes */
-	__u8 caution;     /* enum caution */
+	union {
+		struct {
+			__u8 caution; /* enum caution */
+			__u8 many_peers;
+		};
+		__u16 is_special; /* any of these two, in one look */
+	};
 	struct conn conn; /* conn.ns is 0 until it is announced */
 	__u64 read;       /* bytes that TCP says it handed over, by whatever call */
 	__u64 written;    /* bytes that TCP says it took; 0 unless `is_older` */

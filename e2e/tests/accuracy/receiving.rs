@@ -56,6 +56,7 @@ pub(crate) const ROWS: &[Scenario] = &[
                result(raddr=FAR4, rport=PORT)",
         far: "c, _ = listen(FAR4).accept(); threading.Thread(target=recv_all, args=(c,), daemon=True).start()\n\
               feed(c, 50000); time.sleep(2); feed(c, 50000); wait()",
+        varies: true,
         ..BASE
     },
     Scenario {
