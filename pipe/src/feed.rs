@@ -1,5 +1,6 @@
 //! Connections in the order in which they are told: the map first, then the ring, each thing once.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 
-use crate::labels::{is_alive, is_gone};
+use crate::labels::{is_alive, is_gone, sees_all_processes};
 use crate::tunables::Tunables;
 
 /// What was already told, so that it is not told twice.
@@ -25,21 +26,25 @@ pub struct Told {
 }
 
 /// What was told of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Latest {
     ns_trx: BootNs,
     state: State,
     /// Bytes, in and out.
     moved: u64,
+    /// All of it, while it goes on.
+    open: Option<Box<Conn>>,
 }
 
 impl Latest {
     fn of(conn: &Conn) -> Self {
-        Self { ns_trx: conn.ns_trx, state: conn.state, moved: conn.rx.wrapping_add(conn.tx) }
+        let moved = conn.rx.wrapping_add(conn.tx);
+        let open = conn.is_open().then(|| Box::new(*conn));
+        Self { ns_trx: conn.ns_trx, state: conn.state, moved, open }
     }
 
     /// Whether a connection is over just as it was then: it may end with its process, and later with its socket.
-    fn has_ended_like(self, conn: &Conn) -> bool {
+    fn has_ended_like(&self, conn: &Conn) -> bool {
         !conn.is_open() && self.state == conn.state && self.moved == conn.rx.wrapping_add(conn.tx)
     }
 }
@@ -54,7 +59,7 @@ impl Told {
 
     /// Whether this is news, and from now on it is not.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
-        let known = self.latest.get(&conn.ns).copied();
+        let known = self.latest.get(&conn.ns);
         let is_news = conn.ns_trx > known.map_or(self.horizon, |known| known.ns_trx)
             && known.is_none_or(|known| !known.has_ended_like(conn));
         if !is_news {
@@ -62,13 +67,22 @@ impl Told {
         }
         self.latest.remove(&conn.ns);
         self.latest.insert(conn.ns, Latest::of(conn));
-        while let Some((_, &Latest { ns_trx: oldest, .. })) = self.latest.front()
+        while let Some(oldest) = self.latest.front().map(|(_, latest)| latest.ns_trx)
             && (self.latest.len() > self.capacity || now.saturating_sub(oldest) > self.lifetime)
         {
             self.latest.pop_front();
             self.horizon = self.horizon.max(oldest);
         }
         true
+    }
+
+    /// Connections that were told as open and are not among these, all that there are: as ended at a moment of the
+    /// boot clock, before which all of these were read.
+    fn gone(&self, known: &[Conn], ns: BootNs) -> Vec<Conn> {
+        let known: HashSet<BootNs> = known.iter().map(|conn| conn.ns).collect();
+        let open = self.latest.values().filter_map(|latest| latest.open.as_deref());
+        let gone = open.filter(|conn| conn.ns_trx < ns && !known.contains(&conn.ns));
+        gone.map(|conn| Conn { state: State::Closed, ns_trx: ns, ..*conn }).collect()
     }
 }
 
@@ -139,16 +153,17 @@ pub struct Losses {
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
-            (self.connections, "connections"),
-            (self.sockets, "uncounted sockets"),
-            (self.blocked, "blocked packets"),
-            (self.answers, "names"),
-            (self.malformed, "unreadable records"),
+            (self.connections, "connection"),
+            (self.sockets, "uncounted socket"),
+            (self.blocked, "blocked packet"),
+            (self.answers, "name"),
+            (self.malformed, "unreadable record"),
         ];
         f.write_str("lost:")?;
         let some = counts.iter().filter(|(count, _)| *count > 0);
         for (index, (count, what)) in some.enumerate() {
-            write!(f, "{} {count} {what}", if index > 0 { "," } else { "" })?;
+            let (comma, plural) = (if index > 0 { "," } else { "" }, if *count == 1 { "" } else { "s" });
+            write!(f, "{comma} {count} {what}{plural}")?;
         }
         Ok(())
     }
@@ -174,6 +189,7 @@ pub struct Feed {
     last: Stats,
     first: Stats,
     losses: Losses,
+    overflows: Overflows,
     replay: Replay,
 }
 
@@ -224,6 +240,7 @@ impl Feed {
             last: stats,
             first: stats,
             losses: Losses::default(),
+            overflows: Overflows::default(),
             replay: Replay::new(tunables),
         })
     }
@@ -289,9 +306,14 @@ impl Feed {
     /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.
     fn reconcile(&mut self, stats: &Stats, conns: &mut Vec<Conn>, now: BootNs) -> Result<(), ReadError> {
         let dropped = stats.ring_dropped - self.last.ring_dropped;
-        tracing::info!("the ring was full {dropped} times, reading sockets and maps instead");
+        self.overflows.tell(dropped, now);
+        let start = boot_ns();
         let mut snapshot = self.reader.snapshot()?;
         end_with_processes(&mut snapshot.conns, now);
+        // Their end is lost, but not that they ended. Packets from outside have no socket that could go.
+        if sees_all_processes() {
+            snapshot.conns.extend(self.told.gone(&snapshot.conns, start));
+        }
         let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
         // Of closed connections the latest are kept, as many as fit.
         let kept = self.reader.max_conns();
@@ -317,6 +339,26 @@ impl Feed {
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
         self.told.tell(conn, now)
+    }
+}
+
+/// How often the ring was full, which is said at most once a minute.
+#[derive(Debug, Default)]
+struct Overflows {
+    untold: u64,
+    told: Option<BootNs>,
+}
+
+impl Overflows {
+    const PAUSE_NS: u64 = 60_000_000_000;
+
+    fn tell(&mut self, count: u64, now: BootNs) {
+        self.untold += count;
+        if self.told.is_none_or(|told| now.saturating_sub(told) >= Self::PAUSE_NS) {
+            let times = if self.untold == 1 { "once".to_owned() } else { format!("{} times", self.untold) };
+            tracing::info!("the ring was full {times}, reading sockets and maps instead");
+            (self.untold, self.told) = (0, Some(now));
+        }
     }
 }
 
@@ -384,6 +426,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_nowhere_any_more_has_ended() {
+        let mut told = Told::new(100, Duration::from_secs(1));
+        for open in [conn(1, 5), conn(2, 6), Conn { state: State::Closed, ..conn(3, 7) }, conn(4, 9)] {
+            assert!(told.tell(&open, 9));
+        }
+        // The last one began while all others were looked for.
+        let gone = told.gone(&[conn(2, 6)], 9);
+        assert_eq!(gone, [Conn { state: State::Closed, ..conn(1, 9) }]);
+    }
+
+    #[test]
     fn held_back_bytes_are_looked_for_an_interval_after_the_last_sign_and_then_never() {
         let ms = |ms: u64| ms * 1_000_000;
         let mut look = PendingLook::new(Duration::from_secs(1));
@@ -404,7 +457,7 @@ mod tests {
     #[test]
     fn only_what_was_lost_is_named() {
         let losses = Losses { connections: 3, answers: 1, ..Losses::default() };
-        assert_eq!(losses.to_string(), "lost: 3 connections, 1 names");
+        assert_eq!(losses.to_string(), "lost: 3 connections, 1 name");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +33,13 @@ use crate::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).without_time().init();
+    let has_colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(has_colours)
+        .with_target(false)
+        .without_time()
+        .init();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -240,6 +240,13 @@ static __always_inline void fill_process_of(struct conn *c, const struct task_st
 	comm[1] = name[1];
 }
 
+/* A later process may have the number of one that is gone. */
+static __always_inline bool is_current_process(const struct conn *c)
+{
+	const struct task_struct *task = READABLE(struct task_struct, bpf_get_current_task_btf());
+	return c->pid == (__u32)task->tgid && c->started == task->group_leader->start_boottime;
+}
+
 static __always_inline void fill_current_process(struct conn *c)
 {
 	fill_process_of(c, bpf_get_current_task_btf());
@@ -413,9 +420,11 @@ static __noinline int keep_closed(struct tracked *t)
 	return 0;
 }
 
-/* Makes room for another connection over the same socket. */
+/* Makes room for another connection over the same socket. What ended by itself was told then. */
 static void finish(void *sk, struct tracked *t, enum state state)
 {
+	if (t->kept && !t->pending)
+		return;
 	if (state_of(&t->conn) <= CONNECTING)
 		set_state(&t->conn, state);
 	announce(sk, t);

@@ -63,7 +63,9 @@ static __always_inline void note_sharing(const void *sk, struct tracked *t, cons
 		if (t->read > others)
 			WRITE_ONCE(t->read, others);
 	}
+	/* From now on each call asks whose it is: the owner's number may become another process's. */
 	t->shared = 1;
+	t->owner = 0;
 	tell_exit_of(&t->conn);
 	tell_exit_of(sharer);
 }
@@ -72,6 +74,12 @@ static __always_inline void note_sharing(const void *sk, struct tracked *t, cons
 static __always_inline bool is_flow_of(const struct tracked *flow, const struct flow_key *key)
 {
 	return flow->conn.socket == key->cookie && flow->conn.pid == key->pid && flow->conn.rport == key->peer.port;
+}
+
+/* What a process with the same number did before is over. */
+static __always_inline bool is_flow_of_former(const struct tracked *flow, const struct flow_key *key)
+{
+	return is_flow_of(flow, key) && !is_current_process(&flow->conn);
 }
 
 /* What a socket's further process, or further peer, does is a connection of its own. One socket has one direction for
@@ -84,11 +92,12 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 	struct flow_key key = { .cookie = cookie_of(sk), .pid = pid, .peer = *peer };
 	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
 	have_parts(t, key.cookie);
-	if (!flow || !is_flow_of(flow, &key)) {
+	bool has_former = flow && is_flow_of_former(flow, &key);
+	if (!flow || has_former || !is_flow_of(flow, &key)) {
 		__u8 direction = sent ? OUTGOING : INCOMING;
 		if (t->conn.ns && (!peer->family || same_peer(peer, &t->peer))) {
 			direction = direction_of(&t->conn);
-		} else if (t->conn.ns && t->conn.pid != pid) {
+		} else if (t->conn.ns && !is_current_process(&t->conn)) {
 			struct flow_key first = { .cookie = key.cookie, .pid = t->conn.pid, .peer = *peer };
 			struct tracked *known = bpf_map_lookup_elem(&flows, &first);
 			if (known && is_flow_of(known, &first))
@@ -103,9 +112,9 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 		fresh.announced = bpf_jiffies64() - update_interval_jiffies;
 		fresh.shared = 1;
 		/* Another thread of the process may be first: its entry stands, these bytes join it. */
-		if (!bpf_map_update_elem(&flows, &key, &fresh, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&flows, &key, &fresh, has_former ? BPF_ANY : BPF_NOEXIST))
 			COUNT(flows_added);
-		if (t->conn.ns && t->conn.pid != pid)
+		if (t->conn.ns && !is_current_process(&t->conn))
 			note_sharing(sk, t, &fresh.conn, len, sent);
 		flow = bpf_map_lookup_elem(&flows, &key);
 		if (!flow)
@@ -266,17 +275,17 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	}
 	if (!t->conn.ns || t->provisional || (!t->conn.rx && !t->conn.tx)) {
 		/* What stood in for it was a listener, of the same process maybe, but as another user. */
-		if (t->conn.pid != pid || !t->conn.ns || t->provisional)
+		if (!t->conn.ns || t->provisional || !is_current_process(&t->conn))
 			begin(socket, t, sent);
 		t->provisional = 0;
-	} else if (t->conn.pid != pid) {
+	} else if (!is_current_process(&t->conn)) {
 		peer = t->peer;
 		account_flow(socket, t, &peer, len, sent);
 		return 0;
 	}
 	/* Where a probe notes peers, it is for each datagram to be looked up. */
 	bool is_probed = peers_by_probe && protocol == IPPROTO_UDP && !t->dport;
-	if (!is_raw && !is_dns && !is_probed)
+	if (!is_raw && !is_dns && !is_probed && !t->shared)
 		t->owner = pid;
 	add_bytes(socket, t, len, sent);
 	return 0;

@@ -23,7 +23,7 @@ use leco_core::text::{clean, clean_bytes};
 use nix::unistd::{Uid, User};
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
-pub(crate) use self::process::{Process, is_alive, is_blank, is_gone};
+pub(crate) use self::process::{Process, is_alive, is_blank, is_gone, sees_all_processes};
 use self::process::{alive, lineage, parents};
 use self::unique::{cut, cut_with_suffix};
 use self::workload::Workload;

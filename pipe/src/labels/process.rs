@@ -105,7 +105,7 @@ pub(crate) fn is_gone(pid: u32, started_ns: u64) -> bool {
 }
 
 /// Whether numbers of processes mean here what they mean to the kernel side: not in a PID namespace.
-fn sees_all_processes() -> bool {
+pub(crate) fn sees_all_processes() -> bool {
     /// `PROC_PID_INIT_INO` of `linux/proc_ns.h`.
     const INITIAL: &str = "pid:[4026531836]";
     static IS_INITIAL: LazyLock<bool> =
