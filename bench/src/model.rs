@@ -75,6 +75,22 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     });
     report.limit("a frame of 50 lines", time, 10.0, "µs");
 
+    // What is typed and generated: a hosts file made into rules has as many.
+    let text = rules(9999);
+    let load = || {
+        let start = Instant::now();
+        config(&text).map(|config| (config, start.elapsed()))
+    };
+    let (many, first_load) = load()?;
+    let (_, second_load) = load()?;
+    report.limit("loading 10,000 rules", first_load.min(second_load).as_secs_f64(), 1.0, "s");
+    let mut many = many.rules;
+    let start = Instant::now();
+    black_box(many.apply(LINE));
+    report.limit("the first line through 10,000 rules", start.elapsed().as_secs_f64() * 1000.0, 16.0, "ms");
+    let time = median_us(500, || drop(black_box(many.apply(black_box(LINE)))));
+    report.limit("10,000 rules on a line, one of which matches", time, 50.0, "µs");
+
     let line = "a".repeat(4096) + "!";
     for regex in ["(?=(a+)+$)b", "(?=a)(a|a)+\\1$"] {
         let mut rules = config(&format!("[rx-proc]\n{regex} = x\n"))?.rules;

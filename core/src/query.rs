@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use regex::{Regex, RegexBuilder};
-
 use crate::event::ConnectionState;
 use crate::facts::Facts;
+use crate::rules::Pattern;
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 9] = [
@@ -20,8 +19,6 @@ pub const FIELDS: [(&str, &str); 9] = [
     ("host", "machine"),
     ("new", "never seen before"),
 ];
-/// Bytes that the automaton of a pattern may take.
-const PATTERN_SIZE: usize = 1 << 20;
 
 /// Chooses lines: all of its terms have to hold.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +51,7 @@ enum Test {
 #[derive(Debug, Clone)]
 enum Text {
     Word(String),
-    Pattern(Regex),
+    Pattern(Box<Pattern>),
 }
 
 /// Why a query cannot be used.
@@ -193,10 +190,10 @@ impl Text {
         if let Some(pattern) = between('/').filter(|_| text.len() > 1) {
             // In a pattern `\/` is a slash.
             let pattern = pattern.replace("\\/", "/");
-            let built = RegexBuilder::new(&pattern).case_insensitive(true).size_limit(PATTERN_SIZE).build();
-            // The last line says what is wrong, those before where.
-            return built.map(Self::Pattern).map_err(|error| {
-                error.to_string().lines().last().unwrap_or_default().replace("error: ", "")
+            let read = Pattern::parse(&pattern, true, false);
+            return read.map(|pattern| Self::Pattern(Box::new(pattern))).map_err(|error| match error.help {
+                Some(help) => format!("{}: {help}", error.message),
+                None => error.message,
             });
         }
         let word = between('"').filter(|_| text.len() > 1).unwrap_or(text);
@@ -206,7 +203,7 @@ impl Text {
     fn is_in(&self, text: &str) -> bool {
         match self {
             Self::Word(word) => text.to_lowercase().contains(word),
-            Self::Pattern(pattern) => pattern.is_match(text),
+            Self::Pattern(pattern) => pattern.is_found(text).unwrap_or(false),
         }
     }
 }
@@ -323,7 +320,7 @@ mod tests {
             ("proc:x prot:80", 7..14, "there is no field prot: user, proc"),
             ("port:http", 0..9, "a port is a number"),
             ("a dir:up", 2..8, "in or out"),
-            ("a /x(/", 2..6, "unclosed group"),
+            ("a /x(/", 2..6, "never closed"),
             ("user:\"x", 0..7, "lacks a \""),
             ("x /ab", 2..5, "lacks a /"),
         ] {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::ini::{Entry, Ini};
 use crate::config::{Fault, Rgba};
 use crate::fade::Points;
-use crate::rules::Chain;
+use crate::rules::{Chain, Prefilter};
 
 /// How a line is drawn, where that differs from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -53,6 +53,7 @@ struct StyleRule {
 #[derive(Debug, Clone, Default)]
 pub struct StyleSet {
     rules: Vec<StyleRule>,
+    prefilter: Prefilter,
 }
 
 impl StyleSet {
@@ -66,6 +67,7 @@ impl StyleSet {
                 Err(fault) => faults.push(fault),
             }
         }
+        set.prefilter = Prefilter::new(set.rules.iter().map(|rule| &rule.chain));
         (set, faults)
     }
 
@@ -75,7 +77,13 @@ impl StyleSet {
     pub fn style(&self, line: &str) -> (LineStyle, Option<usize>) {
         let mut style = LineStyle::default();
         let mut curve = None;
-        for rule in self.rules.iter().filter(|rule| rule.chain.holds(line) == Ok(true)) {
+        let candidates = self.prefilter.candidates(line);
+        let mut from = 0;
+        while let Some(index) = candidates.next_from(from) {
+            from = index + 1;
+            let Some(rule) = self.rules.get(index).filter(|rule| rule.chain.holds(line) == Ok(true)) else {
+                continue;
+            };
             style.fg = rule.style.fg.or(style.fg);
             style.bg = rule.style.bg.or(style.bg);
             style.outline = rule.style.outline.or(style.outline);

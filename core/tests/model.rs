@@ -148,11 +148,12 @@ fn catastrophic_regexes_end_by_their_limit_and_are_named() {
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         let named: Vec<_> =
             explanation.steps.iter().filter(|step| step.exceeded).map(|step| step.rule_line).collect();
-        assert_eq!(named, if length > 1024 { vec![2, 3, 4] } else { vec![3] });
+        // The first one needs a b, so it is not tried at all.
+        assert_eq!(named, if length > 1024 { vec![3, 4] } else { vec![3] });
         assert_eq!(config.rules.apply(&line), explanation.verdict);
     }
     let exceeded: Vec<_> = config.rules.infos().map(|rule| rule.hits.exceeded).collect();
-    assert_eq!(exceeded, [1, 2, 1]);
+    assert_eq!(exceeded, [0, 2, 1]);
 }
 
 #[test]

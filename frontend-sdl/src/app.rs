@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use leco_core::clock::{Now, boot_id, boot_ns};
-use leco_core::config::{Config, ConfigWatch, Effects, Reload, Settings};
+use leco_core::config::{Config, ConfigFollower, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
 use leco_core::pages::give_back;
@@ -64,7 +64,7 @@ struct App {
     sources: Sources,
     /// Whether the command line named them, so that the config does not.
     are_sources_fixed: bool,
-    config_watch: Option<ConfigWatch>,
+    config_watch: Option<ConfigFollower>,
     has_config_news: bool,
     /// Something came that is not on the screen yet.
     is_changed: bool,
@@ -99,7 +99,7 @@ impl App {
             sources: follow(&sources)?,
             are_sources_fixed,
             // A file that cannot be followed only never changes.
-            config_watch: config_file.and_then(|file| ConfigWatch::follow(file).ok()),
+            config_watch: config_file.and_then(|file| ConfigFollower::follow(file).ok()),
             has_config_news: true,
             is_changed: true,
             drawn: None,

@@ -49,7 +49,7 @@ impl Trial {
             Offer::Blank => return Self::blank(),
         };
         let mut trial = Self { section, ..Self::blank() };
-        let text = format!("{} = {value}", escape(&kept));
+        let text = format!("{} = {}", escape(&kept), escape_value(&value));
         trial.set(text.trim_end(), config, overseer);
         trial
     }
@@ -163,6 +163,15 @@ fn escape(text: &str) -> String {
     regex_syntax::escape(text).replace(" =", " [=]")
 }
 
+/// What a value has to be to stand for this text: nothing in it refers to a group.
+fn escape_value(text: &str) -> String {
+    let mut escaped = text.replace('$', "$$");
+    for digit in '0'..='9' {
+        escaped = escaped.replace(&format!("\\{digit}"), &format!("\\\\{digit}"));
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +200,16 @@ mod tests {
         let rename = begin(Offer::Rename);
         assert!(rename.text.ends_with("= :: fire(fox [app.x] :: example.org 443 ::"), "{}", rename.text);
         assert_eq!(rename.error, None);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_reference_stays_as_it_is() {
+        let line = "18:34 :: me :: $x \\1 ${y} :: nas 22 :: ";
+        let mut overseer = Overseer::new(Config::default());
+        overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
+        let trial = Trial::begin(Offer::Rename, (line, line), None, &overseer);
+        assert!(trial.text.ends_with("= :: $$x \\\\1 $${y} :: nas 22 ::"), "{}", trial.text);
+        assert_eq!((trial.error.as_deref(), trial.changed), (None, 0));
     }
 
     #[test]

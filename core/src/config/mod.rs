@@ -2,6 +2,7 @@
 
 mod color;
 mod diagnostic;
+mod follower;
 pub mod ini;
 mod keys;
 mod settings;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 pub use self::color::Rgba;
 pub use self::diagnostic::Diagnostic;
 pub(crate) use self::diagnostic::Fault;
+pub use self::follower::ConfigFollower;
 use self::ini::{Header, Ini};
 pub use self::keys::SETTINGS;
 pub use self::settings::{

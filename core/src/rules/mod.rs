@@ -4,25 +4,26 @@ mod explain;
 mod filter;
 mod parse;
 mod pattern;
+mod pcre;
+mod prefilter;
 mod template;
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::ops::Range;
-
-use regex::{RegexSet, RegexSetBuilder, SetMatches};
 
 pub use self::explain::{Explanation, Step};
 pub use self::filter::{Filter, FilterError};
 pub(crate) use self::parse::Chain;
-use self::parse::{Action, parse_value};
+use self::parse::parse_value;
+use self::pattern::Captures;
 pub use self::pattern::LimitExceeded;
-use self::pattern::{Captures, Pattern};
+pub(crate) use self::pattern::Pattern;
+use self::prefilter::Candidates;
+pub(crate) use self::prefilter::Prefilter;
+use self::template::Template;
 use crate::config::Fault;
 use crate::config::ini::{Entry, Ini};
 
-/// Bytes that the automata of all patterns together may take.
-const SET_SIZE_LIMIT: usize = 64 << 20;
 /// A line that rules make longer than this many bytes is left as it was before.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
@@ -39,7 +40,11 @@ struct Rule {
     line: usize,
     key: String,
     chain: Chain,
-    action: Action,
+    /// Index in the chain of the pattern whose matches count, where one does.
+    target: Option<usize>,
+    template: Template,
+    /// The expansion groups lines, too.
+    groups: bool,
 }
 
 /// How often a rule held, and how often it could not be decided.
@@ -69,8 +74,10 @@ pub struct RuleSet {
     hits: Vec<RuleHits>,
     /// Of which rules it was told that they exceeded a limit.
     told: Vec<bool>,
-    /// Every pattern that needs no backtracking: one pass over a line finds the rules that may hold.
-    set: Option<RegexSet>,
+    /// Some rule exceeded a limit of which it was not told.
+    newly_exceeded: bool,
+    /// One pass over a line finds the rules that may hold.
+    prefilter: Prefilter,
 }
 
 /// What the rules made of a line.
@@ -104,43 +111,56 @@ struct Made<'m> {
     dropped: bool,
 }
 
-impl Observer for Vec<RuleHits> {
+/// Counts.
+struct Counter {
+    hits: Vec<RuleHits>,
+    exceeded: bool,
+}
+
+impl Observer for Counter {
     fn held(&mut self, index: usize, _: Made<'_>) {
-        self[index].held += 1;
+        self.hits[index].held += 1;
     }
 
     fn exceeded(&mut self, index: usize) {
-        self[index].exceeded += 1;
+        self.hits[index].exceeded += 1;
+        self.exceeded = true;
     }
 }
 
 impl RuleSet {
-    /// Compiles the rules of a file; those that cannot be used are left out and named.
+    /// Reads the rules of a file; those that cannot be used are left out and named.
     pub(crate) fn compile(ini: &Ini, text: &str) -> (Self, Vec<Fault>) {
         let mut rules = Vec::new();
         let mut faults = Vec::new();
+        let mut lines = (1, 0);
         for entry in &ini.entries {
             let section = match entry.section.as_str() {
                 "rx-group" => Section::Group,
                 "rx-proc" => Section::Proc,
                 _ => continue,
             };
-            let line = text[..entry.key_at].matches('\n').count() + 1;
-            match Rule::compile(entry, section, line) {
-                Ok(rule) => rules.push(rule),
+            // Entries come in the order of the file.
+            lines.0 += text[lines.1..entry.key_at].matches('\n').count();
+            lines.1 = entry.key_at;
+            match Rule::compile(entry, section, lines.0) {
+                Ok((rule, doubts)) => {
+                    rules.push(rule);
+                    faults.extend(doubts);
+                }
                 Err(fault) => faults.push(fault),
             }
         }
         let (hits, told) = (vec![RuleHits::default(); rules.len()], vec![false; rules.len()]);
-        let set = Self { hits, told, set: build_set(&mut rules), rules };
-        (set, faults)
+        let prefilter = Prefilter::new(rules.iter().map(|rule| &rule.chain));
+        (Self { hits, told, newly_exceeded: false, prefilter, rules }, faults)
     }
 
     /// Applies the rules to a line and counts those that held.
     pub fn apply(&mut self, line: &str) -> Verdict {
-        let mut hits = std::mem::take(&mut self.hits);
-        let verdict = self.run(line, &mut hits);
-        self.hits = hits;
+        let mut counter = Counter { hits: std::mem::take(&mut self.hits), exceeded: self.newly_exceeded };
+        let verdict = self.run(line, &mut counter);
+        (self.hits, self.newly_exceeded) = (counter.hits, counter.exceeded);
         verdict
     }
 
@@ -160,6 +180,9 @@ impl RuleSet {
 
     /// Rules that exceeded a limit for the first time since the last call.
     pub(crate) fn take_newly_exceeded(&mut self) -> Vec<RuleInfo<'_>> {
+        if !std::mem::take(&mut self.newly_exceeded) {
+            return Vec::new();
+        }
         let (rules, hits) = (&self.rules, &self.hits);
         let newly = rules
             .iter()
@@ -183,15 +206,25 @@ impl RuleSet {
         })
     }
 
-    fn in_section(&self, section: Section) -> impl Iterator<Item = (usize, &Rule)> {
-        self.rules.iter().enumerate().filter(move |(_, rule)| rule.section == section)
+    /// The rules of a section that may hold, from an index on.
+    fn next_in(&self, section: Section, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
+        let mut from = from;
+        loop {
+            let index = candidates.next_from(from)?;
+            match self.rules.get(index)? {
+                rule if rule.section == section => return Some((index, rule)),
+                _ => from = index + 1,
+            }
+        }
     }
 
     fn run(&self, line: &str, observer: &mut dyn Observer) -> Verdict {
-        let candidates = Candidates::new(self.set.as_ref());
+        let mut candidates = self.prefilter.candidates(line);
         let mut group = None;
-        for (index, rule) in self.in_section(Section::Group) {
-            match rule.group_key(line, &candidates) {
+        let mut from = 0;
+        while let Some((index, rule)) = self.next_in(Section::Group, &candidates, from) {
+            from = index + 1;
+            match rule.group_key(line) {
                 Ok(None) => {}
                 Err(LimitExceeded) => observer.exceeded(index),
                 Ok(Some((key, matched))) => {
@@ -208,9 +241,10 @@ impl RuleSet {
             }
         }
         let mut current = Cow::Borrowed(line);
-        let mut candidates = candidates;
-        for (index, rule) in self.in_section(Section::Proc) {
-            let replaced = match rule.replace(&current, &candidates) {
+        from = 0;
+        while let Some((index, rule)) = self.next_in(Section::Proc, &candidates, from) {
+            from = index + 1;
+            let replaced = match rule.replace(&current) {
                 Ok(Some(replaced)) => replaced,
                 Ok(None) => continue,
                 Err(LimitExceeded) => {
@@ -219,7 +253,7 @@ impl RuleSet {
                 }
             };
             let Replaced { text, key, matched, placed } = replaced;
-            let grouped = (rule.action.groups && group.is_none()).then_some(key);
+            let grouped = (rule.groups && group.is_none()).then_some(key);
             let dropped = grouped.as_ref().is_some_and(String::is_empty);
             let told = grouped.as_deref().filter(|key| !key.is_empty());
             observer.held(index, Made { matched, placed, result: &text, group: told, dropped });
@@ -229,42 +263,10 @@ impl RuleSet {
             group = group.or(grouped);
             if text != *current {
                 current = Cow::Owned(text);
-                candidates = Candidates::new(self.set.as_ref());
+                candidates = self.prefilter.candidates(&current);
             }
         }
         Verdict::Show { line: current.into_owned(), group }
-    }
-}
-
-/// Joins every linear pattern into one automaton; without one each pattern is tried by itself.
-fn build_set(rules: &mut [Rule]) -> Option<RegexSet> {
-    let mut regexes = Vec::new();
-    for pattern in rules.iter_mut().flat_map(|rule| &mut rule.chain.patterns) {
-        if let Some(regex) = pattern.for_set() {
-            pattern.in_set = Some(regexes.len());
-            regexes.push(regex);
-        }
-    }
-    let set = RegexSetBuilder::new(regexes).case_insensitive(true).size_limit(SET_SIZE_LIMIT).build();
-    set.ok()
-}
-
-/// Which linear patterns are found in a line, looked for when first asked.
-struct Candidates<'s> {
-    set: Option<&'s RegexSet>,
-    found: OnceCell<SetMatches>,
-}
-
-impl<'s> Candidates<'s> {
-    fn new(set: Option<&'s RegexSet>) -> Self {
-        Self { set, found: OnceCell::new() }
-    }
-
-    fn is_found(&self, pattern: &Pattern, line: &str) -> Result<bool, LimitExceeded> {
-        match (self.set, pattern.in_set) {
-            (Some(set), Some(index)) => Ok(self.found.get_or_init(|| set.matches(line)).matched(index)),
-            _ => pattern.is_found(line),
-        }
     }
 }
 
@@ -280,10 +282,11 @@ struct Replaced {
 }
 
 impl Rule {
-    fn compile(entry: &Entry, section: Section, line: usize) -> Result<Self, Fault> {
+    /// Reads a rule, and tells what of its value may be meant in another way.
+    fn compile(entry: &Entry, section: Section, line: usize) -> Result<(Self, Vec<Fault>), Fault> {
         let chain = Chain::parse(entry)?;
-        let action = parse_value(&entry.value);
-        if let Some(target) = action.target {
+        let value = parse_value(&entry.value);
+        if let Some(target) = value.target {
             let fault = |message: &str| {
                 let prefix = entry.value.find('`').unwrap_or_default();
                 Fault::new(entry.value_span(Some(0..prefix)), format!("{message}, the rule is skipped"))
@@ -301,29 +304,34 @@ impl Rule {
                 Some(_) => {}
             }
         }
-        if section == Section::Proc && chain.patterns.iter().all(|pattern| pattern.negated) {
+        // The one chosen, else the last that is not negated.
+        let target = value.target.or_else(|| chain.patterns.iter().rposition(|pattern| !pattern.negated));
+        if section == Section::Proc && target.is_none() {
             let message = "only negated regexes leave nothing to replace, the rule is skipped";
             return Err(Fault::new(entry.key_span(), message)
                 .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));
         }
-        Ok(Self { section, line, key: entry.key.clone(), chain, action })
+        let pattern = target.and_then(|target| chain.patterns.get(target));
+        let (template, doubts) = Template::parse(value.template, pattern);
+        let start = value.template.as_ptr() as usize - entry.value.as_ptr() as usize;
+        let doubts = doubts.into_iter().map(|doubt| {
+            let span = entry.value_span(Some(start + doubt.span.start..start + doubt.span.end));
+            Fault::new(span, doubt.message).with_help(doubt.help)
+        });
+        let doubts = doubts.collect();
+        let rule =
+            Self { section, line, key: entry.key.clone(), chain, target, template, groups: value.groups };
+        Ok((rule, doubts))
     }
 
-    /// The pattern whose matches count: the one chosen, else the last that is not negated.
+    /// The pattern whose matches count.
     fn target(&self) -> Option<&Pattern> {
-        match self.action.target {
-            Some(index) => self.chain.patterns.get(index),
-            None => self.chain.patterns.iter().rfind(|pattern| !pattern.negated),
-        }
-    }
-
-    fn holds(&self, line: &str, candidates: &Candidates<'_>) -> Result<bool, LimitExceeded> {
-        self.chain.holds_if(|pattern| candidates.is_found(pattern, line))
+        self.chain.patterns.get(self.target?)
     }
 
     /// The group of a line; `None` where the rule does not hold.
-    fn group_key(&self, line: &str, candidates: &Candidates<'_>) -> Result<Option<GroupKey>, LimitExceeded> {
-        if !self.holds(line, candidates)? {
+    fn group_key(&self, line: &str) -> Result<Option<GroupKey>, LimitExceeded> {
+        if !self.chain.holds(line)? {
             return Ok(None);
         }
         let found = match self.target() {
@@ -332,13 +340,13 @@ impl Rule {
         };
         let matched = found.iter().map(Captures::span).collect();
         let mut key = String::new();
-        self.action.template.expand(&found.unwrap_or(Captures::None), &mut key);
+        self.template.expand(&found.unwrap_or(Captures::None), &mut key);
         if key.len() > MAX_LINE_BYTES { Err(LimitExceeded) } else { Ok(Some((key, matched))) }
     }
 
     /// Replaces every match; `None` where the rule does not hold.
-    fn replace(&self, line: &str, candidates: &Candidates<'_>) -> Result<Option<Replaced>, LimitExceeded> {
-        if !self.holds(line, candidates)? {
+    fn replace(&self, line: &str) -> Result<Option<Replaced>, LimitExceeded> {
+        if !self.chain.holds(line)? {
             return Ok(None);
         }
         let Some(target) = self.target() else { return Ok(None) };
@@ -349,7 +357,7 @@ impl Rule {
         for captures in target.all(line)? {
             let span = captures.span();
             let start = key.len();
-            self.action.template.expand(&captures, &mut key);
+            self.template.expand(&captures, &mut key);
             text.push_str(&line[copied..span.start]);
             placed.push(text.len()..text.len() + key.len() - start);
             text.push_str(&key[start..]);
@@ -364,5 +372,90 @@ impl Rule {
             return Err(LimitExceeded);
         }
         Ok((!matched.is_empty()).then_some(Replaced { text, key, matched, placed }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text.as_bytes(), Path::new("w.ini"))
+    }
+
+    fn shown(rules: &mut RuleSet, line: &str) -> String {
+        match rules.apply(line) {
+            Verdict::Show { line, group } => {
+                line + &group.map(|group| format!(" [{group}]")).unwrap_or_default()
+            }
+            Verdict::Drop => "dropped".into(),
+        }
+    }
+
+    #[test]
+    fn what_a_value_refers_to_wrongly_is_told_with_its_place_and_the_rule_stays() {
+        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\n");
+        let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "w.ini:2:19: there is no group named q, so `$q` stays",
+                "w.ini:3:20: there is no group number 2, which leaves nothing here"
+            ]
+        );
+        let mut rules = config.rules;
+        assert_eq!(shown(&mut rules, "x53/udp"), "x $q 53");
+        assert_eq!(shown(&mut rules, "ab"), "ab");
+    }
+
+    #[test]
+    fn a_dollar_holds_before_a_last_newline_and_takes_nothing_of_it() {
+        let mut rules = config("[rx-proc]\nb$ = x\n\\s\\z = !\n").rules;
+        assert_eq!(shown(&mut rules, "ab"), "ax");
+        assert_eq!(shown(&mut rules, "ab\n"), "ax!");
+        assert_eq!(shown(&mut rules, "ab\n\n"), "ab\n!");
+    }
+
+    #[test]
+    fn rules_see_what_the_ones_before_made() {
+        let text = "[rx-group]\nzwei = two\n[rx-proc]\none = two\ntwo = three\n/three/ && !/one/ = g`four\none = never\n";
+        let mut rules = config(text).rules;
+        assert_eq!(shown(&mut rules, "one"), "four [four]");
+        assert_eq!(shown(&mut rules, "zwei one"), "zwei four [two]");
+        assert_eq!(shown(&mut rules, "five"), "five");
+    }
+
+    #[test]
+    fn letters_that_fold_into_ascii_pass_the_prefilter() {
+        let mut rules = config("[rx-proc]\nkiss = x\nI/skip/ = y\n").rules;
+        assert_eq!(shown(&mut rules, "\u{212a}iſs skip"), "x y");
+    }
+
+    proptest! {
+        #[test]
+        fn the_prefilter_leaves_out_nothing_that_holds(
+            rules in prop::collection::vec("(I/)?[abk:. ]{1,4}|\\(a\\|bk\\)[:s]?|a\\?b[+*]?|\\\\d", 1..90),
+            line in "[abkKs:. 1\u{212a}]{0,12}",
+        ) {
+            let rules: Vec<String> = rules.iter().map(|rule| {
+                if rule.starts_with("I/") { format!("{rule}/") } else { rule.clone() }
+            }).collect();
+            let written: Vec<_> = rules.iter().map(|rule| format!("/{rule}/ && /{rule}/ = $0
+    ")).collect();
+            let text = format!("[rx-proc]
+    {}", written.concat());
+            let set = config(&text).rules;
+            let steps: Vec<_> = set.explain(&line).steps.iter().map(|step| step.rule_line).collect();
+            let held: Vec<_> = set.infos().enumerate()
+                .filter(|(index, _)| set.holds(*index, &line))
+                .map(|(_, info)| info.line)
+                .collect();
+            prop_assert_eq!(steps, held);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Rules as they stand in the file, read.
 
 use super::pattern::{LimitExceeded, Pattern, PatternError};
-use super::template::Template;
 use crate::config::Fault;
 use crate::config::ini::Entry;
 
@@ -28,16 +27,8 @@ impl Chain {
 
     /// Whether every regex of it holds.
     pub(crate) fn holds(&self, line: &str) -> Result<bool, LimitExceeded> {
-        self.holds_if(|pattern| pattern.is_found(line))
-    }
-
-    /// The same, where something else may know which patterns are found.
-    pub(crate) fn holds_if(
-        &self,
-        mut is_found: impl FnMut(&Pattern) -> Result<bool, LimitExceeded>,
-    ) -> Result<bool, LimitExceeded> {
         for pattern in &self.patterns {
-            if is_found(pattern)? == pattern.negated {
+            if pattern.is_found(line)? == pattern.negated {
                 return Ok(false);
             }
         }
@@ -45,10 +36,11 @@ impl Chain {
     }
 }
 
-/// What a rule makes of a match.
-#[derive(Debug, Clone)]
-pub(crate) struct Action {
-    pub(crate) template: Template,
+/// The value of a rule as it stands there.
+#[derive(Debug)]
+pub(crate) struct Value<'v> {
+    /// What a match becomes.
+    pub(crate) template: &'v str,
     /// The expansion groups lines, too.
     pub(crate) groups: bool,
     /// Index in the chain, from 0, of the pattern whose matches are replaced.
@@ -62,7 +54,7 @@ pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
     let mut patterns = Vec::with_capacity(links.len());
     for link in links {
         let case_insensitive = link.flags.chars().rfind(|flag| "iI".contains(*flag)) != Some('I');
-        let pattern = Pattern::compile(link.regex, case_insensitive, link.flags.contains('!'));
+        let pattern = Pattern::parse(link.regex, case_insensitive, link.flags.contains('!'));
         patterns.push(pattern.map_err(|error| PatternError {
             span: error.span.map(|span| span.start + link.offset..span.end + link.offset),
             ..error
@@ -105,7 +97,7 @@ fn split_wrapped(key: &str) -> Option<Vec<Link<'_>>> {
 }
 
 /// Reads a value: an optional prefix before a backtick, then the template.
-pub(crate) fn parse_value(value: &str) -> Action {
+pub(crate) fn parse_value(value: &str) -> Value<'_> {
     let (groups, target, text) = match value.split_once('`') {
         Some(("g", text)) => (true, None, text),
         Some((prefix, text)) => match prefix.as_bytes() {
@@ -117,14 +109,13 @@ pub(crate) fn parse_value(value: &str) -> Action {
         },
         None => (false, None, value),
     };
-    Action { template: Template::parse(&unprotect_spaces(text)), groups, target }
+    Value { template: unprotect_spaces(text), groups, target }
 }
 
 /// A leading `\ ` and a trailing ` \` protect a space from being trimmed away.
-fn unprotect_spaces(text: &str) -> String {
+fn unprotect_spaces(text: &str) -> &str {
     let text = text.trim();
     let leading = text.strip_prefix('\\').filter(|rest| rest.starts_with(' ') || rest.is_empty());
     let text = leading.unwrap_or(text);
-    let text = text.strip_suffix('\\').filter(|rest| rest.ends_with(' ')).unwrap_or(text);
-    text.to_owned()
+    text.strip_suffix('\\').filter(|rest| rest.ends_with(' ')).unwrap_or(text)
 }

@@ -1,9 +1,10 @@
 //! One regex: linear-time where it can be, backtracking with a step limit where it needs look-around or
-//! back-references.
+//! back-references. It is read at once and compiled when it is first tried.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
-use regex_syntax::ast::{self, ErrorKind};
+use super::pcre::{self, Demands, Dialect, Translated};
 
 /// Steps after which a backtracking match gives up; then the pattern counts as not matching.
 const BACKTRACK_LIMIT: usize = 50_000;
@@ -13,7 +14,7 @@ const BACKTRACK_BYTES: usize = 1024;
 /// Bytes that one compiled pattern may take.
 const SIZE_LIMIT: usize = 4 << 20;
 
-/// Why a regex does not compile.
+/// Why a regex cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatternError {
     /// Bytes of the regex that are meant, where they are known.
@@ -21,7 +22,17 @@ pub(crate) struct PatternError {
     /// What is wrong.
     pub(crate) message: String,
     /// What to do.
-    pub(crate) help: Option<&'static str>,
+    pub(crate) help: Option<String>,
+}
+
+impl PatternError {
+    pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), message: message.into(), help: None }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
 }
 
 /// A match took more steps than it may, or its result more room.
@@ -37,12 +48,21 @@ enum Engine {
 /// A regex of a rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
-    engine: Engine,
-    case_insensitive: bool,
+    regex: Box<str>,
+    is_caseless: bool,
+    demands: Demands,
     /// Matches where the regex does not.
     pub(crate) negated: bool,
-    /// Its index in the set of all linear patterns, where it is in one.
-    pub(crate) in_set: Option<usize>,
+    /// How many groups it has.
+    pub(crate) groups: usize,
+    /// Groups with a name.
+    pub(crate) names: Vec<(String, usize)>,
+    /// Texts of which a line contains one, in either case of ASCII, where the regex is found; none where any line may
+    /// do.
+    pub(crate) need: Vec<String>,
+    engine: OnceLock<Option<Engine>>,
+    /// For lines that end with a newline, where that makes a difference.
+    newline_engine: OnceLock<Option<Engine>>,
 }
 
 /// The groups of one match.
@@ -64,14 +84,6 @@ impl Captures<'_> {
         }
     }
 
-    pub(crate) fn name(&self, name: &str) -> &str {
-        match self {
-            Self::Linear(captures) => captures.name(name).map_or("", |group| group.as_str()),
-            Self::Backtracking(captures) => captures.name(name).map_or("", |group| group.as_str()),
-            Self::None => "",
-        }
-    }
-
     /// Bytes of the text that matched.
     pub(crate) fn span(&self) -> Range<usize> {
         match self {
@@ -83,38 +95,63 @@ impl Captures<'_> {
 }
 
 impl Pattern {
-    pub(crate) fn compile(regex: &str, case_insensitive: bool, negated: bool) -> Result<Self, PatternError> {
-        let linear =
-            regex::RegexBuilder::new(regex).case_insensitive(case_insensitive).size_limit(SIZE_LIMIT).build();
-        let engine = match linear {
-            Ok(regex) => Engine::Linear(regex),
-            Err(linear_error) => {
-                let backtracking = fancy_regex::RegexBuilder::new(regex)
-                    .case_insensitive(case_insensitive)
-                    .backtrack_limit(BACKTRACK_LIMIT)
-                    .delegate_size_limit(SIZE_LIMIT)
-                    .build();
-                match backtracking {
-                    Ok(regex) => Engine::Backtracking(Box::new(regex)),
-                    Err(error) => return Err(PatternError::new(regex, &error, &linear_error)),
-                }
-            }
+    /// Reads a regex.
+    pub(crate) fn parse(regex: &str, is_caseless: bool, negated: bool) -> Result<Self, PatternError> {
+        let linear = Dialect { backtracking: false, final_newline: false };
+        let translated = pcre::translate(regex, is_caseless, linear)?;
+        let Translated { demands, groups, names, need, .. } = translated;
+        let pattern = Self {
+            regex: regex.into(),
+            is_caseless,
+            demands,
+            negated,
+            groups,
+            names,
+            need,
+            engine: OnceLock::new(),
+            newline_engine: OnceLock::new(),
         };
-        Ok(Self { engine, case_insensitive, negated, in_set: None })
+        if demands.is_doubtful && !pattern.prepare() {
+            let message = "this regex is too large or too deep".into();
+            let error = PatternError { span: None, message, help: None };
+            return Err(error.help("repeat less, nest less, or look behind for less"));
+        }
+        Ok(pattern)
     }
 
-    /// The regex as it goes into a set of case-insensitive ones; `None` where it needs backtracking.
-    pub(crate) fn for_set(&self) -> Option<String> {
-        match &self.engine {
-            Engine::Linear(regex) if self.case_insensitive => Some(regex.as_str().to_owned()),
-            Engine::Linear(regex) => Some(format!("(?-i){}", regex.as_str())),
-            Engine::Backtracking(_) => None,
+    /// Compiles it, as the first line would, and tells whether the engine takes it.
+    pub(crate) fn prepare(&self) -> bool {
+        self.engine.get_or_init(|| self.compile(false)).is_some()
+    }
+
+    fn compile(&self, final_newline: bool) -> Option<Engine> {
+        let backtracking = self.demands.backtracking || final_newline;
+        let dialect = Dialect { backtracking, final_newline };
+        let text = pcre::translate(&self.regex, self.is_caseless, dialect).ok()?.text;
+        if backtracking {
+            let regex = fancy_regex::RegexBuilder::new(&text)
+                .backtrack_limit(BACKTRACK_LIMIT)
+                .delegate_size_limit(SIZE_LIMIT)
+                // What it changes is not always the same: it makes `(x+?)*` one round.
+                .optimize(false)
+                .build();
+            regex.ok().map(|regex| Engine::Backtracking(Box::new(regex)))
+        } else {
+            let regex = regex::RegexBuilder::new(&text).size_limit(SIZE_LIMIT).build();
+            regex.ok().map(Engine::Linear)
         }
+    }
+
+    /// What is to read this text; one that cannot be compiled counts as one that takes too many steps.
+    fn engine(&self, text: &str) -> Result<&Engine, LimitExceeded> {
+        let is_other = self.demands.minds_newline && text.ends_with('\n');
+        let engine = if is_other { &self.newline_engine } else { &self.engine };
+        engine.get_or_init(|| self.compile(is_other)).as_ref().ok_or(LimitExceeded)
     }
 
     /// Whether the regex is found, whatever the negation.
     pub(crate) fn is_found(&self, text: &str) -> Result<bool, LimitExceeded> {
-        match &self.engine {
+        match self.engine(text)? {
             Engine::Linear(regex) => Ok(regex.is_match(text)),
             Engine::Backtracking(regex) => regex.is_match(short(text)?).map_err(|_| LimitExceeded),
         }
@@ -122,7 +159,7 @@ impl Pattern {
 
     /// The first match.
     pub(crate) fn first<'t>(&self, text: &'t str) -> Result<Option<Captures<'t>>, LimitExceeded> {
-        match &self.engine {
+        match self.engine(text)? {
             Engine::Linear(regex) => Ok(regex.captures(text).map(Captures::Linear)),
             Engine::Backtracking(regex) => regex
                 .captures(short(text)?)
@@ -133,7 +170,7 @@ impl Pattern {
 
     /// Every match, from left to right.
     pub(crate) fn all<'t>(&self, text: &'t str) -> Result<Vec<Captures<'t>>, LimitExceeded> {
-        match &self.engine {
+        match self.engine(text)? {
             Engine::Linear(regex) => Ok(regex.captures_iter(text).map(Captures::Linear).collect()),
             Engine::Backtracking(regex) => regex
                 .captures_iter(short(text)?)
@@ -146,65 +183,4 @@ impl Pattern {
 /// A text that may be tried with backtracking.
 fn short(text: &str) -> Result<&str, LimitExceeded> {
     if text.len() > BACKTRACK_BYTES { Err(LimitExceeded) } else { Ok(text) }
-}
-
-impl PatternError {
-    fn new(regex: &str, error: &fancy_regex::Error, linear: &regex::Error) -> Self {
-        match (ast::parse::Parser::new().parse(regex), error) {
-            // What only the backtracking engine understands, its own error is about.
-            (Err(ast), fancy_regex::Error::ParseError(at, kind))
-                if matches!(
-                    ast.kind(),
-                    ErrorKind::UnsupportedLookAround | ErrorKind::UnsupportedBackreference
-                ) =>
-            {
-                Self { span: Some(*at..*at + 1), message: kind.to_string(), help: None }
-            }
-            (Err(ast), _) => {
-                let (message, help) = describe(ast.kind());
-                let span = ast.span();
-                let span = span.start.offset..span.end.offset.max(span.start.offset + 1);
-                Self { span: Some(span), message, help }
-            }
-            _ => {
-                let message = match linear {
-                    regex::Error::CompiledTooBig(_) => "this regex is too large".to_owned(),
-                    other => other
-                        .to_string()
-                        .lines()
-                        .last()
-                        .unwrap_or_default()
-                        .trim_start_matches("error: ")
-                        .into(),
-                };
-                Self { span: None, message, help: Some("repeat less") }
-            }
-        }
-    }
-}
-
-/// A fault of a regex in words, and what to do.
-fn describe(kind: &ErrorKind) -> (String, Option<&'static str>) {
-    let known = match kind {
-        ErrorKind::GroupUnclosed => ("this group is never closed", "add a \")\" before \" =\""),
-        ErrorKind::GroupUnopened => ("no group is open here", "write \\) for a bracket that is meant"),
-        ErrorKind::ClassUnclosed => {
-            ("this class is never closed", "add a \"]\", or write \\[ if a bracket is meant")
-        }
-        ErrorKind::RepetitionMissing => {
-            ("nothing stands here to be repeated", "write \\* or \\+ if the sign is meant")
-        }
-        ErrorKind::EscapeUnexpectedEof => {
-            ("nothing follows this backslash", "write \\\\ for a backslash that is meant")
-        }
-        ErrorKind::EscapeUnrecognized => ("there is no such escape", "leave the backslash out"),
-        ErrorKind::RepetitionCountUnclosed | ErrorKind::RepetitionCountDecimalEmpty => {
-            ("this is not a repetition like {2,3}", "write \\{ for a brace that is meant")
-        }
-        other => {
-            let text = other.to_string();
-            return (text, None);
-        }
-    };
-    (known.0.to_owned(), Some(known.1))
 }

@@ -1,6 +1,8 @@
-//! Replacement templates: `$1`…`$9` (one digit), `$0`, `${12}`, `${name}`, `$$`.
+//! Replacement templates: `$1`…`$9` (one digit), `$0`, `${12}`, `${name}`, `$name`, `\1`, `$$`.
 
-use super::pattern::Captures;
+use std::ops::Range;
+
+use super::pattern::{Captures, Pattern};
 
 /// A compiled replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,34 +14,35 @@ pub(crate) struct Template {
 enum Part {
     Text(String),
     Group(usize),
-    Name(String),
+}
+
+/// What looks like a reference and is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Bytes of the template.
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 impl Template {
-    /// Any text is a template: a `$` that starts no reference stands for itself.
-    pub(crate) fn parse(text: &str) -> Self {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            literal.push_str(&rest[..at]);
-            let (part, tail) = reference(&rest[at + 1..]);
-            match part {
-                Part::Text(text) => literal.push_str(&text),
-                part => {
-                    if !literal.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut literal)));
-                    }
-                    parts.push(part);
-                }
+    /// Any text is a template: what is no reference stands for itself, and what looks like one is told. References
+    /// are to groups of a regex, of which there is none where a chain only negates.
+    pub(crate) fn parse(text: &str, target: Option<&Pattern>) -> (Self, Vec<Doubt>) {
+        let mut reader =
+            Reader { text, at: 0, target, parts: Vec::new(), literal: String::new(), doubts: Vec::new() };
+        while let Some(length) = reader.rest().find(['$', '\\']) {
+            reader.literal.push_str(&reader.rest()[..length]);
+            reader.at += length;
+            if reader.rest().starts_with('$') {
+                reader.dollar();
+            } else {
+                reader.backslash();
             }
-            rest = tail;
         }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal));
-        }
-        Self { parts }
+        reader.literal.push_str(reader.rest());
+        reader.flush();
+        (Self { parts: reader.parts }, reader.doubts)
     }
 
     /// Appends the expansion for a match; a group that is not set is empty.
@@ -48,25 +51,234 @@ impl Template {
             into.push_str(match part {
                 Part::Text(text) => text,
                 Part::Group(index) => captures.get(*index),
-                Part::Name(name) => captures.name(name),
             });
         }
     }
 }
 
-/// Reads what follows a `$`.
-fn reference(rest: &str) -> (Part, &str) {
-    if let Some(tail) = rest.strip_prefix('$') {
-        return (Part::Text("$".into()), tail);
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    target: Option<&'t Pattern>,
+    parts: Vec<Part>,
+    literal: String,
+    doubts: Vec<Doubt>,
+}
+
+impl<'t> Reader<'t> {
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
     }
-    if let Some(digit) = rest.chars().next().and_then(|c| c.to_digit(10)) {
-        return (Part::Group(digit as usize), &rest[1..]);
+
+    fn flush(&mut self) {
+        if !self.literal.is_empty() {
+            self.parts.push(Part::Text(std::mem::take(&mut self.literal)));
+        }
     }
-    if let Some((name, tail)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
-        && !name.is_empty()
-        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
-    {
-        return (name.parse().map_or_else(|_| Part::Name(name.into()), Part::Group), tail);
+
+    /// Takes so many bytes as they stand.
+    fn keep(&mut self, length: usize) {
+        self.literal.push_str(&self.rest()[..length]);
+        self.at += length;
     }
-    (Part::Text("$".into()), rest)
+
+    /// Takes so many bytes, which refer to a group.
+    fn group(&mut self, length: usize, group: usize) {
+        let groups = self.target.map_or(0, |pattern| pattern.groups);
+        if group > groups {
+            let help = match groups {
+                0 => "its regex has no groups: write $0 for all that matched, $$ for a $".to_owned(),
+                _ => format!("its regex has {groups}: write a number up to that, or $$ for a $"),
+            };
+            self.doubt(length, format!("there is no group number {group}, which leaves nothing here"), help);
+        }
+        self.flush();
+        self.parts.push(Part::Group(group));
+        self.at += length;
+    }
+
+    fn doubt(&mut self, length: usize, message: String, help: String) {
+        self.doubts.push(Doubt { span: self.at..self.at + length, message, help });
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        let names = &self.target?.names;
+        names.iter().find(|(known, _)| known == name).map(|(_, group)| *group)
+    }
+
+    /// What may be written instead.
+    fn names_help(&self, literal: &str) -> String {
+        let names: Vec<_> = self.target.iter().flat_map(|pattern| &pattern.names).collect();
+        match names.as_slice() {
+            [] => format!("its regex names no groups: write {literal} if the text is meant"),
+            names => {
+                let names: Vec<String> = names.iter().map(|(name, _)| format!("${{{name}}}")).collect();
+                format!("write {}, or {literal} if the text is meant", names.join(" or "))
+            }
+        }
+    }
+
+    /// Reads from a `$` on.
+    fn dollar(&mut self) {
+        let after = &self.rest()[1..];
+        let first = after.chars().next();
+        if let Some(digit) = first.and_then(|c| c.to_digit(10)) {
+            return self.group(2, digit as usize);
+        }
+        match first {
+            Some('$') => {
+                self.literal.push('$');
+                self.at += 2;
+            }
+            Some('{') => self.braced(),
+            Some('&') => {
+                self.doubt(
+                    2,
+                    "`$&` stands for itself here".into(),
+                    "write $0 for all that matched, $$& for the text".into(),
+                );
+                self.keep(2);
+            }
+            Some('+' | '<') if after[1..].starts_with(|c: char| c == '{' || c.is_alphabetic()) => {
+                let help = "write ${NAME} for a named group, or $$ for a $".to_owned();
+                self.doubt(2, "this is no reference here".into(), help);
+                self.keep(2);
+            }
+            Some(c) if c.is_alphabetic() || c == '_' => {
+                let length = name_length(after);
+                let name = &after[..length];
+                if let Some(group) = self.named(name) {
+                    self.group(length + 1, group);
+                } else {
+                    let help = self.names_help(&format!("$${name}"));
+                    self.doubt(
+                        length + 1,
+                        format!("there is no group named {name}, so `${name}` stays"),
+                        help,
+                    );
+                    self.keep(length + 1);
+                }
+            }
+            _ => self.keep(1),
+        }
+    }
+
+    /// Reads from `${` on.
+    fn braced(&mut self) {
+        let inner = &self.rest()[2..];
+        let length = name_length(inner);
+        let name = &inner[..length];
+        if length == 0 || !inner[length..].starts_with('}') {
+            if let Some(end) = inner.find('}') {
+                let written = &self.rest()[..end + 3];
+                self.doubt(
+                    end + 3,
+                    format!("`{written}` stands for itself here"),
+                    "write ${NAME} or ${12} for a group, or $$ for a $".into(),
+                );
+            }
+            return self.keep(2);
+        }
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            // What does not fit into a number is no group either.
+            return self.group(length + 3, name.parse().unwrap_or(usize::MAX));
+        }
+        if let Some(group) = self.named(name) {
+            return self.group(length + 3, group);
+        }
+        let help = self.names_help(&format!("$${{{name}}}"));
+        self.doubt(length + 3, format!("there is no group named {name}, which leaves nothing here"), help);
+        self.at += length + 3;
+    }
+
+    /// Reads from a backslash on: `\1` is `$1`, and `\\1` is that text.
+    fn backslash(&mut self) {
+        let after = &self.rest()[1..];
+        let first = after.chars().next();
+        if let Some(digit) = first.and_then(|c| c.to_digit(10)) {
+            return self.group(2, digit as usize);
+        }
+        let is_escaped =
+            after.strip_prefix('\\').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        if is_escaped {
+            self.at += 1;
+            return self.keep(2);
+        }
+        if after.starts_with("g<")
+            || after.starts_with("g{")
+            || after.starts_with("k<")
+            || after.starts_with("k{")
+        {
+            let help = "write ${NAME} or $1 for a group".to_owned();
+            self.doubt(3, format!("`{}` stands for itself here", &self.rest()[..3]), help);
+        }
+        self.keep(1);
+    }
+}
+
+/// Bytes of a name at the begin of a text.
+fn name_length(text: &str) -> usize {
+    text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a replacement makes of the first match in `abcab`.
+    fn expand(template: &str) -> (String, Vec<(String, String)>) {
+        let pattern = Pattern::parse(r"(a)(?<name>b)(?<n2>c)(x)?", true, false).unwrap();
+        let (parsed, doubts) = Template::parse(template, Some(&pattern));
+        let mut text = String::new();
+        parsed.expand(&pattern.first("abcab").unwrap().unwrap(), &mut text);
+        let told = |doubt: Doubt| (template[doubt.span].to_owned(), doubt.message + ": " + &doubt.help);
+        (text, doubts.into_iter().map(told).collect())
+    }
+
+    #[test]
+    fn references_are_taken_in_every_usual_form() {
+        for (template, text) in [
+            ("$1-$2", "a-b"),
+            ("$12", "a2"),
+            ("${1}2", "a2"),
+            ("$0!", "abc!"),
+            ("[$4]", "[]"),
+            ("${name}s $names", "bs $names"),
+            ("$name/$n2.", "b/c."),
+            (r"\1 \3 \0", "a c abc"),
+            (r"\\1", r"\1"),
+            (r"C:\dir\\x", r"C:\dir\\x"),
+            ("5$ $$1 $-", "5$ $1 $-"),
+            ("100%", "100%"),
+            (r"a\", r"a\"),
+        ] {
+            assert_eq!(expand(template).0, text, "{template}");
+        }
+        assert_eq!(expand(r"$1 ${1} ${name} $name \1 \\9 $$x $$ $ $- C:\dir").1, []);
+    }
+
+    #[test]
+    fn what_refers_to_nothing_is_told() {
+        for (template, meant, words) in [
+            ("x $5", "$5", "no group number 5, which leaves nothing here: its regex has 4"),
+            (r"x \5", r"\5", "no group number 5"),
+            ("x ${12}", "${12}", "no group number 12"),
+            ("x ${99999999999999999999}", "${99999999999999999999}", "no group number"),
+            ("${nobody}", "${nobody}", "leaves nothing here: write ${name} or ${n2}, or $${nobody} if"),
+            ("$USD", "$USD", "so `$USD` stays: write ${name} or ${n2}, or $$USD if"),
+            ("$&", "$&", "write $0"),
+            ("$+{name}", "$+", "write ${NAME}"),
+            ("$<name>", "$<", "write ${NAME}"),
+            (r"\g<name>", r"\g<", "write ${NAME}"),
+            (r"\k{name}", r"\k{", "write ${NAME}"),
+            ("${name:-x}", "${name:-x}", "stands for itself"),
+            ("${}", "${}", "stands for itself"),
+        ] {
+            let told = expand(template).1;
+            assert!(
+                told.len() == 1 && told[0].0 == meant && told[0].1.contains(words),
+                "{template}: {told:?}"
+            );
+        }
+    }
 }
