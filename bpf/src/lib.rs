@@ -2,6 +2,8 @@
 //!
 //! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 pub mod cgroup2;
 pub mod fields;
 mod hooks;

@@ -1,5 +1,7 @@
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 mod cli;
 
 use std::process::ExitCode;
@@ -10,18 +12,19 @@ use leco_bpf::load::{self, LoadError, Loaded, Options};
 use leco_bpf::pins::PinDir;
 use leco_bpf::plan::{Choice, Forced};
 use leco_bpf::preflight::{self, BPFFS};
+use leco_core::say;
 use nix::unistd::Group;
 
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let log = |_, message: String| eprint!("{message}");
+    let log = |_, message: String| say::err(message.trim_end());
     libbpf_rs::set_print(cli.verbose.then_some((libbpf_rs::PrintLevel::Info, log)));
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("leco-ebpf-load: {error:#}");
+            say::err(format_args!("leco-ebpf-load: {error:#}"));
             // Who asks whether it can be loaded gets a yes or a no.
             let code = if cli.check { 1 } else { error.downcast_ref().map_or(1, exit_code) };
             ExitCode::from(code)
@@ -77,25 +80,28 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 /// What was done, for a person or a log.
 fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
     let (version, replaced, choices, mounted_bpffs, opened, forgotten) = match loaded {
-        Loaded::Already { version } => return println!("{version} is already loaded {place}"),
+        Loaded::Already { version } => return say::out(format_args!("{version} is already loaded {place}")),
         Loaded::New { version, replaced, choices, mounted_bpffs, opened, forgotten } => {
             (version, replaced, choices, *mounted_bpffs, opened, forgotten)
         }
     };
     if mounted_bpffs {
-        println!("mounted a bpf filesystem at {BPFFS}");
+        say::out(format_args!("mounted a bpf filesystem at {BPFFS}"));
     }
     for folder in opened {
-        println!("made {} passable for others, so that the group reaches its pins", folder.display());
+        say::out(format_args!(
+            "made {} passable for others, so that the group reaches its pins",
+            folder.display()
+        ));
     }
     for old in replaced {
-        println!("replaced {old}");
+        say::out(format_args!("replaced {old}"));
     }
     if !forgotten.is_empty() {
-        println!(
+        say::out(format_args!(
             "its maps mean or hold something else now, what was in them is forgotten: {}",
             forgotten.join(", ")
-        );
+        ));
     }
     // They were read when the programs were fitted to them.
     let missing = fields::missing(cli.btf.as_deref()).unwrap_or_default();
@@ -103,16 +109,16 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
         print_table(choices, &missing);
     } else {
         for Missing { field, lost } in missing {
-            eprintln!("leco-ebpf-load: this kernel has no {field}. Lost: {lost}");
+            say::err(format_args!("leco-ebpf-load: this kernel has no {field}. Lost: {lost}"));
         }
         for choice in choices {
             if let Some((why, lost)) = choice.why.as_ref().zip(choice.lost) {
                 let (name, used) = (choice.name, choice.used);
-                eprintln!("leco-ebpf-load: {name} is {used}: {why}. Lost: {lost}");
+                say::err(format_args!("leco-ebpf-load: {name} is {used}: {why}. Lost: {lost}"));
             }
         }
     }
-    println!("{version} is loaded {place}");
+    say::out(format_args!("{version} is loaded {place}"));
 }
 
 /// What this kernel can do, for a person or a program.
@@ -129,7 +135,7 @@ fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
             }),
             Err(error) => serde_json::json!({ "kernel": kernel, "error": error.to_string() }),
         };
-        println!("{report}");
+        say::out(format_args!("{report}"));
     }
     let choices = choices?;
     let missing = missing.map_err(anyhow::Error::msg)?;
@@ -142,25 +148,25 @@ fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
 fn print_table(choices: &[Choice], missing: &[Missing]) {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     match leco_bpf::cgroup2::root() {
-        Some(root) => println!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display()),
-        None => println!("kernel {kernel}, BTF yes, no cgroup2 mounted"),
+        Some(root) => say::out(format_args!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display())),
+        None => say::out(format_args!("kernel {kernel}, BTF yes, no cgroup2 mounted")),
     }
     for Choice { name, used, hooks, why, lost, .. } in choices {
         let hooks = hooks.unwrap_or_default();
         match why.as_ref().zip(*lost) {
             Some((why, lost)) => {
-                println!("  {name:<9} {used:<11} {hooks:<35} {why}");
-                println!("  {:<9} lost: {lost}", "");
+                say::out(format_args!("  {name:<9} {used:<11} {hooks:<35} {why}"));
+                say::out(format_args!("  {:<9} lost: {lost}", ""));
             }
-            None => println!("  {name:<9} {used:<11} {hooks:<35} ok"),
+            None => say::out(format_args!("  {name:<9} {used:<11} {hooks:<35} ok")),
         }
     }
     for Missing { field, lost } in missing {
-        println!("  {:<9} {:<11} {field:<35} not in this kernel", "field", "-");
-        println!("  {:<9} lost: {lost}", "");
+        say::out(format_args!("  {:<9} {:<11} {field:<35} not in this kernel", "field", "-"));
+        say::out(format_args!("  {:<9} lost: {lost}", ""));
     }
     if choices.iter().all(|choice| choice.lost.is_none()) && missing.is_empty() {
-        println!("everything LECO shows can be seen on this machine");
+        say::out("everything LECO shows can be seen on this machine");
     }
 }
 

@@ -3,6 +3,8 @@
 //! Nothing here knows a kernel, a window or a terminal. [`overseer::Overseer`] is the whole of it behind one
 //! interface; [`source`] brings the bytes.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 pub mod clock;
 pub mod config;
 pub mod event;
@@ -17,6 +19,8 @@ pub mod plain;
 pub mod query;
 pub mod rules;
 pub mod sandbox;
+pub mod say;
+pub mod signals;
 pub mod source;
 pub mod style;
 pub mod tag;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -10,6 +11,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
+use crate::say;
 use crate::source::{Origin, SourceSpec, Sources};
 use crate::text::{clean, clean_bytes};
 
@@ -86,7 +88,7 @@ pub fn once(
         return Err(PlainError::Waiting(state.text));
     }
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
-        eprintln!("{program}: {notice}");
+        say::err(format_args!("{program}: {notice}"));
     }
     let now = Now::read();
     overseer.keep_time(now);
@@ -113,27 +115,35 @@ pub fn debug(
     program: &str,
     overseer: &mut Overseer,
     sources: &[SourceSpec],
-    mut out: impl Write,
+    mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
     let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
     let mut told = None;
     loop {
         let state = sources.state();
         if told.as_ref() != Some(&state.text) {
-            eprintln!("{program}: {}", state.text);
+            say::err(format_args!("{program}: {}", state.text));
             told = Some(state.text);
         }
         if state.has_ended {
             return Ok(());
         }
+        if say::wait_for_input(sources.fds(), &out).map_err(PlainError::Follow)? {
+            return Ok(());
+        }
         let mut text = String::new();
         sources
-            .wait(None, |origin, line| text.push_str(&became(overseer, origin, line, Now::read())))
+            .wait(Some(Duration::ZERO), |origin, line| {
+                text.push_str(&became(overseer, origin, line, Now::read()));
+            })
             .map_err(PlainError::Follow)?;
         if let Some(notice) = overseer.take_notice() {
-            eprintln!("{program}: {notice}");
+            say::err(format_args!("{program}: {notice}"));
         }
-        if !unless_broken_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        // A terminal that went meanwhile fails in another way than a pipe does.
+        let is_read = written.is_ok() || !say::is_gone(&out);
+        if !is_read || !unless_broken_pipe(written)? {
             return Ok(());
         }
     }

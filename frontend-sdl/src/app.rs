@@ -13,13 +13,14 @@ use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
 use leco_core::pages::give_back;
 use leco_core::sandbox::Sandbox;
+use leco_core::say;
+use leco_core::signals;
 use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
 use leco_core::traffic::Traffic;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::display;
 use crate::painter::Painter;
@@ -354,7 +355,7 @@ impl Signals {
     fn catch() -> anyhow::Result<Self> {
         let (received, raised) = UnixStream::pair().context("cannot watch for signals")?;
         received.set_nonblocking(true).context("cannot watch for signals")?;
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        for signal in signals::asking_to_end() {
             let raised = raised.try_clone().context("cannot watch for signals")?;
             signal_hook::low_level::pipe::register(signal, raised).context("cannot watch for signals")?;
         }
@@ -399,5 +400,5 @@ fn one_line(text: &str) -> Frame {
 }
 
 fn tell(notice: &str) {
-    eprintln!("leco-sdl-widget: {notice}");
+    say::err(format_args!("leco-sdl-widget: {notice}"));
 }

@@ -1,5 +1,7 @@
 //! `leco-sdl-widget`: connections on the desktop.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 mod cli;
 
 use std::io;
@@ -11,6 +13,7 @@ use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError};
 use leco_core::overseer::Overseer;
 use leco_core::plain;
+use leco_core::say;
 use leco_core::source::SourceSpec;
 
 use crate::cli::Cli;
@@ -19,7 +22,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("leco-sdl-widget: {error:#}");
+            say::err(format_args!("leco-sdl-widget: {error:#}"));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
@@ -29,7 +32,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::load(cli.config.as_deref())?;
     let in_colour = AutoStream::auto(io::stderr()).current_choice() != ColorChoice::Never;
     for diagnostic in &config.diagnostics {
-        eprintln!("{}", diagnostic.render(in_colour));
+        say::err(diagnostic.render(in_colour));
     }
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{panic, process, thread};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
+use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::{Now, boot_ns};
@@ -18,17 +18,19 @@ use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
+use leco_core::say;
+use leco_core::signals;
 use leco_core::source::{SourceSpec, Sources};
-use ratatui::DefaultTerminal;
+use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::batch::Batch;
 use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
 use crate::player::Player;
 use crate::state::{Effect, FADE_TOLERANCE, State};
+use crate::terminal::{self, Terminal};
 use crate::theme::Theme;
 use crate::timing;
 use crate::view::{self, Source, Status};
@@ -57,7 +59,7 @@ pub enum Message {
     Config(Reload),
     /// A key, a resize.
     Terminal(Event),
-    /// Asked to leave by a signal.
+    /// Asked to leave by a signal, or by the end of the terminal.
     Leave,
     /// The terminal or the source cannot be read any more.
     Broken(String),
@@ -76,20 +78,21 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Colours.
     pub theme: Theme,
+    /// The size of a terminal that does not know its own.
+    pub assumed_size: Size,
 }
 
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
-    let Options { sources, player, record, config, theme } = options;
+    let Options { sources, player, record, config, theme, assumed_size } = options;
     let mut overseer = overseer;
     if let Some(player) = &player {
         overseer.fix_clocks(player.clocks());
     }
     let (sender, receiver) = sync_channel(MESSAGES);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let report = panic::take_hook();
-    let mut terminal = ratatui::try_init()?;
-    restore_on_panic(report);
+    let mut signals = Signals::new(signals::asking_to_end())?;
+    let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
+    give_back_on_panic();
     let for_signals = sender.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() {
@@ -106,33 +109,28 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     if !is_played {
         spawn(sender.clone(), move |sender| read_sources(&sources, record, sender));
     }
-    if let Some(config) = config.clone() {
-        spawn(sender.clone(), move |sender| watch_config(&config, sender));
-    }
+    let config_file = config.clone();
+    spawn(sender.clone(), move |sender| watch(config_file.as_deref(), sender));
     spawn(sender, read_terminal);
-    // Where it cannot be had, keys do all of it.
-    if overseer.settings().tui.mouse {
-        let _ = execute!(io::stdout(), EnableMouseCapture);
-    }
     let mut status = Status::default();
     if is_played {
         status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
     }
     let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);
-    let _ = execute!(io::stdout(), DisableMouseCapture);
-    ratatui::try_restore()?;
-    result
+    terminal::give_back();
+    // Whoever closed it asked to leave, as a signal does.
+    if terminal::is_gone() { Ok(()) } else { result }
 }
 
 /// Gives the terminal back where the thread that draws panics. Another one must not: the screen would be
 /// drawn over the shell that it gave back. Its panic ends the drawing first.
-fn restore_on_panic(report: Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>) {
+fn give_back_on_panic() {
+    let report = panic::take_hook();
     let drawing = thread::current().id();
     panic::set_hook(Box::new(move |info| {
         if thread::current().id() == drawing {
-            let _ = execute!(io::stdout(), DisableMouseCapture);
-            ratatui::restore();
+            terminal::give_back();
             report(info);
         }
     }));
@@ -162,7 +160,7 @@ struct App {
 }
 
 impl App {
-    fn run(mut self, terminal: &mut DefaultTerminal, messages: &Receiver<Message>) -> anyhow::Result<()> {
+    fn run(mut self, terminal: &mut Terminal, messages: &Receiver<Message>) -> anyhow::Result<()> {
         let mut has_begun = false;
         loop {
             self.play();
@@ -257,7 +255,7 @@ impl App {
     }
 
     /// Does what an event of the terminal means; breaks to leave.
-    fn react(&mut self, event: &Event, terminal: &mut DefaultTerminal) -> io::Result<ControlFlow<()>> {
+    fn react(&mut self, event: &Event, terminal: &mut Terminal) -> io::Result<ControlFlow<()>> {
         if self.state.mode == Mode::List
             && let Some(intention) = self.player.as_ref().and_then(|_| play_intention(event))
         {
@@ -298,7 +296,7 @@ impl App {
         player.catch_up(|at, line| drop(self.overseer.receive(line, at)));
     }
 
-    fn draw(&mut self, terminal: &mut DefaultTerminal) -> io::Result<()> {
+    fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         let clocks = self.clocks();
         let now = clocks.boot;
         self.overseer.keep_time(clocks);
@@ -377,13 +375,22 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
     }
 }
 
-/// Tells of every change of the config; a file that cannot be followed only never changes.
-fn watch_config(path: &Path, sender: &SyncSender<Message>) {
-    let Ok(mut watch) = ConfigWatch::follow(path) else { return };
+/// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
+/// cannot be followed only never changes.
+fn watch(path: Option<&Path>, sender: &SyncSender<Message>) {
+    let mut config = path.and_then(|path| ConfigWatch::follow(path).ok());
+    let out = io::stdout();
     loop {
-        if !matches!(poll(&mut [PollFd::new(&watch, PollFlags::IN)], None), Ok(_) | Err(Errno::INTR)) {
+        let mut fds = vec![say::waits_for_end(&out)];
+        fds.extend(config.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        if !matches!(poll(&mut fds, None), Ok(_) | Err(Errno::INTR)) {
             return;
         }
+        if say::has_ended(&fds[0]) {
+            let _ = sender.send(Message::Leave);
+            return;
+        }
+        let Some(watch) = &mut config else { continue };
         match watch.look() {
             Ok(None) => {}
             Ok(Some(reload)) => {
@@ -391,7 +398,7 @@ fn watch_config(path: &Path, sender: &SyncSender<Message>) {
                     return;
                 }
             }
-            Err(_) => return,
+            Err(_) => config = None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `leco-tui`: connections in a terminal.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 mod cli;
 
 use std::fs::{File, OpenOptions};
@@ -17,9 +19,11 @@ use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
 use leco_core::plain::{self, Format};
 use leco_core::sandbox::Sandbox;
+use leco_core::say;
 use leco_core::source::SourceSpec;
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
+use leco_tui::terminal::assumed_size;
 use leco_tui::theme::{ColorDepth, Theme};
 
 use crate::cli::Cli;
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("leco-tui: {error:#}");
+            say::err(format_args!("leco-tui: {error:#}"));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
@@ -43,7 +47,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let stderr = anstream::AutoStream::auto(io::stderr());
     let in_colour = stderr.current_choice() != ColorChoice::Never;
     for diagnostic in &config.diagnostics {
-        eprintln!("{}", diagnostic.render(in_colour));
+        say::err(diagnostic.render(in_colour));
     }
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -94,12 +98,15 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let record = cli.record.as_deref().map(append_to).transpose()?;
     let settings = overseer.settings().tui.clone();
     let variable = |name| std::env::var(name).ok();
+    let entry = termini::TermInfo::from_env().ok();
+    let assumed_size =
+        assumed_size(variable("COLUMNS").as_deref(), variable("LINES").as_deref(), entry.as_ref());
     let depth = match cli.colours.unwrap_or(settings.colours) {
         TerminalColours::Auto => ColorDepth::detect(
             variable("NO_COLOR").as_deref(),
             variable("COLORTERM").as_deref(),
             variable("TERM").as_deref(),
-            termini::TermInfo::from_env().ok().as_ref(),
+            entry.as_ref(),
         ),
         TerminalColours::None => ColorDepth::None,
         TerminalColours::Sixteen => ColorDepth::Sixteen,
@@ -113,7 +120,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     };
     let theme = Theme::new(depth).upon(ground);
     let _ = sandbox.enter();
-    app::run(overseer, Options { sources, player, record, config: config_path, theme })
+    app::run(overseer, Options { sources, player, record, config: config_path, theme, assumed_size })
 }
 
 fn append_to(path: &Path) -> anyhow::Result<File> {

@@ -1,5 +1,7 @@
 //! Turns what LECO's kernel side records into lines of text and hands them to receivers.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 pub mod asn;
 mod cache;
 pub mod clock;

@@ -1,5 +1,7 @@
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+
 mod cli;
 
 use std::io::{self, IsTerminal, Write};
@@ -18,6 +20,7 @@ use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::rules::Filter;
 use leco_core::sandbox::{Sandbox, SandboxError};
+use leco_core::say;
 use leco_pipe::clock::Now;
 use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;
@@ -33,17 +36,13 @@ use crate::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let has_colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(has_colours)
-        .with_target(false)
-        .without_time()
-        .init();
+    // What its log does not take, such as a full disk, would else be told by a macro that panics.
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
+    log.with_ansi(io::stderr().is_terminal()).with_target(false).without_time().init();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("leco-event-pipe: {error:#}");
+            say::err(format_args!("leco-event-pipe: {error:#}"));
             ExitCode::from(if error.is::<TunableError>() || error.is::<OutputError>() { 2 } else { 1 })
         }
     }

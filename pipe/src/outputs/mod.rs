@@ -297,7 +297,7 @@ impl Output {
         let mut ready = ready.by_ref().take(descriptors);
         match &mut self.target {
             Target::Stdout(stdout) => {
-                stdout.reader.writer.look(ready.next().unwrap_or(PollFlags::empty()));
+                stdout.look(ready.next().unwrap_or(PollFlags::empty()));
             }
             Target::Fifo(fifo) => {
                 // The first tells that it was opened, closed or replaced, the second that it is writable.

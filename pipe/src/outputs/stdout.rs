@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
+use leco_core::say;
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
@@ -18,6 +19,9 @@ pub(crate) struct Stdout {
     file: File,
     /// Regular files cannot be waited for and never block.
     can_poll: bool,
+    /// What the kernel reports when nobody can read any more, asked or not: waiting again would not wait.
+    end: PollFlags,
+    is_gone: bool,
     pub(crate) reader: Reader,
 }
 
@@ -37,18 +41,27 @@ impl Stdout {
             Some(Ok(file)) => file,
             _ => inherited,
         };
-        Ok(Self { file, can_poll: !kind.is_file(), reader: Reader::new(limits, PIPE_BATCH) })
+        // A socket's error may be one of a single send.
+        let end = if kind.is_socket() { PollFlags::HUP } else { PollFlags::HUP | PollFlags::ERR };
+        let reader = Reader::new(limits, PIPE_BATCH);
+        Ok(Self { file, can_poll: !kind.is_file(), end, is_gone: false, reader })
     }
 
     pub(crate) fn poll(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.can_poll.then(|| (self.file.as_fd(), self.reader.writer.wish()))
     }
 
-    /// Writes what there is; `false` when nobody reads any more.
+    /// What the descriptor is ready for.
+    pub(crate) fn look(&mut self, ready: PollFlags) {
+        self.is_gone |= ready.intersects(self.end);
+        self.reader.writer.look(ready);
+    }
+
+    /// Writes what there is; `false` when nobody reads any more, be it a pipe or a terminal.
     pub(crate) fn flush(&mut self, clock: &ClockField) -> io::Result<bool> {
         match self.reader.flush(&self.file, clock) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Ok(()) => Ok(!self.is_gone),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe || say::is_gone(&self.file) => Ok(false),
             Err(error) => Err(error),
         }
     }
