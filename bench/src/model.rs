@@ -92,7 +92,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     report.limit("10,000 rules on a line, one of which matches", time, 50.0, "µs");
 
     let line = "a".repeat(4096) + "!";
-    for regex in ["(?=(a+)+$)b", "(?=a)(a|a)+\\1$"] {
+    for regex in ["(?=(a+)+$).", "(?=a)(a|a)+\\1$"] {
         let mut rules = config(&format!("[rx-proc]\n{regex} = x\n"))?.rules;
         for length in [4097, 1000] {
             let time = median_us(1, || drop(black_box(rules.apply(&line[4097 - length..]))));
