@@ -112,7 +112,8 @@ pub fn assert_fading(screen: &dyn Screen, name: &str, left: usize, start: impl F
         FADE_TIME.as_secs()
     );
     let mut overlay = start(&still_config(&window, &text));
-    let ages = [0, 12, 25, 40, 60].map(Duration::from_secs);
+    // The oldest first: so they come from a pipe, and so they stand.
+    let ages = [60, 40, 25, 12, 0].map(Duration::from_secs);
     let sent = boot_ns();
     for age in ages {
         overlay.send(&format!("x :: {}", "\u{2588}".repeat(10)), age, &json!({}));
