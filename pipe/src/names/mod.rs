@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_bpf::record::{Conn, DnsAnswer};
+use leco_bpf::record::{Conn, Direction, DnsAnswer};
 use leco_core::event::BootNs;
 
 use self::answer::Answer;
@@ -278,6 +278,10 @@ impl Names {
             if let Some(heard) = newest(&|heard| heard.asker == asker, self.lifetime) {
                 return of(heard, NameSource::Dns);
             }
+            // Nobody asked for whoever calls: what others call that address is no more than a guess.
+            if conn.direction == Direction::Incoming {
+                return None;
+            }
             let others: Vec<&Heard> =
                 list.iter().filter(|heard| heard.asker != asker && heard.standing.place == *place).collect();
             if others.iter().any(|heard| !heard.standing.line.is_empty() && heard.first <= conn.ns) {
@@ -298,6 +302,9 @@ impl Names {
                 .filter(|heard| heard.first - conn.ns <= LATE_NS)
                 .min_by_key(|heard| heard.first)
                 .and_then(|heard| of(heard, NameSource::Dns));
+        }
+        if conn.direction == Direction::Incoming {
+            return None;
         }
         let system = self.shares.get_mut(&Owner::System).and_then(|share| share.addresses.get(&remote));
         let system = system.and_then(|list| {
@@ -330,7 +337,7 @@ fn key(conn: &Conn) -> (BootNs, IpAddr) {
 pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
-    use leco_bpf::record::{Direction, State};
+    use leco_bpf::record::State;
 
     use super::answer::tests::{answer_to, record};
     use super::*;
@@ -436,6 +443,21 @@ pub(crate) mod tests {
             assert_eq!(told.name(&first, now), named("a.test", NameSource::Dns), "it keeps it");
             assert_eq!(told.name(&another, now), named("a.test", NameSource::User));
         }
+    }
+
+    #[test]
+    fn who_calls_is_named_by_what_the_called_process_asked_for_alone() {
+        let mut told = Told::new();
+        told.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
+        told.learn(1, 101, SECOND, "system.test", "192.0.2.1");
+        let called = |pid| Conn {
+            direction: Direction::Incoming,
+            ..at(2 * SECOND + u64::from(pid), conn(pid, 1000, "192.0.2.1"))
+        };
+        assert_eq!(told.name(&called(10), 3 * SECOND), named("a.test", NameSource::Dns));
+        assert_eq!(told.name(&called(12), 3 * SECOND), None);
+        let nobody = Conn { uid: 1001, ..called(13) };
+        assert_eq!(told.name(&nobody, 3 * SECOND), None);
     }
 
     #[test]
