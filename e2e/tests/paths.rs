@@ -140,10 +140,10 @@ fn pipe(kernel: &Kernel, arguments: &[&str]) -> Command {
 
 /// Runs it to its end, which has to come soon.
 fn run(mut command: Command) -> Output {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = wait_or_explain(|| format!("the end of {command:?}"), || child.try_wait().unwrap());
+    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let status = wait_or_explain(|| format!("the end of {command:?}"), || child.0.try_wait().unwrap());
     let mut stderr = Vec::new();
-    child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+    child.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
     Output { status, stdout: Vec::new(), stderr }
 }
 
@@ -155,19 +155,24 @@ fn said(output: &Output) -> String {
 fn complaint_of(mut command: Command, path: &str) -> String {
     let log = tempfile::NamedTempFile::new().unwrap();
     command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
-    let mut child = command.spawn().unwrap();
+    let child = Running(command.spawn().unwrap());
     let read = || fs::read_to_string(log.path()).unwrap();
     let complaint = wait_or_explain(
         || format!("a complaint of {path} in {}", read()),
         || Some(read()).filter(|text| text.contains(path) && text.ends_with('\n')),
     );
-    end(&mut child);
+    drop(child);
     complaint
 }
 
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
+/// Ended with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -304,10 +309,10 @@ fn what_replaced_a_recording_stays_as_it_is() {
     let (path, other) = (folder.path().join("events"), folder.path().join("other"));
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = pipe(&kernel, &["-o", &format!("file:{}", path.display()), "-c", "sandbox=0"]);
-    let mut child = command.stderr(log.reopen().unwrap()).spawn().unwrap();
+    let child = Running(command.stderr(log.reopen().unwrap()).spawn().unwrap());
     wait_for("the recording", || path.exists().then_some(()));
     // It catches signals once it has opened its outputs: the time comes when it caught this one.
-    let status = format!("/proc/{}/status", child.id());
+    let status = format!("/proc/{}/status", child.0.id());
     wait_for("the pipe to catch signals", || {
         let status = fs::read_to_string(&status).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
@@ -315,13 +320,13 @@ fn what_replaced_a_recording_stays_as_it_is() {
     });
     fs::write(&other, "precious\n").unwrap();
     fs::rename(&other, &path).unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::HUP)
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::HUP)
         .unwrap();
     wait_for("a complaint", || {
         let said = fs::read_to_string(log.path()).unwrap();
         (said.contains("is not a recording") && said.contains(path.to_str().unwrap())).then_some(())
     });
-    end(&mut child);
+    drop(child);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious\n");
 }
 
@@ -329,11 +334,11 @@ const FORGED: &str =
     "{\"ns\":1,\"ns_trx\":1,\"line\":\"09:00 :: root :: sshd :: example.org 443 :: v 1B / 2B ^\"}\n";
 
 /// A process of another user that opens a fifo and writes the forged line, as soon as somebody reads.
-fn forger(fifo: &Path) -> Child {
+fn forger(fifo: &Path) -> Running {
     let mut command = Command::new("setpriv");
     let ids = [format!("--reuid={STRANGER}"), format!("--regid={STRANGER}"), "--clear-groups".into()];
     command.args(ids).args(["--", "sh", "-c", "printf '%s\\n' \"$1\" >\"$0\"; exec sleep 60"]);
-    command.arg(fifo).arg(FORGED.trim_end()).spawn().unwrap()
+    Running(command.arg(fifo).arg(FORGED.trim_end()).spawn().unwrap())
 }
 
 /// A folder like `/tmp`.
@@ -351,13 +356,11 @@ fn once(arguments: &[&str]) -> Command {
 }
 
 /// Neither is it shown where the source has these options; with `owner=any` it is.
-fn expect_refusal(source: &str, reason: &str, path: &Path, mut forge: impl FnMut() -> Option<Child>) {
+fn expect_refusal(source: &str, reason: &str, path: &Path, mut forge: impl FnMut() -> Option<Running>) {
     for (source, is_shown) in [(source.to_owned(), false), (format!("{source}?owner=any"), true)] {
-        let mut child = forge();
+        let forger = forge();
         let output = once(&["-s", &source]).output().unwrap();
-        if let Some(child) = &mut child {
-            end(child);
-        }
+        drop(forger);
         let (shown, said) = (String::from_utf8_lossy(&output.stdout), said(&output));
         assert_eq!(shown.contains("sshd"), is_shown, "{source}: {shown}{said}");
         assert_eq!(output.status.success(), is_shown, "{source}: {shown}{said}");
@@ -385,9 +388,9 @@ fn a_fifo_of_another_user_is_not_shown() {
     make(STRANGER, 0o644);
     expect_refusal(&source, "it belongs to user 54321", &path, || Some(forger(&path)));
     // The shorter form of the option knows it, too.
-    let mut child = forger(&path);
+    let child = forger(&path);
     let output = once(&["--fifo", &format!("{}?owner=any", path.display())]).output().unwrap();
-    end(&mut child);
+    drop(child);
     assert!(String::from_utf8_lossy(&output.stdout).contains("sshd"), "{}", said(&output));
     make(0, 0o666);
     expect_refusal(&source, "every user may write to it", &path, || Some(forger(&path)));
