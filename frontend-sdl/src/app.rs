@@ -85,7 +85,7 @@ impl App {
     fn start(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>) -> anyhow::Result<Self> {
         let presenter = display::open(&config.settings.window)?;
         let are_sources_fixed = !sources.is_empty();
-        let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources() };
+        let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources()? };
         let boot = boot_id();
         let sandbox = sandbox(&config.settings, &sources, config_file);
         if let Err(error) = sandbox.enter() {
@@ -212,7 +212,10 @@ impl App {
                         Err(error) => tell(&format!("{error:#}; the font before stays")),
                     }
                 }
-                let sources = settings.run.all_sources();
+                let sources = settings.run.all_sources().unwrap_or_else(|error| {
+                    tell(&format!("{error}; the sources before stay"));
+                    self.sources.specs().to_vec()
+                });
                 if settings.text.font.as_deref().is_some_and(|font| !self.sandbox.covers(font)) {
                     tell("the font is in a folder that this program gave up: restart it to read there");
                 }

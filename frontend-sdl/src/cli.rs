@@ -14,7 +14,8 @@ pub(crate) struct Cli {
     /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
     pub(crate) config: Option<PathBuf>,
     /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
-    /// given several times [default: leco.fifo in the runtime folder]
+    /// given several times. With ?owner=any behind it a path may belong to any user [default: leco.fifo in the
+    /// runtime folder]
     #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
     pub(crate) source: Vec<SourceSpec>,
     /// The same as --source fifo:PATH

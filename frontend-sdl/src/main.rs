@@ -42,7 +42,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(line) = &cli.rx_test {
         plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
-        let sources = if sources.is_empty() { config.settings.run.all_sources() } else { sources };
+        let sources = if sources.is_empty() { config.settings.run.all_sources()? } else { sources };
         plain::debug(
             "leco-sdl-widget",
             &mut Overseer::on_machine(config, &boot_id()),

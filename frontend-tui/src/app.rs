@@ -1,6 +1,5 @@
 //! The loop between source, keys, model and screen.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +17,7 @@ use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
+use leco_core::recording::Recording;
 use leco_core::say;
 use leco_core::signals;
 use leco_core::source::{SourceSpec, Sources};
@@ -73,7 +73,7 @@ pub struct Options {
     /// A recording to be played.
     pub player: Option<Player>,
     /// Events are appended to this file, too.
-    pub record: Option<File>,
+    pub record: Option<Recording>,
     /// The config: a good one takes effect at once, a bad one is told and the old one stays.
     pub config: Option<PathBuf>,
     /// Colours.
@@ -319,7 +319,7 @@ fn copy(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSender<Message>) {
+fn read_sources(specs: &[SourceSpec], mut record: Option<Recording>, sender: &SyncSender<Message>) {
     // So that a test can see the terminal given back.
     #[cfg(debug_assertions)]
     assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
@@ -345,9 +345,12 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<File>, sender: &SyncSen
         let mut batch = Batch::default();
         let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
             Ok(_) if batch.is_empty() => continue,
-            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.write_all(batch.bytes())) {
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.append(&batch.events())) {
                 Ok(()) => Message::Events(batch),
-                Err(error) => Message::Broken(format!("cannot record: {error}")),
+                Err(error) => {
+                    let path = record.as_ref().map_or(Path::new(""), Recording::path);
+                    Message::Broken(format!("cannot record to {}: {error}", path.display()))
+                }
             },
             Err(error) => broken(error),
         };

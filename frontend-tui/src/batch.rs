@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use leco_core::event::Event;
 use leco_core::source::Origin;
 
 /// Lines of the wire in the order in which they came.
@@ -45,9 +46,10 @@ impl Batch {
         self.lines.is_empty()
     }
 
-    /// Each as it came, with its newline.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Each event as it came, with its newline. Other lines are left out.
+    pub(crate) fn events(&self) -> Vec<u8> {
+        let lines = self.bytes.split_inclusive(|byte| *byte == b'\n');
+        lines.filter(|line| Event::parse(line).is_ok()).flatten().copied().collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Origin<'_>, &[u8])> {

@@ -18,13 +18,14 @@ pub(crate) struct Cli {
     /// Settings and rules [default: leco/widget.ini in the config folder, if there is one]
     pub(crate) config: Option<PathBuf>,
     /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
-    /// given several times [default: leco.fifo in the runtime folder]
+    /// given several times. With ?owner=any behind it a path may belong to any user [default: leco.fifo in the
+    /// runtime folder]
     #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
     pub(crate) source: Vec<SourceSpec>,
     /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH")]
     pub(crate) fifo: Option<PathBuf>,
-    /// Append every event to this file, too
+    /// Append every event to this file, too: a new or empty one, or a recording
     #[arg(long, value_name = "FILE", conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
     /// Play a recording instead: space pauses, the arrow keys seek, + and - change the speed

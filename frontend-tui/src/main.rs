@@ -4,9 +4,7 @@
 
 mod cli;
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +16,7 @@ use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::overseer::Overseer;
 use leco_core::plain::{self, Format};
+use leco_core::recording::Recording;
 use leco_core::sandbox::Sandbox;
 use leco_core::say;
 use leco_core::source::SourceSpec;
@@ -68,8 +67,14 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let debug = cli.debug || config.settings.run.debug;
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
     let mut sources: Vec<_> = given.collect();
-    if sources.is_empty() {
-        sources = config.settings.run.all_sources();
+    // Keys come from the terminal, wherever standard input comes from.
+    let reads_stdin = sources.iter().chain(&config.settings.run.sources).any(SourceSpec::is_stdin);
+    let is_plain = cli.once || debug;
+    if !is_plain && (!io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin) {
+        anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
+    }
+    if sources.is_empty() && cli.replay.is_none() {
+        sources = config.settings.run.all_sources()?;
     }
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::on_machine(config, &boot_id());
@@ -78,7 +83,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         // Rules can be appended to it.
         sandbox = sandbox.reads(path).writes(path);
     }
-    if cli.once || debug {
+    if is_plain {
         // Where somebody else confines it, that may be refused: then there is nothing to add.
         let _ = sandbox.enter();
     }
@@ -89,13 +94,14 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     if debug {
         return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);
     }
-    // Keys come from the terminal, wherever standard input comes from.
-    let reads_stdin = sources.iter().any(SourceSpec::is_stdin);
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin {
-        anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
+    let play = |path: &Path| Player::open(path, cli.speed).with_context(|| path.display().to_string());
+    let player = cli.replay.as_deref().map(play).transpose()?;
+    let record = cli.record.as_deref().map(Recording::open).transpose()?;
+    if let Some(record) = &record
+        && sources.iter().filter_map(SourceSpec::path).any(|source| record.is_at(source))
+    {
+        anyhow::bail!("cannot record {} to itself: name another file", record.path().display());
     }
-    let player = cli.replay.as_deref().map(|path| Player::open(path, cli.speed)).transpose()?;
-    let record = cli.record.as_deref().map(append_to).transpose()?;
     let settings = overseer.settings().tui.clone();
     let variable = |name| std::env::var(name).ok();
     let entry = termini::TermInfo::from_env().ok();
@@ -121,11 +127,6 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let theme = Theme::new(depth).upon(ground);
     let _ = sandbox.enter();
     app::run(overseer, Options { sources, player, record, config: config_path, theme, assumed_size })
-}
-
-fn append_to(path: &Path) -> anyhow::Result<File> {
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    opened.with_context(|| format!("cannot append to {}", path.display()))
 }
 
 /// Asks the terminal for its background (OSC 11), where that makes a difference. One that does not answer is dark.

@@ -1,12 +1,12 @@
 //! Plays a recording: its events come when they came, on a clock of its own.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use leco_core::Timeline;
 use leco_core::event::{BootNs, Clock, Event};
+use leco_core::source::open_recording;
 
 /// A recording larger than this is not played: bytes.
 const MAX_RECORDING: u64 = 1 << 30;
@@ -50,7 +50,7 @@ impl Player {
     /// Opens a recording.
     pub fn open(path: &Path, speed: f64) -> Result<Self, PlayError> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_RECORDING + 1).read_to_end(&mut bytes)?;
+        open_recording(path)?.take(MAX_RECORDING + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_RECORDING {
             return Err(PlayError::Large);
         }

@@ -486,7 +486,7 @@ impl State {
         };
         self.notice = Some(match trial.append_to(config) {
             Ok(()) => format!("appended to {}", config.display()),
-            Err(error) => format!("cannot append to {}: {error}", config.display()),
+            Err(error) => error.to_string(),
         });
     }
 }

@@ -1,11 +1,12 @@
 //! A rule that is tried on what is known before it is kept.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io::Read;
 use std::path::Path;
 
-use leco_core::config::Config;
+use leco_core::config::{AppendError, Config, MAX_CONFIG_BYTES, append};
 use leco_core::overseer::Overseer;
+use leco_core::place::open_file;
 use leco_core::rules::{RuleSet, Verdict};
 use leco_core::text::{SEPARATOR, clean};
 
@@ -83,7 +84,7 @@ impl Trial {
         text.clone_into(&mut self.text);
         (self.changed, self.hidden) = (0, 0);
         self.examples.clear();
-        let before = config.and_then(|path| fs::read(path).ok()).unwrap_or_default();
+        let before = config.and_then(read).unwrap_or_default();
         let begin = before.len();
         let mut bytes = before;
         bytes.extend_from_slice(format!("\n{}", self.config_text()).as_bytes());
@@ -126,14 +127,17 @@ impl Trial {
     }
 
     /// Writes it to the end of a config, which is made where there is none.
-    pub(crate) fn append_to(&self, config: &Path) -> io::Result<()> {
-        if let Some(folder) = config.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut file = OpenOptions::new().append(true).create(true).open(config)?;
-        file.write_all(format!("\n{}", self.config_text()).as_bytes())?;
-        file.sync_all()
+    pub(crate) fn append_to(&self, config: &Path) -> Result<(), AppendError> {
+        append(config, &format!("\n{}", self.config_text()))
     }
+}
+
+/// What stands in a config now. Only a file is read: a fifo would be waited for.
+fn read(config: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_file(config, OpenOptions::new().read(true)).ok()??;
+    file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// What of a line stays the same the next time: process and peer, between their separators. What failed may succeed
@@ -174,6 +178,8 @@ fn escape_value(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LINE: &str = "18:34 :: me :: fire(fox [app.x] :: example.org 443 !reset :: v 1B / 2B ^";

@@ -14,7 +14,7 @@ Outputs:
   unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
   tcp:ADDRESS:PORT  the same over TCP; addresses that other machines reach need token-file=PATH
   udp:ADDRESS:PORT  a datagram for each event
-  file:PATH         appended to
+  file:PATH         appended to, if it is new, empty or a recording
   fd:NAME           a listening socket passed by the service manager
   -                 standard output
 All take, after a `?` and joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
@@ -48,7 +48,7 @@ pub(crate) struct Cli {
     /// Mode of the fifo of --fifo, if it is made
     #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
     pub(crate) fifo_mode: u32,
-    /// Append all events to this file, too: leco-tui can replay it
+    /// Append all events to this file, too, a new or empty one or a recording: leco-tui can replay it
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
     /// Folder that was given to leco-ebpf-load [default: what the service manager passes]

@@ -118,7 +118,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("tui", "theme") => tui.theme = value.named(TerminalTheme::parse, TerminalTheme::NAMES)?,
         ("tui", "colours") => tui.colours = value.named(TerminalColours::parse, TerminalColours::NAMES)?,
         ("tui", "mouse") => tui.mouse = value.boolean()?,
-        ("run", "fifo") => run.fifo = value.fifo()?,
+        ("run", "fifo") => run.fifo = Some(value.fifo()?),
         ("run", "source") => run.sources = value.sources()?,
         ("run", "conn-list-cache") => run.conn_list_cache = value.at_most(MAX_CONN_LIST_CACHE)?,
         ("run", "debug") => run.debug = value.boolean()?,

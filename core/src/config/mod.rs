@@ -1,5 +1,6 @@
 //! The config file: typed settings, rules, styles and curves, and what could not be used of it.
 
+mod append;
 mod color;
 mod diagnostic;
 mod follower;
@@ -11,6 +12,7 @@ mod watch;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use self::append::{AppendError, append};
 pub use self::color::Rgba;
 pub use self::diagnostic::Diagnostic;
 pub(crate) use self::diagnostic::Fault;
@@ -30,7 +32,7 @@ use crate::style::StyleSet;
 /// Sections that are no settings: curves by name, and those whose keys are regexes.
 const OTHER_SECTIONS: [&str; 5] = ["curves", "filters", "rx-group", "rx-proc", "rx-style"];
 /// A config larger than this is no config: bytes.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
+pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// A config, read.
 #[derive(Debug, Clone, Default)]
@@ -139,11 +141,19 @@ impl Config {
     }
 }
 
+fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|(name, _)| *name).chain(OTHER_SECTIONS)
+}
+
+fn is_known_section(name: &str) -> bool {
+    sections().any(|known| known == name)
+}
+
 fn unknown_section(header: &Header) -> Option<Fault> {
-    let known: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).chain(OTHER_SECTIONS).collect();
-    if known.contains(&header.name.as_str()) {
+    if is_known_section(&header.name) {
         return None;
     }
+    let known: Vec<&str> = sections().collect();
     let fault = Fault::new(header.span.clone(), format!("there is no section [{}]", header.name));
     Some(match keys::nearest(&header.name, &known) {
         Some(near) => fault.with_help(format!("did you mean [{near}]?")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::color::Rgba;
 use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
-use crate::source::SourceSpec;
+use crate::source::{NoRuntimeFolder, SourceSpec, default_fifo};
 use crate::style::Outline;
 
 /// Everything a config can set besides rules, curves and styles.
@@ -367,8 +367,8 @@ impl Default for TuiSettings {
 /// `[run]`: where events come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSettings {
-    /// Fifo from which events are read, where no source is given.
-    pub fifo: PathBuf,
+    /// Fifo from which events are read, where no source is given; `None`: the one in the user's runtime folder.
+    pub fifo: Option<PathBuf>,
     /// Where events are read from.
     pub sources: Vec<SourceSpec>,
     /// Connections (or groups) that are remembered, shown or not.
@@ -378,17 +378,18 @@ pub struct RunSettings {
 }
 
 impl RunSettings {
-    /// Where events are read from: the sources, else the fifo.
-    #[must_use]
-    pub fn all_sources(&self) -> Vec<SourceSpec> {
-        if self.sources.is_empty() { vec![SourceSpec::fifo(&self.fifo)] } else { self.sources.clone() }
+    /// Where events are read from: the sources, else the fifo, else the one in the user's runtime folder.
+    pub fn all_sources(&self) -> Result<Vec<SourceSpec>, NoRuntimeFolder> {
+        match &self.fifo {
+            _ if !self.sources.is_empty() => Ok(self.sources.clone()),
+            Some(fifo) => Ok(vec![SourceSpec::fifo(fifo)]),
+            None => default_fifo().map(|fifo| vec![SourceSpec::fifo(&fifo)]),
+        }
     }
 }
 
 impl Default for RunSettings {
-    /// The fifo is `leco.fifo` in the user's runtime folder, in `/tmp` where there is none.
     fn default() -> Self {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
-        Self { fifo: runtime.join("leco.fifo"), sources: Vec::new(), conn_list_cache: 200, debug: false }
+        Self { fifo: None, sources: Vec::new(), conn_list_cache: 200, debug: false }
     }
 }

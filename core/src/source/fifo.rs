@@ -12,7 +12,7 @@ use inotify::{Inotify, WatchDescriptor, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::LineBuffer;
+use super::{LineBuffer, Owner, Stranger};
 
 /// Bytes of a pipe's buffer on Linux, so that one read empties it.
 pub(crate) const READ_BYTES: usize = 64 << 10;
@@ -28,12 +28,15 @@ pub enum FifoState {
     NotAFifo,
     /// It cannot be opened.
     Unreadable(String),
+    /// Another user may have written what is in it.
+    Refused(Stranger),
 }
 
 /// A fifo, followed by its path.
 #[derive(Debug)]
 pub struct Fifo {
     path: PathBuf,
+    owner: Owner,
     state: FifoState,
     file: Option<File>,
     inotify: Inotify,
@@ -44,10 +47,17 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Starts to follow a path; whatever is or is not there now, it is waited for.
+    /// Starts to follow a path; whatever is or is not there now, it is waited for. What is another user's is not
+    /// read.
     pub fn follow(path: &Path) -> io::Result<Self> {
+        Self::follow_of(path, Owner::Known)
+    }
+
+    /// The same, of these users.
+    pub(crate) fn follow_of(path: &Path, owner: Owner) -> io::Result<Self> {
         let mut fifo = Self {
             path: path.to_owned(),
+            owner,
             state: FifoState::Missing,
             file: None,
             inotify: Inotify::init()?,
@@ -163,22 +173,29 @@ impl Fifo {
             }
             Err(error) => self.state = FifoState::Unreadable(error.to_string()),
             Ok(there) if !there.file_type().is_fifo() => self.state = FifoState::NotAFifo,
-            Ok(_) => {
-                match OpenOptions::new()
-                    .read(true)
-                    .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-                    .open(&self.path)
-                {
-                    Ok(file) => {
-                        self.file = Some(file);
-                        self.opened += 1;
-                        self.state = FifoState::Reading;
-                    }
-                    Err(error) => self.state = FifoState::Unreadable(error.to_string()),
-                }
-            }
+            Ok(_) => self.open(),
         }
         Ok(())
+    }
+
+    fn open(&mut self) {
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(&self.path);
+        let opened = opened.and_then(|file| Ok((file.metadata()?, file)));
+        // What is open counts: the path may lead elsewhere since it was looked at.
+        self.state = match opened {
+            Err(error) => FifoState::Unreadable(error.to_string()),
+            Ok((opened, _)) if !opened.file_type().is_fifo() => FifoState::NotAFifo,
+            Ok((opened, file)) => {
+                if let Err(stranger) = self.owner.check(&opened) {
+                    FifoState::Refused(stranger)
+                } else {
+                    self.file = Some(file);
+                    self.opened += 1;
+                    FifoState::Reading
+                }
+            }
+        };
     }
 
     fn watch_nearest_folder(&mut self) -> io::Result<()> {
@@ -240,6 +257,7 @@ impl fmt::Display for FifoState {
             Self::Missing => f.write_str("waiting for"),
             Self::NotAFifo => f.write_str("waiting: this is not a fifo:"),
             Self::Unreadable(error) => write!(f, "waiting ({error}):"),
+            Self::Refused(stranger) => write!(f, "waiting ({stranger}):"),
         }
     }
 }

@@ -2,11 +2,15 @@
 
 mod fifo;
 mod line_buffer;
+mod owner;
+mod runtime;
 mod sources;
 mod spec;
 mod stream;
 
 pub use fifo::{Fifo, FifoState};
 pub use line_buffer::{LineBuffer, MAX_PARTIAL_LINE};
-pub use sources::{Origin, SourceError, SourceSpec, Sources, SourcesState};
+pub use owner::{Owner, Stranger};
+pub use runtime::{NoRuntimeFolder, default_fifo};
+pub use sources::{Origin, SourceError, SourceSpec, Sources, SourcesState, open_recording};
 pub use spec::Spec;

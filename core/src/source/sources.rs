@@ -1,18 +1,21 @@
 //! Several sources at once.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 
-use super::LineBuffer;
 use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
 use super::stream::{Peer, Stream};
+use super::{LineBuffer, Owner};
 
 /// Where events come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +23,10 @@ pub struct SourceSpec(Kind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Fifo(PathBuf),
+    Fifo(PathBuf, Owner),
     Stream(Peer),
     Udp(SocketAddr),
-    File(PathBuf),
+    File(PathBuf, Owner),
     Stdin,
 }
 
@@ -39,10 +42,11 @@ pub struct SourceError {
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
 
 impl SourceSpec {
-    /// A fifo.
+    /// A fifo, with `?owner=any` behind its path if it may be anybody's.
     #[must_use]
     pub fn fifo(path: &Path) -> Self {
-        Self(Kind::Fifo(path.to_owned()))
+        let (path, owner) = with_owner(path);
+        Self(Kind::Fifo(path.to_owned(), owner))
     }
 
     /// Whether it is standard input.
@@ -55,7 +59,7 @@ impl SourceSpec {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
-            Kind::Fifo(path) | Kind::File(path) | Kind::Stream(Peer::Unix(path)) => Some(path),
+            Kind::Fifo(path, _) | Kind::File(path, _) | Kind::Stream(Peer::Unix(path, _)) => Some(path),
             Kind::Stream(Peer::Tcp { token_file, .. }) => token_file.as_deref(),
             Kind::Udp(_) | Kind::Stdin => None,
         }
@@ -67,20 +71,27 @@ impl SourceSpec {
         matches!(self.0, Kind::Stream(Peer::Tcp { .. }))
     }
 
-    /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`.
+    /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`, and `?owner=any` after a path.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let fault = |expected| SourceError { text: text.to_owned(), expected };
-        let spec = Spec::parse(text, &["token-file"]).ok_or_else(|| fault(FORMS))?;
+        let spec = Spec::parse(text, &["token-file", "owner"]).ok_or_else(|| fault(FORMS))?;
         let path = || PathBuf::from(spec.target);
-        let token_file = spec.options.last().map(|(_, path)| PathBuf::from(path));
+        let option = |key| spec.options.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value);
+        let token_file = option("token-file").map(PathBuf::from);
+        let named_owner = option("owner").map(|owner| Owner::parse(owner).ok_or_else(|| fault("owner=any")));
+        let named_owner = named_owner.transpose()?;
+        let owner = named_owner.unwrap_or_default();
         let kind = match spec.kind {
             "tcp" if !is_host_and_port(spec.target) => return Err(fault("tcp:HOST:PORT")),
+            "tcp" | "udp" | "-" if named_owner.is_some() => {
+                return Err(fault("an owner of fifo, unix and file alone"));
+            }
             "tcp" => Kind::Stream(Peer::Tcp { address: spec.target.to_owned(), token_file }),
             _ if token_file.is_some() => return Err(fault("a token-file of tcp alone")),
-            "fifo" => Kind::Fifo(path()),
-            "unix" => Kind::Stream(Peer::Unix(path())),
+            "fifo" => Kind::Fifo(path(), owner),
+            "unix" => Kind::Stream(Peer::Unix(path(), owner)),
             "udp" => Kind::Udp(spec.target.parse().map_err(|_| fault("udp:ADDRESS:PORT"))?),
-            "file" => Kind::File(path()),
+            "file" => Kind::File(path(), owner),
             "-" => Kind::Stdin,
             _ => return Err(fault(FORMS)),
         };
@@ -91,7 +102,7 @@ impl SourceSpec {
     fn label(&self) -> String {
         let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let label = match &self.0 {
-            Kind::Fifo(path) | Kind::File(path) | Kind::Stream(Peer::Unix(path)) => name(path),
+            Kind::Fifo(path, _) | Kind::File(path, _) | Kind::Stream(Peer::Unix(path, _)) => name(path),
             Kind::Stream(Peer::Tcp { address, .. }) => {
                 address.rsplit_once(':').map_or(address.clone(), |(host, _)| host.to_owned())
             }
@@ -100,6 +111,35 @@ impl SourceSpec {
         };
         crate::text::clean(&label).into_owned()
     }
+}
+
+/// A path without `?owner=any` behind it, and whose it may be.
+fn with_owner(path: &Path) -> (&Path, Owner) {
+    match path.as_os_str().as_bytes().strip_suffix(b"?owner=any") {
+        Some(path) => (Path::new(std::ffi::OsStr::from_bytes(path)), Owner::Any),
+        None => (path, Owner::Known),
+    }
+}
+
+/// Opens a recording, with `?owner=any` behind its path if it may be anybody's. Another user's is refused.
+pub fn open_recording(path: &Path) -> io::Result<File> {
+    let (path, owner) = with_owner(path);
+    let file = open_to_read(path, owner)?;
+    // What is piped into it is waited for.
+    rustix::io::ioctl_fionbio(&file, false)?;
+    Ok(file)
+}
+
+/// Never waits for a writer of a fifo.
+fn open_to_read(path: &Path, owner: Owner) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let opened = file.metadata()?;
+    if opened.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    owner.check(&opened).map_err(io::Error::other)?;
+    Ok(file)
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -153,7 +193,8 @@ impl Sources {
     /// Opens them; what is not there yet is waited for. Fails where a recording or a port cannot be opened.
     pub fn open(specs: &[SourceSpec]) -> io::Result<Self> {
         let named = |spec: &SourceSpec, error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", spec.label()))
+            let name = spec.path().map_or_else(|| spec.label(), |path| path.display().to_string());
+            io::Error::new(error.kind(), format!("{name}: {error}"))
         };
         let all = specs.iter().map(|spec| Source::open(spec).map_err(|error| named(spec, error)));
         Ok(Self {
@@ -233,14 +274,14 @@ impl Sources {
 impl Source {
     fn open(spec: &SourceSpec) -> io::Result<Self> {
         Ok(match &spec.0 {
-            Kind::Fifo(path) => Self::Fifo(Box::new(Fifo::follow(path)?)),
+            Kind::Fifo(path, owner) => Self::Fifo(Box::new(Fifo::follow_of(path, *owner)?)),
             Kind::Stream(peer) => Self::Stream(Box::new(Stream::connect(peer.clone())?)),
             Kind::Udp(address) => {
                 let socket = UdpSocket::bind(address)?;
                 socket.set_nonblocking(true)?;
                 Self::Datagrams { socket, address: *address, overlong: 0 }
             }
-            Kind::File(path) => Self::bytes(File::open(path)?, path.display().to_string()),
+            Kind::File(path, owner) => Self::bytes(open_to_read(path, *owner)?, path.display().to_string()),
             Kind::Stdin => Self::bytes(
                 File::from(io::stdin().as_fd().try_clone_to_owned()?),
                 "standard input".to_owned(),

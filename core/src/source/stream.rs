@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::LineBuffer;
+use super::{LineBuffer, Owner};
 
 /// The first try after a loss, and the longest pause after many.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Peer {
-    Unix(PathBuf),
+    Unix(PathBuf, Owner),
     Tcp { address: String, token_file: Option<PathBuf> },
 }
 
@@ -116,7 +116,7 @@ impl Stream {
 
     pub(crate) fn describe(&self) -> String {
         let peer = match &self.peer {
-            Peer::Unix(path) => path.display().to_string(),
+            Peer::Unix(path, _) => path.display().to_string(),
             Peer::Tcp { address, .. } => address.clone(),
         };
         match (&self.state, &self.trouble) {
@@ -142,8 +142,11 @@ fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
 
 fn connect(peer: &Peer) -> io::Result<OwnedFd> {
     match peer {
-        Peer::Unix(path) => {
+        Peer::Unix(path, owner) => {
             let stream = UnixStream::connect(path)?;
+            // Who listens, not who made the file: this connection cannot be swapped any more.
+            let listener = rustix::net::sockopt::socket_peercred(&stream)?;
+            owner.check_user(listener.uid.as_raw()).map_err(io::Error::other)?;
             stream.set_nonblocking(true)?;
             Ok(stream.into())
         }

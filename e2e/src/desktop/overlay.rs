@@ -70,7 +70,7 @@ impl Overlay {
             everybody(folder.path(), 0o755)?;
             fs::write(&config_path, config)?;
             mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-            everybody(&fifo, 0o666)?;
+            everybody(&fifo, 0o644)?;
             // Open for reading, too, it is there before its reader is.
             OpenOptions::new().read(true).write(true).open(&fifo)
         };

@@ -1,5 +1,6 @@
 //! Which program talked to which name or network before: what is new stands out.
 
+mod mark;
 pub mod seen;
 mod store;
 
@@ -339,20 +340,143 @@ mod tests {
         assert_eq!(memory.known.len(), SEEN_ROWS);
     }
 
+    /// The file, and every file beside it, with what is in them.
+    fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+        let mut all: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let changed = path.metadata().unwrap().modified().unwrap();
+                (path.clone(), std::fs::read(&path).unwrap(), changed)
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// What a pipe of before databases were marked made.
+    fn make_unmarked(path: &Path) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let tables = "PRAGMA journal_mode=WAL;
+            CREATE TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, program TEXT NOT NULL, uid INTEGER NOT NULL,
+             incoming INTEGER NOT NULL, peer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
+             CREATE INDEX IF NOT EXISTS seen_last ON seen (last);
+             PRAGMA user_version=1;
+             INSERT INTO seen VALUES (7, 'curl', 0, 0, 'a.test', 1, 2)";
+        connection.execute_batch(tables).unwrap();
+        connection
+    }
+
+    type Make<'m> = &'m dyn Fn(&Path);
+
     #[test]
-    fn a_damaged_file_is_put_aside_and_a_newer_one_left_alone() {
+    fn what_is_not_of_leco_is_refused_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let sqlite = |sql: &'static str| {
+            move |path: &Path| rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap()
+        };
+        let text = |path: &Path| std::fs::write(path, "root:x:0:0:root:/root:/bin/sh\n".repeat(100)).unwrap();
+        let makers: [(_, Make<'_>); 9] = [
+            ("text", &text),
+            ("one byte", &|path| std::fs::write(path, "\n").unwrap()),
+            ("another program's", &sqlite("CREATE TABLE notes (text)")),
+            ("with a log", &sqlite("PRAGMA journal_mode=WAL; CREATE TABLE notes (text)")),
+            ("nothing in it but a mark", &sqlite("PRAGMA application_id=7")),
+            ("no tables", &sqlite("CREATE TABLE notes (text); DROP TABLE notes")),
+            ("a table of the same name", &sqlite("CREATE TABLE seen (id INTEGER PRIMARY KEY)")),
+            ("one table more", &|path| {
+                make_unmarked(path).execute_batch("CREATE TABLE notes (text)").unwrap();
+            }),
+            ("an unmarked one that is damaged", &|path| {
+                drop(make_unmarked(path));
+                let mut bytes = std::fs::read(path).unwrap();
+                bytes[100..4096].fill(0xff);
+                std::fs::write(path, bytes).unwrap();
+            }),
+        ];
+        for (what, make) in makers {
+            make(&path);
+            let before = contents(dir.path());
+            let errors = [Store::open(&path), Store::open_to_read(&path)].map(|opened| opened.unwrap_err());
+            for error in errors {
+                assert!(matches!(error, StoreError::Foreign(_)), "{what}: {error}");
+                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            }
+            assert_eq!(contents(dir.path()), before, "{what}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        for beside in ["file-wal", "file-journal", "file-shm"] {
+            let beside = dir.path().join(beside);
+            std::fs::write(&beside, "precious").unwrap();
+            let error = Store::open(&path).unwrap_err().to_string();
+            assert!(error.contains(beside.to_str().unwrap()) && !path.exists(), "{error}");
+            assert_eq!(std::fs::read(&beside).unwrap(), b"precious");
+            std::fs::remove_file(beside).unwrap();
+        }
+        let error = Store::open(&path.join("seen.sqlite"));
+        assert!(error.is_ok(), "its folder is made: {error:?}");
+    }
+
+    #[test]
+    fn an_unmarked_database_is_taken_over_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seen.sqlite");
-        std::fs::write(&path, "not a database, but long enough to be taken for one".repeat(100)).unwrap();
-        let mut store = Store::open(&path).unwrap();
-        assert!(store.ids().unwrap().is_empty());
-        assert!(dir.path().join("seen.sqlite.damaged").exists());
-        drop(store);
+        // One that was closed, and one whose pipe was killed before its log was put into it.
+        for is_killed in [false, true] {
+            let made = dir.path().join("made");
+            let connection = make_unmarked(&made);
+            if is_killed {
+                std::fs::copy(&made, &path).unwrap();
+                std::fs::copy(dir.path().join("made-wal"), dir.path().join("seen.sqlite-wal")).unwrap();
+            } else {
+                connection.close().unwrap();
+                std::fs::rename(&made, &path).unwrap();
+            }
+            assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
+            for _ in 0..2 {
+                assert_eq!(Store::open(&path).unwrap().ids().unwrap(), [7], "killed: {is_killed}");
+            }
+            let id: i32 = rusqlite::Connection::open(&path)
+                .unwrap()
+                .query_row("PRAGMA application_id", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(id, 0x4c45_434f);
+            assert_eq!(std::fs::read(&path).unwrap()[68..72], *b"LECO", "in the file itself");
+            std::fs::remove_file(&path).unwrap();
+        }
+        let newer = make_unmarked(&path);
+        newer.execute_batch("PRAGMA user_version=9").unwrap();
+        newer.close().unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer(_, 9))));
+    }
+
+    #[test]
+    fn a_damaged_database_of_leco_is_put_aside_and_a_newer_one_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let aside = |name: &str| dir.path().join(name);
+        std::fs::write(aside("seen.sqlite.damaged"), "precious").unwrap();
+        std::fs::write(&path, "").unwrap();
+        for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
+            let mut memory = Memory::open(&path).unwrap();
+            memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
+            memory.finish(SECOND);
+            let mut bytes = std::fs::read(&path).unwrap();
+            assert!(bytes.len() > 8192);
+            bytes[4096..].fill(0xff);
+            std::fs::write(&path, &bytes).unwrap();
+            let mut store = Store::open(&path).unwrap();
+            assert!(store.ids().unwrap().is_empty());
+            assert!(std::fs::read(aside(name)).unwrap() == bytes, "{name}");
+        }
+        assert_eq!(std::fs::read(aside("seen.sqlite.damaged")).unwrap(), b"precious");
         rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version=99").unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Newer(_, 99))));
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(Store::open(&file.join("seen.sqlite")), Err(StoreError::Open(..))));
+        let error = Store::open(&file.join("seen.sqlite")).unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
     }
 
     #[test]

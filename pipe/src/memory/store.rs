@@ -1,18 +1,25 @@
 //! The file in which pairs are kept.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_core::place::{PlaceError, make_file};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::Serialize;
+
+use super::mark::{self, APPLICATION_ID, Found, INDEX, TABLE, beside};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
 /// Another pipe that writes to the same file is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Damaged databases that are kept; of more, nothing is remembered until they are removed.
+const MAX_ASIDE: u32 = 8;
 /// Version of the table.
 const VERSION: i64 = 1;
 
@@ -46,6 +53,14 @@ pub enum StoreError {
     /// The thread that writes cannot be started.
     #[error("cannot write what was seen to {0}: {1}")]
     Start(PathBuf, io::Error),
+    /// Something else is there, or it cannot be opened.
+    #[error("cannot keep what was seen: {0}")]
+    Place(#[from] PlaceError),
+    /// Another program made it, or nobody can tell who.
+    #[error(
+        "{0} is not LECO's memory: it was not changed. Name another file with memory=PATH, or move it away."
+    )]
+    Foreign(PathBuf),
     /// A newer version made it.
     #[error("{0} is of a newer version of LECO ({1}): update, or use another file with memory=PATH")]
     Newer(PathBuf, i64),
@@ -62,51 +77,82 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file for writing, made with its folder where it is missing; one that is damaged is put aside.
+    /// Opens the file for writing, made with its folder where it is missing. One of LECO's own that is damaged is put
+    /// aside; whatever is not LECO's is refused, and not changed.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        match Self::try_open(path) {
-            Err(StoreError::Sqlite(_, error))
-                if matches!(
-                    error.sqlite_error_code(),
-                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
-                ) =>
-            {
-                let mut aside = path.as_os_str().to_owned();
-                aside.push(".damaged");
-                tracing::warn!("{} is damaged: it is put aside, and a new one is begun", path.display());
-                std::fs::rename(path, &aside).map_err(|error| StoreError::Open(path.to_owned(), error))?;
-                Self::try_open(path)
+        let found = mark::look(path)?;
+        match Self::open_found(path, found) {
+            Err(StoreError::Sqlite(_, error)) if found == Found::Marked && is_damage(&error) => {
+                let aside = put_aside(path)?;
+                let (path, aside) = (path.display(), aside.display());
+                tracing::warn!("{path} is damaged: it is now {aside}, and a new one is begun");
             }
-            opened => opened,
+            opened => return opened,
         }
+        Self::open_found(path, mark::look(path)?)
     }
 
-    fn try_open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::Open(path.to_owned(), error);
-        if let Some(folder) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    fn open_found(path: &Path, found: Found) -> Result<Self, StoreError> {
+        if found == Found::Nothing {
+            if let Some(folder) = path.parent() {
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.map_err(|error| StoreError::Open(path.to_owned(), error))?;
+            }
+            // Who talked to whom is for this user alone.
+            match make_file(path, 0o600) {
+                // Another pipe was faster, or what is there now is refused below.
+                Err(PlaceError::Io(_, error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => drop(made?),
+            }
         }
-        // Who talked to whom is for this user alone.
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
-        store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
+        let begun = if found == Found::Marked { Ok(()) } else { store.begin() };
+        if begun.is_err() && found == Found::Nothing && fs::metadata(path).is_ok_and(|made| made.len() == 0) {
+            // On a disk that is full nothing is left of the try.
+            let _ = fs::remove_file(path);
+        }
+        begun?;
+        if store.first::<i32>("PRAGMA application_id")? != APPLICATION_ID {
+            return Err(StoreError::Foreign(path.to_owned()));
+        }
         let version: i64 = store.first("PRAGMA user_version")?;
         if version > VERSION {
             return Err(StoreError::Newer(path.to_owned(), version));
         }
-        store.sql(&format!(
-            "CREATE TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, program TEXT NOT NULL, uid INTEGER NOT NULL,
-             incoming INTEGER NOT NULL, peer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
-             CREATE INDEX IF NOT EXISTS seen_last ON seen (last);
-             PRAGMA user_version={VERSION}"
-        ))?;
+        // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
+        store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
+        if store.first::<String>("PRAGMA quick_check(1)")? != "ok" {
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(StoreError::Sqlite(path.to_owned(), rusqlite::Error::SqliteFailure(damage, None)));
+        }
         Ok(store)
+    }
+
+    /// Makes the tables where there are none yet, and marks the database: all or nothing, and only where nothing else
+    /// is in it.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.sql("BEGIN IMMEDIATE")?;
+        let schema = mark::schema_of(&self.connection).map_err(self.failed())?;
+        let marked: i32 = self.first("PRAGMA application_id")?;
+        let version: i64 = self.first("PRAGMA user_version")?;
+        match schema.as_slice() {
+            // Another pipe was faster.
+            _ if marked == APPLICATION_ID => return self.sql("ROLLBACK"),
+            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}"))?,
+            schema if marked == 0 && mark::is_ours(schema) => {
+                tracing::debug!("{} is of an older version: it is taken over", self.path.display());
+            }
+            _ => return Err(StoreError::Foreign(self.path.clone())),
+        }
+        if version > VERSION {
+            return Err(StoreError::Newer(self.path.clone(), version));
+        }
+        self.sql(&format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT"))
     }
 
     /// Opens a file that is there, for reading.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
+        if matches!(mark::look(path)?, Found::Nothing | Found::Empty) {
             return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into()));
         }
         Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -200,4 +246,37 @@ impl Store {
         };
         read().map_err(self.failed())
     }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+/// Moves a database of LECO's, with its log, to a name that nothing has; returns that.
+fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |error: io::Error| StoreError::Open(path.to_owned(), error);
+    // A link stays: what it leads to is moved.
+    let path = &fs::canonicalize(path).map_err(failed)?;
+    for number in 1..=MAX_ASIDE {
+        let suffix = if number == 1 { ".damaged".to_owned() } else { format!(".damaged-{number}") };
+        let aside = beside(path, &suffix);
+        match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => continue,
+            Err(error) => return Err(failed(error.into())),
+        }
+        // It would be taken for that of the next database.
+        let wal =
+            renameat_with(CWD, beside(path, "-wal"), CWD, beside(&aside, "-wal"), RenameFlags::NOREPLACE);
+        match wal {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        // What is in it can be found anew.
+        let _ = fs::remove_file(beside(path, "-shm"));
+        return Ok(aside);
+    }
+    Err(failed(io::Error::other(format!(
+        "it is damaged, as {MAX_ASIDE} before it: remove its *.damaged* files"
+    ))))
 }

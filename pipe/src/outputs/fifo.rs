@@ -1,17 +1,19 @@
 //! Events into a fifo, for whoever reads it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use leco_core::place::kind_of;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::fs::{CWD, Mode, OFlags, mknodat};
 
 use super::clock::ClockField;
 use super::complaint::Complaint;
+use super::exact::{Identity, identity, set_mode};
 use super::reader::{QueueLimits, Reader};
 use super::writer::PIPE_BATCH;
 
@@ -22,13 +24,13 @@ pub enum FifoError {
     #[error("{0} is not a fifo but {1}: remove it, or choose another path with --fifo")]
     NotAFifo(PathBuf, &'static str),
     /// It cannot be made.
-    #[error("cannot make the fifo {0}: {1}")]
+    #[error("cannot make the fifo {0}: {1}. Choose another path, or let this user make it.")]
     Make(PathBuf, io::Error),
     /// It cannot be opened.
     #[error("cannot open the fifo {0}: {1}. Its mode must let this user read and write.")]
     Open(PathBuf, io::Error),
     /// Its folder cannot be watched.
-    #[error("cannot watch {0}: {1}")]
+    #[error("cannot watch the directory of {0}: {1}. Choose another path, or let this user read it.")]
     Watch(PathBuf, io::Error),
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct FifoOutput {
     path: PathBuf,
     mode: u32,
     /// Device and inode of the fifo this pipe made, which it removes on exit.
-    made: Option<(u64, u64)>,
+    made: Option<Identity>,
     inotify: Inotify,
     folder_watch: WatchDescriptor,
     fifo_watch: Option<WatchDescriptor>,
@@ -58,7 +60,7 @@ impl FifoOutput {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let watch_error = |error| FifoError::Watch(folder.to_owned(), error);
+        let watch_error = |error| FifoError::Watch(path.to_owned(), error);
         let inotify = Inotify::init().map_err(watch_error)?;
         let mask = WatchMask::CREATE
             | WatchMask::DELETE
@@ -85,6 +87,10 @@ impl FifoOutput {
 
     /// Makes the fifo where it is missing and opens it.
     fn attach(&mut self) -> Result<(), FifoError> {
+        // Once it is closed, its inode's number may be given to another file.
+        if identity(&self.path) != self.made {
+            self.made = None;
+        }
         self.detach();
         let path = self.path.clone();
         let open_error = |error| FifoError::Open(path.clone(), error);
@@ -135,12 +141,9 @@ impl FifoOutput {
 
     fn make(&mut self) -> Result<(), FifoError> {
         let make_error = |error: io::Error| FifoError::Make(self.path.clone(), error);
-        mknodat(CWD, &self.path, FileType::Fifo, Mode::empty(), 0)
+        mknodat(CWD, &self.path, rustix::fs::FileType::Fifo, Mode::empty(), 0)
             .map_err(|error| make_error(error.into()))?;
-        // The mode is set by itself: the umask is not asked.
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(self.mode)).map_err(make_error)?;
-        let made = fs::symlink_metadata(&self.path).map_err(make_error)?;
-        self.made = Some((made.dev(), made.ino()));
+        self.made = Some(set_mode(&self.path, FileType::is_fifo, self.mode).map_err(make_error)?);
         Ok(())
     }
 
@@ -187,9 +190,8 @@ impl FifoOutput {
     }
 
     fn is_current(&self) -> bool {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let opened = self.file.as_ref().and_then(|file| file.metadata().ok()).map(identity);
-        opened.is_some() && opened == fs::symlink_metadata(&self.path).ok().map(identity)
+        let opened = self.file.as_ref().and_then(|file| file.metadata().ok());
+        opened.is_some_and(|opened| identity(&self.path) == Some((opened.dev(), opened.ino())))
     }
 
     /// Begins anew with what is now at the path.
@@ -215,8 +217,7 @@ impl FifoOutput {
 
 impl Drop for FifoOutput {
     fn drop(&mut self) {
-        let there = fs::symlink_metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        if self.made.is_some() && there == self.made {
+        if self.made.is_some() && identity(&self.path) == self.made {
             // Nothing can be done about a folder that became unwritable.
             let _ = fs::remove_file(&self.path);
         }
@@ -228,13 +229,4 @@ fn is_read(file: &File) -> bool {
     let mut fds = [PollFd::new(file, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&at_once)).is_ok() && !fds[0].revents().contains(PollFlags::ERR)
-}
-
-fn kind_of(kind: fs::FileType) -> &'static str {
-    match () {
-        () if kind.is_symlink() => "a symbolic link",
-        () if kind.is_dir() => "a folder",
-        () if kind.is_file() => "a file",
-        () => "something else",
-    }
 }

@@ -1,21 +1,25 @@
 //! Sockets on which readers are taken, each with a queue of its own.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leco_core::event::BootNs;
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, fchmod};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, bind, listen, socket_with, sockopt};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
+    sockopt,
+};
 
 use super::clock::ClockField;
 use super::complaint::Complaint;
+use super::exact::{Identity, identity, set_mode};
 use super::reader::{QueueLimits, Reader};
 use super::token::{Handshake, Token, TokenError};
 use super::writer::SOCKET_BATCH;
@@ -38,6 +42,12 @@ pub enum ListenError {
     /// Another process serves it.
     #[error("{0} is served by another process: stop it, or choose another path")]
     InUse(PathBuf),
+    /// Nobody serves it, but it is not this user's to remove.
+    #[error("{0} was left there by user {1}: remove it, or choose another path")]
+    Foreign(PathBuf, u32),
+    /// It cannot be made, or not be asked.
+    #[error("cannot listen on {0}: {1}. Choose another path, or let this user make it.")]
+    Path(PathBuf, io::Error),
     /// Something failed on the way.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, io::Error),
@@ -55,7 +65,7 @@ enum Place {
     Unix {
         path: PathBuf,
         mode: u32,
-        made: (u64, u64),
+        made: Identity,
     },
     Tcp {
         token_file: Option<PathBuf>,
@@ -199,9 +209,9 @@ impl Listener {
                     self.complaint.settle();
                     self.welcome(socket, now);
                 }
-                Err(rustix::io::Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => return,
                 // One that left before it was taken.
-                Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => {}
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error) => {
                     self.complaint.tell(&format!("cannot take a reader: {error}"));
                     self.paused_until = Some(now.saturating_add(RETRY_NS));
@@ -285,38 +295,52 @@ impl Drop for Listener {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
 /// Binds and listens, in the place of a socket that nobody serves any more.
-fn listen_at(path: &Path, mode: u32) -> Result<(OwnedFd, (u64, u64)), ListenError> {
-    let failed = |error: io::Error| ListenError::Listen(path.display().to_string(), error);
-    match fs::symlink_metadata(path) {
-        Ok(there) if !there.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(failed)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) => return Err(ListenError::InUse(path.to_owned())),
-            Err(error) => return Err(failed(error)),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
+fn listen_at(path: &Path, mode: u32) -> Result<(OwnedFd, Identity), ListenError> {
+    let failed = |error: io::Error| ListenError::Path(path.to_owned(), error);
+    let address = SocketAddrUnix::new(path).map_err(|error| failed(error.into()))?;
+    remove_left_over(path, &address)?;
     let listening = || -> rustix::io::Result<OwnedFd> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = unix_socket()?;
         // The file is made with the socket's mode: at no moment may more users connect.
         fchmod(&socket, Mode::from_raw_mode(mode))?;
-        bind(&socket, &rustix::net::SocketAddrUnix::new(path)?)?;
+        bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         Ok(socket)
     };
     let socket = listening().map_err(|error| failed(error.into()))?;
     // The umask took something from it.
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-    let identity = identity(path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let identity = set_mode(path, FileType::is_socket, mode).map_err(failed)?;
     Ok((socket, identity))
+}
+
+/// Removes a socket of this user on which nobody listens; refuses whatever else is there.
+fn remove_left_over(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError> {
+    let failed = |error: io::Error| ListenError::Path(path.to_owned(), error);
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    // Never waits for a server that takes nobody.
+    match unix_socket().and_then(|socket| connect(&socket, address)) {
+        Err(Errno::CONNREFUSED) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        // Datagrams are served there.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => return Err(ListenError::InUse(path.to_owned())),
+        Err(error) => return Err(failed(error.into())),
+    }
+    if there.uid() != rustix::process::geteuid().as_raw() {
+        return Err(ListenError::Foreign(path.to_owned(), there.uid()));
+    }
+    // Another process may have replaced it by its own meanwhile.
+    if identity(path) != Some((there.dev(), there.ino())) {
+        return Err(ListenError::InUse(path.to_owned()));
+    }
+    fs::remove_file(path).map_err(failed)
+}
+
+fn unix_socket() -> rustix::io::Result<OwnedFd> {
+    socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
 }

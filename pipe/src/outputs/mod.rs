@@ -2,6 +2,7 @@
 
 mod clock;
 mod complaint;
+mod exact;
 mod fifo;
 mod listener;
 mod queue;
@@ -16,10 +17,10 @@ mod writer;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use leco_core::event::BootNs;
+use leco_core::recording::RecordError;
 
 use crate::clock::Now;
 use crate::line::Machine;
@@ -54,8 +55,8 @@ pub enum OpenError {
     #[error("cannot send to {0}: {1}")]
     Udp(std::net::SocketAddr, io::Error),
     /// A recording.
-    #[error("cannot append to {0}: {1}")]
-    File(PathBuf, io::Error),
+    #[error(transparent)]
+    File(#[from] RecordError),
     /// A socket that was not passed.
     #[error("no socket named {0} was passed by the service manager: name it in FileDescriptorName=")]
     NotPassed(String),
@@ -271,9 +272,7 @@ impl Output {
             Destination::Udp(address) => Target::Udp(
                 UdpOutput::open(*address, limits).map_err(|error| OpenError::Udp(*address, error))?,
             ),
-            Destination::File(path) => Target::Recording(
-                Recording::open(path, limits).map_err(|error| OpenError::File(path.clone(), error))?,
-            ),
+            Destination::File(path) => Target::Recording(Recording::open(path, limits)?),
             Destination::Passed(name) => {
                 let socket = passed.remove(name).ok_or_else(|| OpenError::NotPassed(name.clone()))?;
                 Target::Listener(Listener::passed(name, socket, limits)?)
