@@ -2,11 +2,13 @@
 //!
 //! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
 
+mod above;
 pub mod cgroup2;
 pub mod fields;
 mod hooks;
 pub mod load;
 mod map;
+mod options;
 mod passed;
 pub mod pins;
 mod place;

@@ -9,6 +9,7 @@ pub mod event;
 pub mod facts;
 pub mod fade;
 mod known_line;
+pub mod limits;
 pub mod lines;
 mod machines;
 pub mod overseer;

@@ -1,10 +1,12 @@
 //! Words for numbers, and text from outside made safe to show.
 
+mod causes;
 mod clean;
 mod duration;
 mod format;
 mod parts;
 
+pub use causes::causes;
 pub use clean::{clean, clean_bytes};
 pub use duration::{DurationError, parse_duration};
 pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};

@@ -1,0 +1,47 @@
+//! What a process may have, in the words of whoever has to raise it.
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+/// An error that came because descriptors or memory were used up, with the name of the limit; nothing for any other.
+#[must_use]
+pub fn named(error: &io::Error) -> Option<io::Error> {
+    let text = match Errno::from_raw_os_error(error.raw_os_error()?) {
+        Errno::MFILE => {
+            let most =
+                getrlimit(Resource::Nofile).current.map_or_else(String::new, |most| format!("{most} of "));
+            format!(
+                "no file descriptor is left: all {most}RLIMIT_NOFILE are in use (ulimit -n, LimitNOFILE=)"
+            )
+        }
+        Errno::NFILE => "no file descriptor is left on this machine (fs.file-max)".to_owned(),
+        Errno::NOMEM => {
+            "there is not enough memory (ulimit -v, MemoryMax= of the unit, or the machine's)".to_owned()
+        }
+        _ => return None,
+    };
+    Some(io::Error::new(error.kind(), text))
+}
+
+/// The same error, or the one with the name of its limit.
+#[must_use]
+pub fn explain(error: io::Error) -> io::Error {
+    named(&error).unwrap_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_named_and_nothing_else_is_touched() {
+        let said = |errno: Errno| explain(errno.into()).to_string();
+        assert!(said(Errno::MFILE).contains("RLIMIT_NOFILE"), "{}", said(Errno::MFILE));
+        assert!(said(Errno::NFILE).contains("fs.file-max"));
+        assert!(said(Errno::NOMEM).contains("memory"));
+        assert_eq!(said(Errno::NOENT), io::Error::from(Errno::NOENT).to_string());
+        assert!(named(&io::Error::other("x")).is_none());
+    }
+}
