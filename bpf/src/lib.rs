@@ -36,6 +36,9 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/leco.skel.rs"));
 }
 
+/// Descriptors that a service manager passed, by their names (`sd_listen_fds(3)`): several may have the same.
+pub type PassedFds = std::collections::HashMap<String, Vec<std::os::fd::OwnedFd>>;
+
 /// Which build of the programs this is: the version and a hash of the object, as it stands in the names of
 /// the pinned links (bpffs refuses names with dots).
 #[must_use]

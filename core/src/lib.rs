@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod environment;
 pub mod event;
 pub mod facts;
 pub mod fade;

@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
-use leco_e2e::{Loader, can_test_the_kernel, program, program_for_everybody};
+use leco_e2e::{
+    EventPipe, Kernel, LineReader, Loader, ServiceManager, can_test_the_kernel, program,
+    program_for_everybody, wait_for,
+};
 
 /// Runs a shell's command line with a program in `$P`.
 fn shell(name: &str, script: &str) -> (Option<i32>, String) {
@@ -33,7 +38,7 @@ fn the_loader_says_what_it_lacks() {
     for (script, code, expected) in [
         (format!("unshare -Ur $P --pin {pins}"), 3, "this is a user namespace"),
         (format!("ulimit -n 16; $P --pin {pins}"), 1, "at most 16 file descriptors"),
-        (format!("ulimit -n 16; $P --check"), 1, "ulimit -n 256"),
+        ("ulimit -n 16; $P --check".to_owned(), 1, "ulimit -n 256"),
         // What another user than root loads, the next loader would not know, and no reader could open.
         (
             format!(
@@ -52,8 +57,8 @@ fn the_loader_says_what_it_lacks() {
         (format!("$P --pin {pins}.x"), 4, "takes no dots in names"),
         // A soft limit is no reason to fail.
         (format!("ulimit -S -n 16; $P --pin {pins}"), 0, ""),
-        (format!("NOTIFY_SOCKET=/nonexistent/notify $P"), 1, "with the service manager"),
-        (format!("$P --no-dns --hook dns=recv --check"), 1, "choose one"),
+        ("NOTIFY_SOCKET=/nonexistent/notify $P".to_owned(), 1, "with the service manager"),
+        ("$P --no-dns --hook dns=recv --check".to_owned(), 1, "choose one"),
     ] {
         let (found, said) = shell("leco-ebpf-load", &script);
         assert!(found == Some(code) && said.contains(expected), "{script}: {found:?} {said}");
@@ -91,21 +96,23 @@ fn bpffs_is_mounted_under_the_lock_of_loaders() {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// A folder on bpffs in which tests pin, emptied in the end.
+struct Removed(PathBuf);
+impl Drop for Removed {
+    fn drop(&mut self) {
+        for pins in ["given/made/b", "given/made/c"] {
+            let mut unload = Command::new(program("leco-ebpf-load"));
+            let _ = unload.arg("--unload").arg("--pin").arg(self.0.join(pins)).status();
+        }
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What a load made and opened above its pins goes with them, and with the last of those that share it.
 #[test]
 fn unloading_takes_back_what_loading_made_above_the_pins() {
     if !can_test_the_kernel() {
         return;
-    }
-    struct Removed(PathBuf);
-    impl Drop for Removed {
-        fn drop(&mut self) {
-            for pins in ["given/made/b", "given/made/c"] {
-                let mut unload = Command::new(program("leco-ebpf-load"));
-                let _ = unload.arg("--unload").arg("--pin").arg(self.0.join(pins)).status();
-            }
-            let _ = fs::remove_dir_all(&self.0);
-        }
     }
     // Makes sure that bpffs is there.
     assert!(Loader::default().run(&[]).status.success());
@@ -141,4 +148,204 @@ fn unloading_takes_back_what_loading_made_above_the_pins() {
     run("made/b", &["--group", "nogroup"]);
     run("made/b", &["--unload"]);
     assert!(mode() == 0o755 && given.join("made").exists());
+}
+
+/// An event as the pipe writes it.
+fn event(ns: u64, line: &str) -> String {
+    serde_json::json!({"ns": ns, "ns_trx": ns, "line": line}).to_string() + "\n"
+}
+
+/// `leco-tui` with plain output, in a folder of its own.
+struct Stage(tempfile::TempDir);
+
+impl Stage {
+    fn set(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program(name));
+        command.current_dir(self.0.path()).args(arguments).stdin(Stdio::null()).env("HOME", self.0.path());
+        for name in ["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "STATE_DIRECTORY"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn tui(&self, arguments: &[&str]) -> Output {
+        self.command("leco-tui", arguments).output().unwrap()
+    }
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
+    let config = "[rx-proc]\nx = home\n";
+    let stage =
+        Stage::set(&[(".config/leco/widget.ini", config), ("leco/widget.ini", "[rx-proc]\nx = wrong\n")]);
+    for (name, value, expected) in [
+        ("XDG_CONFIG_HOME", "", ""),
+        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path: it is ignored\n"),
+        ("XDG_RUNTIME_DIR", "run", "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path: it is ignored\n"),
+        ("XDG_RUNTIME_DIR", "", ""),
+    ] {
+        let output = stage.command("leco-tui", &["-r", "x"]).env(name, value).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("home\n"), "{name}={value}: {output:?}");
+        assert_eq!(said(&output), expected, "{name}={value}");
+    }
+    let output = stage.command("leco-tui", &["-r", "x"]).env("HOME", "").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\nx\n"), "{output:?}");
+    // The pipe's memory, too.
+    for (home, expected) in [("", "there is no state folder"), ("here", "HOME=here is not an absolute path")]
+    {
+        let output = stage.command("leco-event-pipe", &["--seen"]).env("HOME", home).output().unwrap();
+        assert!(said(&output).contains(expected), "{output:?}");
+        assert!(!output.status.success());
+    }
+    let output = stage.command("leco-event-pipe", &["--seen"]).output().unwrap();
+    assert!(said(&output).contains("nothing was remembered yet: there is no /"), "{output:?}");
+}
+
+#[test]
+fn no_message_says_a_thing_twice() {
+    let stage = Stage::set(&[("empty", "x\n")]);
+    for (name, arguments, expected) in [
+        ("leco-tui", &["."][..], "leco-tui: cannot read the config .: is a directory\n"),
+        (
+            "leco-tui",
+            &["--replay", ".", "--once"],
+            "leco-tui: cannot play .: cannot read the recording: Is a directory (os error 21)\n",
+        ),
+        (
+            "leco-tui",
+            &["-s", "file:nothing", "--once"],
+            "leco-tui: cannot follow nothing: No such file or directory (os error 2)\n",
+        ),
+        (
+            "leco-tui",
+            &["--replay", "empty", "--once"],
+            "leco-tui: cannot play empty: there are no events in it: expected JSON lines as leco-event-pipe --record writes them\n",
+        ),
+        (
+            "leco-event-pipe",
+            &["-p", "/sys/fs/bpf/leco_none"],
+            "leco-event-pipe: nothing is loaded at /sys/fs/bpf/leco_none. Run: leco-ebpf-load --pin /sys/fs/bpf/leco_none\n",
+        ),
+    ] {
+        let output = stage.command(name, arguments).output().unwrap();
+        assert_eq!(said(&output), expected);
+    }
+}
+
+#[test]
+fn options_do_what_they_say_or_are_refused() {
+    let lines = ["a curl one", "b wget two", "c curl three"];
+    let events: String =
+        lines.iter().zip(1_u64..).map(|(line, at)| event(at * 1_000_000_000, line)).collect();
+    let stage = Stage::set(&[("recording", &events)]);
+    let printed = |arguments: &[&str]| {
+        let output = stage.tui(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(printed(&["--replay", "recording", "--once"]), lines.map(|line| format!("{line}\n")).concat());
+    assert_eq!(
+        printed(&["--replay", "recording", "--once", "--filter", "/curl/ && !/one/"]),
+        "c curl three\n"
+    );
+    assert_eq!(printed(&["-s", "file:recording", "--once", "--filter", "wget"]), "b wget two\n");
+    let debug = printed(&["--replay", "recording", "-d", "--filter", "curl"]);
+    assert!(debug.contains("new: a curl one") && debug.contains("not chosen by --filter"), "{debug}");
+    let json = printed(&["--replay", "recording", "--once", "--json"]);
+    assert_eq!(json.lines().count(), 3, "{json}");
+    for (arguments, expected) in [
+        (&["--speed", "nan", "--replay", "recording"][..], "expected a number from 0.0625 to 1024"),
+        (&["--speed", "-1", "--replay", "recording"], "expected a number from 0.0625 to 1024"),
+        (&["--speed", "0", "--replay", "recording"], "expected a number from 0.0625 to 1024"),
+        (&["--speed", "inf", "--replay", "recording"], "expected a number from 0.0625 to 1024"),
+        (&["-s", "unix:/x?filter=/y/", "--once"], "use --filter REGEX"),
+        (&["-s", "unix:/x?share=1/2", "--once"], "it is for outputs of leco-event-pipe"),
+        (&["--json"], "--once|--rx-test"),
+        (&["--once", "--record", "x"], "cannot be used with"),
+        (&["--filter", "("], "this group is never closed"),
+    ] {
+        let output = stage.tui(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let said = said(&output).replace('\n', " ");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn debug_reads_its_config_again() {
+    let stage = Stage::set(&[("widget.ini", "[rx-proc]\nold = first\n")]);
+    let mut command = stage.command("leco-tui", &["widget.ini", "-d", "-s", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Killed(command.spawn().unwrap());
+    let mut input = child.0.stdin.take().unwrap();
+    let lines = LineReader::new(child.0.stdout.take().unwrap());
+    let errors = LineReader::new(child.0.stderr.take().unwrap());
+    let comes = |what: &str, from: &LineReader| {
+        wait_for(what, || from.lines().iter().any(|line| line.contains(what)).then_some(()));
+    };
+    input.write_all(event(1, "old").as_bytes()).unwrap();
+    comes("new: first", &lines);
+    fs::write(stage.path("widget.ini"), "[rx-proc]\nold = second\n").unwrap();
+    comes("the config was read again", &errors);
+    input.write_all(event(2, "old").as_bytes()).unwrap();
+    comes("new: second", &lines);
+    fs::write(stage.path("widget.ini"), "[rx-proc]\n(old = third\n").unwrap();
+    comes("keeping the previous config", &errors);
+}
+
+#[test]
+fn sockets_of_one_name_all_serve_and_what_was_passed_to_another_process_is_ignored() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["one", "two"].map(|name| folder.path().join(name));
+    let mut manager = ServiceManager::default();
+    for path in &paths {
+        manager.store.push(("leco".to_owned(), UnixListener::bind(path).unwrap().into()));
+    }
+    let (mut command, _passed) = manager.main_command(&program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).args(["-E", "-o", "fd:leco"]).env("LECO_MEMORY", "off");
+    let pipe = EventPipe::spawn(command);
+    let readers = paths.map(|path| LineReader::new(UnixStream::connect(path).unwrap()));
+    for reader in &readers {
+        wait_for("an event at each socket", || (!reader.lines().is_empty()).then_some(()));
+    }
+
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).args(["-C", "-E"]);
+    command.envs([("LISTEN_PID", "1"), ("LISTEN_FDS", "7"), ("LISTEN_FDNAMES", "x:y")]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    drop(pipe);
+    // As documented, an output may begin with a hyphen.
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).args(["-E", "-c", "conn-traffic-min=0", "-o", "-?filter=/./"]);
+    let pipe = EventPipe::spawn(command);
+    wait_for("an event", || (!pipe.events().is_empty()).then_some(()));
 }

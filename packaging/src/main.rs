@@ -3,6 +3,8 @@
 
 mod config_page;
 mod page;
+#[cfg(test)]
+mod pairs;
 mod told;
 
 use std::fs;

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::color::Rgba;
+use crate::environment;
 use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
 use crate::source::SourceSpec;
 use crate::style::Outline;
+use crate::text::parse_flag;
 
 /// Everything a config can set besides rules, curves and styles.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -138,7 +140,7 @@ impl WindowSettings {
     /// Whether a hint says yes.
     #[must_use]
     pub fn is_on(&self, hint: WindowHint) -> bool {
-        self.hint(hint).is_some_and(|value| !matches!(value, "0" | "false" | "no"))
+        self.hint(hint).is_some_and(|value| parse_flag(value).unwrap_or(true))
     }
 
     /// Colour of a connection's text, where its state has one.
@@ -388,7 +390,7 @@ impl RunSettings {
 impl Default for RunSettings {
     /// The fifo is `leco.fifo` in the user's runtime folder, in `/tmp` where there is none.
     fn default() -> Self {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
+        let runtime = environment::folder("XDG_RUNTIME_DIR").unwrap_or_else(|| "/tmp".into());
         Self { fifo: runtime.join("leco.fifo"), sources: Vec::new(), conn_list_cache: 200, debug: false }
     }
 }

@@ -38,6 +38,11 @@ pub struct SourceError {
 
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
 
+/// The option that a source may have.
+const TOKEN_FILE: &str = "token-file";
+/// The same, and those that only outputs have: in a source they would count as part of a path that nobody ever makes.
+const KEYS: [&str; 6] = [TOKEN_FILE, "filter", "share", "rate-limit", "mode", "allow"];
+
 impl SourceSpec {
     /// A fifo.
     #[must_use]
@@ -70,7 +75,14 @@ impl SourceSpec {
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let fault = |expected| SourceError { text: text.to_owned(), expected };
-        let spec = Spec::parse(text, &["token-file"]).ok_or_else(|| fault(FORMS))?;
+        let spec = Spec::parse(text, &KEYS).ok_or_else(|| fault(FORMS))?;
+        if let Some((key, _)) = spec.options.iter().find(|(key, _)| *key != TOKEN_FILE) {
+            return Err(fault(if *key == "filter" {
+                "no filter= here, which is for outputs of leco-event-pipe: use --filter REGEX"
+            } else {
+                "no such option: it is for outputs of leco-event-pipe"
+            }));
+        }
         let path = || PathBuf::from(spec.target);
         let token_file = spec.options.last().map(|(_, path)| PathBuf::from(path));
         let kind = match spec.kind {
