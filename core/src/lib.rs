@@ -24,5 +24,6 @@ pub mod style;
 pub mod tag;
 pub mod text;
 pub mod traffic;
+pub mod watch;
 
 pub use machines::Timeline;

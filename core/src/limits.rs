@@ -31,6 +31,25 @@ pub fn explain(error: io::Error) -> io::Error {
     named(&error).unwrap_or(error)
 }
 
+/// The limit, where so many descriptors are not left now: for libraries that say only that something failed.
+#[must_use]
+pub fn out_of_descriptors(wanted: usize) -> Option<io::Error> {
+    let all: Result<Vec<_>, _> = (0..wanted).map(|_| rustix::io::dup(rustix::stdio::stdin())).collect();
+    named(&all.err()?.into())
+}
+
+/// A text in which an error's own words stand, with the name of the limit in their place.
+pub(crate) fn name_in(text: String) -> String {
+    let limits = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(io::Error::from);
+    limits.iter().fold(text, |text, error| {
+        let words = error.to_string();
+        match named(error) {
+            Some(named) if text.contains(&words) => text.replace(&words, &named.to_string()),
+            _ => text,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +62,7 @@ mod tests {
         assert!(said(Errno::NOMEM).contains("memory"));
         assert_eq!(said(Errno::NOENT), io::Error::from(Errno::NOENT).to_string());
         assert!(named(&io::Error::other("x")).is_none());
+        let text = format!("cannot open /x: {}", io::Error::from(Errno::NOMEM));
+        assert!(name_in(text).starts_with("cannot open /x: there is not enough memory"));
     }
 }

@@ -17,6 +17,7 @@ use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
 use crate::source::{Origin, SourceSpec, Sources};
 use crate::text::{clean, clean_bytes};
+use crate::watch;
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);
@@ -64,6 +65,9 @@ pub fn once(
     out: impl Write,
 ) -> Result<(), PlainError> {
     let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
+    if let Some(notice) = watch::take_notice() {
+        eprintln!("{program}: {notice}");
+    }
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
     loop {
@@ -136,7 +140,10 @@ pub fn debug(
     };
     let mut sources = Sources::open(&all_sources(overseer)).map_err(PlainError::Follow)?;
     // A file that cannot be followed only never changes.
-    let mut watch = config.and_then(|path| ConfigWatch::follow(path).ok());
+    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path).ok());
+    if let Some(notice) = watch::take_notice() {
+        eprintln!("{program}: {notice}");
+    }
     let mut told = None;
     loop {
         let state = sources.state();
@@ -147,8 +154,8 @@ pub fn debug(
         if state.has_ended {
             return Ok(());
         }
-        sleep(&sources, watch.as_ref()).map_err(PlainError::Follow)?;
-        if let Some(reload) = watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
+        sleep(&sources, config_watch.as_ref()).map_err(PlainError::Follow)?;
+        if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
             for notice in take(reload, overseer) {
                 eprintln!("{program}: {notice}");
             }
@@ -163,7 +170,7 @@ pub fn debug(
                 text.push_str(&became(overseer, origin, line, Now::read()));
             })
             .map_err(PlainError::Follow)?;
-        if let Some(notice) = overseer.take_notice() {
+        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
             eprintln!("{program}: {notice}");
         }
         if !unless_broken_pipe(out.write_all(text.as_bytes()).and_then(|()| out.flush()))? {

@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use leco_e2e::{
-    EventPipe, Kernel, LineReader, Loader, ServiceManager, can_test_the_kernel, program,
-    program_for_everybody, wait_for,
+    EventPipe, Kernel, LineReader, Loader, ServiceManager, Tmux, can_test_the_kernel, can_use_tmux, program,
+    program_for_everybody, wait_for, wait_or_explain,
 };
 
 /// Runs a shell's command line with a program in `$P`.
@@ -348,4 +348,196 @@ fn sockets_of_one_name_all_serve_and_what_was_passed_to_another_process_is_ignor
     command.arg("--pin").arg(kernel.pins()).args(["-E", "-c", "conn-traffic-min=0", "-o", "-?filter=/./"]);
     let pipe = EventPipe::spawn(command);
     wait_for("an event", || (!pipe.events().is_empty()).then_some(()));
+}
+
+/// A command that finds no inotify instance left, until a file is there; it is alone with that limit.
+fn without_inotify(until: &Path, command: &Command) -> Command {
+    let script = r#"
+        limit=/proc/sys/user/max_inotify_instances
+        echo 0 >$limit || exit 9
+        (until [ -e "$UNTIL" ]; do sleep 0.05; done; echo 100 >$limit) >/dev/null 2>&1 </dev/null &
+        exec "$@""#;
+    let mut alone = Command::new("unshare");
+    alone.args(["-Ur", "bash", "-c", script, "bash"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => alone.env(name, value),
+            None => alone.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        alone.current_dir(folder);
+    }
+    alone.env("UNTIL", until);
+    alone
+}
+
+/// Whether a process waits for a timer, as it does where nothing tells it of changes.
+fn has_timer(pid: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|file| file.ends_with("anon_inode:[timerfd]"))
+}
+
+#[test]
+fn a_frontend_without_inotify_says_so_and_looks_again() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set(&[("widget.ini", "[rx-proc]\nold = first\n")]);
+    let command = stage.command("leco-tui", &["widget.ini", "-d", "-f", "fifo"]);
+    let mut command = without_inotify(&stage.path("raised"), &command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Killed(command.spawn().unwrap());
+    let pid = child.0.id();
+    let lines = LineReader::new(child.0.stdout.take().unwrap());
+    let errors = LineReader::new(child.0.stderr.take().unwrap());
+    let comes = |what: &str, from: &LineReader| {
+        let said = || format!("{what} in {:?} {:?}", lines.lines(), errors.lines());
+        wait_or_explain(said, || from.lines().iter().any(|line| line.contains(what)).then_some(()));
+    };
+    comes("fs.inotify.max_user_instances", &errors);
+    comes("waiting for", &errors);
+    assert!(Command::new("mkfifo").arg(stage.path("fifo")).status().unwrap().success());
+    comes("reading fifo", &errors);
+    let mut fifo = fs::OpenOptions::new().write(true).open(stage.path("fifo")).unwrap();
+    fifo.write_all(event(1, "old").as_bytes()).unwrap();
+    comes("new: first", &lines);
+    fs::write(stage.path("widget.ini"), "[rx-proc]\nold = second\n").unwrap();
+    comes("the config was read again", &errors);
+    fifo.write_all(event(2, "old").as_bytes()).unwrap();
+    comes("new: second", &lines);
+
+    // Once there are instances again, nothing wakes it up for nothing.
+    assert!(has_timer(pid));
+    fs::write(stage.path("raised"), "").unwrap();
+    wait_for("inotify to be used again", || (!has_timer(pid)).then_some(()));
+    fs::write(stage.path("widget.ini"), "[rx-proc]\nold = third\n").unwrap();
+    wait_for("the config", || {
+        (errors.lines().iter().filter(|line| line.contains("was read again")).count() == 2).then_some(())
+    });
+    let told = errors.lines().iter().filter(|line| line.contains("inotify")).count();
+    assert_eq!(told, 1, "{:?}", errors.lines());
+}
+
+#[test]
+fn a_pipe_without_inotify_finds_its_readers_and_its_end() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let loader = Loader::default();
+    assert!(loader.run(&[]).status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("leco.fifo");
+    for is_raised in [false, true] {
+        let mut command = Command::new(program("leco-event-pipe"));
+        command.arg("--pin").arg(loader.pins()).arg("--fifo").arg(&fifo).args(["-c", "memory=off sandbox=0"]);
+        let raised = folder.path().join("raised");
+        let mut pipe = EventPipe::spawn(without_inotify(&raised, &command));
+        let said = |pipe: &EventPipe, what: &str| {
+            let lines = || pipe.stderr.lines();
+            let explained = || format!("{what} in {:?}", lines());
+            wait_or_explain(explained, || lines().iter().any(|line| line.contains(what)).then_some(()));
+        };
+        said(&pipe, "fs.inotify.max_user_instances");
+        wait_for("the fifo", || fifo.exists().then_some(()));
+        if is_raised {
+            assert!(has_timer(pipe.id()));
+            fs::write(&raised, "").unwrap();
+            wait_for("inotify to be used again", || (!has_timer(pipe.id())).then_some(()));
+        }
+        for _ in 0..2 {
+            // Whoever comes is told everything, the first one and the next.
+            let mut first = String::new();
+            BufReader::new(fs::File::open(&fifo).unwrap()).read_line(&mut first).unwrap();
+            assert!(first.starts_with('{'), "{first}");
+        }
+        // Another fifo in its place is found, too.
+        fs::remove_file(&fifo).unwrap();
+        wait_for("a new fifo", || fifo.exists().then_some(()));
+        assert!(
+            loader.run(if is_raised { &["--unload"] } else { &["--update-interval", "1s"] }).status.success()
+        );
+        assert_eq!(pipe.wait().code(), Some(1));
+        said(&pipe, "were unloaded or replaced");
+        let _ = fs::remove_file(&fifo);
+    }
+}
+
+#[test]
+fn few_descriptors_are_named_or_enough() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&[]);
+    let stage = Stage::set(&[("recording", &event(1, "a"))]);
+    let pins = kernel.pins().display();
+    let commands = [
+        "leco-tui --once --wait 0.1 -s tcp:127.0.0.1:9".to_owned(),
+        "leco-tui --once --wait 0.1 -f fifo".to_owned(),
+        "leco-tui --once -s file:recording".to_owned(),
+        "leco-tui --replay recording --once".to_owned(),
+        format!("leco-event-pipe -p {pins} -C"),
+        format!("leco-event-pipe -p {pins} -f made"),
+        format!("leco-event-pipe -p {pins} -o unix:socket"),
+        format!("leco-event-pipe -p {pins} -c reverse-dns=1"),
+    ];
+    let folder = program("leco-tui").parent().unwrap().display().to_string();
+    for limit in [5, 12, 16] {
+        for command in &commands {
+            let mut limited = Command::new("bash");
+            limited.args(["-c", &format!("ulimit -n {limit}; exec {folder}/{command}")]);
+            limited.current_dir(stage.path("")).env("HOME", stage.path("")).env("LECO_MEMORY", "off");
+            limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let mut child = Killed(limited.spawn().unwrap());
+            let errors = LineReader::new(child.0.stderr.take().unwrap());
+            let start = std::time::Instant::now();
+            // One that has enough goes on: it is given a moment in which it would have failed.
+            let status = loop {
+                let status = child.0.try_wait().unwrap();
+                if status.is_some() || start.elapsed() > std::time::Duration::from_secs(2) {
+                    break status;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            };
+            let has_failed = status.is_some_and(|status| !status.success());
+            if has_failed {
+                wait_for("its reason", || (!errors.lines().is_empty()).then_some(()));
+            }
+            let said = errors.lines().join("\n");
+            assert!(!said.contains("panicked"), "{limit} {command}: {said}");
+            if has_failed {
+                let is_waiting = said.contains("start leco-event-pipe");
+                assert!(
+                    is_waiting || said.contains("no file descriptor is left"),
+                    "{limit} {command}: {said}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_view_with_few_descriptors_or_little_memory_does_not_panic() {
+    if !can_use_tmux() {
+        return;
+    }
+    let stage = Stage::set(&[]);
+    let view = program("leco-tui");
+    for limit in ["-n 5", "-n 8", "-n 12", "-n 16", "-v 20000", "-v 60000"] {
+        let command =
+            format!("bash -c 'ulimit {limit}; exec {} -f {}'", view.display(), stage.path("fifo").display());
+        let tmux = Tmux::start(100, 10, &command);
+        let screen = wait_for("a view or its end", || {
+            let screen = tmux.screen();
+            (screen.contains("exit status") || screen.contains("waiting for")).then_some(screen)
+        });
+        assert!(!screen.contains("panicked"), "{limit}: {screen}");
+        let has_ended = screen.contains("exit status");
+        assert!(
+            !has_ended || screen.contains("descriptor") || screen.contains("memory"),
+            "{limit}: {screen}"
+        );
+    }
 }

@@ -18,6 +18,7 @@ use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
 use leco_core::traffic::Traffic;
+use leco_core::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -137,7 +138,7 @@ impl App {
         }
         self.read()?;
         self.fit()?;
-        if let Some(notice) = self.overseer.take_notice() {
+        if let Some(notice) = self.overseer.take_notice().or_else(watch::take_notice) {
             tell(&notice);
         }
         while let Some(notice) = self.presenter.take_notice() {

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, process, thread};
 
+use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event};
 use crossterm::execute;
@@ -16,9 +17,11 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::{Now, boot_ns};
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
+use leco_core::limits;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
 use leco_core::source::{SourceSpec, Sources};
+use leco_core::watch;
 use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -43,6 +46,11 @@ const FADE_INTERVAL: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_secs(1);
 /// Asked to leave by a signal, it takes at most so long.
 const LEAVING_TIME: Duration = Duration::from_secs(1);
+/// What reading keys takes at most: an epoll, the terminal, two pipes.
+const INPUT_DESCRIPTORS: usize = 8;
+/// Why there is none, mostly.
+const NO_THREAD: &str =
+    "cannot start a thread: too little memory, or too many processes (ulimit -v, ulimit -u, TasksMax=)";
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
 const MESSAGES: usize = 64;
 
@@ -86,30 +94,16 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         overseer.fix_clocks(player.clocks());
     }
     let (sender, receiver) = sync_channel(MESSAGES);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let report = panic::take_hook();
     let mut terminal = ratatui::try_init()?;
     restore_on_panic(report);
-    let for_signals = sender.clone();
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            let end = Instant::now() + LEAVING_TIME;
-            while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
-                thread::sleep(FRAME_INTERVAL);
-            }
-            // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
-            thread::sleep(end.saturating_duration_since(Instant::now()));
-            process::exit(1);
-        }
-    });
+    let started = start_threads(sender, signals, config.clone(), player.is_some(), sources, record);
+    if let Err(error) = started {
+        ratatui::try_restore()?;
+        return Err(error);
+    }
     let is_played = player.is_some();
-    if !is_played {
-        spawn(sender.clone(), move |sender| read_sources(&sources, record, sender));
-    }
-    if let Some(config) = config.clone() {
-        spawn(sender.clone(), move |sender| watch_config(&config, sender));
-    }
-    spawn(sender, read_terminal);
     // Where it cannot be had, keys do all of it.
     if overseer.settings().tui.mouse {
         let _ = execute!(io::stdout(), EnableMouseCapture);
@@ -123,6 +117,38 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let _ = execute!(io::stdout(), DisableMouseCapture);
     ratatui::try_restore()?;
     result
+}
+
+/// Everything that sends messages.
+fn start_threads(
+    sender: SyncSender<Message>,
+    mut signals: Signals,
+    config: Option<PathBuf>,
+    is_played: bool,
+    sources: Vec<SourceSpec>,
+    record: Option<File>,
+) -> anyhow::Result<()> {
+    let for_signals = sender.clone();
+    thread::Builder::new()
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                let end = Instant::now() + LEAVING_TIME;
+                while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
+                    thread::sleep(FRAME_INTERVAL);
+                }
+                // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
+                thread::sleep(end.saturating_duration_since(Instant::now()));
+                process::exit(1);
+            }
+        })
+        .context(NO_THREAD)?;
+    if !is_played {
+        spawn(sender.clone(), move |sender| read_sources(&sources, record, sender))?;
+    }
+    if let Some(config) = config {
+        spawn(sender.clone(), move |sender| watch_config(&config, sender))?;
+    }
+    spawn(sender, read_terminal)
 }
 
 /// Gives the terminal back where the thread that draws panics. Another one must not: the screen would be
@@ -139,8 +165,11 @@ fn restore_on_panic(report: Box<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync>
 }
 
 /// Runs a thread whose panic ends the view with its reason.
-fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + Send + 'static) {
-    thread::spawn(move || {
+fn spawn(
+    sender: SyncSender<Message>,
+    work: impl FnOnce(&SyncSender<Message>) + Send + 'static,
+) -> anyhow::Result<()> {
+    let spawned = thread::Builder::new().spawn(move || {
         if let Err(panicked) = panic::catch_unwind(AssertUnwindSafe(|| work(&sender))) {
             let reason = panicked.downcast_ref::<String>().map(String::as_str);
             let reason = reason.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("no reason");
@@ -148,6 +177,7 @@ fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + 
                 .send(Message::Broken(format!("it panicked: {reason}. This is a bug, please report it.")));
         }
     });
+    spawned.context(NO_THREAD).map(drop)
 }
 
 /// Everything between messages and the screen.
@@ -185,7 +215,10 @@ impl App {
             while let Some(message) = next {
                 match message {
                     Message::Events(lines) => self.receive(&lines),
-                    Message::Source(source) => self.status.source = source,
+                    Message::Source(source) => {
+                        self.status.source = source;
+                        self.status.notice = watch::take_notice().or(self.status.notice.take());
+                    }
                     Message::Config(reload) => {
                         self.status.notice = Some(apply(reload, &mut self.overseer));
                         self.state.reloaded();
@@ -253,7 +286,8 @@ impl App {
                 self.state.line_appeared();
             }
         }
-        self.status.notice = self.overseer.take_notice().or(self.status.notice.take());
+        self.status.notice =
+            self.overseer.take_notice().or_else(watch::take_notice).or(self.status.notice.take());
     }
 
     /// Does what an event of the terminal means; breaks to leave.
@@ -400,7 +434,10 @@ fn read_terminal(sender: &SyncSender<Message>) {
     loop {
         let message = match event::read() {
             Ok(event) => Message::Terminal(event),
-            Err(error) => Message::Broken(format!("cannot read the terminal: {error}")),
+            Err(error) => {
+                let error = limits::out_of_descriptors(INPUT_DESCRIPTORS).unwrap_or(error);
+                Message::Broken(format!("cannot read the terminal: {error}"))
+            }
         };
         let is_broken = matches!(message, Message::Broken(_));
         if sender.send(message).is_err() || is_broken {

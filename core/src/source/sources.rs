@@ -215,9 +215,11 @@ impl Sources {
             if is_ready {
                 let host = has_several.then_some(label.as_str());
                 let stream = source.stream();
-                source.take(&mut self.buffer, |sender, line| {
-                    deliver(Origin { index, host, stream, sender }, line);
-                })?;
+                source
+                    .take(&mut self.buffer, |sender, line| {
+                        deliver(Origin { index, host, stream, sender }, line);
+                    })
+                    .map_err(|error| io::Error::new(error.kind(), format!("{label}: {error}")))?;
             }
         }
         Ok(false)

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::limits;
+
 /// An error and what caused it, each thing once: many say their cause themselves.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> String {
@@ -17,7 +19,7 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         }
         last = cause;
     }
-    text
+    limits::name_in(text)
 }
 
 #[cfg(test)]

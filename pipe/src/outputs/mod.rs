@@ -299,7 +299,8 @@ impl Output {
             Target::Fifo(fifo) => {
                 // The first tells that it was opened, closed or replaced, the second that it is writable.
                 let (changed, writable) = (ready.next(), ready.next());
-                if changed.is_some_and(|ready| !ready.is_empty())
+                if fifo.is_polling()
+                    || changed.is_some_and(|ready| !ready.is_empty())
                     || writable.is_some_and(|ready| !ready.is_empty())
                 {
                     fifo.look(writable.unwrap_or(PollFlags::empty()));
