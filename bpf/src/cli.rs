@@ -11,23 +11,18 @@ Exit codes:
   0  loaded, or already loaded; with --check: can be loaded
   1  any other failure; with --check: cannot be loaded
   2  wrong usage
-  3  not root
+  3  not root of this machine
   4  no bpf filesystem, or the pin folder cannot be used
   5  the kernel is older than 6.3, or has no BTF
   6  the kernel refused what LECO cannot do without
 
 Hooks, as --hook NAME=LEVEL; the first level is the best, and taken where the kernel has it:
-  bytes     tp_btf, tracepoint               who sent and received how much
-  state     tp_btf, tracepoint, off          connect, direction, refusals and time-outs of TCP
-  accept    cgroup, off                      who accepted, before the first bytes
-  peer      cgroup, kprobe, off              peers of unconnected UDP
-  raw       kprobe, tp_btf, cgroup_skb, off  peers of raw and ping sockets over IPv4
-  close     cgroup, off                      the end of every socket, with its final counts
-  refused   tp_btf, off                      datagrams that the peer's host refuses
-  firewall  tp_btf, off                      packets that a firewall of this machine drops
-  dns       recv, off                        answers of name servers
-  live      iter, off                        the last bytes before a silence; open connections for a later pipe
-  old       iter, off                        connections older than the programs";
+";
+
+/// Exit codes, and the levels of every hook.
+fn details() -> String {
+    EXIT_CODES.to_owned() + leco_bpf::plan::levels().trim_end()
+}
 
 /// Loads LECO's eBPF programs, and pins them for leco-event-pipe or leaves them with the service manager.
 ///
@@ -36,38 +31,38 @@ Hooks, as --hook NAME=LEVEL; the first level is the best, and taken where the ke
 /// is stopped. Running it again is harmless: the same version with the same options is left as it is, any
 /// other is replaced and what it knew is taken over.
 #[derive(Parser)]
-#[command(name = "leco-ebpf-load", version, after_help = EXIT_CODES)]
+#[command(name = "leco-ebpf-load", version, after_help = details())]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Cli {
-    /// Folder below /sys/fs/bpf/ for maps and links
+    /// Directory below /sys/fs/bpf/ for maps and links
     #[arg(short, long, value_name = "DIR")]
     pub(crate) pin: Option<PathBuf>,
     /// With --pin: leave the maps with the service manager, too, for a pipe that cannot reach the folder
-    #[arg(long, requires = "pin")]
+    #[arg(long, requires = "pin", conflicts_with_all = ["check", "unload"])]
     pub(crate) pin_fdstore: bool,
-    /// Group that may read connections, so that the pipe needs no root
-    #[arg(short, long, value_name = "NAME")]
+    /// With --pin: group that may read connections, so that the pipe needs no root
+    #[arg(short, long, value_name = "NAME", requires = "pin", conflicts_with_all = ["check", "unload"])]
     pub(crate) group: Option<String>,
     /// Announce a connection at most once in this time
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = leco_core::text::parse_duration)]
+    #[arg(long, value_name = "TIME", conflicts_with = "unload", default_value = "3s", value_parser = leco_core::text::parse_duration)]
     pub(crate) update_interval: Duration,
     /// Closed connections, and flows without a socket of their own, that are remembered
-    #[arg(long, value_name = "N", default_value_t = 8192)]
+    #[arg(long, value_name = "N", conflicts_with = "unload", default_value_t = 8192)]
     pub(crate) max_conns: u32,
     /// Bytes of the ring between kernel and pipe, a power of two
-    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024)]
+    #[arg(long, value_name = "BYTES", conflicts_with = "unload", default_value_t = 256 * 1024)]
     pub(crate) ring_size: u32,
     /// Do not copy the answers of name servers that processes receive
-    #[arg(long)]
+    #[arg(long, conflicts_with = "unload")]
     pub(crate) no_dns: bool,
     /// Use this level of a hook and no other, see below
-    #[arg(long, value_name = "NAME=LEVEL")]
+    #[arg(long, value_name = "NAME=LEVEL", conflicts_with = "unload")]
     pub(crate) hook: Vec<Forced>,
     /// Fit the programs to the types in this file, for tests of what a kernel may lack
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "unload")]
     pub(crate) btf: Option<PathBuf>,
     /// Print what this kernel can do, and what is lost; nothing stays loaded
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["pin", "unload"])]
     pub(crate) check: bool,
     /// The same as JSON
     #[arg(long, requires = "check")]

@@ -45,6 +45,8 @@ pub(crate) struct Level {
 pub(crate) struct Feature {
     /// The name that `--hook` takes.
     pub(crate) name: &'static str,
+    /// What it is for, as help and man page have it.
+    pub(crate) purpose: &'static str,
     /// From the best to the least.
     pub(crate) levels: &'static [Level],
     /// What is not shown without it; `None` where nothing would be.
@@ -95,14 +97,28 @@ const fn best(name: &'static str, hooks: &'static str, programs: &'static [Progr
     Level { name, hooks, programs, lost: "" }
 }
 
-const fn feature(name: &'static str, levels: &'static [Level], lost: &'static str) -> Feature {
-    Feature { name, levels, lost: Some(lost) }
+const fn feature(
+    name: &'static str,
+    purpose: &'static str,
+    levels: &'static [Level],
+    lost: &'static str,
+) -> Feature {
+    Feature { name, purpose, levels, lost: Some(lost) }
+}
+
+impl Feature {
+    /// What `--hook` takes for it.
+    pub(crate) fn level_names(&self) -> Vec<&'static str> {
+        let off = self.lost.map(|_| OFF);
+        self.levels.iter().map(|level| level.name).chain(off).collect()
+    }
 }
 
 /// Every feature. What is run once comes last, when all others count already.
 pub(crate) const FEATURES: [Feature; 12] = [
     Feature {
         name: BYTES,
+        purpose: "who sent and received how much",
         levels: &[
             best("tp_btf", LENGTHS, &[attached("send_length"), attached("recv_length")]),
             Level {
@@ -116,6 +132,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
     },
     feature(
         STATE,
+        "connect, direction, refusals and time-outs of TCP",
         &[
             best("tp_btf", SET_STATE, &[attached("set_socket_state")]),
             Level {
@@ -129,11 +146,13 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     feature(
         "accept",
+        "who accepted, before the first bytes",
         &[best("cgroup", "getpeername4/6", &[cgroup("getpeername4"), cgroup("getpeername6")])],
         "who accepted, until the first bytes: before that the process that listens",
     ),
     feature(
         PEER,
+        "peers of unconnected UDP",
         &[
             best(
                 "cgroup",
@@ -151,6 +170,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     feature(
         "raw",
+        "peers of raw and ping sockets over IPv4",
         &[
             best(
                 KPROBE,
@@ -175,28 +195,33 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     feature(
         CLOSE,
+        "the end of every socket, with its final counts",
         &[best("cgroup", "sock_release", &[cgroup("sock_release")])],
         "the close of UDP, and bytes of TCP that are read after the peer's close",
     ),
     feature(
         "exit",
+        "the end of a process that shared a socket",
         &[best("tp_btf", "sched_process_exit", &[attached("process_exit")])],
         "the end of what a process did over a socket that others still use, until the socket is closed",
     ),
     feature(
         "refused",
+        "datagrams that the peer's host refuses",
         &[best("tp_btf", "inet_sk_error_report", &[attached("error_report")])],
         "a datagram's refusal that its process does not ask for",
     ),
     feature(
         "firewall",
+        "packets that a firewall of this machine drops",
         &[best("tp_btf", "kfree_skb", &[attached("dropped")])],
         "what the firewall drops, but for sends that fail: nothing that comes in, nothing of TCP",
     ),
     // By the hook of `bytes`, which finds them in the memory of who received them.
-    feature(DNS, &[best("recv", "as of bytes", &[])], "names of addresses"),
+    feature(DNS, "answers of name servers", &[best("recv", "as of bytes", &[])], "names of addresses"),
     feature(
         "live",
+        "the last bytes before a silence; open connections for a later pipe",
         &[
             best(
                 "iter",
@@ -219,6 +244,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     feature(
         "old",
+        "connections older than the programs",
         &[best("iter", "task_file, once", &[once("old_listeners"), once("old_sockets")])],
         "connections older than the programs until their next traffic, and that they came in",
     ),

@@ -4,11 +4,13 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
 
+mod above;
 pub mod cgroup2;
 pub mod fields;
 mod hooks;
 pub mod load;
 mod map;
+mod options;
 mod passed;
 pub mod pins;
 mod place;
@@ -35,6 +37,9 @@ mod takeover;
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/leco.skel.rs"));
 }
+
+/// Descriptors that a service manager passed, by their names (`sd_listen_fds(3)`): several may have the same.
+pub type PassedFds = std::collections::HashMap<String, Vec<std::os::fd::OwnedFd>>;
 
 /// Which build of the programs this is: the version and a hash of the object, as it stands in the names of
 /// the pinned links (bpffs refuses names with dots).

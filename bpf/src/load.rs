@@ -1,85 +1,32 @@
 //! Loads the programs, attaches each by itself, and pins maps and links.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_core::limits;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_getres};
 
+use crate::cgroup2;
 use crate::hooks::{Attach, Program, Targets};
 use crate::map::{io_error, read_only_map};
+pub use crate::options::{LoadError, Options, version};
 use crate::passed::{self, Part};
 use crate::pins::{self, PinDir, PinError};
-use crate::plan::{Choice, Forced, Plan};
-use crate::preflight::{self, Missing};
+use crate::plan::{Choice, Plan};
+use crate::preflight;
 use crate::reader_lock::open_folder;
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::takeover::Takeover;
-use crate::{build_id, cgroup2};
-
-/// What can be chosen at load.
-#[derive(Debug, Clone, Hash)]
-pub struct Options {
-    /// A connection is announced at most once in this time.
-    pub update_interval: Duration,
-    /// Entries of each of the maps `closed` and `flows`, above which the least recently used go.
-    pub max_conns: u32,
-    /// Bytes of the ring: a power of two, at least a page.
-    pub ring_size: u32,
-    /// Group that may read the pins.
-    pub group: Option<u32>,
-    /// Levels that are not chosen by what the kernel takes.
-    pub forced: Vec<Forced>,
-    /// A file with the types that the programs are fitted to, instead of the running kernel's own.
-    pub btf: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            update_interval: Duration::from_secs(3),
-            max_conns: 8192,
-            ring_size: 256 * 1024,
-            group: None,
-            forced: Vec::new(),
-            btf: None,
-        }
-    }
-}
-
-/// Why nothing was loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The machine lacks something.
-    #[error(transparent)]
-    Missing(#[from] Missing),
-    /// The pin folder cannot be used.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// The kernel refused something that LECO cannot do without.
-    #[error("the kernel refused {what}: {reason}. Run again with --verbose to see what it said.")]
-    Refused {
-        /// What was refused.
-        what: &'static str,
-        /// The refusal.
-        reason: String,
-    },
-    /// An option the kernel would refuse.
-    #[error("{0}")]
-    Option(String),
-    /// There is no service manager, or it does not take what is to be left with it.
-    #[error("cannot leave descriptors with the service manager: {0}. Without one, name a folder with --pin.")]
-    Manager(io::Error),
-}
 
 /// What a load did.
 #[derive(Debug)]
@@ -106,19 +53,10 @@ pub enum Loaded {
     },
 }
 
-/// Version of the programs with these options, as it stands in the names of the links.
-#[must_use]
-pub fn version(options: &Options) -> String {
-    let mut hasher = DefaultHasher::new();
-    options.hash(&mut hasher);
-    format!("{}-{:08x}", build_id(), hasher.finish() & 0xffff_ffff)
-}
-
 /// Loads the programs and pins them, unless the same ones with the same options are there already.
 pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     check(options)?;
-    let mounted_bpffs = preflight::bpffs()?;
-    let _lock = pins::lock()?;
+    let (_lock, mounted_bpffs) = pins::lock_mounted()?;
     dir.refuse_untrusted()?;
     let version = version(options);
     let replaced = dir.versions()?;
@@ -132,14 +70,15 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     }
     dir.refuse_foreign()?;
 
-    let staged = dir.stage()?;
+    let (staged, mut above) = dir.stage(&version)?;
     let mut takeover = Takeover::of(&version, instance);
     let done = load_best(options, Some(&mut takeover), &mut |attached, takeover| {
         fill(&staged, options, &version, attached.links, attached.skel)?;
         takeover.map_or(Ok(()), |takeover| takeover.switch(attached.skel, options))
     })
     .and_then(|choices| {
-        let opened = if options.group.is_some() { dir.open_the_way()? } else { Vec::new() };
+        let opened = if options.group.is_some() { dir.open_the_way(&mut above)? } else { Vec::new() };
+        above.note(&staged, &version)?;
         dir.replace_with(&staged)?;
         Ok((choices, opened))
     });
@@ -338,6 +277,10 @@ fn demote_refused(plan: &mut Plan, options: &Options, error: &libbpf_rs::Error) 
         let mut storage = MaybeUninit::uninit();
         let alone = open(&mut storage, options, plan, &|name| name == program.name).and_then(OpenSkel::load);
         if let Err(error) = alone {
+            // Another level would need as much.
+            if let Some(error) = exhausted(&error) {
+                return Err(LoadError::Exhausted(error));
+            }
             refused.push((choice, format!("{error:#}")));
         }
     }
@@ -420,29 +363,29 @@ pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
 
 /// Everything that can be known before the kernel is asked.
 fn check(options: &Options) -> Result<(), LoadError> {
-    check_options(options)?;
+    options.check()?;
     preflight::privileges()?;
     preflight::kernel()?;
     preflight::btf()?;
-    Ok(())
-}
-
-fn check_options(options: &Options) -> Result<(), LoadError> {
-    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
-    if !options.ring_size.is_power_of_two() || options.ring_size < page {
-        return Err(LoadError::Option(format!(
-            "--ring-size {}: the kernel takes a power of two of at least {page} bytes",
-            options.ring_size
-        )));
-    }
-    if options.max_conns == 0 {
-        return Err(LoadError::Option("--max-conns 0: at least one connection must fit".into()));
-    }
+    preflight::descriptors()?;
     Ok(())
 }
 
 fn broken(error: &libbpf_rs::Error) -> LoadError {
+    if let Some(error) = exhausted(error) {
+        return LoadError::Exhausted(error);
+    }
     LoadError::Refused { what: "the programs", reason: format!("{error:#}") }
+}
+
+/// Whether something failed for want of memory or descriptors, and which limit that is.
+fn exhausted(error: &libbpf_rs::Error) -> Option<io::Error> {
+    // libbpf-rs hands out no numbers, but says them as std does.
+    let text = format!("{error:#}");
+    let code = text.split_once("(os error ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+    let is_memory = error.kind() == libbpf_rs::ErrorKind::OutOfMemory;
+    let code = code.or(is_memory.then_some(Errno::NOMEM.raw_os_error()));
+    limits::named(&io::Error::from_raw_os_error(code?))
 }
 
 /// Opens the object with the programs that are wanted.

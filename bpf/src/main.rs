@@ -13,6 +13,7 @@ use leco_bpf::pins::PinDir;
 use leco_bpf::plan::{Choice, Forced};
 use leco_bpf::preflight::{self, BPFFS};
 use leco_core::say;
+use leco_core::text::causes;
 use nix::unistd::Group;
 
 use crate::cli::Cli;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::err(format_args!("leco-ebpf-load: {error:#}"));
+            say::err(format_args!("leco-ebpf-load: {}", causes(&*error)));
             // Who asks whether it can be loaded gets a yes or a no.
             let code = if cli.check { 1 } else { error.downcast_ref().map_or(1, exit_code) };
             ExitCode::from(code)
@@ -34,8 +35,15 @@ fn main() -> ExitCode {
 
 fn exit_code(error: &LoadError) -> u8 {
     match error {
-        LoadError::Option(_) | LoadError::Manager(_) => 2,
-        LoadError::Missing(preflight::Missing::Privilege) => 3,
+        LoadError::Manager(_)
+        | LoadError::Exhausted(_)
+        | LoadError::Missing(preflight::Missing::Descriptors(_)) => 1,
+        LoadError::Option(_) => 2,
+        LoadError::Missing(
+            preflight::Missing::Privilege
+            | preflight::Missing::Capabilities
+            | preflight::Missing::UserNamespace,
+        ) => 3,
         LoadError::Missing(preflight::Missing::Bpffs(_)) | LoadError::Pin(_) => 4,
         LoadError::Missing(preflight::Missing::Btf | preflight::Missing::Kernel(_)) => 5,
         LoadError::Refused { .. } => 6,
@@ -45,12 +53,20 @@ fn exit_code(error: &LoadError) -> u8 {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let group = cli.group.as_deref().map(group_id).transpose()?;
     let no_dns = cli.no_dns.then(Forced::no_dns);
+    let named: Vec<&Forced> = cli.hook.iter().chain(&no_dns).collect();
+    for (at, one) in named.iter().enumerate() {
+        if let Some(other) =
+            named[..at].iter().find(|other| other.feature() == one.feature() && *other != one)
+        {
+            return Err(LoadError::Option(format!("--hook {other} and {one}: choose one")).into());
+        }
+    }
     let options = Options {
         update_interval: cli.update_interval,
         max_conns: cli.max_conns,
         ring_size: cli.ring_size,
         group,
-        forced: cli.hook.iter().cloned().chain(no_dns).collect(),
+        forced: cli.hook.iter().cloned().chain(no_dns.clone()).collect(),
         btf: cli.btf.clone(),
     };
     if cli.check {
@@ -63,6 +79,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let dir = PinDir::new(folder).map_err(LoadError::from)?;
     if cli.unload {
         load::unload(&dir)?;
+        if cli.verbose {
+            println!("nothing is loaded at {}", dir.path().display());
+        }
         return Ok(());
     }
     let loaded = load::load(&dir, &options)?;

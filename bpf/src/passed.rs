@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
-use crate::{build_id, pins};
+use crate::{PassedFds, build_id, pins};
 
 /// Every link that keeps a program attached, under one name.
 const LINKS: &str = "links";
@@ -100,13 +100,13 @@ pub(crate) struct Passed {
 
 impl Passed {
     /// Takes them from all that was passed. Of several versions that of this build, else any.
-    pub(crate) fn take(passed: &mut HashMap<String, OwnedFd>) -> Option<Self> {
+    pub(crate) fn take(passed: &mut PassedFds) -> Option<Self> {
         let mut found: Vec<Self> = Vec::new();
         let names: Vec<String> = passed.keys().filter(|name| name.starts_with(PREFIX)).cloned().collect();
         for name in names {
             let Some((part, version)) = name[PREFIX.len()..].split_once('@') else { continue };
             let Some(part) = PARTS.iter().find(|known| **known == part) else { continue };
-            let Some(fd) = passed.remove(&name) else { continue };
+            let Some(fd) = passed.remove(&name).and_then(|mut fds| fds.pop()) else { continue };
             let there = found.iter_mut().find(|other| other.version == version);
             match there {
                 Some(there) => drop(there.fds.insert(part, fd)),

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 
-use crate::preflight::BPFFS;
+use crate::above::Above;
+use crate::options::LoadError;
+use crate::preflight::{self, BPFFS};
 use crate::reader_lock::Replacement;
 
 /// Map of connections whose socket is gone.
@@ -32,6 +34,9 @@ pub const PENDING: &str = "pending";
 /// The same of flows.
 pub const PENDING_FLOWS: &str = "pending_flows";
 
+/// Lets everybody pass through a folder.
+pub(crate) const SEARCH_BY_OTHERS: u32 = 0o001;
+
 /// Other loaders are done long before.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
@@ -42,6 +47,9 @@ pub enum PinError {
     /// Outside bpffs, or with `..` in it.
     #[error("the pin folder must be a folder below {BPFFS}, without `..`: {0} is not")]
     Outside(PathBuf),
+    /// With a name that bpffs does not take.
+    #[error("{0}: a bpf filesystem takes no dots in names. Choose a name without one, like {1}")]
+    Dots(PathBuf, String),
     /// Holds something that LECO did not make.
     #[error("{0} holds something that is not LECO's ({1}): nothing was touched. Choose another folder.")]
     Foreign(PathBuf, String),
@@ -85,6 +93,10 @@ impl PinDir {
         let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
         if !plain || below.as_os_str().is_empty() {
             return Err(PinError::Outside(path.to_owned()));
+        }
+        if below.as_os_str().as_encoded_bytes().contains(&b'.') {
+            let without = below.to_string_lossy().replace('.', "-");
+            return Err(PinError::Dots(path.to_owned(), format!("{BPFFS}/{without}")));
         }
         Ok(Self { path: path.to_owned() })
     }
@@ -163,19 +175,25 @@ impl PinDir {
         Ok(versions)
     }
 
-    /// A new, empty folder beside this one, to be filled and then put in its place. Remains of a loader
-    /// that was killed are removed first.
-    pub(crate) fn stage(&self) -> Result<Self, PinError> {
+    /// A new, empty folder beside this one, to be filled and then put in its place, and what was changed above it.
+    /// Remains of a loader that was killed are removed first.
+    pub(crate) fn stage(&self, version: &str) -> Result<(Self, Above), PinError> {
+        let staged = self.staged();
+        let mut above = Above::noted(self);
+        above.add(&Above::noted(&staged));
+        for folder in self.path.ancestors().skip(1).take_while(|folder| !folder.exists()) {
+            above.has_made(folder);
+        }
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent).map_err(PinError::io("make", parent))?;
         }
         self.refuse_untrusted()?;
-        let staged = self.staged();
         staged.remove()?;
         for folder in [staged.path.clone(), staged.maps(), staged.path.join("iter"), staged.links()] {
             fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
         }
-        Ok(staged)
+        above.note(&staged, version)?;
+        Ok((staged, above))
     }
 
     /// Removes what a loader that was killed left beside the folder; whether there was anything.
@@ -192,10 +210,13 @@ impl PinDir {
         Self { path: self.path.with_file_name(name) }
     }
 
-    /// Removes the folder, and what a loader that was killed left beside it.
+    /// Removes the folder, what a loader that was killed left beside it, and what was made for them above.
     pub(crate) fn remove_all(&self) -> Result<(), PinError> {
+        let mut above = Above::noted(self);
+        above.add(&Above::noted(&self.staged()));
         self.remove()?;
-        self.staged().remove()
+        self.staged().remove()?;
+        above.take_back(self)
     }
 
     /// Puts a staged folder in this one's place in one step, so that a reader finds the old pins or the
@@ -242,14 +263,14 @@ impl PinDir {
 
     /// Lets everybody pass through the folders above this one, which systemd mounts for root alone; what
     /// lies in them keeps its own mode. Returns the folders that were changed.
-    pub(crate) fn open_the_way(&self) -> Result<Vec<PathBuf>, PinError> {
-        const SEARCH_BY_OTHERS: u32 = 0o001;
+    pub(crate) fn open_the_way(&self, above: &mut Above) -> Result<Vec<PathBuf>, PinError> {
         let mut changed = Vec::new();
         for folder in self.path.ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS)) {
             let mode = fs::metadata(folder).map_err(PinError::io("look at", folder))?.permissions().mode();
             if mode & SEARCH_BY_OTHERS == 0 {
                 fs::set_permissions(folder, fs::Permissions::from_mode(mode | SEARCH_BY_OTHERS))
                     .map_err(PinError::io("set the mode of", folder))?;
+                above.has_opened(folder);
                 changed.push(folder.to_owned());
             }
         }
@@ -291,7 +312,7 @@ impl PinDir {
 }
 
 /// Names in a folder; none where there is no such folder.
-fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries
@@ -305,17 +326,35 @@ fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
 /// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
 pub(crate) fn lock() -> Result<File, PinError> {
     let root = Path::new(BPFFS);
-    let file = File::open(root).map_err(PinError::io("open", root))?;
     // Anybody who may read that folder can lock it: it is not waited for without end.
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
-            Err(Errno::WOULDBLOCK) => return Err(PinError::Locked),
-            Err(error) => return Err(PinError::io("lock", root)(error.into())),
+        let file = File::open(root).map_err(PinError::io("open", root))?;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
+                Err(Errno::WOULDBLOCK) => return Err(PinError::Locked),
+                Err(error) => return Err(PinError::io("lock", root)(error.into())),
+            }
+        }
+        // Where another loader mounted a filesystem meanwhile, the next one would not see this lock.
+        let there = fs::metadata(root).map_err(PinError::io("look at", root))?;
+        let locked = file.metadata().map_err(PinError::io("look at", root))?;
+        if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) {
+            return Ok(file);
         }
     }
+}
+
+/// The same of a bpf filesystem, which is mounted where there is none; whether it was.
+pub(crate) fn lock_mounted() -> Result<(File, bool), LoadError> {
+    let below = lock()?;
+    if !preflight::bpffs()? {
+        return Ok((below, false));
+    }
+    // Those who wait for the lock of what lies below it now will see that there is another.
+    Ok((lock()?, true))
 }
 
 #[cfg(test)]
@@ -330,5 +369,10 @@ mod tests {
         {
             assert!(matches!(PinDir::new(Path::new(path)), Err(PinError::Outside(_))), "{path}");
         }
+        let error = PinDir::new(Path::new("/sys/fs/bpf/a.b/c")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("takes no dots in names. Choose a name without one, like /sys/fs/bpf/a-b/c"),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use inotify::{Inotify, WatchMask};
+use inotify::WatchMask;
+use leco_core::watch::Watcher;
 use libbpf_rs::MapHandle;
 use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;
@@ -72,7 +73,7 @@ impl Place {
     }
 
     /// Becomes readable when the pins go. Nothing where there are none.
-    pub(crate) fn watch(&self) -> io::Result<Option<Inotify>> {
+    pub(crate) fn watch(&self) -> io::Result<Option<Watcher>> {
         match self {
             Self::Pinned { dir, .. } => watch(&dir.links()).map(Some),
             Self::Passed { folder: Some(folder), .. } => {
@@ -106,10 +107,10 @@ impl Place {
     }
 }
 
-fn watch(folder: &Path) -> io::Result<Inotify> {
-    let inotify = Inotify::init()?;
-    inotify.watches().add(folder, WatchMask::DELETE | WatchMask::DELETE_SELF)?;
-    Ok(inotify)
+fn watch(folder: &Path) -> io::Result<Watcher> {
+    let mut watcher = Watcher::new()?;
+    watcher.add(folder, WatchMask::DELETE | WatchMask::DELETE_SELF)?;
+    Ok(watcher)
 }
 
 pub(crate) fn pinned_map(path: &Path, flags: u32) -> Result<OwnedFd, ReadError> {

@@ -1,5 +1,7 @@
 //! Which level each feature is done at: the best that the kernel takes, or what was asked for.
 
+use std::fmt::Write;
+
 use crate::hooks::{
     BYTES, CLOSE, DNS, FEATURES, Feature, KPROBE, Level, OFF, PEER, Program, STATE, TRACEPOINT,
 };
@@ -21,8 +23,7 @@ impl std::str::FromStr for Forced {
             let names: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
             format!("there is no `{name}`, the names are: {}", names.join(" "))
         })?;
-        let off = feature.lost.map(|_| OFF);
-        let levels: Vec<_> = feature.levels.iter().map(|level| level.name).chain(off).collect();
+        let levels = feature.level_names();
         let level = levels
             .iter()
             .find(|known| **known == level)
@@ -31,12 +32,36 @@ impl std::str::FromStr for Forced {
     }
 }
 
+impl std::fmt::Display for Forced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.feature, self.level)
+    }
+}
+
 impl Forced {
+    /// The feature's name.
+    #[must_use]
+    pub fn feature(&self) -> &'static str {
+        self.feature
+    }
+
     /// Leaves the answers of name servers alone.
     #[must_use]
     pub fn no_dns() -> Self {
         Self { feature: DNS, level: OFF }
     }
+}
+
+/// What `--hook` takes, one feature a line: its name, its levels from the best on, and what it is for.
+#[must_use]
+pub fn levels() -> String {
+    let mut text = String::new();
+    for feature in FEATURES {
+        let levels = feature.level_names().join(", ");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {:<9} {levels:<31}  {}", feature.name, feature.purpose);
+    }
+    text
 }
 
 /// What a feature is done by.

@@ -1,9 +1,11 @@
 //! What must be there before anything is loaded, each with the words a person needs when it is not.
 
 use std::ffi::CStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Where the kernel publishes its types, which the programs are fitted to at load.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -21,12 +23,27 @@ const CAP_BPF: u64 = 1 << 39;
 /// Something the machine lacks.
 #[derive(Debug, thiserror::Error)]
 pub enum Missing {
-    /// Neither root nor the capabilities that stand for it.
-    #[error(
-        "loading eBPF programs needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN. \
-         Run it with sudo."
-    )]
+    /// Not root.
+    #[error("loading eBPF programs needs root. Run it with sudo.")]
     Privilege,
+    /// Root, but without what makes it so.
+    #[error(
+        "loading eBPF programs needs root with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: this \
+         process was left without them (a container, or CapabilityBoundingSet=)."
+    )]
+    Capabilities,
+    /// Root of a user namespace, which is nobody to the kernel.
+    #[error(
+        "this is a user namespace (a rootless container, or unshare -U), whose root may not load eBPF programs. \
+         Run it on the host, with sudo."
+    )]
+    UserNamespace,
+    /// Too few files may be open.
+    #[error(
+        "at most {0} file descriptors may be open here (RLIMIT_NOFILE), and loading needs {NEEDED_DESCRIPTORS}. \
+         Raise the limit: ulimit -n {NEEDED_DESCRIPTORS}, or LimitNOFILE= of the unit."
+    )]
+    Descriptors(u64),
     /// Older than what the programs are written for.
     #[error("this kernel is {0}: LECO needs Linux 6.3 or newer.")]
     Kernel(String),
@@ -41,8 +58,20 @@ pub enum Missing {
     Bpffs(rustix::io::Errno),
 }
 
-/// Checks for the privileges that loading takes.
+/// The number that a user namespace has if it is the first one (`PROC_USER_INIT_INO` of `linux/proc_ns.h`).
+const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Checks for the privileges that loading takes. Capabilities alone are not enough: what another user than root made,
+/// neither the next loader takes for LECO's nor would a group read it.
 pub fn privileges() -> Result<(), Missing> {
+    let is_first =
+        std::fs::metadata("/proc/self/ns/user").map_or(true, |own| own.ino() == FIRST_USER_NAMESPACE);
+    if !is_first {
+        return Err(Missing::UserNamespace);
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Missing::Privilege);
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status
         .lines()
@@ -53,8 +82,25 @@ pub fn privileges() -> Result<(), Missing> {
     if has(CAP_SYS_ADMIN | CAP_NET_ADMIN) || has(CAP_BPF | CAP_PERFMON | CAP_NET_ADMIN) {
         Ok(())
     } else {
-        Err(Missing::Privilege)
+        Err(Missing::Capabilities)
     }
+}
+
+/// Programs, maps and links of a load, with room for those of the programs that it replaces.
+const NEEDED_DESCRIPTORS: u64 = 256;
+
+/// Checks that enough files may be open, and has as many as this process may.
+pub fn descriptors() -> Result<(), Missing> {
+    let limit = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= NEEDED_DESCRIPTORS);
+    if is_enough(limit.current) {
+        return Ok(());
+    }
+    let most = Rlimit { current: limit.maximum.map(|most| most.min(NEEDED_DESCRIPTORS * 4)), ..limit };
+    if is_enough(limit.maximum) && setrlimit(Resource::Nofile, most).is_ok() {
+        return Ok(());
+    }
+    Err(Missing::Descriptors(limit.maximum.unwrap_or_default()))
 }
 
 /// The oldest kernel that the project supports; `bpf_rdonly_cast`, by which the programs read fields, came
@@ -89,8 +135,9 @@ pub fn is_bpffs(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u32 == BPF_FS_MAGIC)
 }
 
-/// Makes sure that bpffs is mounted; tells whether this call mounted it.
-pub fn bpffs() -> Result<bool, Missing> {
+/// Makes sure that bpffs is mounted; tells whether this call mounted it. To be called under the lock of loaders: two
+/// would mount one over the other's.
+pub(crate) fn bpffs() -> Result<bool, Missing> {
     if is_bpffs(Path::new(BPFFS)) {
         return Ok(false);
     }

@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::build_id;
 use crate::map::{Map, iterate, read_iterator};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
@@ -19,6 +18,7 @@ use crate::record::{
     CLOSED_SIZE, CONN_SIZE, Closed, Conn, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State, Stats,
     record_socket,
 };
+use crate::{PassedFds, build_id};
 
 /// Why the kernel side cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
-    pub fn from_passed(passed: &mut HashMap<String, OwnedFd>) -> Result<Self, ReadError> {
+    pub fn from_passed(passed: &mut PassedFds) -> Result<Self, ReadError> {
         let mut passed = Passed::take(passed).ok_or(ReadError::NotPassed)?;
         if !passed.version.starts_with(&build_id()) {
             let advice = "Restart its unit.".to_owned();

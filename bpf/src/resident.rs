@@ -5,10 +5,11 @@
 //! descriptors from it. So every set of programs carries a text that says what it is, in a map of its own.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+
+use crate::options::hash;
 
 /// `RESIDENT_MAGIC` of leco.h.
 const MAGIC: &[u8; 8] = b"LECO\0\0\0\x01";
@@ -55,10 +56,9 @@ impl Identity {
     fn kept_instance(&self) -> String {
         let mut kept = self.instance.clone();
         if kept.len() > INSTANCE_LENGTH {
-            let mut hasher = DefaultHasher::new();
-            kept.hash(&mut hasher);
+            let hash = hash(kept.as_bytes());
             kept.truncate(kept.floor_char_boundary(INSTANCE_LENGTH));
-            kept += &format!("#{:016x}", hasher.finish());
+            kept += &format!("#{hash:016x}");
         }
         kept
     }
@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(Identity::decode(&short.encode()), Some(short.clone()));
         let long = identity(&"x".repeat(1000));
         let kept = Identity::decode(&long.encode()).unwrap();
+        assert!(kept.instance.ends_with("x#1b47c0cc4dd21f05"), "other builds find it: {}", kept.instance);
         assert!(long.is_same_instance(&kept) && !short.is_same_instance(&kept));
         assert_eq!(Identity::decode(b"garbage"), None);
     }

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
+
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use inotify::Inotify;
+use leco_core::watch::Watcher;
 
 use crate::map::Ring;
 use crate::pins;
@@ -24,7 +24,7 @@ pub struct Stream {
     told_pending: RefCell<HashMap<u64, (u64, u64)>>,
     /// A ring whose programs are gone is only silent. Nothing where the service manager alone can unload them: it
     /// ends the pipe then.
-    unloading: Option<Inotify>,
+    unloading: Option<Watcher>,
     /// Nothing where nobody but this process has the descriptors.
     _lock: Option<ReaderLock>,
 }
@@ -108,10 +108,16 @@ impl Stream {
     /// Fails once the programs were unloaded or replaced.
     pub fn check_loaded(&mut self) -> Result<(), ReadError> {
         let Some(unloading) = &mut self.unloading else { return Ok(()) };
-        match unloading.read_events(&mut [0; 1024]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            _ => Err(ReadError::Unloaded(self.place.shown())),
+        let unloaded = || ReadError::Unloaded(self.reader.place.shown());
+        let mut has_gone = false;
+        let is_polling = unloading.read(|_| has_gone = true).map_err(|_| unloaded())?;
+        if is_polling {
+            if !unloading.is_polling() {
+                self.unloading = self.reader.place.watch().map_err(|_| unloaded())?;
+            }
+            has_gone = self.reader.place.is_gone().map_err(|_| unloaded())?;
         }
+        if has_gone { Err(unloaded()) } else { Ok(()) }
     }
 
     /// Appends every connection with bytes that were not announced when they came, and takes them for

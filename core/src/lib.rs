@@ -7,10 +7,12 @@
 
 pub mod clock;
 pub mod config;
+pub mod environment;
 pub mod event;
 pub mod facts;
 pub mod fade;
 mod known_line;
+pub mod limits;
 pub mod lines;
 mod machines;
 pub mod overseer;
@@ -28,5 +30,6 @@ pub mod style;
 pub mod tag;
 pub mod text;
 pub mod traffic;
+pub mod watch;
 
 pub use machines::Timeline;

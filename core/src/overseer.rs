@@ -10,7 +10,7 @@ use crate::fade::{Curve, Fade, Fader, age};
 pub use crate::known_line::{KnownLine, LineId};
 use crate::lines::{Arrival, Line, Lines, Shown, Update};
 use crate::machines::{Machines, Placed, ours};
-use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
+use crate::rules::{Explanation, Filter, RuleInfo, RuleSet, Verdict};
 use crate::source::Origin;
 use crate::style::{LineStyle, StyleSet};
 use crate::tag::Tag;
@@ -76,6 +76,8 @@ pub enum Received {
     Old,
     /// A rule dropped it.
     Dropped,
+    /// The filter did not choose it.
+    NotChosen,
     /// It was no event.
     Malformed(MalformedEvent),
     /// It was empty.
@@ -87,6 +89,8 @@ pub enum Received {
 pub struct Overseer {
     settings: Settings,
     filters: Vec<(String, String)>,
+    /// Only lines that it chooses count, whatever the config says.
+    filter: Option<Filter>,
     rules: RuleSet,
     styles: StyleSet,
     fader: Fader,
@@ -115,6 +119,7 @@ impl Overseer {
             lines: Lines::new(config.settings.run.conn_list_cache),
             settings: config.settings,
             filters: config.filters,
+            filter: None,
             rules: config.rules,
             styles: config.styles,
             frame: Frame::default(),
@@ -123,6 +128,11 @@ impl Overseer {
             host: None,
             has_hosts: false,
         }
+    }
+
+    /// Only lines that this chooses, as they come, are known from now on.
+    pub fn set_filter(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
     }
 
     /// Says once and for all how clocks go, where that is known: what events say of them does not count any more.
@@ -204,6 +214,9 @@ impl Overseer {
         let placed = self.machines.place(origin, &event, now);
         self.note_host(origin, &placed);
         let received = clean(&event.line);
+        if self.filter.as_ref().is_some_and(|filter| !filter.holds(&received)) {
+            return Received::NotChosen;
+        }
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
         let Some(shown) = show(&mut self.rules, &self.styles, &received) else {

@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, ConfigWatch, Reload};
 use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
 use crate::say;
-use crate::source::{Origin, SourceSpec, Sources};
+use crate::source::{NoRuntimeFolder, Origin, SourceSpec, Sources};
 use crate::text::{clean, clean_bytes};
+use crate::watch;
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);
@@ -24,6 +26,9 @@ pub enum PlainError {
     /// A source cannot be followed.
     #[error("cannot follow {0}")]
     Follow(io::Error),
+    /// No source is named, and there is no default one.
+    #[error(transparent)]
+    NoSource(#[from] NoRuntimeFolder),
     /// No events can come.
     #[error("{0} (start leco-event-pipe, or: script/run)")]
     Waiting(String),
@@ -58,9 +63,12 @@ pub fn once(
     sources: &[SourceSpec],
     wait: Duration,
     format: Format,
-    mut out: impl Write,
+    out: impl Write,
 ) -> Result<(), PlainError> {
     let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
+    if let Some(notice) = watch::take_notice() {
+        say::err(format_args!("{program}: {notice}"));
+    }
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
     loop {
@@ -90,7 +98,16 @@ pub fn once(
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
         say::err(format_args!("{program}: {notice}"));
     }
-    let now = Now::read();
+    known(overseer, Now::read(), format, out)
+}
+
+/// Prints the lines that are known at a moment.
+pub fn known(
+    overseer: &mut Overseer,
+    now: Now,
+    format: Format,
+    mut out: impl Write,
+) -> Result<(), PlainError> {
     overseer.keep_time(now);
     let printed = overseer.known().try_for_each(|line| match format {
         Format::Text => writeln!(out, "{}", line.text()),
@@ -110,14 +127,28 @@ fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
 }
 
 /// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
-/// told besides goes to standard error under the program's name.
+/// told besides goes to standard error under the program's name. The config is followed, and with it where events come
+/// from, but for sources that were named.
 pub fn debug(
     program: &str,
     overseer: &mut Overseer,
-    sources: &[SourceSpec],
+    named_sources: &[SourceSpec],
+    config: Option<&Path>,
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
-    let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
+    let all_sources = |overseer: &Overseer| {
+        if named_sources.is_empty() {
+            overseer.settings().run.all_sources()
+        } else {
+            Ok(named_sources.to_vec())
+        }
+    };
+    let mut sources = Sources::open(&all_sources(overseer)?).map_err(PlainError::Follow)?;
+    // A file that cannot be followed only never changes.
+    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path).ok());
+    if let Some(notice) = watch::take_notice() {
+        say::err(format_args!("{program}: {notice}"));
+    }
     let mut told = None;
     loop {
         let state = sources.state();
@@ -128,8 +159,18 @@ pub fn debug(
         if state.has_ended {
             return Ok(());
         }
-        if say::wait_for_input(sources.fds(), &out).map_err(PlainError::Follow)? {
+        let fds = sources.fds().chain(config_watch.as_ref().map(AsFd::as_fd));
+        if say::wait_for_input(fds, &out).map_err(PlainError::Follow)? {
             return Ok(());
+        }
+        if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
+            for notice in take(reload, overseer) {
+                say::err(format_args!("{program}: {notice}"));
+            }
+            let wanted = all_sources(overseer)?;
+            if wanted != sources.specs() {
+                sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
+            }
         }
         let mut text = String::new();
         sources
@@ -137,7 +178,7 @@ pub fn debug(
                 text.push_str(&became(overseer, origin, line, Now::read()));
             })
             .map_err(PlainError::Follow)?;
-        if let Some(notice) = overseer.take_notice() {
+        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
             say::err(format_args!("{program}: {notice}"));
         }
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -147,6 +188,31 @@ pub fn debug(
             return Ok(());
         }
     }
+}
+
+/// Takes a config that changed; what there is to say of it.
+fn take(reload: Reload, overseer: &mut Overseer) -> Vec<String> {
+    const STAYS: &str = "keeping the previous config";
+    match reload {
+        Reload::Good(config) => {
+            overseer.reload(*config);
+            vec!["the config was read again".to_owned()]
+        }
+        Reload::Bad(diagnostics) => {
+            diagnostics.iter().map(ToString::to_string).chain([STAYS.to_owned()]).collect()
+        }
+        Reload::Unreadable(reason) => vec![format!("{reason}; {STAYS}")],
+    }
+}
+
+/// Prints one event of a recording as it came, and below it what became of it; whether anybody still reads.
+pub fn debug_event(
+    overseer: &mut Overseer,
+    wire_line: &[u8],
+    now: Now,
+    mut out: impl Write,
+) -> Result<bool, PlainError> {
+    unless_broken_pipe(out.write_all(became(overseer, Origin::default(), wire_line, now).as_bytes()))
 }
 
 fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: Now) -> String {
@@ -159,6 +225,7 @@ fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: No
         }
         Received::Old => "nothing new".to_owned(),
         Received::Dropped => "dropped by a rule".to_owned(),
+        Received::NotChosen => "not chosen by --filter".to_owned(),
         Received::Malformed(error) => format!("malformed: {}", error.source),
     };
     let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();

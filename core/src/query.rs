@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::event::ConnectionState;
 use crate::facts::Facts;
 use crate::rules::Pattern;
+use crate::text::{FLAG_WORDS, parse_flag};
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 9] = [
@@ -148,11 +149,8 @@ impl Test {
                 "in" | "out" => Ok(Self::Incoming(value == "in")),
                 _ => Err("dir is in or out".into()),
             },
-            "new" => match value {
-                "" | "yes" => Ok(Self::FirstEver(true)),
-                "no" => Ok(Self::FirstEver(false)),
-                _ => Err("new is yes or no".into()),
-            },
+            "new" if value.is_empty() => Ok(Self::FirstEver(true)),
+            "new" => parse_flag(value).map(Self::FirstEver).ok_or_else(|| format!("new is {FLAG_WORDS}")),
             _ => {
                 let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
                 Err(format!("there is no field {name}: {}; or quote it: \"{text}\"", names.join(", ")))

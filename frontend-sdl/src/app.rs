@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use leco_core::config::{Config, ConfigFollower, Effects, Reload, Settings};
 use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
 use leco_core::pages::give_back;
+use leco_core::rules::Filter;
 use leco_core::sandbox::Sandbox;
 use leco_core::say;
 use leco_core::signals;
@@ -19,6 +20,7 @@ use leco_core::source::{SourceSpec, Sources, SourcesState};
 use leco_core::style::LineStyle;
 use leco_core::tag::Tag;
 use leco_core::traffic::Traffic;
+use leco_core::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -43,9 +45,15 @@ const MAX_READS: usize = 32;
 /// Shows the sources' events until a signal or the end of the display.
 ///
 /// The config file is followed: a good one takes effect at once, a bad one is told and the old one stays.
-pub fn run(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    sources: Vec<SourceSpec>,
+    filter: Option<Filter>,
+    config_file: Option<&Path>,
+) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let mut app = App::start(config, sources, config_file)?;
+    app.overseer.set_filter(filter);
     let result = app.run(&signals);
     if result.is_err() {
         // Xlib ends the program, with words of its own, when windows of a display that is gone are closed.
@@ -131,7 +139,7 @@ impl App {
         }
         self.read()?;
         self.fit()?;
-        if let Some(notice) = self.overseer.take_notice() {
+        if let Some(notice) = self.overseer.take_notice().or_else(watch::take_notice) {
             tell(&notice);
         }
         while let Some(notice) = self.presenter.take_notice() {
@@ -341,7 +349,7 @@ fn sandbox(settings: &Settings, sources: &[SourceSpec], config_file: Option<&Pat
     for path in config_file.into_iter().chain(settings.text.font.as_deref()) {
         sandbox = sandbox.reads(path);
     }
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = leco_core::environment::folder("HOME");
     let folders = [".fonts", ".local/share/fonts", ".config/fontconfig", ".cache/fontconfig"];
     for folder in home.iter().flat_map(|home| folders.map(|folder| home.join(folder))) {
         sandbox = sandbox.reads_if_there(folder);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use leco_core::rules::Filter;
 use leco_core::source::SourceSpec;
 
 /// Shows network connections on the desktop, as lines that appear, are updated, and fade.
@@ -16,16 +17,19 @@ pub(crate) struct Cli {
     /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`; may be
     /// given several times. With ?owner=any behind it a path may belong to any user [default: leco.fifo in the
     /// runtime folder]
-    #[arg(short, long, value_name = "SOURCE", value_parser = SourceSpec::parse)]
+    #[arg(short, long, value_name = "SOURCE", allow_hyphen_values = true, value_parser = SourceSpec::parse, conflicts_with_all = ["rx_test", "check_config"])]
     pub(crate) source: Vec<SourceSpec>,
     /// The same as --source fifo:PATH
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["rx_test", "check_config"])]
     pub(crate) fifo: Option<PathBuf>,
+    /// Only lines that this regex chooses, as keys of rules do
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, value_parser = Filter::parse, conflicts_with_all = ["rx_test", "check_config"])]
+    pub(crate) filter: Option<Filter>,
     /// Show what the rules make of a line, and exit
-    #[arg(short, long, value_name = "LINE")]
+    #[arg(short, long, value_name = "LINE", allow_hyphen_values = true, conflicts_with_all = ["debug", "check_config"])]
     pub(crate) rx_test: Option<String>,
     /// Show everything in the config that cannot be used, and exit: 1 if there is anything
-    #[arg(long)]
+    #[arg(long, conflicts_with = "debug")]
     pub(crate) check_config: bool,
     /// Print raw events and what became of them, as plain lines
     #[arg(short, long)]

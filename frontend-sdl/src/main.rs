@@ -11,10 +11,12 @@ use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError};
+use leco_core::environment;
 use leco_core::overseer::Overseer;
 use leco_core::plain;
 use leco_core::say;
 use leco_core::source::SourceSpec;
+use leco_core::text::causes;
 
 use crate::cli::Cli;
 
@@ -22,13 +24,16 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            say::err(format_args!("leco-sdl-widget: {error:#}"));
+            say::err(format_args!("leco-sdl-widget: {}", causes(&*error)));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
+        eprintln!("leco-sdl-widget: {notice}");
+    }
     let config = Config::load(cli.config.as_deref())?;
     let in_colour = AutoStream::auto(io::stderr()).current_choice() != ColorChoice::Never;
     for diagnostic in &config.diagnostics {
@@ -42,16 +47,13 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some(line) = &cli.rx_test {
         plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
-        let sources = if sources.is_empty() { config.settings.run.all_sources()? } else { sources };
-        plain::debug(
-            "leco-sdl-widget",
-            &mut Overseer::on_machine(config, &boot_id()),
-            &sources,
-            io::stdout().lock(),
-        )?;
+        let file = Config::path(cli.config.as_deref());
+        let mut overseer = Overseer::on_machine(config, &boot_id());
+        overseer.set_filter(cli.filter.clone());
+        plain::debug("leco-sdl-widget", &mut overseer, &sources, file.as_deref(), io::stdout().lock())?;
     } else {
         let file = Config::path(cli.config.as_deref());
-        leco_sdl_widget::app::run(config, sources, file.as_deref())?;
+        leco_sdl_widget::app::run(config, sources, cli.filter.clone(), file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{panic, process, thread};
 
+use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, Event};
 use crossterm::execute;
@@ -15,12 +16,14 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::{Now, boot_ns};
 use leco_core::config::{ConfigWatch, Reload};
 use leco_core::event::BootNs;
+use leco_core::limits;
 use leco_core::overseer::{self as core_overseer, Overseer};
 use leco_core::pages::give_back;
 use leco_core::recording::Recording;
 use leco_core::say;
 use leco_core::signals;
 use leco_core::source::{SourceSpec, Sources};
+use leco_core::watch;
 use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -45,6 +48,11 @@ const FADE_INTERVAL: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_secs(1);
 /// Asked to leave by a signal, it takes at most so long.
 const LEAVING_TIME: Duration = Duration::from_secs(1);
+/// What reading keys takes at most: an epoll, the terminal, two pipes.
+const INPUT_DESCRIPTORS: usize = 8;
+/// Why there is none, mostly.
+const NO_THREAD: &str =
+    "cannot start a thread: too little memory, or too many processes (ulimit -v, ulimit -u, TasksMax=)";
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
 const MESSAGES: usize = 64;
 
@@ -90,28 +98,15 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         overseer.fix_clocks(player.clocks());
     }
     let (sender, receiver) = sync_channel(MESSAGES);
-    let mut signals = Signals::new(signals::asking_to_end())?;
+    let signals = Signals::new(signals::asking_to_end())?;
     let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
     give_back_on_panic();
-    let for_signals = sender.clone();
-    thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            let end = Instant::now() + LEAVING_TIME;
-            while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
-                thread::sleep(FRAME_INTERVAL);
-            }
-            // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
-            thread::sleep(end.saturating_duration_since(Instant::now()));
-            process::exit(1);
-        }
-    });
-    let is_played = player.is_some();
-    if !is_played {
-        spawn(sender.clone(), move |sender| read_sources(&sources, record, sender));
+    let started = start_threads(sender, signals, config.clone(), player.is_some(), sources, record);
+    if let Err(error) = started {
+        terminal::give_back();
+        return Err(error);
     }
-    let config_file = config.clone();
-    spawn(sender.clone(), move |sender| watch(config_file.as_deref(), sender));
-    spawn(sender, read_terminal);
+    let is_played = player.is_some();
     let mut status = Status::default();
     if is_played {
         status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
@@ -121,6 +116,36 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     terminal::give_back();
     // Whoever closed it asked to leave, as a signal does.
     if terminal::is_gone() { Ok(()) } else { result }
+}
+
+/// Everything that sends messages.
+fn start_threads(
+    sender: SyncSender<Message>,
+    mut signals: Signals,
+    config: Option<PathBuf>,
+    is_played: bool,
+    sources: Vec<SourceSpec>,
+    record: Option<Recording>,
+) -> anyhow::Result<()> {
+    let for_signals = sender.clone();
+    thread::Builder::new()
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                let end = Instant::now() + LEAVING_TIME;
+                while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
+                    thread::sleep(FRAME_INTERVAL);
+                }
+                // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
+                thread::sleep(end.saturating_duration_since(Instant::now()));
+                process::exit(1);
+            }
+        })
+        .context(NO_THREAD)?;
+    if !is_played {
+        spawn(sender.clone(), move |sender| read_sources(&sources, record, sender))?;
+    }
+    spawn(sender.clone(), move |sender| watch_terminal_and_config(config.as_deref(), sender))?;
+    spawn(sender, read_terminal)
 }
 
 /// Gives the terminal back where the thread that draws panics. Another one must not: the screen would be
@@ -137,8 +162,11 @@ fn give_back_on_panic() {
 }
 
 /// Runs a thread whose panic ends the view with its reason.
-fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + Send + 'static) {
-    thread::spawn(move || {
+fn spawn(
+    sender: SyncSender<Message>,
+    work: impl FnOnce(&SyncSender<Message>) + Send + 'static,
+) -> anyhow::Result<()> {
+    let spawned = thread::Builder::new().spawn(move || {
         if let Err(panicked) = panic::catch_unwind(AssertUnwindSafe(|| work(&sender))) {
             let reason = panicked.downcast_ref::<String>().map(String::as_str);
             let reason = reason.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or("no reason");
@@ -146,6 +174,7 @@ fn spawn(sender: SyncSender<Message>, work: impl FnOnce(&SyncSender<Message>) + 
                 .send(Message::Broken(format!("it panicked: {reason}. This is a bug, please report it.")));
         }
     });
+    spawned.context(NO_THREAD).map(drop)
 }
 
 /// Everything between messages and the screen.
@@ -183,7 +212,10 @@ impl App {
             while let Some(message) = next {
                 match message {
                     Message::Events(lines) => self.receive(&lines),
-                    Message::Source(source) => self.status.source = source,
+                    Message::Source(source) => {
+                        self.status.source = source;
+                        self.status.notice = watch::take_notice().or(self.status.notice.take());
+                    }
                     Message::Config(reload) => {
                         self.status.notice = Some(apply(reload, &mut self.overseer));
                         self.state.reloaded();
@@ -251,7 +283,8 @@ impl App {
                 self.state.line_appeared();
             }
         }
-        self.status.notice = self.overseer.take_notice().or(self.status.notice.take());
+        self.status.notice =
+            self.overseer.take_notice().or_else(watch::take_notice).or(self.status.notice.take());
     }
 
     /// Does what an event of the terminal means; breaks to leave.
@@ -380,7 +413,7 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
 
 /// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
 /// cannot be followed only never changes.
-fn watch(path: Option<&Path>, sender: &SyncSender<Message>) {
+fn watch_terminal_and_config(path: Option<&Path>, sender: &SyncSender<Message>) {
     let mut config = path.and_then(|path| ConfigWatch::follow(path).ok());
     let out = io::stdout();
     loop {
@@ -410,7 +443,10 @@ fn read_terminal(sender: &SyncSender<Message>) {
     loop {
         let message = match event::read() {
             Ok(event) => Message::Terminal(event),
-            Err(error) => Message::Broken(format!("cannot read the terminal: {error}")),
+            Err(error) => {
+                let error = limits::out_of_descriptors(INPUT_DESCRIPTORS).unwrap_or(error);
+                Message::Broken(format!("cannot read the terminal: {error}"))
+            }
         };
         let is_broken = matches!(message, Message::Broken(_));
         if sender.send(message).is_err() || is_broken {

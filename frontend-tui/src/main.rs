@@ -4,7 +4,7 @@
 
 mod cli;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,12 +14,14 @@ use anyhow::Context;
 use clap::Parser;
 use leco_core::clock::boot_id;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
+use leco_core::environment;
 use leco_core::overseer::Overseer;
 use leco_core::plain::{self, Format};
 use leco_core::recording::Recording;
 use leco_core::sandbox::Sandbox;
 use leco_core::say;
 use leco_core::source::SourceSpec;
+use leco_core::text::causes;
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
 use leco_tui::terminal::assumed_size;
@@ -34,14 +36,16 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            say::err(format_args!("leco-tui: {error:#}"));
+            say::err(format_args!("leco-tui: {}", causes(&*error)));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(!cli.json || cli.once || cli.rx_test.is_some(), "--json needs --once or --rx-test LINE");
+    for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
+        eprintln!("leco-tui: {notice}");
+    }
     let config = Config::load(cli.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
     let in_colour = stderr.current_choice() != ColorChoice::Never;
@@ -66,18 +70,30 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     }
     let debug = cli.debug || config.settings.run.debug;
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
-    let mut sources: Vec<_> = given.collect();
+    let named: Vec<_> = given.collect();
     // Keys come from the terminal, wherever standard input comes from.
-    let reads_stdin = sources.iter().chain(&config.settings.run.sources).any(SourceSpec::is_stdin);
+    let reads_stdin = named.iter().chain(&config.settings.run.sources).any(SourceSpec::is_stdin);
     let is_plain = cli.once || debug;
     if !is_plain && (!io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin) {
-        anyhow::bail!("this is no terminal: use --once or --debug for plain lines");
+        anyhow::bail!("not a terminal: use --once or --debug for plain lines");
     }
-    if sources.is_empty() && cli.replay.is_none() {
-        sources = config.settings.run.all_sources()?;
-    }
+    let sources = match &cli.replay {
+        Some(_) => Vec::new(),
+        None if named.is_empty() => config.settings.run.all_sources()?,
+        None => named.clone(),
+    };
     let config_path = Config::path(cli.config.as_deref());
     let mut overseer = Overseer::on_machine(config, &boot_id());
+    overseer.set_filter(cli.filter.clone());
+    let format = if cli.json { Format::Json } else { Format::Text };
+    // What the config asks for comes after what the command line does.
+    let debug = debug && !cli.once;
+    if debug && cli.record.is_some() {
+        anyhow::bail!("--record is for the view, and the config says debug = yes in [run]: set it to no");
+    }
+    if let Some(path) = cli.replay.as_deref().filter(|_| cli.once || debug) {
+        return replay_plainly(path, debug, format, overseer);
+    }
     let mut sandbox = Sandbox::default().follows(&sources);
     if let Some(path) = &config_path {
         // Rules can be appended to it.
@@ -88,14 +104,12 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         let _ = sandbox.enter();
     }
     if cli.once {
-        let format = if cli.json { Format::Json } else { Format::Text };
         return Ok(plain::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
     }
     if debug {
-        return Ok(plain::debug("leco-tui", &mut overseer, &sources, out.lock())?);
+        return Ok(plain::debug("leco-tui", &mut overseer, &named, config_path.as_deref(), out.lock())?);
     }
-    let play = |path: &Path| Player::open(path, cli.speed).with_context(|| path.display().to_string());
-    let player = cli.replay.as_deref().map(play).transpose()?;
+    let player = cli.replay.as_deref().map(|path| open_recording(path, cli.speed)).transpose()?;
     let record = cli.record.as_deref().map(Recording::open).transpose()?;
     if let Some(record) = &record
         && sources.iter().filter_map(SourceSpec::path).any(|source| record.is_at(source))
@@ -127,6 +141,33 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let theme = Theme::new(depth).upon(ground);
     let _ = sandbox.enter();
     app::run(overseer, Options { sources, player, record, config: config_path, theme, assumed_size })
+}
+
+fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {
+    Player::open(path, speed).with_context(|| format!("cannot play {}", path.display()))
+}
+
+/// Prints what a recording holds, all at once: each event and what became of it, or the lines at its end.
+fn replay_plainly(path: &Path, debug: bool, format: Format, mut overseer: Overseer) -> anyhow::Result<()> {
+    let mut player = open_recording(path, 1.0)?;
+    overseer.fix_clocks(player.clocks());
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut is_read = Ok(true);
+    player.seek(i64::MAX);
+    player.catch_up(|at, line| match is_read {
+        Ok(true) if debug => is_read = plain::debug_event(&mut overseer, line, at.into(), &mut out),
+        Ok(true) => drop(overseer.receive(line, at)),
+        _ => {}
+    });
+    if is_read? && !debug {
+        plain::known(&mut overseer, player.now().into(), format, &mut out)?;
+    }
+    Ok(quietly_broken(out.flush())?)
+}
+
+/// A reader that has seen enough is no failure.
+fn quietly_broken(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Asks the terminal for its background (OSC 11), where that makes a difference. One that does not answer is dark.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leco_core::Timeline;
 use leco_core::event::{BootNs, Clock, Event};
 use leco_core::source::open_recording;
+use leco_core::text::SPEEDS;
 
 /// A recording larger than this is not played: bytes.
 const MAX_RECORDING: u64 = 1 << 30;
@@ -15,9 +16,6 @@ const LONG_SILENCE: u64 = 10_000_000_000;
 const BEFORE_EVENT: u64 = 1_000_000_000;
 /// Boots whose clocks are told apart.
 const MAX_BOOTS: usize = 1024;
-/// Slowest and fastest.
-const SPEEDS: (f64, f64) = (1.0 / 16.0, 1024.0);
-
 /// A recording, and where in it we are.
 #[derive(Debug)]
 pub struct Player {

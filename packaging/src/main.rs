@@ -5,6 +5,8 @@
 
 mod config_page;
 mod page;
+#[cfg(test)]
+mod pairs;
 mod told;
 
 use std::fs;

@@ -40,31 +40,31 @@ fn details() -> String {
 #[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]
 pub(crate) struct Cli {
     /// Write events here, see below; may be given several times [default: -]
-    #[arg(short, long, value_name = "OUTPUT")]
+    #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) output: Vec<String>,
     /// The same as --output fifo:PATH
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo: Option<PathBuf>,
     /// Mode of the fifo of --fifo, if it is made
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo_mode: u32,
     /// Append all events to this file, too, a new or empty one or a recording: leco-tui can replay it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) record: Option<PathBuf>,
     /// Folder that was given to leco-ebpf-load [default: what the service manager passes]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", conflicts_with = "seen")]
     pub(crate) pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
-    #[arg(short = 'C', long)]
+    #[arg(short = 'C', long, conflicts_with_all = ["stats", "seen"])]
     pub(crate) dump_cache: bool,
     /// Print what was lost since the programs were loaded, and exit
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["seen", "conf"])]
     pub(crate) stats: bool,
     /// List which program talked to whom, first and last, and exit
     #[arg(long)]
     pub(crate) seen: bool,
     /// With --seen: only lines that this regex chooses, as keys of rules do
-    #[arg(long, value_name = "REGEX", requires = "seen")]
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, requires = "seen")]
     pub(crate) filter: Option<String>,
     /// With --seen: only what was seen within this time
     #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
@@ -73,9 +73,9 @@ pub(crate) struct Cli {
     #[arg(long, requires = "seen")]
     pub(crate) json: bool,
     /// All fields in the JSON, not only the line
-    #[arg(short = 'E', long)]
+    #[arg(short = 'E', long, conflicts_with_all = ["stats", "seen"])]
     pub(crate) extra_ev_data: bool,
-    /// Tunables, see below
+    /// Tunables, see below; a value with spaces stands in quotes: key='a b'
     #[arg(short, long, value_name = "KEY=VALUE …")]
     pub(crate) conf: Vec<String>,
 }

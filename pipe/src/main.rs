@@ -18,9 +18,11 @@ use leco_bpf::reader::{Counters, Reader};
 use leco_bpf::record::Conn;
 use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
+use leco_core::environment;
 use leco_core::rules::Filter;
 use leco_core::sandbox::{Sandbox, SandboxError};
 use leco_core::say;
+use leco_core::text::causes;
 use leco_pipe::clock::Now;
 use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say::err(format_args!("leco-event-pipe: {error:#}"));
+            say::err(format_args!("leco-event-pipe: {}", causes(&*error)));
             ExitCode::from(if error.is::<TunableError>() || error.is::<OutputError>() { 2 } else { 1 })
         }
     }
@@ -56,6 +58,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut tunables = Tunables::load(variables, &cli.conf)?;
     tunables.extra_ev_data |= cli.extra_ev_data;
+    if tunables.memory == MemoryPlace::StateFolder {
+        for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
+            tracing::warn!("{notice}");
+        }
+    }
     if cli.seen {
         return print_seen(cli, &tunables);
     }
@@ -175,6 +182,11 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
     let zone = time_zone();
     let mut out = io::BufWriter::new(io::stdout().lock());
+    anyhow::ensure!(
+        path.try_exists().unwrap_or(true),
+        "nothing was remembered yet: there is no {} (another user's is named with --conf memory=PATH)",
+        path.display()
+    );
     let pairs = Store::open_to_read(&path)?.pairs()?;
     let written = pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
         let line = seen::line(pair, &zone);

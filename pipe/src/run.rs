@@ -12,6 +12,7 @@ use leco_bpf::record::Conn;
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
 use leco_core::pages::give_back;
+use leco_core::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
@@ -84,6 +85,9 @@ impl Loop {
         let Pipe { outputs, formatter, .. } = &mut self.pipe;
         outputs.tell_clock(&Now::read(), formatter.machine());
         loop {
+            if let Some(notice) = watch::take_notice() {
+                tracing::warn!("{notice}");
+            }
             let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
             let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
             let timers = [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at];

@@ -1,9 +1,9 @@
 //! What a service manager and the keyboard ask of the pipe: systemd's notification protocol and signals.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use leco_bpf::PassedFds;
 use leco_core::event::BootNs;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -85,9 +85,17 @@ impl Watchdog {
 /// Descriptors that the service manager passed, by their names (`sd_listen_fds(3)`). To be called once, before
 /// anything else is opened.
 #[allow(unsafe_code)]
-pub fn passed_descriptors() -> io::Result<HashMap<String, OwnedFd>> {
+pub fn passed_descriptors() -> io::Result<PassedFds> {
+    // What was passed to another process and is left over in the environment means nothing here.
+    if std::env::var("LISTEN_PID").ok().as_deref() != Some(std::process::id().to_string().as_str()) {
+        return Ok(PassedFds::new());
+    }
     let passed = sd_notify::listen_fds_with_names()?;
     // SAFETY: they were open when the process began, as `listen_fds` found out, and nothing else owns them:
     // this is the one place that takes them.
-    Ok(passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) })).collect())
+    let passed = passed.map(|(fd, name)| (name, unsafe { OwnedFd::from_raw_fd(fd) }));
+    Ok(passed.fold(PassedFds::new(), |mut all, (name, fd)| {
+        all.entry(name).or_default().push(fd);
+        all
+    }))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leco_core::text::parse_duration;
+use leco_core::text::{FLAG_WORDS, parse_duration, parse_flag};
 
 /// The pipe's tunables; each field is the key of its name with `-` for `_`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +112,11 @@ pub enum TunableError {
     #[error("there is no tunable `{0}`, the keys are: {keys}", keys = TUNABLES.map(|tunable| tunable.key).join(" "))]
     UnknownKey(String),
     /// No `=`.
-    #[error("`{0}` is not `key=value`")]
+    #[error("`{0}` is not `key=value`; a value with spaces stands in quotes: key='a b'")]
     NotAPair(String),
+    /// A quote without another.
+    #[error("a quote has no end in: {0}")]
+    OpenQuote(String),
     /// Not a value of that key.
     #[error("{key}={value}: expected {expected}")]
     BadValue {
@@ -147,8 +150,8 @@ pub const TUNABLES: [Tunable; 21] = [
     tunable("replay-skip-dead-pids", "0", "1 leaves connections of processes that are gone out of a replay"),
     tunable("local-addr-port", "0", "1 shows the local address and port, too"),
     tunable("line-direction", "1", "which end opened a connection, and what became of it; 0 shows neither"),
-    tunable("cg-label-cut", "20", "characters of a unit's or container's name; 0 turns it off"),
-    tunable("script-name-cut", "16", "characters of a script's name; 0 turns it off"),
+    tunable("cg-label-cut", "20", "characters of a unit's or container's name; 0 or less turns it off"),
+    tunable("script-name-cut", "16", "characters of a script's name; 0 or less turns it off"),
     tunable("conn-traffic-min", "5120", "bytes from which on traffic is shown"),
     tunable("use-reltime-after", "22h30m", "age from which on the time is shown relative to now"),
     tunable("cache-cg-paths", "4h", "how long a cgroup's path is remembered"),
@@ -194,9 +197,12 @@ impl Tunables {
                 tunables.set(&key, &value)?;
             }
         }
-        for pair in command_line.iter().flat_map(|text| text.split_whitespace()) {
-            let (key, value) = pair.split_once('=').ok_or_else(|| TunableError::NotAPair(pair.to_owned()))?;
-            tunables.set(&key.replace('_', "-"), value)?;
+        for text in command_line {
+            for pair in words(text)? {
+                let (key, value) =
+                    pair.split_once('=').ok_or_else(|| TunableError::NotAPair(pair.clone()))?;
+                tunables.set(&key.replace('_', "-"), value)?;
+            }
         }
         Ok(tunables)
     }
@@ -204,18 +210,14 @@ impl Tunables {
     fn set(&mut self, key: &str, value: &str) -> Result<(), TunableError> {
         let bad =
             |expected| TunableError::BadValue { key: key.to_owned(), value: value.to_owned(), expected };
-        let flag = || match value {
-            "1" | "y" | "yes" | "true" | "on" => Ok(true),
-            "0" | "n" | "no" | "false" | "off" => Ok(false),
-            _ => Err(bad("0 or 1")),
-        };
+        let flag = || parse_flag(value).ok_or_else(|| bad(FLAG_WORDS));
         let duration = || parse_duration(value).map_err(|_| bad("a duration like 90, 1:30 or 4h30m"));
         // Negative turns a label off, as zero does.
         let cut = || {
             value
                 .parse::<i64>()
                 .map(|cut| usize::try_from(cut).unwrap_or(0))
-                .map_err(|_| bad("a number of characters"))
+                .map_err(|_| bad("a number of characters; 0 or less turns it off"))
         };
         let cache = || if value.starts_with('-') { Ok(Duration::ZERO) } else { duration() };
         match key {
@@ -226,7 +228,7 @@ impl Tunables {
             "cg-label-cut" => self.cg_label_cut = cut()?,
             "script-name-cut" => self.script_name_cut = cut()?,
             "conn-traffic-min" => {
-                self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes"))?;
+                self.conn_traffic_min = value.parse().map_err(|_| bad("a number of bytes, 0 or more"))?;
             }
             "use-reltime-after" => self.use_reltime_after = duration()?,
             "cache-cg-paths" => self.cache_cg_paths = duration()?,
@@ -235,10 +237,10 @@ impl Tunables {
             "cache-conn-ts" => self.cache_conn_ts = duration()?,
             "cache-pid-cmd" => self.cache_pid_cmd = cache()?,
             "names" => {
-                self.names = match value {
-                    "replace" | "1" => NamesShown::Replace,
-                    "append" => NamesShown::Append,
-                    "off" | "0" => NamesShown::Off,
+                self.names = match (value, parse_flag(value)) {
+                    ("replace", _) | (_, Some(true)) => NamesShown::Replace,
+                    ("append", _) => NamesShown::Append,
+                    (_, Some(false)) => NamesShown::Off,
                     _ => return Err(bad("replace, append or off")),
                 }
             }
@@ -246,14 +248,14 @@ impl Tunables {
             "reverse-dns" => self.reverse_dns = flag()?,
             "asn-db" => self.asn_db = (!value.is_empty()).then(|| value.into()),
             "parents" => {
-                self.parents = value.parse().map_err(|_| bad("a number of processes"))?;
+                self.parents = value.parse().map_err(|_| bad("a number of processes, 0 or more"))?;
             }
             "memory" => {
-                self.memory = match value {
-                    "off" | "0" | "no" => MemoryPlace::Off,
-                    "on" | "1" | "yes" => MemoryPlace::StateFolder,
-                    path if path.starts_with('/') => MemoryPlace::File(path.into()),
-                    _ => return Err(bad("on, off or an absolute path")),
+                self.memory = match parse_flag(value) {
+                    Some(false) => MemoryPlace::Off,
+                    Some(true) => MemoryPlace::StateFolder,
+                    None if value.starts_with('/') => MemoryPlace::File(value.into()),
+                    None => return Err(bad("on, off or an absolute path")),
                 }
             }
             "extra-ev-data" => self.extra_ev_data = flag()?,
@@ -262,6 +264,29 @@ impl Tunables {
         }
         Ok(())
     }
+}
+
+/// Words that spaces part, but for those in quotes, which a shell has taken away from around the whole.
+fn words(text: &str) -> Result<Vec<String>, TunableError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for char in text.chars() {
+        match (char, quote) {
+            ('\'' | '"', None) => {
+                quote = Some(char);
+                word.get_or_insert_default();
+            }
+            (_, Some(open)) if open == char => quote = None,
+            (_, None) if char.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(char),
+        }
+    }
+    if quote.is_some() {
+        return Err(TunableError::OpenQuote(text.to_owned()));
+    }
+    words.extend(word);
+    Ok(words)
 }
 
 #[cfg(test)]
@@ -285,12 +310,29 @@ mod tests {
     }
 
     #[test]
+    fn values_have_spaces_in_quotes_and_switches_the_words_of_the_config() {
+        let text = "asn-db='/a b/it\"s c.mmdb' local-addr-port=Yes line-direction=OFF names=No memory=false";
+        let tunables = load(&[], &[text]).unwrap();
+        assert_eq!(tunables.asn_db, Some("/a b/it\"s c.mmdb".into()));
+        assert!(tunables.local_addr_port && !tunables.line_direction);
+        assert_eq!((tunables.names, tunables.memory), (NamesShown::Off, MemoryPlace::Off));
+        let tunables = load(&[], &["memory=\"/a b\" asn-db=", "cg-label-cut=-3"]).unwrap();
+        assert_eq!((tunables.memory, tunables.asn_db), (MemoryPlace::File("/a b".into()), None));
+        assert_eq!(tunables.cg_label_cut, 0);
+    }
+
+    #[test]
     fn faults_name_the_key() {
         for (text, named) in [
             ("cg-labl-cut=1", "cg-labl-cut"),
             ("cg-label-cut=x", "cg-label-cut=x"),
             ("lonely", "lonely"),
             ("replay-window=5q", "replay-window"),
+            ("asn-db=/a b/c", "a value with spaces stands in quotes"),
+            ("asn-db='/a b", "a quote has no end"),
+            ("sandbox=maybe", "expected yes or no"),
+            ("cg-label-cut=1.5", "0 or less turns it off"),
+            ("parents=-1", "0 or more"),
         ] {
             let error = load(&[], &[text]).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

@@ -11,10 +11,11 @@ use super::settings::{
     Effect, Effects, Layer, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme, WindowFlag,
     WindowHint,
 };
+use crate::environment;
 use crate::fade::{Points, SplineKind};
 use crate::source::SourceSpec;
 use crate::style::Outline;
-use crate::text::parse_duration;
+use crate::text::{FLAG_WORDS, parse_duration, parse_flag};
 
 /// Sections of settings, each with its keys as they stand in a config.
 pub const SETTINGS: [(&str, &[&str]); 4] = [
@@ -192,15 +193,15 @@ impl Value<'_> {
 
     fn offset(&self) -> Result<i32, Fault> {
         let most = i32::try_from(MAX_PIXELS).unwrap_or(i32::MAX);
-        self.number(-most, most, "a number of pixels")
+        self.number(-most, most, &format!("a number of pixels from -{most} to {most}"))
     }
 
     fn size(&self) -> Result<u32, Fault> {
-        self.number(1, MAX_PIXELS, "a number of pixels above 0")
+        self.number(1, MAX_PIXELS, &format!("a number of pixels from 1 to {MAX_PIXELS}"))
     }
 
     fn pad(&self) -> Result<u32, Fault> {
-        self.number(0, MAX_PIXELS, "a number of pixels")
+        self.number(0, MAX_PIXELS, &format!("a number of pixels from 0 to {MAX_PIXELS}"))
     }
 
     fn at_most(&self, most: usize) -> Result<usize, Fault> {
@@ -208,11 +209,11 @@ impl Value<'_> {
     }
 
     fn positive(&self, expected: &str) -> Result<f32, Fault> {
-        self.number(1.0, MAX_PIXELS as f32, expected)
+        self.number(1.0, MAX_PIXELS as f32, &format!("{expected}, from 1 to {MAX_PIXELS}"))
     }
 
     fn frames(&self) -> Result<f64, Fault> {
-        self.number(0.0, 1000.0, "frames per second like 60 or 0.25, or 0 for the display's rate")
+        self.number(0.0, 1000.0, "frames per second like 60 or 0.25, up to 1000, or 0 for the display's rate")
     }
 
     fn rgba(&self) -> Result<Rgba, Fault> {
@@ -241,11 +242,7 @@ impl Value<'_> {
     }
 
     fn boolean(&self) -> Result<bool, Fault> {
-        match self.text.to_ascii_lowercase().as_str() {
-            "y" | "yes" | "true" | "1" | "on" => Ok(true),
-            "n" | "no" | "false" | "0" | "off" => Ok(false),
-            _ => Err(self.bad("yes or no")),
-        }
+        parse_flag(self.text).ok_or_else(|| self.bad(FLAG_WORDS))
     }
 
     /// Separated by spaces.
@@ -316,7 +313,7 @@ impl Value<'_> {
 fn expand(path: &str) -> PathBuf {
     let below = |prefix: &str, variable: &str| {
         let rest = path.strip_prefix(prefix)?;
-        Some(PathBuf::from(std::env::var_os(variable)?).join(rest))
+        Some(environment::folder(variable)?.join(rest))
     };
     below("~/", "HOME")
         .or_else(|| below("$XDG_RUNTIME_DIR/", "XDG_RUNTIME_DIR"))

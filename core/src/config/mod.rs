@@ -24,6 +24,7 @@ pub use self::settings::{
     TerminalTheme, TextSettings, TuiSettings, WindowFlag, WindowHint, WindowSettings,
 };
 pub use self::watch::{ConfigWatch, Reload};
+use crate::environment;
 use crate::fade::Points;
 use crate::query::{Query, QueryError};
 use crate::rules::RuleSet;
@@ -67,9 +68,8 @@ impl Config {
     #[must_use]
     pub fn path(explicit: Option<&Path>) -> Option<PathBuf> {
         explicit.map(Path::to_owned).or_else(|| {
-            let base = std::env::var_os("XDG_CONFIG_HOME")
-                .map(PathBuf::from)
-                .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+            let base = environment::folder("XDG_CONFIG_HOME")
+                .or_else(|| Some(environment::folder("HOME")?.join(".config")))?;
             Some(base.join("leco/widget.ini"))
         })
     }

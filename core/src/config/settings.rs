@@ -8,6 +8,7 @@ use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
 use crate::source::{NoRuntimeFolder, SourceSpec, default_fifo};
 use crate::style::Outline;
+use crate::text::parse_flag;
 
 /// Everything a config can set besides rules, curves and styles.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -138,7 +139,7 @@ impl WindowSettings {
     /// Whether a hint says yes.
     #[must_use]
     pub fn is_on(&self, hint: WindowHint) -> bool {
-        self.hint(hint).is_some_and(|value| !matches!(value, "0" | "false" | "no"))
+        self.hint(hint).is_some_and(|value| parse_flag(value).unwrap_or(true))
     }
 
     /// Colour of a connection's text, where its state has one.

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, WatchDescriptor, WatchMask};
 
 use super::{Config, ConfigError, Diagnostic, read_bounded};
+use crate::watch::Watcher;
 
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;
@@ -30,10 +31,22 @@ pub enum Reload {
 #[derive(Debug)]
 pub struct ConfigWatch {
     path: PathBuf,
-    inotify: Inotify,
+    watcher: Watcher,
     /// Watched folders, each with the names in it that lead to the file.
     folders: BTreeMap<PathBuf, (WatchDescriptor, BTreeSet<OsString>)>,
     last: Option<Vec<u8>>,
+    /// What told one state of the file from others when it was looked at without inotify.
+    stamp: Option<Stamp>,
+    /// It was another one then than before.
+    has_changed: bool,
+}
+
+/// Device, inode, size, and when it was changed, in s and ns.
+type Stamp = (u64, u64, u64, i64, i64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let there = fs::metadata(path).ok()?;
+    Some((there.dev(), there.ino(), there.size(), there.ctime(), there.ctime_nsec()))
 }
 
 impl ConfigWatch {
@@ -41,7 +54,14 @@ impl ConfigWatch {
     pub fn follow(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let last = read_bounded(&path).ok();
-        let mut watch = Self { path, inotify: Inotify::init()?, folders: BTreeMap::new(), last };
+        let mut watch = Self {
+            path,
+            watcher: Watcher::new()?,
+            folders: BTreeMap::new(),
+            last,
+            stamp: None,
+            has_changed: false,
+        };
         watch.watch_folders();
         Ok(watch)
     }
@@ -50,24 +70,26 @@ impl ConfigWatch {
     /// waits: the descriptor tells when to call.
     pub fn look(&mut self) -> io::Result<Option<Reload>> {
         let mut relevant = false;
-        let mut buffer = [0; 4096];
-        loop {
-            let events = match self.inotify.read_events(&mut buffer) {
-                Ok(events) => events,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+        let folders = &self.folders;
+        let is_polling = self.watcher.read(|event| {
+            let folder = folders.iter().find(|(_, (watch, _))| *watch == event.wd);
+            relevant |= match (folder, event.name) {
+                (Some((folder, (_, names))), Some(name)) if names.contains(name) => {
+                    // A file that is only being written is read when that is done.
+                    !event.mask.contains(EventMask::CREATE) || is_complete(&folder.join(name))
+                }
+                (_, Some(_)) => false,
+                // The folder itself went or came.
+                (_, None) => true,
             };
-            for event in events {
-                let folder = self.folders.iter().find(|(_, (watch, _))| *watch == event.wd);
-                relevant |= match (folder, event.name) {
-                    (Some((folder, (_, names))), Some(name)) if names.contains(name) => {
-                        // A file that is only being written is read when that is done.
-                        !event.mask.contains(EventMask::CREATE) || is_complete(&folder.join(name))
-                    }
-                    (_, Some(_)) => false,
-                    // The folder itself went or came.
-                    (_, None) => true,
-                };
+        })?;
+        if is_polling {
+            let there = stamp(&self.path);
+            // One that is being written may change again without another stamp: it is read until it is at rest.
+            relevant = std::mem::replace(&mut self.stamp, there) != there || self.has_changed;
+            self.has_changed = relevant && !self.has_changed;
+            if !relevant && !self.watcher.is_polling() {
+                self.watch_folders();
             }
         }
         if !relevant {
@@ -115,14 +137,13 @@ impl ConfigWatch {
         let mut folders = BTreeMap::new();
         for (folder, names) in wanted {
             // A folder that is not there, or may not be read, tells nothing; the one above it does.
-            if let Ok(watch) = self.inotify.watches().add(&folder, mask) {
+            if let Ok(Some(watch)) = self.watcher.add(&folder, mask) {
                 folders.insert(folder, (watch, names));
             }
         }
         for (watch, _) in std::mem::replace(&mut self.folders, folders).into_values() {
             if !self.folders.values().any(|(kept, _)| *kept == watch) {
-                // It is gone already where its folder is.
-                let _ = self.inotify.watches().remove(watch);
+                self.watcher.remove(watch);
             }
         }
     }
@@ -130,7 +151,7 @@ impl ConfigWatch {
 
 impl AsFd for ConfigWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.watcher.as_fd()
     }
 }
 

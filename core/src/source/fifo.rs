@@ -8,11 +8,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inotify::{Inotify, WatchDescriptor, WatchMask};
+use inotify::{WatchDescriptor, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use super::{LineBuffer, Owner, Stranger};
+use crate::watch::Watcher;
 
 /// Bytes of a pipe's buffer on Linux, so that one read empties it.
 pub(crate) const READ_BYTES: usize = 64 << 10;
@@ -39,7 +40,7 @@ pub struct Fifo {
     owner: Owner,
     state: FifoState,
     file: Option<File>,
-    inotify: Inotify,
+    watcher: Watcher,
     watch: Option<(WatchDescriptor, PathBuf)>,
     opened: u64,
     lines: LineBuffer,
@@ -60,7 +61,7 @@ impl Fifo {
             owner,
             state: FifoState::Missing,
             file: None,
-            inotify: Inotify::init()?,
+            watcher: Watcher::new()?,
             watch: None,
             opened: 0,
             lines: LineBuffer::default(),
@@ -96,7 +97,7 @@ impl Fifo {
     /// What becomes readable when [`Self::wait`] has something to do: for a loop that waits for other things,
     /// too. They change whenever it has done something.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.inotify.as_fd()).chain(self.file.as_ref().map(AsFd::as_fd))
+        std::iter::once(self.watcher.as_fd()).chain(self.file.as_ref().map(AsFd::as_fd))
     }
 
     /// Sleeps until something arrives, the fifo comes or goes, or the time is over; hands out every line
@@ -104,7 +105,7 @@ impl Fifo {
     pub fn wait(&mut self, timeout: Option<Duration>, deliver: impl FnMut(&[u8])) -> io::Result<bool> {
         let timeout = timeout
             .map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-        let mut fds = vec![PollFd::new(&self.inotify, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.watcher, PollFlags::IN)];
         if let Some(file) = &self.file {
             fds.push(PollFd::new(file, PollFlags::IN));
         }
@@ -123,7 +124,7 @@ impl Fifo {
             self.reopen()?;
         }
         if moved {
-            self.discard_notifications()?;
+            self.watcher.read(|_| ())?;
             self.look_again()?;
         }
         Ok(false)
@@ -213,12 +214,15 @@ impl Fifo {
         };
         for folder in folder.ancestors() {
             // Adding a watch again gives the same descriptor, and a new one where the folder is another.
-            match self.inotify.watches().add(folder, mask) {
-                Ok(watch) => {
+            match self.watcher.add(folder, mask) {
+                Ok(None) => {
+                    self.watch = None;
+                    return Ok(());
+                }
+                Ok(Some(watch)) => {
                     let old = self.watch.replace((watch.clone(), folder.to_owned()));
                     if let Some((old, _)) = old.filter(|(old, _)| *old != watch) {
-                        // It is gone already where its folder is.
-                        let _ = self.inotify.watches().remove(old);
+                        self.watcher.remove(old);
                     }
                     return Ok(());
                 }
@@ -230,17 +234,6 @@ impl Fifo {
             }
         }
         Ok(())
-    }
-
-    fn discard_notifications(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.inotify.read_events(&mut buffer) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Path and state in words for a person.

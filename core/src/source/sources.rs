@@ -41,6 +41,12 @@ pub struct SourceError {
 
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
 
+/// The option that a source may have.
+const TOKEN_FILE: &str = "token-file";
+const OWNER: &str = "owner";
+/// The same, and those that only outputs have: in a source they would count as part of a path that nobody ever makes.
+const KEYS: [&str; 7] = [TOKEN_FILE, OWNER, "filter", "share", "rate-limit", "mode", "allow"];
+
 impl SourceSpec {
     /// A fifo, with `?owner=any` behind its path if it may be anybody's.
     #[must_use]
@@ -74,7 +80,14 @@ impl SourceSpec {
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`, and `?owner=any` after a path.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         let fault = |expected| SourceError { text: text.to_owned(), expected };
-        let spec = Spec::parse(text, &["token-file", "owner"]).ok_or_else(|| fault(FORMS))?;
+        let spec = Spec::parse(text, &KEYS).ok_or_else(|| fault(FORMS))?;
+        if let Some((key, _)) = spec.options.iter().find(|(key, _)| ![TOKEN_FILE, OWNER].contains(key)) {
+            return Err(fault(if *key == "filter" {
+                "no filter= here, which is for outputs of leco-event-pipe: use --filter REGEX"
+            } else {
+                "no such option: it is for outputs of leco-event-pipe"
+            }));
+        }
         let path = || PathBuf::from(spec.target);
         let option = |key| spec.options.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value);
         let token_file = option("token-file").map(PathBuf::from);
@@ -244,9 +257,11 @@ impl Sources {
             if is_ready {
                 let host = has_several.then_some(label.as_str());
                 let stream = source.stream();
-                source.take(&mut self.buffer, |sender, line| {
-                    deliver(Origin { index, host, stream, sender }, line);
-                })?;
+                source
+                    .take(&mut self.buffer, |sender, line| {
+                        deliver(Origin { index, host, stream, sender }, line);
+                    })
+                    .map_err(|error| io::Error::new(error.kind(), format!("{label}: {error}")))?;
             }
         }
         Ok(false)

@@ -131,11 +131,17 @@ impl Stream {
 fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
     let (done, mut tell) = io::pipe()?;
     let (sender, result) = channel();
-    thread::Builder::new().name("connect".into()).spawn(move || {
+    let started = thread::Builder::new().name("connect".into()).spawn(move || {
         thread::sleep(after);
         // Nobody waits any more when these fail.
         let _ = sender.send(connect(&peer));
         let _ = tell.write_all(&[0]);
+    });
+    started.map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot start a thread: {error} (ulimit -v, ulimit -u, TasksMax=)"),
+        )
     })?;
     Ok(State::Connecting { done, result })
 }

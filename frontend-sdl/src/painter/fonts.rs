@@ -315,7 +315,7 @@ fn match_font(pattern: &str) -> Option<PathBuf> {
 
 /// Any font there is, the usual ones first.
 fn find_font() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share/fonts"));
+    let home = leco_core::environment::folder("HOME").map(|home| home.join(".local/share/fonts"));
     let mut folders: Vec<(PathBuf, u32)> =
         FONT_FOLDERS.iter().map(PathBuf::from).chain(home).map(|folder| (folder, 0)).collect();
     let mut best: Option<(usize, PathBuf)> = None;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use leco_core::event::BootNs;
 use leco_core::text::clean_bytes;
+use leco_core::watch;
 
 use super::unique::{cut, cut_with_suffix, letters};
 use crate::cache::TimedCache;
@@ -35,7 +36,8 @@ struct CgroupIndex {
 
 impl CgroupIndex {
     fn new(root: &Path) -> Option<Self> {
-        let inotify = Inotify::init().ok()?;
+        // Without it the tree is gone through when something is asked for.
+        let inotify = Inotify::init().inspect_err(watch::note_error).ok()?;
         let mut index = Self { inotify, folders: HashMap::new(), ids: HashMap::new(), is_complete: true };
         index.add(root, PathBuf::new());
         Some(index)

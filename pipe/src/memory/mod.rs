@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use leco_bpf::record::{Conn, Direction};
+use leco_core::environment::folder_in;
 use leco_core::event::BootNs;
 use leco_core::pages::give_back;
 use siphasher::sip::SipHasher13;
@@ -216,7 +217,7 @@ impl<'l> Peer<'l> {
 /// Where the memory is kept: the service's state folder, else the user's (XDG Base Directory Specification).
 #[must_use]
 pub fn default_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name| folder_in(&variable, name);
     // systemd joins several by colons; the first is as good as any.
     let service = variable("STATE_DIRECTORY").and_then(|folders| {
         let first = folders.to_str()?.split(':').next()?.to_owned();

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use inotify::{EventMask, WatchDescriptor, WatchMask};
 use leco_core::place::kind_of;
+use leco_core::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mknodat};
 
@@ -41,8 +42,8 @@ pub(crate) struct FifoOutput {
     mode: u32,
     /// Device and inode of the fifo this pipe made, which it removes on exit.
     made: Option<Identity>,
-    inotify: Inotify,
-    folder_watch: WatchDescriptor,
+    watcher: Watcher,
+    folder_watch: Option<WatchDescriptor>,
     fifo_watch: Option<WatchDescriptor>,
     /// Held open for writing even while nobody reads: then a reader's open succeeds at once, and inotify
     /// tells of it. That is how to wait for a reader without trying again and again.
@@ -56,24 +57,13 @@ pub(crate) struct FifoOutput {
 
 impl FifoOutput {
     pub(crate) fn open(path: &Path, mode: u32, limits: QueueLimits) -> Result<Self, FifoError> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let watch_error = |error| FifoError::Watch(path.to_owned(), error);
-        let inotify = Inotify::init().map_err(watch_error)?;
-        let mask = WatchMask::CREATE
-            | WatchMask::DELETE
-            | WatchMask::MOVED_TO
-            | WatchMask::MOVED_FROM
-            | WatchMask::ONLYDIR;
-        let folder_watch = inotify.watches().add(folder, mask).map_err(watch_error)?;
+        let watcher = Watcher::new().map_err(|error| FifoError::Watch(folder_of(path).to_owned(), error))?;
         let mut output = Self {
             path: path.to_owned(),
             mode,
             made: None,
-            inotify,
-            folder_watch,
+            watcher,
+            folder_watch: None,
             fifo_watch: None,
             file: None,
             has_reader: false,
@@ -81,8 +71,33 @@ impl FifoOutput {
             reader: Reader::new(limits, PIPE_BATCH),
             complaint: Complaint::default(),
         };
+        output.watch_folder()?;
         output.attach()?;
         Ok(output)
+    }
+
+    fn watch_folder(&mut self) -> Result<(), FifoError> {
+        let mask = WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVED_TO
+            | WatchMask::MOVED_FROM
+            | WatchMask::ONLYDIR;
+        let folder = folder_of(&self.path);
+        let watch = self.watcher.add(folder, mask);
+        self.folder_watch = watch.map_err(|error| FifoError::Watch(folder.to_owned(), error))?;
+        Ok(())
+    }
+
+    fn watch_fifo(&mut self) -> Result<(), FifoError> {
+        let mask = WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW;
+        let watch = self.watcher.add(&self.path, mask);
+        self.fifo_watch = watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?;
+        Ok(())
+    }
+
+    /// Whether nothing tells of readers: then it is looked at whenever there is another reason to be awake, too.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.watcher.is_polling()
     }
 
     /// Makes the fifo where it is missing and opens it.
@@ -116,11 +131,7 @@ impl FifoOutput {
             return Err(FifoError::NotAFifo(self.path.clone(), kind_of(kind)));
         }
         // Watched only now, so that these two opens are not taken for a reader's.
-        let watch = self
-            .inotify
-            .watches()
-            .add(&self.path, WatchMask::OPEN | WatchMask::CLOSE_NOWRITE | WatchMask::DONT_FOLLOW);
-        self.fifo_watch = Some(watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?);
+        self.watch_fifo()?;
         self.has_reader = is_read(&file);
         self.reader.start_anew(self.has_reader);
         self.file = Some(file);
@@ -130,8 +141,7 @@ impl FifoOutput {
     /// Closes the fifo, with which the kernel forgets what was in it and not read.
     fn detach(&mut self) {
         if let Some(watch) = self.fifo_watch.take() {
-            // It is gone already where the fifo is.
-            let _ = self.inotify.watches().remove(watch);
+            self.watcher.remove(watch);
         }
         self.file = None;
         self.has_reader = false;
@@ -151,22 +161,29 @@ impl FifoOutput {
         // A fifo without a reader reports an error for ever: it is not asked then.
         let wish = self.reader.writer.wish();
         let file = self.file.as_ref().filter(|_| self.has_reader).map(|file| (file.as_fd(), wish));
-        std::iter::once((self.inotify.as_fd(), PollFlags::IN)).chain(file)
+        std::iter::once((self.watcher.as_fd(), PollFlags::IN)).chain(file)
     }
 
     /// Follows what happened to the fifo and who reads it.
     pub(crate) fn look(&mut self, ready: PollFlags) {
         self.reader.writer.look(ready);
         let (mut replaced, mut opened) = (false, false);
-        let mut buffer = [0; 4096];
+        let Self { watcher, path, folder_watch, fifo_watch, reader_left, .. } = self;
+        let was_polling = watcher.read(|event| {
+            if Some(&event.wd) == folder_watch.as_ref() {
+                replaced |= event.name.is_none_or(|name| Some(name) == path.file_name());
+            } else if Some(&event.wd) == fifo_watch.as_ref() {
+                opened |= event.mask.contains(EventMask::OPEN);
+                *reader_left |= event.mask.contains(EventMask::CLOSE_NOWRITE);
+            }
+        });
         // The queue is empty when this fails.
-        while let Ok(events) = self.inotify.read_events(&mut buffer) {
-            for event in events {
-                if event.wd == self.folder_watch {
-                    replaced |= event.name.is_none_or(|name| Some(name) == self.path.file_name());
-                } else if Some(&event.wd) == self.fifo_watch.as_ref() {
-                    opened |= event.mask.contains(EventMask::OPEN);
-                    self.reader_left |= event.mask.contains(EventMask::CLOSE_NOWRITE);
+        if was_polling.unwrap_or(false) {
+            (replaced, opened) = (true, true);
+            if !self.is_polling() {
+                let watched = self.watch_folder().and_then(|()| self.watch_fifo());
+                if let Err(error) = watched {
+                    self.complaint.tell(&error.to_string());
                 }
             }
         }
@@ -229,4 +246,12 @@ fn is_read(file: &File) -> bool {
     let mut fds = [PollFd::new(file, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&at_once)).is_ok() && !fds[0].revents().contains(PollFlags::ERR)
+}
+
+/// The folder that a path is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }

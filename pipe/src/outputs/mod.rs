@@ -14,11 +14,11 @@ mod token;
 mod udp;
 mod writer;
 
-use std::collections::HashMap;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use leco_bpf::PassedFds;
 use leco_core::event::BootNs;
 use leco_core::recording::RecordError;
 
@@ -91,18 +91,14 @@ pub struct Outputs {
 impl Outputs {
     /// Opens all of them; queues hold so many connections. Sockets that the service manager passed are taken
     /// from `passed` by their names.
-    pub fn open(
-        specs: &[OutputSpec],
-        capacity: usize,
-        passed: &mut HashMap<String, OwnedFd>,
-    ) -> Result<Self, OpenError> {
+    pub fn open(specs: &[OutputSpec], capacity: usize, passed: &mut PassedFds) -> Result<Self, OpenError> {
         let stdouts = specs.iter().filter(|spec| spec.destination == Destination::Stdout);
         if stdouts.count() > 1 {
             return Err(OpenError::TwoStdouts);
         }
-        let outputs =
-            specs.iter().map(|spec| Output::open(spec, capacity, passed)).collect::<Result<_, _>>()?;
-        Ok(Self { outputs, clock: ClockField::default() })
+        let outputs = specs.iter().map(|spec| Output::open(spec, capacity, passed));
+        let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
+        Ok(Self { outputs: outputs.into_iter().flatten().collect(), clock: ClockField::default() })
     }
 
     /// From now on readers are told how the clocks of this machine go.
@@ -252,11 +248,8 @@ impl Outputs {
 }
 
 impl Output {
-    fn open(
-        spec: &OutputSpec,
-        capacity: usize,
-        passed: &mut HashMap<String, OwnedFd>,
-    ) -> Result<Self, OpenError> {
+    /// One for each of the sockets that were passed by a name, else one.
+    fn open(spec: &OutputSpec, capacity: usize, passed: &mut PassedFds) -> Result<Vec<Self>, OpenError> {
         let limits = QueueLimits { connections: capacity, rate_limit: spec.rate_limit };
         let target = match &spec.destination {
             Destination::Stdout => Target::Stdout(Stdout::open(limits).map_err(OpenError::Stdout)?),
@@ -274,11 +267,15 @@ impl Output {
             ),
             Destination::File(path) => Target::Recording(Recording::open(path, limits)?),
             Destination::Passed(name) => {
-                let socket = passed.remove(name).ok_or_else(|| OpenError::NotPassed(name.clone()))?;
-                Target::Listener(Listener::passed(name, socket, limits)?)
+                let sockets = passed.remove(name).ok_or_else(|| OpenError::NotPassed(name.clone()))?;
+                let listeners = sockets.into_iter().map(|socket| {
+                    let target = Target::Listener(Listener::passed(name, socket, limits)?);
+                    Ok(Self { selection: spec.selection.clone(), target })
+                });
+                return listeners.collect();
             }
         };
-        Ok(Self { selection: spec.selection.clone(), target })
+        Ok(vec![Self { selection: spec.selection.clone(), target }])
     }
 
     fn poll(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
@@ -301,7 +298,8 @@ impl Output {
             Target::Fifo(fifo) => {
                 // The first tells that it was opened, closed or replaced, the second that it is writable.
                 let (changed, writable) = (ready.next(), ready.next());
-                if changed.is_some_and(|ready| !ready.is_empty())
+                if fifo.is_polling()
+                    || changed.is_some_and(|ready| !ready.is_empty())
                     || writable.is_some_and(|ready| !ready.is_empty())
                 {
                     fifo.look(writable.unwrap_or(PollFlags::empty()));
