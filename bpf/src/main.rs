@@ -80,7 +80,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if cli.unload {
         load::unload(&dir)?;
         if cli.verbose {
-            println!("nothing is loaded at {}", dir.path().display());
+            say::out(format_args!("nothing is loaded at {}", dir.path().display()));
         }
         return Ok(());
     }

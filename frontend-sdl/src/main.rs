@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
-        eprintln!("leco-sdl-widget: {notice}");
+        say::err(format_args!("leco-sdl-widget: {notice}"));
     }
     let config = Config::load(cli.config.as_deref())?;
     let in_colour = AutoStream::auto(io::stderr()).current_choice() != ColorChoice::Never;

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
-        eprintln!("leco-tui: {notice}");
+        say::err(format_args!("leco-tui: {notice}"));
     }
     let config = Config::load(cli.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
