@@ -310,7 +310,7 @@ pub struct DnsAnswer {
     pub uid: u32,
     /// Whether it runs in a user namespace other than the initial one, where anybody may be root.
     pub is_in_user_ns: bool,
-    /// Bytes of the whole answer.
+    /// Bytes of the answer that the process received.
     pub full_len: u16,
     /// Its first bytes, 512 at most: hostile.
     pub payload: Vec<u8>,

@@ -136,7 +136,7 @@ struct dns_answer {
 	__u32 pid;     /* thread group */
 	__u32 uid;     /* effective */
 	__u16 len;      /* bytes of `payload` that count */
-	__u16 full_len; /* of the answer */
+	__u16 full_len; /* of the answer, as it was received */
 	__u32 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };
