@@ -1,4 +1,4 @@
-//! What a loader changed above its pins, so that whoever removes them can take it back.
+//! What a loader changed above its pins, so that removing them undoes it.
 //!
 //! It is kept where the pins are, as what a symbolic link among the links leads to: bpffs has no files for a text.
 

@@ -1,4 +1,4 @@
-//! What a load can be told, and why it may fail.
+//! Options of a load, and why it may fail.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What a process may have, in the words of whoever has to raise it.
+//! Limits of a process, named as they are raised.
 
 use std::io;
 

@@ -140,7 +140,7 @@ static NOTICE: Mutex<Option<String>> = Mutex::new(None);
 static HAS_NOTICE: AtomicBool = AtomicBool::new(false);
 static WAS_NOTED: AtomicBool = AtomicBool::new(false);
 
-/// Takes note of an error of inotify that somebody goes on without.
+/// Notes an error of inotify that does not stop its user.
 pub fn note_error(error: &io::Error) {
     if is_a_limit(error) {
         note(Limit::Instances);
