@@ -32,9 +32,9 @@ struct Kind {
     least: f64,
 }
 
-const TCP: Kind = Kind { name: "TCP ping-pong", run: tcp_ping_pong, least: 0.95 };
+const TCP: Kind = Kind { name: "TCP ping-pong", run: tcp_ping_pong, least: 0.97 };
 const UDP: Kind = Kind { name: "UDP sendto/recvfrom", run: udp_ping_pong, least: 0.93 };
-const CONNECT: Kind = Kind { name: "connect/close", run: connects, least: 0.90 };
+const CONNECT: Kind = Kind { name: "connect/close", run: connects, least: 0.95 };
 const BULK: Kind = Kind { name: "TCP bulk", run: bulk, least: 0.99 };
 
 /// What each program takes, then what that leaves of the throughput.
