@@ -447,6 +447,8 @@ fn a_pipe_without_inotify_finds_its_readers_and_its_end() {
         let mut command = Command::new(program("leco-event-pipe"));
         command.arg("--pin").arg(loader.pins()).arg("--fifo").arg(&fifo).args(["-c", "memory=off sandbox=0"]);
         let raised = folder.path().join("raised");
+        // What each reader is told.
+        talk();
         let mut pipe = EventPipe::spawn(without_inotify(&raised, &command));
         let said = |pipe: &EventPipe, what: &str| {
             let lines = || pipe.stderr.lines();
