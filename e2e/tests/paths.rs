@@ -204,7 +204,9 @@ fn a_mistyped_option_changes_nothing() {
         let complaint = complaint_of(pipe(&kernel, &["-c", &memory]), path);
         assert!(complaint.contains(regular) && complaint.contains("not remembered"), "{memory}: {complaint}");
         assert!(places.snapshot() == before, "{memory} changed something: {complaint}");
-        let output = run(pipe(&kernel, &["--seen", "-c", &memory]));
+        let mut seen = Command::new(program("leco-event-pipe"));
+        seen.args(["--seen", "-c", &memory]);
+        let output = run(seen);
         assert!(!output.status.success() && said(&output).contains(path), "{}", said(&output));
         assert!(places.snapshot() == before, "--seen -c {memory} changed something");
         // As the rules' editor of leco-tui does it.

@@ -82,40 +82,53 @@ static __always_inline bool is_flow_of_former(const struct tracked *flow, const 
 	return is_flow_of(flow, key) && !is_current_process(&flow->conn);
 }
 
-/* What a socket's further process, or further peer, does is a connection of its own. One socket has one direction for
- * all who use it; of a peer that comes late, the first datagram tells. */
+/* One socket has one direction for all who use it; of a peer that comes late, the first datagram tells. */
+static __always_inline __u8 direction_of_flow(const struct tracked *t, const struct flow_key *key, bool sent)
+{
+	if (t->conn.ns && (!key->peer.family || same_peer(&key->peer, &t->peer)))
+		return direction_of(&t->conn);
+	if (t->conn.ns && !is_current_process(&t->conn)) {
+		struct flow_key first = { .cookie = key->cookie, .pid = t->conn.pid, .peer = key->peer };
+		struct tracked *known = bpf_map_lookup_elem(&flows, &first);
+		if (known && is_flow_of(known, &first))
+			return direction_of(&known->conn);
+	}
+	return sent ? OUTGOING : INCOMING;
+}
+
+/* By itself, so that its large entry is not on the stack when bytes are announced. */
+static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_key *key, int len, bool sent)
+{
+	if (!t || !key)
+		return 0;
+	struct tracked fresh = {};
+	fill_current_process(&fresh.conn);
+	fill_ends(&fresh.conn, READABLE(struct sock, sk), &key->peer);
+	fresh.conn.fate = direction_of_flow(t, key, sent) << 4 | OPEN;
+	fresh.conn.socket = key->cookie;
+	fresh.conn.ns = fresh.conn.ns_trx = bpf_ktime_get_boot_ns();
+	fresh.announced = bpf_jiffies64() - update_interval_jiffies;
+	fresh.shared = 1;
+	/* Another thread of the process may be first: its entry stands, these bytes join it. */
+	struct tracked *there = bpf_map_lookup_elem(&flows, key);
+	bool has_former = there && is_flow_of_former(there, key);
+	if (!bpf_map_update_elem(&flows, key, &fresh, has_former ? BPF_ANY : BPF_NOEXIST))
+		COUNT(flows_added);
+	if (t->conn.ns && !is_current_process(&t->conn))
+		note_sharing(sk, t, &fresh.conn, len, sent);
+	return 0;
+}
+
+/* What a socket's further process, or further peer, does is a connection of its own. */
 static __noinline int account_flow(void *sk, struct tracked *t, const struct peer *peer, int len, bool sent)
 {
 	if (!t)
 		return 0;
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct flow_key key = { .cookie = cookie_of(sk), .pid = pid, .peer = *peer };
+	struct flow_key key = { .cookie = cookie_of(sk), .pid = bpf_get_current_pid_tgid() >> 32, .peer = *peer };
 	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
 	have_parts(t, key.cookie);
-	bool has_former = flow && is_flow_of_former(flow, &key);
-	if (!flow || has_former || !is_flow_of(flow, &key)) {
-		__u8 direction = sent ? OUTGOING : INCOMING;
-		if (t->conn.ns && (!peer->family || same_peer(peer, &t->peer))) {
-			direction = direction_of(&t->conn);
-		} else if (t->conn.ns && !is_current_process(&t->conn)) {
-			struct flow_key first = { .cookie = key.cookie, .pid = t->conn.pid, .peer = *peer };
-			struct tracked *known = bpf_map_lookup_elem(&flows, &first);
-			if (known && is_flow_of(known, &first))
-				direction = direction_of(&known->conn);
-		}
-		struct tracked fresh = {};
-		fill_current_process(&fresh.conn);
-		fill_ends(&fresh.conn, READABLE(struct sock, sk), peer);
-		fresh.conn.fate = direction << 4 | OPEN;
-		fresh.conn.socket = key.cookie;
-		fresh.conn.ns = fresh.conn.ns_trx = bpf_ktime_get_boot_ns();
-		fresh.announced = bpf_jiffies64() - update_interval_jiffies;
-		fresh.shared = 1;
-		/* Another thread of the process may be first: its entry stands, these bytes join it. */
-		if (!bpf_map_update_elem(&flows, &key, &fresh, has_former ? BPF_ANY : BPF_NOEXIST))
-			COUNT(flows_added);
-		if (t->conn.ns && !is_current_process(&t->conn))
-			note_sharing(sk, t, &fresh.conn, len, sent);
+	if (!flow || !is_flow_of(flow, &key) || !is_current_process(&flow->conn)) {
+		begin_flow(sk, t, &key, len, sent);
 		flow = bpf_map_lookup_elem(&flows, &key);
 		if (!flow)
 			return 0;

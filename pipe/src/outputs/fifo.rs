@@ -57,7 +57,7 @@ pub(crate) struct FifoOutput {
 
 impl FifoOutput {
     pub(crate) fn open(path: &Path, mode: u32, limits: QueueLimits) -> Result<Self, FifoError> {
-        let watcher = Watcher::new().map_err(|error| FifoError::Watch(folder_of(path).to_owned(), error))?;
+        let watcher = Watcher::new().map_err(|error| FifoError::Watch(path.to_owned(), error))?;
         let mut output = Self {
             path: path.to_owned(),
             mode,
@@ -84,7 +84,7 @@ impl FifoOutput {
             | WatchMask::ONLYDIR;
         let folder = folder_of(&self.path);
         let watch = self.watcher.add(folder, mask);
-        self.folder_watch = watch.map_err(|error| FifoError::Watch(folder.to_owned(), error))?;
+        self.folder_watch = watch.map_err(|error| FifoError::Watch(self.path.clone(), error))?;
         Ok(())
     }
 
