@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use x11rb::connection::Connection;
+use x11rb::errors::ReplyError;
+use x11rb::protocol::ErrorKind;
 use x11rb::protocol::Event;
 use x11rb::protocol::composite::ConnectionExt as _;
 use x11rb::protocol::damage::{ConnectionExt as _, ReportLevel};
@@ -94,7 +96,7 @@ impl XServer {
 
     /// The window above all others on which the compositor draws, once it does.
     fn overlay_window(&self) -> Option<u32> {
-        let ask = || -> Result<Option<u32>, x11rb::errors::ReplyError> {
+        let ask = || -> Result<Option<u32>, ReplyError> {
             self.connection.composite_query_version(0, 4)?.reply()?;
             let window =
                 self.connection.composite_get_overlay_window(self.screen().root)?.reply()?.overlay_win;
@@ -115,7 +117,7 @@ impl XServer {
     }
 
     fn has_compositor(&self) -> bool {
-        let ask = || -> Result<bool, x11rb::errors::ReplyError> {
+        let ask = || -> Result<bool, ReplyError> {
             let selection = self.connection.intern_atom(false, b"_NET_WM_CM_S0")?.reply()?.atom;
             Ok(self.connection.get_selection_owner(selection)?.reply()?.owner != x11rb::NONE)
         };
@@ -139,7 +141,7 @@ impl XServer {
     #[must_use]
     pub fn screenshot(&self) -> Picture {
         // With a compositor, the screen is what it has drawn on its own window above all others.
-        let read = || -> Result<Picture, x11rb::errors::ReplyError> {
+        let read = || -> Result<Picture, ReplyError> {
             let drawn = self.compositor.as_ref().and_then(|_| self.overlay_window());
             let window = drawn.unwrap_or(self.screen().root);
             let (width, height) = SCREEN;
@@ -164,7 +166,7 @@ impl XServer {
     /// When the server does not take it.
     pub fn click(&self, x: i16, y: i16) {
         let root = self.screen().root;
-        let fake = |kind: u8, detail: u8| -> Result<(), x11rb::errors::ReplyError> {
+        let fake = |kind: u8, detail: u8| -> Result<(), ReplyError> {
             self.connection.xtest_fake_input(kind, detail, 0, root, x, y, 0)?.check()
         };
         for (kind, detail) in [(MOTION_NOTIFY_EVENT, 0), (BUTTON_PRESS_EVENT, 1), (BUTTON_RELEASE_EVENT, 1)] {
@@ -178,12 +180,16 @@ impl XServer {
     /// When the server does not tell.
     #[must_use]
     pub fn windows(&self) -> Vec<(u32, String)> {
-        let read = || -> Result<Vec<(u32, String)>, x11rb::errors::ReplyError> {
+        let read = || -> Result<Vec<(u32, String)>, ReplyError> {
             let name = self.connection.intern_atom(false, b"_NET_WM_NAME")?.reply()?.atom;
             let mut named = Vec::new();
             for window in self.connection.query_tree(self.screen().root)?.reply()?.children {
-                let title = self.connection.get_property(false, window, name, 0_u32, 0, 256)?.reply()?.value;
-                named.push((window, String::from_utf8_lossy(&title).into_owned()));
+                match self.connection.get_property(false, window, name, 0_u32, 0, 256)?.reply() {
+                    Ok(title) => named.push((window, String::from_utf8_lossy(&title.value).into_owned())),
+                    // It was closed meanwhile.
+                    Err(ReplyError::X11Error(error)) if error.error_kind == ErrorKind::Window => {}
+                    Err(error) => return Err(error),
+                }
             }
             Ok(named)
         };
@@ -227,9 +233,7 @@ impl XServer {
     /// When the server does not tell.
     #[must_use]
     pub fn focus(&self) -> u32 {
-        let read = || -> Result<u32, x11rb::errors::ReplyError> {
-            Ok(self.connection.get_input_focus()?.reply()?.focus)
-        };
+        let read = || -> Result<u32, ReplyError> { Ok(self.connection.get_input_focus()?.reply()?.focus) };
         read().unwrap_or_else(|error| panic!("no focus: {error}"))
     }
 
@@ -239,7 +243,7 @@ impl XServer {
     /// When the server does not tell.
     #[must_use]
     pub fn geometry(&self, window: u32) -> (i16, i16, u16, u16) {
-        let read = || -> Result<_, x11rb::errors::ReplyError> {
+        let read = || -> Result<_, ReplyError> {
             let geometry = self.connection.get_geometry(window)?.reply()?;
             Ok((geometry.x, geometry.y, geometry.width, geometry.height))
         };
@@ -254,7 +258,7 @@ impl XServer {
         let aux = x11rb::protocol::xproto::ConfigureWindowAux::new().width(width).height(height);
         let done = self.connection.configure_window(window, &aux).map_err(Into::into);
         let done = done.and_then(x11rb::cookie::VoidCookie::check);
-        done.unwrap_or_else(|error: x11rb::errors::ReplyError| panic!("no resize: {error}"));
+        done.unwrap_or_else(|error: ReplyError| panic!("no resize: {error}"));
     }
 
     /// Hangs a wallpaper, as compositors find it: a pixmap that a property of the root window names.
