@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::config::{Config, ConfigWatch, Reload};
 use crate::overseer::{Overseer, Received};
 use crate::rules::Verdict;
+use crate::sandbox::{self, Sandbox};
 use crate::say;
 use crate::source::{NoRuntimeFolder, Origin, SourceSpec, Sources};
 use crate::text::{clean, clean_bytes};
@@ -128,12 +129,13 @@ fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
 
 /// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
 /// told besides goes to standard error under the program's name. The config is followed, and with it where events come
-/// from, but for sources that were named.
+/// from, but for sources that were named and such as the sandbox, which the caller entered, keeps away.
 pub fn debug(
     program: &str,
     overseer: &mut Overseer,
     named_sources: &[SourceSpec],
     config: Option<&Path>,
+    sandbox: &Sandbox,
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
     let all_sources = |overseer: &Overseer| {
@@ -168,7 +170,9 @@ pub fn debug(
                 say::err(format_args!("{program}: {notice}"));
             }
             let wanted = all_sources(overseer)?;
-            if wanted != sources.specs() {
+            if !sandbox.covers_all(&wanted) {
+                say::err(format_args!("{program}: {}", sandbox::SOURCE_GIVEN_UP));
+            } else if wanted != sources.specs() {
                 sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
             }
         }

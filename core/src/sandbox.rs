@@ -4,17 +4,17 @@
 //! Whoever takes over a program that reads names from the kernel or lines from a socket then finds no way to run
 //! others, to read what its user has, or to ask the kernel for more. See `landlock(7)` and `seccomp(2)`.
 
-use std::collections::BTreeMap;
+mod calls;
+mod confinement;
+mod files;
+
 use std::path::{Path, PathBuf};
 
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
-};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+pub use self::calls::{MORE_REFUSED_CALLS, NAMESPACE_FLAGS, REFUSED_CALLS, REFUSED_IOCTLS, X32_BIT};
+pub use self::confinement::{Confinement, Gap, LANDLOCK_WANTED, Landlock, LostPath, SystemCalls};
 
+use self::calls::Calls;
+use self::files::Files;
 use crate::source::SourceSpec;
 
 /// What every program reads: libraries, settings of the system, names of users and hosts, processes and cgroups.
@@ -34,110 +34,20 @@ const OF_THE_SYSTEM: [&str; 14] = [
     "/nix/store",
     "/gnu/store",
 ];
-/// Files that may be written wherever they may be read.
-const DEVICES: [&str; 3] = ["/dev/null", "/dev/tty", "/dev/pts"];
+/// What to say of a source that is not covered.
+pub const SOURCE_GIVEN_UP: &str =
+    "a source needs what this program gave up: the sources before stay, restart it to have others";
 
-const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-const USE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
-const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    ReadFile | ReadDir | WriteFile | Truncate | RemoveFile | MakeReg | MakeDir | MakeSock | MakeFifo
-});
-/// What kernels are asked for; an older one does what it can.
-const LANDLOCK: ABI = ABI::V6;
-
-/// libc does not have it everywhere (the kernel's `include/uapi/asm-generic/unistd.h`).
-#[cfg(target_arch = "riscv64")]
-const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
-/// See above (`arch/s390/kernel/syscalls/syscall.tbl`).
-#[cfg(target_arch = "s390x")]
-const SYS_KEXEC_FILE_LOAD: libc::c_long = 381;
-#[cfg(not(any(target_arch = "riscv64", target_arch = "s390x")))]
-const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
-/// Calls that nothing here makes, but that somebody would who took a program over.
-const NEVER: &[libc::c_long] = &[
-    // Other processes.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    // Other views of the file system.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_setns,
-    libc::SYS_unshare,
-    // Another user, more privileges.
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setreuid,
-    libc::SYS_setregid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setfsuid,
-    libc::SYS_setfsgid,
-    libc::SYS_setgroups,
-    libc::SYS_capset,
-    libc::SYS_personality,
-    // The kernel and the machine.
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    SYS_KEXEC_FILE_LOAD,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_syslog,
-    libc::SYS_vhangup,
-    // Where holes of the kernel are found.
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_fanotify_init,
-];
-/// Kinds of sockets that are made; others are refused.
-const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-/// Commands of bpf(2) that only read what descriptors give: `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_GET_NEXT_KEY`,
-/// `BPF_OBJ_GET_INFO_BY_FD`, `BPF_MAP_LOOKUP_BATCH` and `BPF_ITER_CREATE` of the kernel's uapi/linux/bpf.h.
-const READING_MAPS: [u32; 5] = [1, 4, 15, 24, 33];
-
-/// Why a program could not give up what it does not need.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// Files.
-    #[error("cannot restrict this program to its files: {0}")]
-    Landlock(#[from] RulesetError),
-    /// System calls.
-    #[error("cannot restrict the system calls of this program: {0}")]
-    Seccomp(#[from] seccompiler::Error),
-}
-
-impl From<seccompiler::BackendError> for SandboxError {
-    fn from(error: seccompiler::BackendError) -> Self {
-        Self::Seccomp(error.into())
-    }
+/// What sockets of a network a program makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Network {
+    /// None but unix sockets.
+    #[default]
+    None,
+    /// UDP.
+    Udp,
+    /// UDP and TCP: names are asked for over both.
+    All,
 }
 
 /// What a program keeps.
@@ -145,7 +55,8 @@ impl From<seccompiler::BackendError> for SandboxError {
 pub struct Sandbox {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
-    has_tcp: bool,
+    lost: Vec<LostPath>,
+    network: Network,
     runs_programs: bool,
     reads_maps: bool,
 }
@@ -168,8 +79,14 @@ impl Sandbox {
     #[must_use]
     pub fn follows(mut self, sources: &[SourceSpec]) -> Self {
         for source in sources {
-            self.has_tcp |= source.is_tcp();
-            self.readable.extend(source.path().into_iter().flat_map(places_of));
+            self.network = self.network.max(source.network());
+            let Some(path) = source.path() else { continue };
+            let places = places_of(path);
+            if places.is_empty() {
+                let reason = "its folder is not there, restart this program once it is".to_owned();
+                self.lost.push(LostPath { path: path.to_owned(), reason });
+            }
+            self.readable.extend(places);
         }
         self
     }
@@ -182,10 +99,10 @@ impl Sandbox {
         self
     }
 
-    /// Connects and listens over TCP.
+    /// Makes sockets of a network, besides unix sockets. Those that are open before need no word.
     #[must_use]
-    pub fn with_tcp(mut self, wanted: bool) -> Self {
-        self.has_tcp |= wanted;
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.network = self.network.max(network);
         self
     }
 
@@ -220,80 +137,41 @@ impl Sandbox {
     #[must_use]
     pub fn covers_all(&self, sources: &[SourceSpec]) -> bool {
         sources.iter().all(|source| {
-            (self.has_tcp || !source.is_tcp()) && source.path().is_none_or(|path| self.covers(path))
+            self.network >= source.network() && source.path().is_none_or(|path| self.covers(path))
         })
     }
 
-    /// Gives up everything else, for this thread and all that it starts from now on. Whether the kernel keeps files
-    /// away: it may be one without Landlock.
-    pub fn enter(&self) -> Result<bool, SandboxError> {
-        let has_landlock = self.keep_files();
-        self.keep_calls()?;
-        Ok(has_landlock?)
-    }
-
-    fn keep_files(&self) -> Result<bool, RulesetError> {
-        let mut ruleset = Ruleset::default()
-            .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(AccessFs::from_all(LANDLOCK))?
-            .scope(Scope::from_all(LANDLOCK))?;
-        if !self.has_tcp {
-            ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
-        }
-        let system = if self.runs_programs { READ | AccessFs::Execute } else { READ };
-        let status = ruleset
-            .create()?
-            .add_rules(path_beneath_rules(OF_THE_SYSTEM, system))?
-            .add_rules(path_beneath_rules(DEVICES, USE))?
-            .add_rules(path_beneath_rules(&self.readable, READ))?
-            .add_rules(path_beneath_rules(&self.writable, WRITE))?
-            .restrict_self()?;
-        Ok(status.ruleset != RulesetStatus::NotEnforced)
-    }
-
-    fn keep_calls(&self) -> Result<(), SandboxError> {
-        // There is none for this kind of processor: nothing can be done about it.
-        let Ok(arch) = std::env::consts::ARCH.try_into() else { return Ok(()) };
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-            NEVER.iter().map(|call| (*call, Vec::new())).collect();
-        if !self.runs_programs {
-            rules.extend([libc::SYS_execve, libc::SYS_execveat].map(|call| (call, Vec::new())));
-        }
-        let families = FAMILIES.map(i32::cast_unsigned);
-        rules.insert(libc::SYS_socket, vec![none_of(&families)?]);
-        if self.reads_maps {
-            rules.insert(libc::SYS_bpf, vec![none_of(&READING_MAPS)?]);
-        } else {
-            rules.extend([libc::SYS_bpf, libc::SYS_open_by_handle_at].map(|call| (call, Vec::new())));
-        }
-        let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        let program: BpfProgram =
-            SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?.try_into()?;
-        Ok(seccompiler::apply_filter(&program)?)
+    /// Gives up everything else, for this thread and all that it starts from now on. What that was depends on the kernel:
+    /// it goes on with less.
+    pub fn enter(&self) -> Confinement {
+        let Self { readable, writable, network, runs_programs, reads_maps, .. } = self;
+        let (network, runs_programs, reads_maps) = (*network, *runs_programs, *reads_maps);
+        let (landlock, unopened) = Files { readable, writable, runs_programs, network }.keep();
+        let lost = self.lost.iter().cloned().chain(unopened).collect();
+        let calls = Calls { runs_programs, reads_maps, network }.keep();
+        Confinement { landlock, calls, keeps_tcp: network == Network::All, lost }
     }
 }
 
-/// Holds where the first argument is none of these.
-fn none_of(values: &[u32]) -> Result<SeccompRule, seccompiler::BackendError> {
-    let conditions = values
-        .iter()
-        .map(|value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(*value)));
-    SeccompRule::new(conditions.collect::<Result<_, _>>()?)
-}
-
-/// What is there of a path: the path itself or the nearest folder above it, and if it is a link, where that leads.
+/// What is there of a path: the path itself or the nearest folder above it, and if it is a link, where that leads. It
+/// is never the root directory, which would be everything: then it is the file alone, or nothing.
 fn places_of(path: &Path) -> Vec<PathBuf> {
     let there = path.ancestors().find(|place| place.exists() || place.is_symlink());
     let Some(there) = there.filter(|place| !place.as_os_str().is_empty()) else {
         return vec![PathBuf::from(".")];
     };
     // A file that is replaced by another of its name is another file: the folder counts.
-    let folder = if there.is_dir() { there } else { there.parent().unwrap_or(there) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let kept = |place: &Path| {
+        let folder = if place.is_dir() { place } else { place.parent().unwrap_or(place) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if folder.parent().is_some() || folder.is_relative() {
+            Some(folder.to_owned())
+        } else {
+            Some(place.to_owned()).filter(|_| place != folder)
+        }
+    };
     let target = there.canonicalize().ok();
-    let target = target
-        .and_then(|target| if target.is_dir() { Some(target) } else { target.parent().map(Into::into) });
-    std::iter::once(folder.to_owned()).chain(target).collect()
+    kept(there).into_iter().chain(target.and_then(|target| kept(&target))).collect()
 }
 
 #[cfg(test)]
@@ -309,7 +187,8 @@ mod tests {
     fn inside<T: Send>(sandbox: &Sandbox, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                assert!(sandbox.enter().unwrap(), "this kernel has no Landlock");
+                let confinement = sandbox.enter();
+                assert!(confinement.landlock.version() > 0, "{confinement}");
                 work()
             });
             thread.join().unwrap()
@@ -319,8 +198,8 @@ mod tests {
     /// Landlock comes with the kernel, but may be turned off.
     fn has_landlock() -> bool {
         let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-        let is_there =
-            lsm.contains("landlock") || thread::spawn(|| Sandbox::default().enter().unwrap()).join().unwrap();
+        let is_there = lsm.contains("landlock")
+            || thread::spawn(|| Sandbox::default().enter()).join().unwrap().landlock.version() > 0;
         assert!(
             is_there || std::env::var("LECO_TEST_REQUIRE").as_deref() != Ok("all"),
             "there is no Landlock"
@@ -377,18 +256,48 @@ mod tests {
         if !has_landlock() {
             return;
         }
+        let pair = std::os::unix::net::UnixStream::pair;
+        let udp = || std::net::UdpSocket::bind("127.0.0.1:0");
+        let tcp = || std::net::TcpListener::bind("127.0.0.1:0");
         inside(&Sandbox::default(), || {
             assert_eq!(Command::new("true").status().unwrap_err().kind(), ErrorKind::PermissionDenied);
             assert!(rustix::process::chroot("/").is_err());
-            let socket = |family| rustix::net::socket(family, rustix::net::SocketType::RAW, None);
-            assert!(socket(rustix::net::AddressFamily::PACKET).is_err());
-            assert!(std::os::unix::net::UnixStream::pair().is_ok());
-            assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_ok());
-            assert!(std::net::TcpListener::bind("127.0.0.1:0").is_err());
+            // A thread, for which libc tries clone3 first, and a process.
+            thread::spawn(|| ()).join().unwrap();
+            assert!(pair().is_ok() && udp().is_err() && tcp().is_err());
         });
-        inside(&Sandbox::default().with_tcp(true).with_programs(), || {
+        inside(&Sandbox::default().with_network(Network::Udp), || {
+            assert!(pair().is_ok() && udp().is_ok() && tcp().is_err());
+        });
+        inside(&Sandbox::default().with_network(Network::All).with_programs(), || {
             assert!(Command::new("true").status().unwrap().success());
-            assert!(std::net::TcpListener::bind("127.0.0.1:0").is_ok());
+            assert!(pair().is_ok() && udp().is_ok() && tcp().is_ok());
+            // The system's resolver goes without netlink.
+            assert!(std::net::ToSocketAddrs::to_socket_addrs("localhost:1").unwrap().next().is_some());
         });
+    }
+
+    #[test]
+    fn no_missing_path_opens_everything() {
+        let none: Vec<PathBuf> = Vec::new();
+        assert_eq!(places_of(Path::new("/no-such-folder/leco/widget.ini")), none);
+        assert_eq!(places_of(Path::new("/")), none);
+        assert_eq!(places_of(Path::new("/tmp/no-such-folder/x")).first(), Some(&"/tmp".into()));
+        let source = SourceSpec::parse("fifo:/no-such-folder/leco.fifo").unwrap();
+        let lost = thread::spawn(|| Sandbox::default().follows(&[source]).enter().lost).join().unwrap();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        assert_eq!(lost[0].path, Path::new("/no-such-folder/leco.fifo"));
+    }
+
+    #[test]
+    fn a_source_takes_its_own_network_along() {
+        let of = |text: &str| [SourceSpec::parse(text).unwrap()];
+        let (fifo, udp, tcp) = (of("fifo:/tmp/x"), of("udp:127.0.0.1:5000"), of("tcp:host:5000"));
+        let none = Sandbox::default().follows(&fifo);
+        assert!(none.covers_all(&fifo) && !none.covers_all(&udp) && !none.covers_all(&tcp));
+        let some = Sandbox::default().follows(&udp);
+        assert!(some.covers_all(&udp) && !some.covers_all(&tcp));
+        let all = Sandbox::default().follows(&tcp).follows(&udp);
+        assert!(all.covers_all(&udp) && all.covers_all(&tcp));
     }
 }

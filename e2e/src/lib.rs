@@ -3,6 +3,7 @@
 
 pub mod debian;
 pub mod desktop;
+pub mod hijack;
 mod kernel;
 mod manager;
 mod name_server;

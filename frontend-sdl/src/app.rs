@@ -13,7 +13,7 @@ use leco_core::event::ConnectionState;
 use leco_core::overseer::{Frame, Overseer, Row};
 use leco_core::pages::give_back;
 use leco_core::rules::Filter;
-use leco_core::sandbox::Sandbox;
+use leco_core::sandbox::{SOURCE_GIVEN_UP, Sandbox};
 use leco_core::say;
 use leco_core::signals;
 use leco_core::source::{SourceSpec, Sources, SourcesState};
@@ -96,8 +96,9 @@ impl App {
         let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources()? };
         let boot = boot_id();
         let sandbox = sandbox(&config.settings, &sources, config_file);
-        if let Err(error) = sandbox.enter() {
-            tell(&error.to_string());
+        let confinement = sandbox.enter();
+        if !confinement.is_whole() {
+            tell(&confinement.to_string());
         }
         Ok(Self {
             presenter,
@@ -227,11 +228,12 @@ impl App {
                 if settings.text.font.as_deref().is_some_and(|font| !self.sandbox.covers(font)) {
                     tell("the font is in a folder that this program gave up: restart it to read there");
                 }
-                if !self.are_sources_fixed && !self.sandbox.covers_all(&sources) {
-                    tell("a source needs what this program gave up: restart it to have that");
-                }
                 if !self.are_sources_fixed && sources != self.sources.specs() {
-                    self.sources = follow(&sources)?;
+                    if self.sandbox.covers_all(&sources) {
+                        self.sources = follow(&sources)?;
+                    } else {
+                        tell(SOURCE_GIVEN_UP);
+                    }
                 }
                 self.power_asked = None;
                 self.frames_of_start = START_FRAMES;

@@ -5,6 +5,7 @@
 mod cli;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
@@ -14,6 +15,7 @@ use leco_core::config::{Config, ConfigError};
 use leco_core::environment;
 use leco_core::overseer::Overseer;
 use leco_core::plain;
+use leco_core::sandbox::Sandbox;
 use leco_core::say;
 use leco_core::source::SourceSpec;
 use leco_core::text::causes;
@@ -50,10 +52,23 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         let file = Config::path(cli.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
         overseer.set_filter(cli.filter.clone());
-        plain::debug("leco-sdl-widget", &mut overseer, &sources, file.as_deref(), io::stdout().lock())?;
+        let sandbox = confine(&overseer, &sources, file.as_deref());
+        let (name, out) = ("leco-sdl-widget", io::stdout().lock());
+        plain::debug(name, &mut overseer, &sources, file.as_deref(), &sandbox, out)?;
     } else {
         let file = Config::path(cli.config.as_deref());
         leco_sdl_widget::app::run(config, sources, cli.filter.clone(), file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives up all that plain lines do not need, and tells what that is here.
+fn confine(overseer: &Overseer, named: &[SourceSpec], config: Option<&Path>) -> Sandbox {
+    // Where there is none, whoever opens them says so.
+    let configured = overseer.settings().run.all_sources().unwrap_or_default();
+    let sources = if named.is_empty() { &configured } else { named };
+    let sandbox = Sandbox::default().follows(sources);
+    let sandbox = config.into_iter().fold(sandbox, Sandbox::reads);
+    say::err(format_args!("leco-sdl-widget: {}", sandbox.enter()));
+    sandbox
 }

@@ -91,23 +91,26 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     if debug && cli.record.is_some() {
         anyhow::bail!("--record is for the view, and the config says debug = yes in [run]: set it to no");
     }
-    if let Some(path) = cli.replay.as_deref().filter(|_| cli.once || debug) {
-        return replay_plainly(path, debug, format, overseer);
-    }
     let mut sandbox = Sandbox::default().follows(&sources);
     if let Some(path) = &config_path {
         // Rules can be appended to it.
         sandbox = sandbox.reads(path).writes(path);
     }
     if is_plain {
-        // Where somebody else confines it, that may be refused: then there is nothing to add.
-        let _ = sandbox.enter();
+        if let Some(path) = &cli.replay {
+            sandbox = sandbox.reads(path);
+        }
+        confine(&sandbox, debug);
+    }
+    if let Some(path) = cli.replay.as_deref().filter(|_| cli.once || debug) {
+        return replay_plainly(path, debug, format, overseer);
     }
     if cli.once {
         return Ok(plain::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
     }
     if debug {
-        return Ok(plain::debug("leco-tui", &mut overseer, &named, config_path.as_deref(), out.lock())?);
+        let (config, out) = (config_path.as_deref(), out.lock());
+        return Ok(plain::debug("leco-tui", &mut overseer, &named, config, &sandbox, out)?);
     }
     let player = cli.replay.as_deref().map(|path| open_recording(path, cli.speed)).transpose()?;
     let record = cli.record.as_deref().map(Recording::open).transpose()?;
@@ -139,8 +142,16 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         TerminalTheme::Light => [255; 3],
     };
     let theme = Theme::new(depth).upon(ground);
-    let _ = sandbox.enter();
+    confine(&sandbox, false);
     app::run(overseer, Options { sources, player, record, config: config_path, theme, assumed_size })
+}
+
+/// Gives up the rest, and tells what could not be given up; with debug in any case.
+fn confine(sandbox: &Sandbox, debug: bool) {
+    let confinement = sandbox.enter();
+    if debug || !confinement.is_whole() {
+        say::err(format_args!("leco-tui: {confinement}"));
+    }
 }
 
 fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {

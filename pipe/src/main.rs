@@ -20,7 +20,7 @@ use leco_bpf::stream::Stream;
 use leco_core::clock::boot_ns;
 use leco_core::environment;
 use leco_core::rules::Filter;
-use leco_core::sandbox::{Sandbox, SandboxError};
+use leco_core::sandbox::{Confinement, Network, Sandbox};
 use leco_core::say;
 use leco_core::text::causes;
 use leco_pipe::clock::Now;
@@ -71,14 +71,18 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         None => Reader::from_passed(&mut passed)?,
     };
     if cli.stats {
-        return print_stats(&reader.counters()?);
+        let confinement = confine(&[], &tunables);
+        return print_stats(&reader.counters()?, confinement.as_ref());
     }
     let capacity = reader.max_conns();
     if cli.dump_cache {
+        let zone = time_zone();
+        // A pipe tells what it could not give up: this ends soon, and is read by programs.
+        let _confinement = confine(&[], &tunables);
         let now = Now::read();
         let conns = Replay::new(&tunables).of(&reader, now.boot)?;
         let labeler = Labeler::new(&tunables, cgroup_root())?;
-        let mut formatter = Formatter::new(tunables, time_zone(), Machine::this());
+        let mut formatter = Formatter::new(tunables, zone, Machine::this());
         return dump(&conns, labeler, &mut formatter, &now);
     }
     // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
@@ -89,11 +93,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let zone = time_zone();
     // Before there is another thread: each has its own.
-    if tunables.sandbox
-        && let Err(error) = confine(&specs, &tunables)
-    {
-        // Where somebody else confines it, that may be refused.
-        tracing::warn!("{error}. It goes on without.");
+    match confine(&specs, &tunables) {
+        Some(confinement) if confinement.is_whole() => tracing::info!("{confinement}"),
+        Some(confinement) => tracing::warn!("{confinement}"),
+        None => tracing::info!("sandbox: turned off (sandbox=0)"),
     }
     let feed = Feed::new(stream, &tunables)?;
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
@@ -127,9 +130,14 @@ fn time_zone() -> TimeZone {
     })
 }
 
-/// Gives up what is not needed to read the kernel's side, to name what is read, and to write it.
-fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Result<(), SandboxError> {
-    let mut sandbox = Sandbox::default().with_maps().with_tcp(tunables.reverse_dns);
+/// Gives up what is not needed to read the kernel's side, to name what is read, and to write it, unless that is not
+/// wanted.
+fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
+    if !tunables.sandbox {
+        return None;
+    }
+    let network = if tunables.reverse_dns { Network::All } else { Network::None };
+    let mut sandbox = Sandbox::default().with_maps().with_network(network);
     for path in tunables.asn_db.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::reads)) {
         sandbox = sandbox.reads(path);
     }
@@ -137,10 +145,7 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Result<(), SandboxError
     for path in memory.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::writes)) {
         sandbox = sandbox.writes(path);
     }
-    if !sandbox.enter()? {
-        tracing::info!("this kernel has no Landlock: files are not kept away from this program");
-    }
-    Ok(())
+    Some(sandbox.enter())
 }
 
 /// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
@@ -212,9 +217,11 @@ fn outputs(cli: &Cli) -> Result<Vec<OutputSpec>, OutputError> {
 }
 
 /// One counter a line: its name, the number, and what it counts.
-fn print_stats(counters: &Counters) -> anyhow::Result<()> {
+fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow::Result<()> {
     let Counters { stats, capacity, closed, flows } = counters;
     let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
+    let gaps = confinement.map_or(0, |confinement| confinement.gaps().len() as u64);
+    let sandbox = confinement.map_or_else(|| "sandbox: turned off".to_owned(), ToString::to_string);
     let lines = [
         ("ring-dropped", stats.ring_dropped, "announcements that found the ring full"),
         ("sockets-skipped", stats.sockets_skipped, "sockets not counted, for lack of memory"),
@@ -225,6 +232,7 @@ fn print_stats(counters: &Counters) -> anyhow::Result<()> {
         ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
         ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
         ("dns-skipped", stats.dns_skipped, "answers of name servers not copied: ring full, not in memory"),
+        ("sandbox-gaps", gaps, &sandbox),
     ];
     let mut out = io::stdout().lock();
     let written =

@@ -16,6 +16,7 @@ use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
 use super::stream::{Peer, Stream};
 use super::{LineBuffer, Owner};
+use crate::sandbox::Network;
 
 /// Where events come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +72,14 @@ impl SourceSpec {
         }
     }
 
-    /// Whether it is met over TCP.
+    /// What sockets of a network it takes.
     #[must_use]
-    pub fn is_tcp(&self) -> bool {
-        matches!(self.0, Kind::Stream(Peer::Tcp { .. }))
+    pub fn network(&self) -> Network {
+        match &self.0 {
+            Kind::Stream(Peer::Tcp { .. }) => Network::All,
+            Kind::Udp(_) => Network::Udp,
+            Kind::Fifo(..) | Kind::File(..) | Kind::Stream(Peer::Unix(..)) | Kind::Stdin => Network::None,
+        }
     }
 
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`, and `?owner=any` after a path.
