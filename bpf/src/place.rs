@@ -7,13 +7,13 @@ use std::path::Path;
 
 use inotify::WatchMask;
 use leco_core::watch::Watcher;
-use libbpf_rs::MapHandle;
+use libbpf_rs::{MapHandle, MapType};
 use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;
 
-use crate::map::io_error;
+use crate::map::{Layout, io_error};
 use crate::pins::{self, PinDir};
-use crate::reader::{ReadError, refused};
+use crate::reader::{ReadError, other_version, refused};
 use crate::reader_lock::open_folder;
 
 /// Who passes what has no pins.
@@ -100,10 +100,24 @@ impl Place {
     }
 
     pub(crate) fn ring(&self) -> Result<OwnedFd, ReadError> {
-        match self {
+        let ring = match self {
             Self::Pinned { dir, .. } => pinned_map(&dir.map(pins::EVENTS), 0),
             Self::Passed { events, .. } => events.try_clone().map_err(refused("open the ring of", MANAGER)),
+        }?;
+        let there = Layout::of(ring.as_fd()).map_err(refused("look at", pins::EVENTS))?;
+        // As many bytes are mapped into memory, twice.
+        let max_entries = there.max_entries.checked_next_power_of_two().unwrap_or_default();
+        let wanted = Layout { kind: MapType::RingBuf, key_size: 0, value_size: 0, max_entries };
+        self.check(pins::EVENTS, there, wanted).map(|()| ring)
+    }
+
+    /// Refuses a map that is another one than is wanted, or that can hold nothing.
+    pub(crate) fn check(&self, name: &str, there: Layout, wanted: Layout) -> Result<(), ReadError> {
+        if there == wanted && there.max_entries > 0 {
+            return Ok(());
         }
+        let advice = "Run leco-ebpf-load again.".to_owned();
+        Err(other_version(&self.shown(), &format!("another layout: {name} is {there}"), advice))
     }
 }
 

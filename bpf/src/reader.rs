@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use libbpf_rs::MapType;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::map::{Map, iterate, read_iterator};
+use crate::map::{Layout, Map, iterate, read_iterator};
 use crate::passed::Passed;
 use crate::pins::{self, PinDir, PinError};
 use crate::place::{MANAGER, Place, pinned_map};
@@ -155,19 +156,15 @@ impl Reader {
     }
 
     fn over(closed: OwnedFd, flows: OwnedFd, stats: OwnedFd, place: Place) -> Result<Self, ReadError> {
-        let map = |fd, name: &str, layout: (usize, usize)| {
+        let map = |fd, name: &str, (kind, key_size, value_size), most: Option<usize>| {
             let map = Map::new(fd).map_err(refused("look at", name))?;
-            if map.layout() == layout {
-                Ok(map)
-            } else {
-                let found = format!("layout {:?} of {name}", map.layout());
-                Err(other_version(&place.shown(), &found, "Run leco-ebpf-load again.".to_owned()))
-            }
+            let max_entries = most.unwrap_or(map.layout().max_entries);
+            place.check(name, map.layout(), Layout { kind, key_size, value_size, max_entries }).map(|()| map)
         };
         Ok(Self {
-            closed: map(closed, pins::CLOSED, (4, CLOSED_SIZE))?,
-            flows: map(flows, pins::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
-            stats: map(stats, pins::STATS, (4, STATS_SIZE))?,
+            closed: map(closed, pins::CLOSED, (MapType::Array, 4, CLOSED_SIZE), None)?,
+            flows: map(flows, pins::FLOWS, (MapType::LruHash, FLOW_KEY_SIZE, FLOW_SIZE), None)?,
+            stats: map(stats, pins::STATS, (MapType::Array, 4, STATS_SIZE), Some(1))?,
             place,
         })
     }
@@ -330,7 +327,7 @@ fn boot_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-fn other_version(place: &str, found: &str, advice: String) -> ReadError {
+pub(crate) fn other_version(place: &str, found: &str, advice: String) -> ReadError {
     ReadError::Version { place: place.to_owned(), found: found.to_owned(), wanted: build_id(), advice }
 }
 

@@ -40,7 +40,10 @@ pub fn boot_ns() -> BootNs {
     u64::try_from(ns.saturating_sub(namespace_offset())).unwrap_or_default()
 }
 
-fn namespace_offset() -> i64 {
+/// What the boot clock of this process's time namespace is ahead of the kernel's, in ns: so are the times at which
+/// processes started, as `/proc` tells them.
+#[must_use]
+pub fn namespace_offset() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| {
         let offsets = fs::read_to_string("/proc/self/timens_offsets");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Fingerprint, Settings};
 use crate::event::{BootNs, Clock, ConnectionState, Event, MalformedEvent};
 use crate::fade::{Curve, Fade, Fader, age};
 pub use crate::known_line::{KnownLine, LineId};
@@ -88,6 +88,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Overseer {
     settings: Settings,
+    fingerprint: Option<Fingerprint>,
     filters: Vec<(String, String)>,
     /// Only lines that it chooses count, whatever the config says.
     filter: Option<Filter>,
@@ -118,6 +119,7 @@ impl Overseer {
             fader: fader(&config),
             lines: Lines::new(config.settings.run.conn_list_cache),
             settings: config.settings,
+            fingerprint: config.fingerprint,
             filters: config.filters,
             filter: None,
             rules: config.rules,
@@ -146,6 +148,12 @@ impl Overseer {
         &self.settings
     }
 
+    /// What the config in force was read from: one that is not the same is a changed one.
+    #[must_use]
+    pub fn config_fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
+    }
+
     /// Filters that the config names, as they stand there.
     #[must_use]
     pub fn filters(&self) -> &[(String, String)] {
@@ -157,6 +165,7 @@ impl Overseer {
     pub fn reload(&mut self, config: Config) {
         self.fader = fader(&config);
         self.settings = config.settings;
+        self.fingerprint = config.fingerprint;
         self.filters = config.filters;
         self.rules = config.rules;
         self.styles = config.styles;

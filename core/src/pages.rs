@@ -1,71 +1,183 @@
 //! Memory that is seldom needed. The one module of this crate with unsafe code.
+//!
+//! Miri runs none of it: it speaks with the dynamic linker and the kernel. What is given back is decided by a safe
+//! function of numbers ([`unwritten_range`]), and `tests/pages.rs` lets libraries come and go meanwhile.
 
 #![allow(unsafe_code)]
 
-use std::fs;
+use std::ffi::{c_int, c_void};
 use std::ops::Range;
+use std::ptr;
 
 use rustix::mm::{Advice, madvise};
 
+#[cfg(target_pointer_width = "32")]
+use libc::Elf32_Phdr as Header;
+#[cfg(target_pointer_width = "64")]
+use libc::Elf64_Phdr as Header;
+
+/// An entry of the dynamic section (`Elf32_Dyn` and `Elf64_Dyn` of elf(5), which libc does not have).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Dynamic {
+    tag: isize,
+    value: usize,
+}
+
+/// No more entries follow.
+const DT_NULL: isize = 0;
+/// The dynamic linker writes to code.
+const DT_TEXTREL: isize = 22;
+/// Flags of the object.
+const DT_FLAGS: isize = 30;
+/// The same as [`DT_TEXTREL`], among the flags.
+const DF_TEXTREL: usize = 4;
+
 /// Gives back what only a part that seldom runs needed, such as the start: freed memory, and the pages of program and
 /// libraries that were read for it. Those that are needed again come back from the page cache, without a read from
-/// the disk.
+/// the disk. Breakpoints that a debugger has set go, too.
 pub fn give_back() {
-    // SAFETY: it only returns unused memory of the allocator to the kernel.
+    // SAFETY: it takes no pointers, any thread may call it, and it only returns unused memory to the kernel.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
     }
-    for range in unwritten() {
-        let start = std::ptr::with_exposed_provenance_mut(range.start);
-        // SAFETY: the range is mapped from a file, and no page of it was ever changed, see `unwritten_range`: when
-        // one is used again, the kernel maps the same bytes of the file.
+    // SAFETY: the callback is one, does not unwind, and does not use what it is given as data.
+    unsafe {
+        libc::dl_iterate_phdr(Some(give_back_object), ptr::null_mut());
+    }
+}
+
+/// Gives back the pages of a program or library.
+///
+/// # Safety
+/// To be called by `dl_iterate_phdr(3)` alone. While it calls, no object can be unmapped (glibc holds the lock that
+/// dlclose(3) needs, musl unmaps none), so nothing else can be where this one is.
+unsafe extern "C" fn give_back_object(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut c_void,
+) -> c_int {
+    const GO_ON: c_int = 0;
+    // SAFETY: it is valid until this returns, and nobody changes it.
+    let Some(info) = (unsafe { info.as_ref() }) else { return GO_ON };
+    let Ok(base) = usize::try_from(info.dlpi_addr) else { return GO_ON };
+    if info.dlpi_phdr.is_null() {
+        return GO_ON;
+    }
+    // SAFETY: so many headers stand there, and stay there until this returns.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    // SAFETY: they are those of a mapped object at this base.
+    if unsafe { has_text_relocations(base, headers) } {
+        return GO_ON;
+    }
+    let page = rustix::param::page_size();
+    for range in headers.iter().filter_map(|header| unwritten_range(header, headers, page)) {
+        let start = ptr::with_exposed_provenance_mut(base.wrapping_add(range.start));
+        // SAFETY: the object is mapped there until this returns, from its file, and no page of the range was ever
+        // changed, see `unwritten_range`: when one is used again, the kernel maps the same bytes of the file.
         let done = unsafe { madvise(start, range.len(), Advice::LinuxDontNeed) };
         // Where it cannot be done, the program only stays larger.
         let _ = done;
     }
+    GO_ON
 }
 
-/// Where code and constants are in memory.
-fn unwritten() -> Vec<Range<usize>> {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    maps.lines().filter_map(unwritten_range).collect()
+/// Whether the dynamic linker wrote to what can only be read: old code for 32 bits.
+///
+/// # Safety
+/// The headers must be those of an object that is mapped at `base`.
+unsafe fn has_text_relocations(base: usize, headers: &[Header]) -> bool {
+    let dynamic = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC).and_then(place);
+    let Some(place) = dynamic else { return false };
+    let first = ptr::with_exposed_provenance::<Dynamic>(base.wrapping_add(place.start));
+    for at in 0..place.len() / size_of::<Dynamic>() {
+        // SAFETY: the dynamic section of an object is mapped as long as the object is, and has so many entries.
+        let entry = unsafe { first.wrapping_add(at).read_unaligned() };
+        match entry.tag {
+            DT_NULL => break,
+            DT_TEXTREL => return true,
+            DT_FLAGS if entry.value & DF_TEXTREL != 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
-/// Reads a line like `55d0c0a00000-55d0c0b00000 r-xp 00100000 08:01 1234    /usr/bin/leco-tui`. Code is never written
-/// to, nor is what stands before it at the begin of the file: headers and constants. Other constants that can only
-/// be read now, the dynamic linker may have changed before (`PT_GNU_RELRO`).
-fn unwritten_range(line: &str) -> Option<Range<usize>> {
-    let mut words = line.split_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let (rights, offset) = (words.next()?, words.next()?);
-    let is_file = words.nth(2)?.starts_with('/');
-    let hex = |number: &str| usize::from_str_radix(number, 16).ok();
-    let is_unwritten = rights == "r-xp" || rights == "r--p" && hex(offset)? == 0;
-    (is_file && is_unwritten).then_some(hex(start)?..hex(end)?)
+/// Where a segment is, from the object's base on.
+fn place(header: &Header) -> Option<Range<usize>> {
+    let start = usize::try_from(header.p_vaddr).ok()?;
+    Some(start..start.checked_add(usize::try_from(header.p_memsz).ok()?)?)
+}
+
+/// Whole pages of a segment that nobody ever wrote to: it is loaded and cannot be written to, and shares no page with
+/// one that can, or with what the dynamic linker wrote to before it could only be read (`PT_GNU_RELRO`).
+fn unwritten_range(header: &Header, all: &[Header], page: usize) -> Option<Range<usize>> {
+    let pages = |header: &Header| {
+        let place = place(header)?;
+        Some(place.start - place.start % page..place.end.checked_next_multiple_of(page)?)
+    };
+    let is_written = |header: &Header| {
+        header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W != 0
+            || header.p_type == libc::PT_GNU_RELRO
+    };
+    if header.p_type != libc::PT_LOAD || is_written(header) {
+        return None;
+    }
+    let range = pages(header)?;
+    let is_shared =
+        |other: &Header| pages(other).is_none_or(|other| other.start < range.end && range.start < other.end);
+    let is_free = !all.iter().any(|other| is_written(other) && is_shared(other));
+    (is_free && !range.is_empty()).then_some(range)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn segment(kind: u32, flags: u32, place: Range<u32>) -> Header {
+        Header {
+            p_type: kind,
+            p_flags: flags,
+            p_offset: 0,
+            p_vaddr: place.start.into(),
+            p_paddr: 0,
+            p_filesz: 0,
+            p_memsz: (place.end - place.start).into(),
+            p_align: 0x1000,
+        }
+    }
+
     #[test]
     fn only_what_was_never_written_is_given_back() {
-        let range = Some(0x1000..0x3000);
-        assert_eq!(unwritten_range("1000-3000 r-xp 00001000 08:01 12    /usr/bin/x y"), range);
-        assert_eq!(unwritten_range("1000-3000 r--p 00000000 08:01 12    /usr/lib/libc.so.6"), range);
-        for other in [
-            "1000-3000 r--p 00001000 08:01 12    /usr/bin/x",
-            "1000-3000 rwxp 00001000 08:01 12    /usr/bin/x",
-            "1000-3000 rw-p 00000000 08:01 12    /usr/bin/x",
-            "1000-3000 r--s 00000000 08:01 12    anon_inode:bpf-map",
-            "1000-3000 r-xp 00000000 00:00 0    [vdso]",
-            "1000-3000 r--p 00000000 00:00 0",
-            "",
+        const READ: u32 = libc::PF_R;
+        const CODE: u32 = libc::PF_R | libc::PF_X;
+        const DATA: u32 = libc::PF_R | libc::PF_W;
+        let given = |headers: &[Header]| -> Vec<Range<usize>> {
+            headers.iter().filter_map(|header| unwritten_range(header, headers, 0x1000)).collect()
+        };
+        let object = [
+            segment(libc::PT_LOAD, READ, 0..0x1234),
+            segment(libc::PT_LOAD, CODE, 0x2240..0x4000),
+            segment(libc::PT_LOAD, READ, 0x4000..0x4001),
+            segment(libc::PT_LOAD, DATA, 0x5e00..0x7000),
+            segment(libc::PT_GNU_RELRO, READ, 0x5e00..0x6000),
+            segment(libc::PT_NOTE, READ, 0x100..0x200),
+        ];
+        assert_eq!(given(&object), [0..0x2000, 0x2000..0x4000, 0x4000..0x5000]);
+        for (why, written) in [
+            ("data in its last page", segment(libc::PT_LOAD, DATA, 0x1800..0x3000)),
+            ("code that can be written to", segment(libc::PT_LOAD, CODE | libc::PF_W, 0..0x1000)),
+            ("relocated before it could only be read", segment(libc::PT_GNU_RELRO, READ, 0x1000..0x1100)),
+            ("nobody knows where", segment(libc::PT_LOAD, DATA, u32::MAX - 1..u32::MAX)),
         ] {
-            assert_eq!(unwritten_range(other), None, "{other}");
+            let mut written = written;
+            if why == "nobody knows where" {
+                written.p_memsz = !0;
+                written.p_vaddr = !0;
+            }
+            assert!(given(&[segment(libc::PT_LOAD, READ, 0..0x1234), written]).is_empty(), "{why}");
         }
-        assert!(!unwritten().is_empty());
         give_back();
     }
 }

@@ -147,7 +147,8 @@ pub fn debug(
     };
     let mut sources = Sources::open(&all_sources(overseer)?).map_err(PlainError::Follow)?;
     // A file that cannot be followed only never changes.
-    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path).ok());
+    let in_force = overseer.config_fingerprint();
+    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());
     if let Some(notice) = watch::take_notice() {
         say::err(format_args!("{program}: {notice}"));
     }

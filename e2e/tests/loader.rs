@@ -260,7 +260,7 @@ fn wrong_options_and_folders_have_their_own_exit_codes() {
         (&["--ring-size", "5000"][..], "--ring-size 5000: the kernel takes a power of two"),
         (&["--max-conns", "0"], "at least one connection must fit"),
         (&["--group", "no-such-group"], "there is no such group"),
-        (&["--update-interval", "x"], "`x` is not a duration"),
+        (&["--update-interval", "x"], "invalid value 'x' for '--update-interval <TIME>': expected seconds, "),
         (&["--nonsense"], "--nonsense"),
     ] {
         let (code, said) = run(options);

@@ -96,6 +96,7 @@ impl App {
         let sources = if are_sources_fixed { sources } else { config.settings.run.all_sources()? };
         let boot = boot_id();
         let sandbox = sandbox(&config.settings, &sources, config_file);
+        let in_force = config.fingerprint;
         let confinement = sandbox.enter();
         if !confinement.is_whole() {
             tell(&confinement.to_string());
@@ -109,7 +110,7 @@ impl App {
             sources: follow(&sources)?,
             are_sources_fixed,
             // A file that cannot be followed only never changes.
-            config_watch: config_file.and_then(|file| ConfigFollower::follow(file).ok()),
+            config_watch: config_file.and_then(|file| ConfigFollower::follow(file, in_force).ok()),
             has_config_news: true,
             is_changed: true,
             drawn: None,

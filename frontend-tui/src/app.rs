@@ -14,7 +14,7 @@ use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::clock::{Now, boot_ns};
-use leco_core::config::{ConfigWatch, Reload};
+use leco_core::config::{ConfigWatch, Fingerprint, Reload};
 use leco_core::event::BootNs;
 use leco_core::limits;
 use leco_core::overseer::{self as core_overseer, Overseer};
@@ -101,7 +101,8 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let signals = Signals::new(signals::asking_to_end())?;
     let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
     give_back_on_panic();
-    let started = start_threads(sender, signals, config.clone(), player.is_some(), sources, record);
+    let followed = config.clone().map(|path| (path, overseer.config_fingerprint()));
+    let started = start_threads(sender, signals, followed, player.is_some(), sources, record);
     if let Err(error) = started {
         terminal::give_back();
         return Err(error);
@@ -122,7 +123,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
 fn start_threads(
     sender: SyncSender<Message>,
     mut signals: Signals,
-    config: Option<PathBuf>,
+    config: Option<(PathBuf, Option<Fingerprint>)>,
     is_played: bool,
     sources: Vec<SourceSpec>,
     record: Option<Recording>,
@@ -144,7 +145,7 @@ fn start_threads(
     if !is_played {
         spawn(sender.clone(), move |sender| read_sources(&sources, record, sender))?;
     }
-    spawn(sender.clone(), move |sender| watch_terminal_and_config(config.as_deref(), sender))?;
+    spawn(sender.clone(), move |sender| watch_terminal_and_config(config, sender))?;
     spawn(sender, read_terminal)
 }
 
@@ -413,8 +414,8 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
 
 /// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
 /// cannot be followed only never changes.
-fn watch_terminal_and_config(path: Option<&Path>, sender: &SyncSender<Message>) {
-    let mut config = path.and_then(|path| ConfigWatch::follow(path).ok());
+fn watch_terminal_and_config(followed: Option<(PathBuf, Option<Fingerprint>)>, sender: &SyncSender<Message>) {
+    let mut config = followed.and_then(|(path, in_force)| ConfigWatch::follow(&path, in_force).ok());
     let out = io::stdout();
     loop {
         let mut fds = vec![say::waits_for_end(&out)];

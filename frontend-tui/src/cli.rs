@@ -35,9 +35,9 @@ pub(crate) struct Cli {
     /// Play a recording instead: space pauses, the arrow keys seek, + and - change the speed
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "fifo", "rx_test", "check_config"])]
     pub(crate) replay: Option<PathBuf>,
-    /// With --replay: so many times as fast
-    #[arg(long, value_name = "N", default_value = "1", allow_hyphen_values = true, value_parser = parse_speed, requires = "replay", conflicts_with_all = ["once", "debug"])]
-    pub(crate) speed: f64,
+    /// With --replay: so many times as fast [default: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = parse_speed, requires = "replay", conflicts_with_all = ["once", "debug"])]
+    pub(crate) speed: Option<f64>,
     /// What the terminal's background is [default: theme of the config, which asks the terminal]
     #[arg(long, value_name = "auto|dark|light", value_parser = named(TerminalTheme::parse, TerminalTheme::NAMES), conflicts_with_all = ["once", "debug", "rx_test", "check_config"])]
     pub(crate) theme: Option<TerminalTheme>,

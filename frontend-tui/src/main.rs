@@ -88,8 +88,14 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let format = if cli.json { Format::Json } else { Format::Text };
     // What the config asks for comes after what the command line does.
     let debug = debug && !cli.once;
-    if debug && cli.record.is_some() {
-        anyhow::bail!("--record is for the view, and the config says debug = yes in [run]: set it to no");
+    let of_the_view = [
+        ("--record", cli.record.is_some()),
+        ("--theme", cli.theme.is_some()),
+        ("--colours", cli.colours.is_some()),
+        ("--speed", cli.speed.is_some()),
+    ];
+    if let Some((option, _)) = of_the_view.iter().find(|(_, is_given)| debug && *is_given) {
+        anyhow::bail!("{option} is for the view, and the config says debug = yes in [run]: set it to no");
     }
     let mut sandbox = Sandbox::default().follows(&sources);
     if let Some(path) = &config_path {
@@ -112,7 +118,8 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         let (config, out) = (config_path.as_deref(), out.lock());
         return Ok(plain::debug("leco-tui", &mut overseer, &named, config, &sandbox, out)?);
     }
-    let player = cli.replay.as_deref().map(|path| open_recording(path, cli.speed)).transpose()?;
+    let player =
+        cli.replay.as_deref().map(|path| open_recording(path, cli.speed.unwrap_or(1.0))).transpose()?;
     let record = cli.record.as_deref().map(Recording::open).transpose()?;
     if let Some(record) = &record
         && sources.iter().filter_map(SourceSpec::path).any(|source| record.is_at(source))

@@ -42,6 +42,11 @@ impl<K: Hash + Eq, V> TimedCache<K, V> {
         self.entries.insert(key, (now, value));
     }
 
+    /// Every entry, however old.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.entries.iter_mut().map(|(key, (_, value))| (key, value))
+    }
+
     /// Every entry that is not too old.
     pub(crate) fn iter(&self, now: BootNs) -> impl Iterator<Item = (&K, &V)> {
         let lifetime = self.lifetime;

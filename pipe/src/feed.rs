@@ -245,6 +245,12 @@ impl Feed {
         })
     }
 
+    /// Connections that the kernel side remembers.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.reader.max_conns()
+    }
+
     /// Becomes readable when there is something to drain.
     #[must_use]
     pub fn event_fd(&self) -> std::os::fd::BorrowedFd<'_> {

@@ -2,6 +2,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
 
+mod asker;
 pub mod asn;
 mod cache;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod line;
 pub mod memory;
 pub mod names;
 pub mod outputs;
+mod own;
 pub mod reverse;
 pub mod run;
 pub mod service;

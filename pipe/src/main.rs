@@ -81,7 +81,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         let _confinement = confine(&[], &tunables);
         let now = Now::read();
         let conns = Replay::new(&tunables).of(&reader, now.boot)?;
-        let labeler = Labeler::new(&tunables, cgroup_root())?;
+        let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
         let mut formatter = Formatter::new(tunables, zone, Machine::this());
         return dump(&conns, labeler, &mut formatter, &now);
     }

@@ -1,15 +1,13 @@
 //! Names of addresses from the system's resolver, asked by a thread of its own.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use leco_core::event::BootNs;
 
+use crate::asker::{Asker, Bell};
 use crate::cache::TimedCache;
 use crate::names::host_name;
 
@@ -23,38 +21,24 @@ const LIFETIME: Duration = Duration::from_hours(1);
 /// Asks the system's resolver, as nsswitch.conf(5) says, and remembers what it answered.
 #[derive(Debug)]
 pub(crate) struct ReverseDns {
-    questions: SyncSender<IpAddr>,
-    answers: Receiver<(IpAddr, Option<String>)>,
-    /// Holds a byte for each answer.
-    wake: io::PipeReader,
+    asker: Asker<IpAddr, Option<String>>,
     /// `None` for what has no name, or has been asked for and not yet answered.
     names: TimedCache<IpAddr, Option<Rc<str>>>,
 }
 
 impl ReverseDns {
     pub(crate) fn start() -> io::Result<Self> {
-        Self::start_with(|address| dns_lookup::lookup_addr(&address).ok())
+        Self::start_with(|address| dns_lookup::lookup_addr(address).ok())
     }
 
-    fn start_with(ask: impl Fn(IpAddr) -> Option<String> + Send + 'static) -> io::Result<Self> {
-        let (questions, asked) = sync_channel::<IpAddr>(REVERSE_QUEUE);
-        let (answer, answers) = sync_channel(REVERSE_QUEUE);
-        let (wake, mut waker) = io::pipe()?;
-        rustix::io::ioctl_fionbio(&wake, true)?;
-        thread::Builder::new().name("resolver".into()).stack_size(256 << 10).spawn(move || {
-            for address in asked {
-                // The pipe is gone when these fail.
-                if answer.send((address, ask(address))).is_err() || waker.write_all(&[0]).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Self { questions, answers, wake, names: TimedCache::new(REVERSE_ENTRIES, LIFETIME) })
+    fn start_with(ask: impl Fn(&IpAddr) -> Option<String> + Send + Sync + 'static) -> io::Result<Self> {
+        let asker = Asker::new("resolver", 1, REVERSE_QUEUE, &Bell::new()?, ask);
+        Ok(Self { asker, names: TimedCache::new(REVERSE_ENTRIES, LIFETIME) })
     }
 
     /// Becomes readable when there are answers.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    pub(crate) fn bell(&self) -> &Bell {
+        self.asker.bell()
     }
 
     /// The name of an address, where it is known; else it is asked for.
@@ -62,7 +46,7 @@ impl ReverseDns {
         if let Some(known) = self.names.get(&address, now) {
             return known.clone();
         }
-        if self.questions.try_send(address).is_ok() {
+        if self.asker.ask(address) {
             self.names.insert(address, None, now);
         }
         None
@@ -70,10 +54,9 @@ impl ReverseDns {
 
     /// Takes the answers; the addresses that have a name now.
     pub(crate) fn take_answers(&mut self, now: BootNs) -> Vec<IpAddr> {
-        // It is empty when this fails.
-        while self.wake.read(&mut [0; REVERSE_QUEUE]).is_ok_and(|count| count > 0) {}
+        self.asker.bell().stop();
         let mut named = Vec::new();
-        while let Ok((address, name)) = self.answers.try_recv() {
+        while let Some((address, name)) = self.asker.take() {
             // Whoever answers for an address may name it as he likes.
             if let Some(name) = name.as_deref().and_then(host_name) {
                 self.names.insert(address, Some(name.into()), now);
@@ -98,8 +81,11 @@ mod tests {
         let mut named = Vec::new();
         while named.len() < wanted {
             assert!(start.elapsed() < Duration::from_secs(20));
-            poll(&mut [PollFd::new(&reverse.wake, PollFlags::IN)], Some(&Timespec { tv_sec: 1, tv_nsec: 0 }))
-                .unwrap();
+            poll(
+                &mut [PollFd::new(reverse.bell(), PollFlags::IN)],
+                Some(&Timespec { tv_sec: 1, tv_nsec: 0 }),
+            )
+            .unwrap();
             named.extend(reverse.take_answers(1));
         }
         named
@@ -110,7 +96,7 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         let mut reverse = ReverseDns::start_with(move |address| {
-            log.lock().unwrap().push(address);
+            log.lock().unwrap().push(*address);
             Some(if address.is_ipv6() { "evil\u{1b}[2J :: x".into() } else { "Host.Example.".into() })
         })
         .unwrap();

@@ -21,6 +21,7 @@ use crate::labels::Labeler;
 use crate::line::Formatter;
 use crate::memory::Memory;
 use crate::outputs::Outputs;
+use crate::own::is_own;
 use crate::reverse::REVERSE_QUEUE;
 use crate::service::{Signals, Watchdog};
 
@@ -68,13 +69,17 @@ struct Loop {
     lost_ns: BootNs,
     /// Connections whose address has no name yet, the latest for each address.
     unnamed: LruCache<IpAddr, Conn>,
+    /// Connections that were told with the number of a user whose name may still come, each as it was told last.
+    unnamed_users: LruCache<BootNs, Conn>,
 }
 
 impl Pipe {
     /// Runs until it is asked to end or the receivers are gone for good.
     pub fn run(self, signals: &Signals) -> Result<(), RunError> {
         let unnamed = LruCache::new(REVERSE_QUEUE);
-        Loop { pipe: self, losses: Losses::default(), lost_ns: 0, unnamed }.run(signals)
+        let unnamed_users = LruCache::new(self.feed.capacity());
+        let losses = Losses::default();
+        Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users }.run(signals)
     }
 }
 
@@ -115,6 +120,9 @@ impl Loop {
             }
             if ready.resolver {
                 self.tell_names(&now);
+            }
+            if ready.users {
+                self.tell_users(&now);
             }
             self.pipe.outputs.set_clock(&now);
             self.pipe.outputs.look(&ready.outputs, now.boot);
@@ -164,6 +172,7 @@ impl Loop {
             (signals.stop_fd(), PollFlags::IN),
             (signals.reopen_fd(), PollFlags::IN),
             (self.pipe.feed.event_fd(), PollFlags::IN),
+            (self.pipe.labeler.users_fd(), PollFlags::IN),
         ];
         let (cgroups, resolver) = (self.pipe.labeler.cgroups_fd(), self.pipe.labeler.resolver_fd());
         let unloading = self.pipe.feed.unloading_fd();
@@ -181,6 +190,7 @@ impl Loop {
             stop: is_ready(0),
             reopen: is_ready(1),
             events: is_ready(2),
+            users: is_ready(3),
             unloading: unloading_at.is_some_and(is_ready),
             cgroups: cgroups_at.is_some_and(is_ready),
             resolver: resolver_at.is_some_and(is_ready),
@@ -241,10 +251,24 @@ impl Loop {
         }
     }
 
+    /// Tells connections anew whose user has a name now.
+    fn tell_users(&mut self, now: &Now) {
+        let named = self.pipe.labeler.take_users(now.boot);
+        let awaited = std::mem::replace(&mut self.unnamed_users, LruCache::new(self.pipe.feed.capacity()));
+        // The oldest first, as they were told.
+        for (ns, conn) in awaited {
+            if named.contains(&conn.uid) {
+                self.tell(&conn, true, now);
+            } else if self.pipe.labeler.awaits_user(conn.uid) {
+                self.unnamed_users.insert(ns, conn);
+            }
+        }
+    }
+
     /// The labels are asked for even when nobody listens: later the process may be gone.
     fn tell(&mut self, conn: &Conn, is_news: bool, now: &Now) {
         // What it sends to receivers would make events that make it send; what it asks for names, too.
-        if conn.pid == std::process::id() {
+        if is_own(conn) {
             return;
         }
         let mut labels = self.pipe.labeler.labels(conn, now.boot);
@@ -253,6 +277,9 @@ impl Loop {
         }
         if labels.name.is_none() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);
+        }
+        if conn.has_process() && self.pipe.labeler.awaits_user(conn.uid) {
+            self.unnamed_users.insert(conn.ns, *conn);
         }
         if self.pipe.outputs.has_reader() {
             let event = self.pipe.formatter.event(conn, &labels, now);
@@ -287,6 +314,7 @@ struct Ready {
     unloading: bool,
     cgroups: bool,
     resolver: bool,
+    users: bool,
     /// What each of the outputs' descriptors is ready for.
     outputs: Vec<PollFlags>,
 }

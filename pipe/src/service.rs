@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use leco_bpf::PassedFds;
 use leco_core::event::BootNs;
@@ -82,10 +83,15 @@ impl Watchdog {
     }
 }
 
-/// Descriptors that the service manager passed, by their names (`sd_listen_fds(3)`). To be called once, before
-/// anything else is opened.
+/// Descriptors that the service manager passed, by their names (`sd_listen_fds(3)`): to whoever asks first, who is to
+/// do so before anything else is opened. Miri cannot run it, for want of a service manager.
 #[allow(unsafe_code)]
 pub fn passed_descriptors() -> io::Result<PassedFds> {
+    /// Who has them closes them, so nobody else may.
+    static ARE_TAKEN: AtomicBool = AtomicBool::new(false);
+    if ARE_TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(PassedFds::new());
+    }
     // What was passed to another process and is left over in the environment means nothing here.
     if std::env::var("LISTEN_PID").ok().as_deref() != Some(std::process::id().to_string().as_str()) {
         return Ok(PassedFds::new());
@@ -98,4 +104,29 @@ pub fn passed_descriptors() -> io::Result<PassedFds> {
         all.entry(name).or_default().push(fd);
         all
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_are_handed_out_once() {
+        const STEP: &str = "LECO_TEST_PASSED";
+        if std::env::var_os(STEP).is_some() {
+            let passed = passed_descriptors().unwrap();
+            assert_eq!(passed["leco-test"].len(), 1);
+            assert!(passed_descriptors().unwrap().is_empty(), "two owners would close it twice");
+            return;
+        }
+        let name = "service::tests::descriptors_are_handed_out_once";
+        let script = "exec 3</dev/null; LISTEN_PID=$$ exec \"$0\" --exact \"$1\" --nocapture";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(std::env::current_exe().unwrap()).arg(name);
+        command.envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "leco-test"), (STEP, "1")]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }

@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{ConfigWatch, Reload};
+use super::{ConfigWatch, Fingerprint, Reload};
 
 /// What a look brought, and what looked.
 type Looked = (ConfigWatch, io::Result<Option<Reload>>);
@@ -32,9 +32,9 @@ enum State {
 }
 
 impl ConfigFollower {
-    /// Starts to follow a path, whether there is a file now or not.
-    pub fn follow(path: &Path) -> io::Result<Self> {
-        let state = State::Waiting(ConfigWatch::follow(path)?);
+    /// Starts to follow a path, as [`ConfigWatch::follow`] does.
+    pub fn follow(path: &Path, in_force: Option<Fingerprint>) -> io::Result<Self> {
+        let state = State::Waiting(ConfigWatch::follow(path, in_force)?);
         Ok(Self { state, done: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?) })
     }
 
@@ -131,7 +131,7 @@ mod tests {
     fn a_large_config_is_read_while_others_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("widget.ini");
-        let mut follower = ConfigFollower::follow(&path).unwrap();
+        let mut follower = ConfigFollower::follow(&path, None).unwrap();
         let rules: Vec<String> = (0..10_000).map(|number| format!("user{number} \\S+ = x\n")).collect();
         fs::write(&path, format!("[rx-proc]\n{}", rules.concat())).unwrap();
         wait(&follower, Instant::now());

@@ -12,6 +12,8 @@ mod watch;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use siphasher::sip::SipHasher13;
+
 pub use self::append::{AppendError, append};
 pub use self::color::Rgba;
 pub use self::diagnostic::Diagnostic;
@@ -52,6 +54,23 @@ pub struct Config {
     pub styles: StyleSet,
     /// What could not be used, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// What tells the bytes that it was read from from others; none where there is no file.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What tells the bytes of one file from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    length: usize,
+    hash: u64,
+}
+
+impl Fingerprint {
+    /// That of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len(), hash: SipHasher13::new().hash(bytes) }
+    }
 }
 
 /// A file that cannot be read, or is no config at all.
@@ -137,7 +156,8 @@ impl Config {
         faults.extend(rule_faults.into_iter().chain(style_faults));
         faults.sort_by_key(|fault| fault.span.start);
         let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
-        Self { file: Some(file.to_owned()), settings, curves, filters, rules, styles, diagnostics }
+        let (file, fingerprint) = (Some(file.to_owned()), Some(Fingerprint::of(bytes)));
+        Self { file, settings, curves, filters, rules, styles, diagnostics, fingerprint }
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use inotify::{EventMask, WatchDescriptor, WatchMask};
+use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Config, ConfigError, Diagnostic, read_bounded};
+use super::{Config, ConfigError, Diagnostic, Fingerprint, read_bounded};
 use crate::watch::Watcher;
 
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
@@ -34,7 +35,12 @@ pub struct ConfigWatch {
     watcher: Watcher,
     /// Watched folders, each with the names in it that lead to the file.
     folders: BTreeMap<PathBuf, (WatchDescriptor, BTreeSet<OsString>)>,
-    last: Option<Vec<u8>>,
+    /// The file as it was when it was read last.
+    last: Option<Fingerprint>,
+    /// It was another file when it began to be followed.
+    is_another: bool,
+    /// Readable as long as that is so, for those who look only when they are told to.
+    another: Option<OwnedFd>,
     /// What told one state of the file from others when it was looked at without inotify.
     stamp: Option<Stamp>,
     /// It was another one then than before.
@@ -50,26 +56,34 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 impl ConfigWatch {
-    /// Starts to follow a path, whether there is a file now or not.
-    pub fn follow(path: &Path) -> io::Result<Self> {
+    /// Starts to follow a path, whether there is a file now or not. In force is what was read from it before: where
+    /// it is another one by now, that is the first change.
+    pub fn follow(path: &Path, in_force: Option<Fingerprint>) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let last = read_bounded(&path).ok();
         let mut watch = Self {
             path,
             watcher: Watcher::new()?,
             folders: BTreeMap::new(),
-            last,
+            last: in_force,
+            is_another: false,
+            another: None,
             stamp: None,
             has_changed: false,
         };
         watch.watch_folders();
+        // What changes from now on is told.
+        if read_bounded(&watch.path).ok().as_deref().map(Fingerprint::of) != in_force {
+            watch.is_another = true;
+            watch.another = eventfd(1, EventfdFlags::CLOEXEC).ok();
+        }
         Ok(watch)
     }
 
     /// Looks at what happened since the last call; `None` where the file says what it said before. Never
     /// waits: the descriptor tells when to call.
     pub fn look(&mut self) -> io::Result<Option<Reload>> {
-        let mut relevant = false;
+        let mut relevant = std::mem::take(&mut self.is_another);
+        self.another = None;
         let folders = &self.folders;
         let is_polling = self.watcher.read(|event| {
             let folder = folders.iter().find(|(_, (watch, _))| *watch == event.wd);
@@ -86,7 +100,7 @@ impl ConfigWatch {
         if is_polling {
             let there = stamp(&self.path);
             // One that is being written may change again without another stamp: it is read until it is at rest.
-            relevant = std::mem::replace(&mut self.stamp, there) != there || self.has_changed;
+            relevant |= std::mem::replace(&mut self.stamp, there) != there || self.has_changed;
             self.has_changed = relevant && !self.has_changed;
             if !relevant && !self.watcher.is_polling() {
                 self.watch_folders();
@@ -101,10 +115,10 @@ impl ConfigWatch {
 
     fn read_again(&mut self) -> Option<Reload> {
         match read_bounded(&self.path) {
-            Ok(bytes) if self.last.as_ref() == Some(&bytes) => None,
+            Ok(bytes) if self.last == Some(Fingerprint::of(&bytes)) => None,
             Ok(bytes) => {
                 let config = Config::parse(&bytes, &self.path);
-                self.last = Some(bytes);
+                self.last = config.fingerprint;
                 Some(if config.diagnostics.is_empty() {
                     Reload::Good(Box::new(config))
                 } else {
@@ -151,7 +165,7 @@ impl ConfigWatch {
 
 impl AsFd for ConfigWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.watcher.as_fd()
+        self.another.as_ref().map_or_else(|| self.watcher.as_fd(), AsFd::as_fd)
     }
 }
 
@@ -231,6 +245,40 @@ mod tests {
         }
     }
 
+    /// Reads a config and follows it.
+    fn follow(path: &Path) -> ConfigWatch {
+        ConfigWatch::follow(path, Config::read(path).unwrap().fingerprint).unwrap()
+    }
+
+    #[test]
+    fn what_changed_between_reading_and_following_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("widget.ini");
+        let is_readable = |watch: &ConfigWatch| {
+            poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1
+        };
+        fs::write(&path, config(1)).unwrap();
+        let read = Config::read(&path).unwrap().fingerprint;
+        let watch = ConfigWatch::follow(&path, read).unwrap();
+        assert!(!is_readable(&watch), "it is the same");
+
+        fs::write(&path, config(2)).unwrap();
+        let mut watch = ConfigWatch::follow(&path, read).unwrap();
+        assert!(is_readable(&watch));
+        expect(&mut watch, 2);
+        assert!(!is_readable(&watch));
+        assert!(watch.look().unwrap().is_none(), "it is told once");
+        fs::write(&path, config(3)).unwrap();
+        expect(&mut watch, 3);
+
+        // One that came, and one that went.
+        expect(&mut ConfigWatch::follow(&path, None).unwrap(), 3);
+        fs::remove_file(&path).unwrap();
+        let mut watch = ConfigWatch::follow(&path, read).unwrap();
+        assert!(is_readable(&watch));
+        assert!(matches!(watch.look().unwrap(), Some(Reload::Unreadable(_))));
+    }
+
     #[track_caller]
     fn expect(watch: &mut ConfigWatch, cache: usize) {
         let reload = next(watch);
@@ -242,7 +290,7 @@ mod tests {
     fn every_way_of_replacing_a_file_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("leco/widget.ini");
-        let mut watch = ConfigWatch::follow(&path).unwrap();
+        let mut watch = ConfigWatch::follow(&path, None).unwrap();
         fs::create_dir(path.parent().unwrap()).unwrap();
         // The folder's coming is no file's; but it is watched from now on.
         assert!(watch.look().unwrap().is_none());
@@ -267,7 +315,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("widget.ini");
         fs::write(&path, config(1)).unwrap();
-        let mut watch = ConfigWatch::follow(&path).unwrap();
+        let mut watch = follow(&path);
         fs::write(&path, "[run]\nconn-list-cache = many\n[rx-proc]\n(a = b\n").unwrap();
         let Reload::Bad(diagnostics) = next(&mut watch) else { panic!("not bad") };
         assert_eq!(diagnostics.len(), 2);
@@ -290,7 +338,7 @@ mod tests {
         fs::create_dir(at("conf")).unwrap();
         symlink("v1", at("current")).unwrap();
         symlink("../current/widget.ini", at("conf/widget.ini")).unwrap();
-        let mut watch = ConfigWatch::follow(&at("conf/widget.ini")).unwrap();
+        let mut watch = follow(&at("conf/widget.ini"));
         // The file that is meant changes.
         fs::write(at("v1/widget.ini"), config(3)).unwrap();
         expect(&mut watch, 3);
@@ -311,6 +359,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         symlink("b", folder.path().join("a")).unwrap();
         symlink("a", folder.path().join("b")).unwrap();
-        assert!(ConfigWatch::follow(&folder.path().join("a")).unwrap().look().unwrap().is_none());
+        assert!(ConfigWatch::follow(&folder.path().join("a"), None).unwrap().look().unwrap().is_none());
     }
 }

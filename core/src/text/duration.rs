@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-/// Why a text is no duration.
+/// Why a text is no duration; whoever says so names the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a duration: expected seconds, [[HH:]MM:]SS, or like 1d8h, 5h30m, 7days")]
-pub struct DurationError(String);
+#[error("expected seconds, [[HH:]MM:]SS, or like 1d8h, 5h30m, 7days")]
+pub struct DurationError;
 
 /// Reads seconds (`90`), clock form (`1:30`, `2:03:04`) or units (`1d8h`, `1h5min`, `7days`).
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let trimmed = text.trim();
     let seconds = if trimmed.contains(':') { clock(trimmed) } else { units(trimmed) };
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| DurationError(text.to_owned()))
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(DurationError)
 }
 
 fn clock(text: &str) -> Option<f64> {
@@ -66,10 +64,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_duration_is_named() {
+    fn what_is_no_duration_is_refused() {
         for text in ["", "h", "1h30", "-5", "1x", "1:2:3:4", ":30", "inf", "1e9", "4 h x", "9e99y"] {
-            let error = parse_duration(text).unwrap_err();
-            assert!(error.to_string().contains(&format!("`{text}`")), "{text}");
+            assert_eq!(parse_duration(text), Err(DurationError), "{text}");
         }
         let too_long = "9".repeat(400);
         assert!(parse_duration(&too_long).is_err());

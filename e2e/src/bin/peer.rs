@@ -95,7 +95,8 @@ fn main() -> Result<()> {
 #[allow(unsafe_code)]
 fn inherited() -> TcpStream {
     const STDIN: RawFd = 0;
-    // SAFETY: the parent put its socket there, and nothing else of this process uses standard input.
+    // SAFETY: the parent put its socket there, and nothing else of this process uses standard input. Miri has no
+    // such parent.
     TcpStream::from(unsafe { OwnedFd::from_raw_fd(STDIN) })
 }
 
@@ -144,7 +145,8 @@ fn uring(socket: &Socket, count: usize, sends: bool) -> Result<usize> {
         } else {
             opcode::Recv::new(fd, rest.as_mut_ptr(), len).build()
         };
-        // SAFETY: the buffer lives and is not touched until its completion, which is waited for here.
+        // SAFETY: the buffer lives and is not touched until its completion, which is waited for here. Miri has no
+        // io_uring.
         unsafe { ring.submission().push(&entry)? };
         ring.submit_and_wait(1)?;
         let completion = ring.completion().next().context("a completion")?;

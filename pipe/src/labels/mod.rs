@@ -5,13 +5,13 @@ mod interpreters;
 mod process;
 mod script;
 mod unique;
+mod users;
 mod workload;
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use std::time::Duration;
 use leco_bpf::record::{Conn, DnsAnswer};
 use leco_core::clock::boot_ns;
 use leco_core::event::BootNs;
-use leco_core::text::{clean, clean_bytes};
-use nix::unistd::{Uid, User};
+use leco_core::text::clean_bytes;
 
 use self::cgroup::{CgroupLabels, CgroupPaths};
-pub(crate) use self::process::{Process, is_alive, is_blank, is_gone, sees_all_processes};
-use self::process::{alive, lineage, parents};
+pub(crate) use self::process::{Process, is_alive, is_blank, is_gone, is_start_of_this, sees_all_processes};
+use self::process::{ProcessDir, lineage, parents};
 use self::unique::{cut, cut_with_suffix};
+use self::users::Users;
 use self::workload::Workload;
 use crate::asn::{AsnError, Asns, AutonomousSystem};
 use crate::cache::TimedCache;
@@ -34,17 +34,14 @@ use crate::reverse::ReverseDns;
 use crate::tunables::Tunables;
 
 pub use self::cgroup::CGROUP_ENTRIES;
+pub use self::users::USER_ENTRIES;
 
 /// Processes whose names are remembered, all together.
 pub const PROCESS_ENTRIES: usize = 4096;
 /// After this time they are put together anew.
 const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
-/// Users that are remembered.
-pub const USER_ENTRIES: usize = 1024;
 /// Processes whose script is remembered.
 pub const SCRIPT_ENTRIES: usize = 4096;
-/// Of a command line so many bytes are read: a path of classes may be long.
-const CMDLINE_BYTES: usize = 64 << 10;
 /// Processes whose name now, and whose parents, are remembered.
 const LIVE_ENTRIES: usize = 1024;
 /// So long it is remembered what a process is called now.
@@ -144,7 +141,7 @@ type NamesNow = TimedCache<(u32, u64), Option<Rc<str>>>;
 pub struct Labeler {
     processes: TimedCache<ProcessKey, Rc<Who>>,
     nobody: Rc<Who>,
-    users: TimedCache<u32, Option<Rc<str>>>,
+    users: Users,
     /// By process, which start time and name tell from a later one and from what it executed before.
     scripts: TimedCache<(u32, u64, Rc<str>), Option<Rc<str>>>,
     /// Which script has a cut name, so that another one gets another.
@@ -167,9 +164,9 @@ pub enum LabelError {
     /// The database of autonomous systems.
     #[error(transparent)]
     Asn(#[from] AsnError),
-    /// The thread that asks the resolver.
+    /// What says that answers came.
     #[error("cannot start asking for names: {0}")]
-    Reverse(io::Error),
+    Ask(io::Error),
 }
 
 impl Labeler {
@@ -180,13 +177,12 @@ impl Labeler {
         let caches = [tunables.cache_cg_labels, tunables.cache_users, tunables.cache_pid_cmd];
         let lifetime =
             caches.into_iter().filter(|cache| !cache.is_zero()).fold(PROCESS_LIFETIME, Duration::min);
-        let reverse =
-            tunables.reverse_dns.then(ReverseDns::start).transpose().map_err(LabelError::Reverse)?;
+        let reverse = tunables.reverse_dns.then(ReverseDns::start).transpose().map_err(LabelError::Ask)?;
         let asns = tunables.asn_db.as_deref().map(Asns::open).transpose()?;
         Ok(Self {
             processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
             nobody: Rc::new(Who::nobody()),
-            users: TimedCache::new(USER_ENTRIES, tunables.cache_users),
+            users: Users::new(tunables.cache_users).map_err(LabelError::Ask)?,
             scripts: TimedCache::new(SCRIPT_ENTRIES, tunables.cache_pid_cmd),
             script_names: HashMap::new(),
             script_cut: if tunables.cache_pid_cmd.is_zero() { 0 } else { tunables.script_name_cut },
@@ -209,6 +205,13 @@ impl Labeler {
         self
     }
 
+    /// Waits for every user's name, however long that takes.
+    #[must_use]
+    pub fn with_all_users(mut self) -> Self {
+        self.users.wait_for_all();
+        self
+    }
+
     /// Becomes readable when cgroups come and go.
     #[must_use]
     pub fn cgroups_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -223,7 +226,31 @@ impl Labeler {
     /// Becomes readable when the resolver answered.
     #[must_use]
     pub fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.reverse.as_ref().map(ReverseDns::fd)
+        self.reverse.as_ref().map(|reverse| reverse.bell().as_fd())
+    }
+
+    /// Becomes readable when names of users came.
+    #[must_use]
+    pub fn users_fd(&self) -> BorrowedFd<'_> {
+        self.users.bell().as_fd()
+    }
+
+    /// Whether the name of a user may still come.
+    #[must_use]
+    pub fn awaits_user(&self, uid: u32) -> bool {
+        self.users.is_asked_for(uid)
+    }
+
+    /// Takes names of users that came; those that are called otherwise now.
+    pub fn take_users(&mut self, now: BootNs) -> Vec<u32> {
+        let changed = self.users.take(now);
+        for (uid, name) in &changed {
+            let of_user = self.processes.iter_mut().filter(|(key, _)| key.uid == *uid);
+            for (_, who) in of_user {
+                *who = Rc::new(Who { user: name.clone(), ..Who::clone(who) });
+            }
+        }
+        changed.into_iter().map(|(uid, _)| uid).collect()
     }
 
     /// Takes the resolver's answers; the addresses that have a name now.
@@ -278,7 +305,7 @@ impl Labeler {
         let name = if let Some(known) = names_now.get(&process, now) {
             known.clone()
         } else {
-            let name = alive(conn.pid, conn.started).map(|stat| stat.comm);
+            let name = ProcessDir::of(conn.pid, conn.started).map(|(_, stat)| stat.comm);
             names_now.insert(process, name.clone(), now);
             name
         };
@@ -313,7 +340,7 @@ impl Labeler {
         let script = self.script(conn, &comm, now);
         let parents = parents(conn.pid, conn.started, self.parents);
         Who {
-            user: self.user(conn.uid, now),
+            user: self.users.name(conn.uid, now),
             script: script.or_else(|| before?.script.clone()),
             comm,
             cgroup_path,
@@ -327,16 +354,6 @@ impl Labeler {
         }
     }
 
-    fn user(&mut self, uid: u32, now: BootNs) -> Option<Rc<str>> {
-        if let Some(known) = self.users.get(&uid, now) {
-            return known.clone();
-        }
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        let name = user.map(|user| Rc::<str>::from(clean(&user.name))).filter(|name| !is_blank(name));
-        self.users.insert(uid, name.clone(), now);
-        name
-    }
-
     fn script(&mut self, conn: &Conn, comm: &Rc<str>, now: BootNs) -> Option<Rc<str>> {
         if self.script_cut == 0 || !script::is_interpreter(comm) {
             return None;
@@ -346,10 +363,13 @@ impl Labeler {
             return known.clone();
         }
         // Another process may have its number; one that executed another program has another command line.
-        let cmdline = alive(conn.pid, conn.started)
-            .map(|stat| (stat.comm, cmdline(conn.pid)))
-            .filter(|(now, cmdline)| now == comm || script::is_same_interpreter(comm, cmdline));
-        let name = cmdline.and_then(|(_, cmdline)| script::script_name(comm, &cmdline));
+        let cmdline = ProcessDir::of(conn.pid, conn.started).and_then(|(dir, _)| {
+            let cmdline = dir.cmdline();
+            // Its name comes last: it is of the command line, or of a program that was executed since.
+            let is_of_comm = dir.stat()?.comm == *comm || script::is_same_interpreter(comm, &cmdline);
+            is_of_comm.then_some(cmdline)
+        });
+        let name = cmdline.and_then(|cmdline| script::script_name(comm, &cmdline));
         let name = name.map(|name| self.cut_script(&name));
         self.scripts.insert(process, name.clone(), now);
         name
@@ -402,21 +422,10 @@ fn line_of(
     line
 }
 
-/// Without an argument that is too long to be read to its end.
-fn cmdline(pid: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(format!("/proc/{pid}/cmdline")) {
-        // A process that ends while it is read leaves what was read so far.
-        let _ = file.take(CMDLINE_BYTES as u64).read_to_end(&mut bytes);
-    }
-    if bytes.len() == CMDLINE_BYTES {
-        bytes.truncate(bytes.iter().rposition(|&byte| byte == 0).unwrap_or(0));
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::Value;
 
     use super::*;
@@ -487,7 +496,12 @@ mod tests {
         let mut labeler = Labeler::new(&tunables, None).unwrap();
         let mut comm = [0; 16];
         comm[..6].copy_from_slice(b"python");
-        let conn = Conn { pid: std::process::id(), started: 0, comm, ..conn() };
+        let conn = Conn {
+            pid: std::process::id(),
+            started: process::tests::started_ns(std::process::id()),
+            comm,
+            ..conn()
+        };
         let labels = labeler.labels(&conn, 1);
         assert_eq!((&*labels.who.comm, &labels.who.script), ("python", &None), "not this test's arguments");
         let now = fs::read_to_string("/proc/self/comm").unwrap();

@@ -1,10 +1,14 @@
 //! What `/proc` tells of a process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
+use leco_core::clock::namespace_offset;
 use leco_core::text::clean_bytes;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -12,6 +16,10 @@ use rustix::process::{Pid, test_kill_process};
 pub(crate) const MAX_PARENTS: usize = 16;
 /// So many parents a process has in common with those that are kin to it.
 const MAX_KIN: usize = 4;
+/// Of a command line so many bytes are read: a path of classes may be long.
+const CMDLINE_BYTES: usize = 64 << 10;
+/// Other files in a process's directory are shorter.
+const FILE_BYTES: usize = 64 << 10;
 
 /// A process, told from a later one with its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,19 +39,84 @@ pub(super) struct Stat {
     started: u64,
 }
 
+/// Whether a process's start in ticks, as `/proc` tells it, is this moment of the boot clock, in ns.
+fn is_start(ticks: u64, started_ns: u64) -> bool {
+    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    let started_ns = i128::from(started_ns) + i128::from(namespace_offset());
+    // The kernel rounds down to its ticks.
+    (i128::from(ticks) - started_ns / i128::from(tick_ns)).abs() <= 1
+}
+
+/// A process's directory in `/proc`, open: what is read in it is of this process, and of no other that gets its number
+/// meanwhile.
+#[derive(Debug)]
+pub(super) struct ProcessDir(OwnedFd);
+
+impl ProcessDir {
+    fn open(pid: u32) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, format!("/proc/{pid}"), flags, Mode::empty()).ok().map(Self)
+    }
+
+    /// Of the process that began at this moment of the boot clock, in ns: where that is not known, nobody can tell it
+    /// from a later one.
+    pub(super) fn of(pid: u32, started_ns: u64) -> Option<(Self, Stat)> {
+        let dir = Self::open(pid).filter(|_| started_ns != 0)?;
+        let stat = dir.stat().filter(|stat| is_start(stat.started, started_ns))?;
+        Some((dir, stat))
+    }
+
+    /// As it is now.
+    pub(super) fn stat(&self) -> Option<Stat> {
+        parse(&self.read("stat", FILE_BYTES))
+    }
+
+    /// Without an argument that is too long to be read to its end.
+    pub(super) fn cmdline(&self) -> Vec<u8> {
+        let mut bytes = self.read("cmdline", CMDLINE_BYTES);
+        if bytes.len() == CMDLINE_BYTES {
+            bytes.truncate(bytes.iter().rposition(|&byte| byte == 0).unwrap_or(0));
+        }
+        bytes
+    }
+
+    /// As this program's user namespace numbers it: the second number of `Uid:` (`proc_pid_status(5)`).
+    fn effective_user(&self) -> Option<u32> {
+        let status = self.read("status", FILE_BYTES);
+        let numbers = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+        std::str::from_utf8(numbers).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// The process that started it, and what was known of that.
+    fn parent_of(child: &Stat) -> Option<(u32, Self, Stat)> {
+        let dir = Self::open(child.parent).filter(|_| child.parent > 0)?;
+        let stat = dir.stat()?;
+        // Another one may have got the number meanwhile.
+        (stat.started <= child.started).then_some((child.parent, dir, stat))
+    }
+
+    fn read(&self, name: &str, limit: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Ok(file) = openat(&self.0, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // A process that ends while it is read leaves what was read so far.
+            let _ = File::from(file).take(limit as u64).read_to_end(&mut bytes);
+        }
+        bytes
+    }
+}
+
 /// Names of the processes that started this one, the nearest first; none where it is gone.
 pub(crate) fn parents(pid: u32, started_ns: u64, count: usize) -> Vec<Rc<str>> {
     let mut names = Vec::new();
-    if count == 0 || !is_alive(pid, started_ns) {
+    if count == 0 {
         return names;
     }
-    let mut next = stat(pid).map(|stat| stat.parent);
-    while let Some(pid) = next.filter(|&pid| pid > 0)
-        && names.len() < count.min(MAX_PARENTS)
-        && let Some(stat) = stat(pid)
+    let Some((_, mut child)) = ProcessDir::of(pid, started_ns) else { return names };
+    while names.len() < count.min(MAX_PARENTS)
+        && let Some((pid, _, parent)) = ProcessDir::parent_of(&child)
     {
-        names.push(if is_blank(&stat.comm) { pid.to_string().into() } else { stat.comm });
-        next = Some(stat.parent);
+        names.push(if is_blank(&parent.comm) { pid.to_string().into() } else { Rc::clone(&parent.comm) });
+        child = parent;
     }
     names
 }
@@ -56,16 +129,16 @@ pub(crate) fn is_blank(name: &str) -> bool {
 /// A process and those of the same user that started it, the nearest first; none where it is gone. It ends at a
 /// service manager, which starts what has nothing to do with each other.
 pub(crate) fn lineage(pid: u32, started_ns: u64) -> Vec<Process> {
-    let Some(mut child) = alive(pid, started_ns) else { return Vec::new() };
+    let Some((dir, mut child)) = ProcessDir::of(pid, started_ns) else { return Vec::new() };
     let mut line = vec![Process { pid, started: child.started }];
     // Where this program has a user namespace of its own, some users look the same; the names of one user never
     // count for another anyway.
-    let user = effective_user(pid);
-    while line.len() <= MAX_KIN && child.parent > 1 {
-        let pid = child.parent;
-        let Some(parent) = stat(pid) else { break };
-        // Another one may have got the number meanwhile.
-        if parent.started > child.started || &*parent.comm == "systemd" || effective_user(pid) != user {
+    let user = dir.effective_user();
+    while line.len() <= MAX_KIN
+        && child.parent > 1
+        && let Some((pid, dir, parent)) = ProcessDir::parent_of(&child)
+    {
+        if &*parent.comm == "systemd" || dir.effective_user() != user {
             break;
         }
         line.push(Process { pid, started: parent.started });
@@ -74,24 +147,18 @@ pub(crate) fn lineage(pid: u32, started_ns: u64) -> Vec<Process> {
     line
 }
 
-/// As this program's user namespace numbers it: the second number of `Uid:` (`proc_pid_status(5)`).
-fn effective_user(pid: u32) -> Option<u32> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let numbers = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
-    std::str::from_utf8(numbers).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 /// Whether a process lives that began at this moment of the boot clock: a later one may have its number. Where
 /// the start is not known, any that has the number counts.
 pub(crate) fn is_alive(pid: u32, started_ns: u64) -> bool {
-    alive(pid, started_ns).is_some()
+    stat(pid).is_some_and(|stat| started_ns == 0 || is_start(stat.started, started_ns))
 }
 
-/// The same, and what is known of it.
-pub(super) fn alive(pid: u32, started_ns: u64) -> Option<Stat> {
-    let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-    // The kernel rounds down to its ticks.
-    stat(pid).filter(|stat| started_ns == 0 || stat.started.abs_diff(started_ns / tick_ns) <= 1)
+/// This process, as the kernel side tells of its own connections: when it began, in a way that is only known to its
+/// tick.
+pub(crate) fn is_start_of_this(started_ns: u64) -> bool {
+    static OWN: LazyLock<Option<u64>> =
+        LazyLock::new(|| parse(&fs::read("/proc/self/stat").ok()?).map(|stat| stat.started));
+    started_ns != 0 && OWN.is_some_and(|own| is_start(own, started_ns))
 }
 
 /// Whether a process has certainly ended. Where not all processes can be seen, none has.
@@ -114,7 +181,7 @@ pub(crate) fn sees_all_processes() -> bool {
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    ProcessDir::open(pid)?.stat()
 }
 
 /// `PID (COMM) STATE PPID …`, where the name may hold anything, brackets and newlines too (`proc_pid_stat(5)`).
@@ -130,8 +197,51 @@ fn parse(line: &[u8]) -> Option<Stat> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::labels) fn started_ns(pid: u32) -> u64 {
+        stat(pid).unwrap().started * 1_000_000_000 / rustix::param::clock_ticks_per_second()
+    }
+
+    /// Runs `sleep` with the number of a process that is gone, where this user may choose numbers.
+    fn take_its_place(pid: u32, seconds: &str) -> Option<std::process::Child> {
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_secs(20) {
+            fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+            let mut child = std::process::Command::new("sleep").arg(seconds).spawn().unwrap();
+            if child.id() == pid {
+                return Some(child);
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        panic!("the number {pid} is not free");
+    }
+
+    #[test]
+    fn what_is_read_of_a_process_is_not_of_the_next_one_with_its_number() {
+        let mut first = std::process::Command::new("sleep").arg("61").spawn().unwrap();
+        let pid = first.id();
+        let started = started_ns(pid);
+        let (dir, _) = ProcessDir::of(pid, started).unwrap();
+        // It has its name before it is executed.
+        let start = std::time::Instant::now();
+        while dir.cmdline() != b"sleep\x0061\0" {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20));
+        }
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let Some(mut second) = take_its_place(pid, "62") else {
+            leco_core::say::err("SKIPPED: numbers of processes cannot be chosen here");
+            return;
+        };
+        assert!(dir.cmdline().is_empty() && dir.stat().is_none(), "it is gone");
+        // Where it began within the same tick, not even its start tells it from the first.
+        assert!(ProcessDir::open(pid).unwrap().stat().is_some());
+        second.kill().unwrap();
+        second.wait().unwrap();
+    }
 
     #[test]
     fn hostile_names_do_not_move_the_fields() {
@@ -158,18 +268,20 @@ mod tests {
     fn a_process_is_kin_to_those_that_its_parent_started() {
         let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let mut children = [start(), start()];
-        let own = lineage(std::process::id(), 0);
+        let own = lineage(std::process::id(), started_ns(std::process::id()));
         assert!((1..=MAX_KIN + 1).contains(&own.len()), "{own:?}");
         for child in &children {
-            let line = lineage(child.id(), 0);
+            let line = lineage(child.id(), started_ns(child.id()));
             assert_eq!(line[0].pid, child.id());
             assert_eq!(line[1], own[0]);
         }
+        let starts = children.each_ref().map(|child| started_ns(child.id()));
         for child in &mut children {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        assert!(lineage(children[0].id(), 0).is_empty(), "it is gone");
+        assert!(lineage(children[0].id(), starts[0]).is_empty(), "it is gone");
+        assert!(lineage(std::process::id(), 0).is_empty(), "nobody can tell whether it is another one");
         assert!(lineage(std::process::id(), u64::MAX).is_empty(), "another one has its number");
     }
 
@@ -186,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_chain_ends_where_it_is_told_to() {
-        let started = 0;
+        let started = started_ns(std::process::id());
         assert!(parents(std::process::id(), started, 0).is_empty());
         assert_eq!(parents(std::process::id(), started, 1).len(), 1);
         assert!(parents(u32::MAX, started, 3).is_empty());

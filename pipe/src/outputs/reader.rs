@@ -1,7 +1,6 @@
 //! One who reads: what is still to be sent to it.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ impl Reader {
         self.queue.push(ns, Rc::clone(event), now);
     }
 
-    pub(crate) fn flush(&mut self, file: &File, clock: &ClockField) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, file: impl Write, clock: &ClockField) -> io::Result<()> {
         self.writer.write(file, &mut self.queue, &mut self.told, clock)
     }
 

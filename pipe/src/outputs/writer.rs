@@ -1,6 +1,5 @@
 //! Writing a queue to a descriptor that may not take everything.
 
-use std::fs::File;
 use std::io::{self, Write};
 
 use rustix::event::PollFlags;
@@ -43,7 +42,7 @@ impl Writer {
     /// Writes as much of the queue as the descriptor takes, and how the clock goes where that is due.
     pub(crate) fn write(
         &mut self,
-        mut file: &File,
+        mut file: impl Write,
         queue: &mut Queue,
         told: &mut Told,
         clock: &ClockField,
