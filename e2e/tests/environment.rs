@@ -535,14 +535,14 @@ fn few_descriptors_are_named_or_enough() {
             limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let mut child = Killed(limited.spawn().unwrap());
             let errors = LineReader::new(child.0.stderr.take().unwrap());
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             // One that has enough goes on: it is given a moment in which it would have failed.
             let status = loop {
                 let status = child.0.try_wait().unwrap();
-                if status.is_some() || start.elapsed() > std::time::Duration::from_secs(2) {
+                if status.is_some() || start.elapsed() > Duration::from_secs(2) {
                     break status;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(5));
             };
             let has_failed = status.is_some_and(|status| !status.success());
             if has_failed {
