@@ -42,7 +42,8 @@ USERUNITS += leco-sdl-widget.service
 PACKAGES += --package leco-sdl-widget
 endif
 UNITS := $(notdir $(wildcard systemd/system/*))
-DOCS := README.md $(wildcard docs/*.md) docs/events.schema.json
+# Not how releases are made.
+DOCS := README.md CHANGELOG.md $(filter-out docs/RELEASING.md,$(wildcard docs/*.md)) docs/events.schema.json
 EXAMPLES := widget.ini spline-editor.html $(wildcard systemd/drop-ins/*) packaging/openrc packaging/runit
 
 # What is installed: file in the tree, place, mode.

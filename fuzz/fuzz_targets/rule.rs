@@ -14,6 +14,6 @@ libfuzzer_sys::fuzz_target!(|input: &str| {
     assert_eq!(config.rules.apply(line), explanation.verdict);
     if let Verdict::Show { line: shown, .. } = &explanation.verdict {
         assert!(shown.len() <= (64 << 10).max(line.len()));
-        config.styles.style(shown);
+        let _ = config.styles.style(shown);
     }
 });

@@ -4,6 +4,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
 
 mod config_page;
+#[cfg(test)]
+mod documents;
 mod page;
 #[cfg(test)]
 mod pairs;

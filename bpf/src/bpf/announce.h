@@ -67,8 +67,8 @@ static __always_inline void set_state(struct conn *c, enum state state)
 static __always_inline __u64 wakeup_flags(__u64 now)
 {
 	__u64 since = now - READ_ONCE(last_wakeup_ns);
-	if (since < WAKEUP_INTERVAL_NS && (since < WAKEUP_INTERVAL_NS / 10 ||
-					   bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= ring_size / 4))
+	if (since < WAKEUP_INTERVAL_NS &&
+	    (since < WAKEUP_INTERVAL_NS / 10 || bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) <= ring_size / 4))
 		return BPF_RB_NO_WAKEUP;
 	WRITE_ONCE(last_wakeup_ns, now);
 	return BPF_RB_FORCE_WAKEUP;

@@ -41,8 +41,8 @@ static __always_inline void tell_pending(struct seq_file *seq, struct sock *sk, 
 	__u64 read = t->read, written = t->written;
 	bring_up_to_date(sk, t);
 	/* What passes the hooks by leaves no mark. */
-	if (!t->pending && ((t->read != read && t->read > t->conn.rx) ||
-			    (t->written != written && t->written > t->conn.tx))) {
+	if (!t->pending &&
+	    ((t->read != read && t->read > t->conn.rx) || (t->written != written && t->written > t->conn.tx))) {
 		WRITE_ONCE(t->seen, bpf_jiffies64());
 		WRITE_ONCE(t->pending, 1);
 	}
@@ -98,8 +98,7 @@ struct {
 /* A kernel may be built without: then there is one. */
 static __always_inline __u32 netns_of(const struct sock *sk)
 {
-	return bpf_core_field_exists(((struct sock_common *)0)->skc_net.net) ?
-		       sk->__sk_common.skc_net.net->ns.inum : 0;
+	return bpf_core_field_exists(((struct sock_common *)0)->skc_net.net) ? sk->__sk_common.skc_net.net->ns.inum : 0;
 }
 
 static __always_inline struct sock *inet_socket(struct file *file)

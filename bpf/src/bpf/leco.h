@@ -24,17 +24,17 @@ enum state {
 
 /* One connection: a record of the `events` ring and of the iterators. */
 struct conn {
-	__u64 rx;      /* bytes, as recv returned them; in a record: or as TCP handed them over, if more */
-	__u64 tx;      /* bytes, as send returned them */
-	__u64 ns;      /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
-	__u64 ns_trx;  /* CLOCK_BOOTTIME of the latest */
-	__u64 cgroup;  /* id of the cgroup2 folder: its inode number */
-	__u64 started; /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
-	__u64 socket;  /* cookie of a socket over which there are several connections, else 0 */
+	__u64 rx;       /* bytes, as recv returned them; in a record: or as TCP handed them over, if more */
+	__u64 tx;       /* bytes, as send returned them */
+	__u64 ns;       /* CLOCK_BOOTTIME of the first event: the key of a connection on the wire */
+	__u64 ns_trx;   /* CLOCK_BOOTTIME of the latest */
+	__u64 cgroup;   /* id of the cgroup2 folder: its inode number */
+	__u64 started;  /* CLOCK_BOOTTIME of the process's start: tells it from a later one with its pid */
+	__u64 socket;   /* cookie of a socket over which there are several connections, else 0 */
 	__u8 laddr[16]; /* IPv4 in the first four bytes */
 	__u8 raddr[16];
-	__u32 pid; /* thread group; 0: no process is known */
-	__u32 uid; /* effective */
+	__u32 pid;   /* thread group; 0: no process is known */
+	__u32 uid;   /* effective */
 	__u16 lport; /* host byte order */
 	__u16 rport;
 	__u16 protocol; /* IPPROTO_* */
@@ -46,7 +46,7 @@ struct conn {
 /* Readers copy a slot while it may be written: `check` tells whether all parts of a copy belong together, in
  * whatever order a processor copies them. */
 struct closed_slot {
-	__u64 number; /* of the connection among all that were closed, from 1; 0: never used */
+	__u64 number;     /* of the connection among all that were closed, from 1; 0: never used */
 	struct conn conn; /* conn.ns is 0 where only conn.socket counts: all connections over it have ended */
 	__u64 check;
 };
@@ -86,10 +86,10 @@ struct tracked {
 	__u32 pending; /* bytes came since the last announcement */
 	__u16 dport;
 	__u8 listening;
-	__u8 shared;     /* another process uses the socket, too */
-	__u64 announced; /* jiffies */
-	__u64 seen;      /* jiffies of the latest bytes that were not announced */
-	__u32 addressed; /* thread that is receiving from `peer` right now, and has asked who it is */
+	__u8 shared;      /* another process uses the socket, too */
+	__u64 announced;  /* jiffies */
+	__u64 seen;       /* jiffies of the latest bytes that were not announced */
+	__u32 addressed;  /* thread that is receiving from `peer` right now, and has asked who it is */
 	__u8 provisional; /* the process is a guess until one uses the socket */
 	__u8 released;    /* closed by its processes */
 	union {
@@ -130,13 +130,13 @@ struct thread_peer {
 /* An answer of a name server that a process received: a record of the `events` ring. */
 #define DNS_MAX 512
 struct dns_answer {
-	__u64 ns;      /* CLOCK_BOOTTIME */
-	__u64 started; /* CLOCK_BOOTTIME of the start of the process that received it */
-	__u64 cgroup;  /* id of its cgroup2 folder */
-	__u32 pid;     /* thread group */
-	__u32 uid;     /* effective */
-	__u16 len;      /* bytes of `payload` that count */
-	__u16 full_len; /* of the answer, as it was received */
+	__u64 ns;            /* CLOCK_BOOTTIME */
+	__u64 started;       /* CLOCK_BOOTTIME of the start of the process that received it */
+	__u64 cgroup;        /* id of its cgroup2 folder */
+	__u32 pid;           /* thread group */
+	__u32 uid;           /* effective */
+	__u16 len;           /* bytes of `payload` that count */
+	__u16 full_len;      /* of the answer, as it was received */
 	__u32 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };
@@ -146,19 +146,19 @@ _Static_assert(sizeof(struct dns_answer) == 552 && __builtin_offsetof(struct dns
 
 /* What loaded programs are known by, to those of another version that take their place: so it never changes. */
 struct resident {
-	char magic[8];       /* RESIDENT_MAGIC */
-	__u32 is_counting;   /* 0: another set of programs counts, or will */
-	char identity[244];  /* text for the loader */
+	char magic[8];      /* RESIDENT_MAGIC */
+	__u32 is_counting;  /* 0: another set of programs counts, or will */
+	char identity[244]; /* text for the loader */
 };
 #define RESIDENT_MAGIC "LECO\0\0\0\1"
 
 /* `stats`: one value, index 0. */
 struct stats {
-	__u64 ring_dropped;  /* announcements that found the ring full */
-	__u64 socks_skipped; /* sockets whose storage could not be allocated */
-	__u64 flows_added;   /* to `flows`, which forgets the least recently used */
-	__u64 closed_added;  /* to `closed`, which forgets the oldest */
-	__u64 blocked_skipped; /* packets dropped on their way in that came too fast to be told one by one */
-	__u64 dns_skipped;     /* answers not copied: the ring was full, or their page not there */
+	__u64 ring_dropped;       /* announcements that found the ring full */
+	__u64 socks_skipped;      /* sockets whose storage could not be allocated */
+	__u64 flows_added;        /* to `flows`, which forgets the least recently used */
+	__u64 closed_added;       /* to `closed`, which forgets the oldest */
+	__u64 blocked_skipped;    /* packets dropped on their way in that came too fast to be told one by one */
+	__u64 dns_skipped;        /* answers not copied: the ring was full, or their page not there */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */
 };

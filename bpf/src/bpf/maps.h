@@ -85,10 +85,10 @@ struct {
 	__type(value, struct stats);
 } stats SEC(".maps");
 
-#define COUNT(what)                                                                                    \
-	do {                                                                                           \
-		__u32 zero = 0;                                                                        \
-		struct stats *counters = bpf_map_lookup_elem(&stats, &zero);                           \
-		if (counters)                                                                          \
-			__sync_fetch_and_add(&counters->what, 1);                                      \
+#define COUNT(what)                                                                                                    \
+	do {                                                                                                           \
+		__u32 zero = 0;                                                                                        \
+		struct stats *counters = bpf_map_lookup_elem(&stats, &zero);                                           \
+		if (counters)                                                                                          \
+			__sync_fetch_and_add(&counters->what, 1);                                                      \
 	} while (0)

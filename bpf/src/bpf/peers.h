@@ -6,8 +6,8 @@
  * socket at the same time. A connected socket may send elsewhere, too. */
 #pragma once
 
-static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct tracked *t,
-			  const struct peer *peer, bool received)
+static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct tracked *t, const struct peer *peer,
+			  bool received)
 {
 	if (!t)
 		t = track(sk);
