@@ -2,7 +2,7 @@
 //!
 //! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod above;
 pub mod cgroup2;

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leco_core::limits;
+use leco_os::limits;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
@@ -15,18 +15,17 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_getres};
 
-use crate::cgroup2;
 use crate::hooks::{Attach, Program, Targets};
 use crate::map::{io_error, read_only_map};
 pub use crate::options::{LoadError, Options, version};
 use crate::passed::{self, Part};
 use crate::pins::{self, PinDir, PinError};
 use crate::plan::{Choice, Plan};
-use crate::preflight;
 use crate::reader_lock::open_folder;
 use crate::record::Stats;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::takeover::Takeover;
+use crate::{cgroup2, preflight};
 
 /// What a load did.
 #[derive(Debug)]

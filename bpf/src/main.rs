@@ -1,6 +1,6 @@
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -12,8 +12,8 @@ use leco_bpf::load::{self, LoadError, Loaded, Options};
 use leco_bpf::pins::PinDir;
 use leco_bpf::plan::{Choice, Forced};
 use leco_bpf::preflight::{self, BPFFS};
-use leco_core::say;
 use leco_core::text::causes;
+use leco_os::say;
 use nix::unistd::Group;
 
 use crate::cli::Cli;

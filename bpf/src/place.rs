@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use inotify::WatchMask;
-use leco_core::watch::Watcher;
+use leco_os::watch::Watcher;
 use libbpf_rs::MapHandle;
 use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;

@@ -2,12 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use leco_core::watch::Watcher;
+use leco_os::watch::Watcher;
 
 use crate::map::Ring;
 use crate::pins;

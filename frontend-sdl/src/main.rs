@@ -1,6 +1,6 @@
 //! `leco-sdl-widget`: connections on the desktop.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -9,14 +9,13 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
-use leco_core::clock::boot_id;
+use leco_core::batch;
 use leco_core::config::{Config, ConfigError};
-use leco_core::environment;
-use leco_core::overseer::Overseer;
-use leco_core::plain;
-use leco_core::say;
+use leco_core::model::overseer::Overseer;
 use leco_core::source::SourceSpec;
 use leco_core::text::causes;
+use leco_os::clock::boot_id;
+use leco_os::{environment, say};
 
 use crate::cli::Cli;
 
@@ -45,12 +44,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
     let sources: Vec<_> = given.collect();
     if let Some(line) = &cli.rx_test {
-        plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
+        batch::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
         let file = Config::path(cli.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
         overseer.set_filter(cli.filter.clone());
-        plain::debug("leco-sdl-widget", &mut overseer, &sources, file.as_deref(), io::stdout().lock())?;
+        batch::debug("leco-sdl-widget", &mut overseer, &sources, file.as_deref(), io::stdout().lock())?;
     } else {
         let file = Config::path(cli.config.as_deref());
         leco_sdl_widget::app::run(config, sources, cli.filter.clone(), file.as_deref())?;

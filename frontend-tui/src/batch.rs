@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use leco_core::event::Event;
 use leco_core::source::Origin;
+use leco_core::wire::event::Event;
 
 /// Lines of the wire in the order in which they came.
 #[derive(Debug, Default)]

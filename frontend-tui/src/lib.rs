@@ -1,6 +1,6 @@
 //! LECO in a terminal. The model is `leco_core`; here it is drawn and steered.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
 pub mod batch;

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use leco_core::event::BootNs;
-use leco_core::overseer::{KnownLine, LineId, Overseer, Row};
+use leco_core::model::known_line::{KnownLine, LineId};
+use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
+use leco_os::clock::BootNs;
 
 /// In lists of all that is known, a line is at least so bright: who scrolls back wants to read.
 const LEAST_ALPHA: u8 = 110;

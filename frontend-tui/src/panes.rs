@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use leco_core::overseer::{KnownLine, Overseer};
-use leco_core::text::{bytes, clean, relative_time};
-use leco_core::traffic::BUCKET_NS;
+use leco_core::model::known_line::KnownLine;
+use leco_core::model::overseer::Overseer;
+use leco_core::model::traffic::BUCKET_NS;
+use leco_core::text::{bytes, relative_time};
+use leco_os::clean::clean;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
@@ -60,7 +62,7 @@ pub(crate) fn detail(
             bytes(traffic.total.tx),
             bytes(rate.tx),
             sparkline(&traffic.history(now)),
-            BUCKET_NS / 1_000_000_000 * leco_core::traffic::BUCKETS as u64
+            BUCKET_NS / 1_000_000_000 * leco_core::model::traffic::BUCKETS as u64
         ),
         theme,
     ));

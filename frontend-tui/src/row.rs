@@ -1,8 +1,8 @@
 //! One line on the screen.
 
-use leco_core::overseer::Row;
+use leco_core::model::overseer::Row;
+use leco_core::model::traffic::BUCKETS;
 use leco_core::text::{SEPARATOR, bytes, split_part};
-use leco_core::traffic::BUCKETS;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;

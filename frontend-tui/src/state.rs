@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use leco_core::event::BootNs;
-use leco_core::overseer::{LineId, Overseer, Row};
+use leco_core::model::known_line::LineId;
+use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::{self, Query, QueryError};
+use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
 
@@ -164,7 +165,10 @@ impl State {
 
     /// The selected line, as it was received, where it is still known.
     #[must_use]
-    pub fn selected<'o>(&self, overseer: &'o Overseer) -> Option<leco_core::overseer::KnownLine<'o>> {
+    pub fn selected<'o>(
+        &self,
+        overseer: &'o Overseer,
+    ) -> Option<leco_core::model::known_line::KnownLine<'o>> {
         let id = self.selection?;
         overseer.known().find(|line| line.id() == id)
     }

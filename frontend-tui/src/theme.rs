@@ -1,7 +1,7 @@
 //! Opacity as a terminal can show it.
 
 use leco_core::config::StateColours;
-use leco_core::overseer::Row;
+use leco_core::model::overseer::Row;
 use leco_core::style::LineStyle;
 use ratatui::style::{Color, Modifier, Style};
 use termini::{NumberCapability, TermInfo};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 
 /// All rules together are measured for at most so long: a key is to be answered at once.
 const BUDGET: Duration = Duration::from_millis(20);

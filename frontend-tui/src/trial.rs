@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use leco_core::config::{AppendError, Config, MAX_CONFIG_BYTES, append};
-use leco_core::overseer::Overseer;
-use leco_core::place::open_file;
+use leco_core::model::overseer::Overseer;
 use leco_core::rules::{RuleSet, Verdict};
-use leco_core::text::{SEPARATOR, clean};
+use leco_core::text::SEPARATOR;
+use leco_os::clean::clean;
+use leco_os::files::open_file;
 
 use crate::intention::Offer;
 

@@ -1,8 +1,8 @@
 //! What is drawn: a header, the list or a pane, a footer.
 
-use leco_core::event::BootNs;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 use leco_core::text::bytes;
+use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 use leco_tui::intention::{Intention, Mode, Offer};
 use leco_tui::state::State;
 use leco_tui::theme::{ColorDepth, Theme};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_core::event::BootNs;
-use leco_core::text::{clean, clean_bytes};
+use leco_os::clean::{clean, clean_bytes};
+use leco_os::clock::BootNs;
 use maxminddb::geoip2;
 
 use crate::cache::TimedCache;

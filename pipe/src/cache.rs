@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 /// Remembers values for a time after they were made; of too many the least recently used go.
 #[derive(Debug)]

@@ -8,8 +8,7 @@ use hashlink::LinkedHashMap;
 use leco_bpf::reader::{ReadError, Reader};
 use leco_bpf::record::{Conn, DnsAnswer, State, Stats};
 use leco_bpf::stream::Stream;
-use leco_core::clock::boot_ns;
-use leco_core::event::BootNs;
+use leco_os::clock::{BootNs, boot_ns};
 
 use crate::labels::{is_alive, is_gone, sees_all_processes};
 use crate::tunables::Tunables;

@@ -1,6 +1,6 @@
 //! Turns what LECO's kernel side records into lines of text and hands them to receivers.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod asn;
 mod cache;

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use leco_bpf::record::{Conn, Direction, State};
-use leco_core::event::{BootNs, Details, EventRecord};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
+use leco_core::wire::event::{Details, EventRecord};
+use leco_os::clock::BootNs;
 
 use crate::clock::Now;
 use crate::feed::Losses;
@@ -32,8 +33,8 @@ impl Machine {
     #[must_use]
     pub fn this() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let boot_id = leco_core::clock::boot_id();
-        let host = leco_core::text::clean(&host).into_owned();
+        let boot_id = leco_os::clock::boot_id();
+        let host = leco_os::clean::clean(&host).into_owned();
         Self { host, boot: boot_id.chars().take(8).collect(), boot_id }
     }
 }
@@ -303,7 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
-    use leco_core::event::Event;
+    use leco_core::wire::event::Event;
 
     use super::*;
     use crate::asn::AutonomousSystem;

@@ -1,6 +1,6 @@
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -17,12 +17,11 @@ use leco_bpf::pins::PinDir;
 use leco_bpf::reader::{Counters, Reader};
 use leco_bpf::record::Conn;
 use leco_bpf::stream::Stream;
-use leco_core::clock::boot_ns;
-use leco_core::environment;
-use leco_core::rules::Filter;
-use leco_core::sandbox::{Sandbox, SandboxError};
-use leco_core::say;
+use leco_core::matching::Filter;
 use leco_core::text::causes;
+use leco_os::clock::boot_ns;
+use leco_os::sandbox::{Sandbox, SandboxError};
+use leco_os::{environment, say};
 use leco_pipe::clock::Now;
 use leco_pipe::feed::{Feed, Replay};
 use leco_pipe::labels::Labeler;

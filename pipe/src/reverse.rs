@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 use crate::cache::TimedCache;
 use crate::names::host_name;

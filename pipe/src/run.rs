@@ -9,10 +9,9 @@ use std::time::Duration;
 use hashlink::LruCache;
 use leco_bpf::reader::ReadError;
 use leco_bpf::record::Conn;
-use leco_core::clock::boot_ns;
-use leco_core::event::BootNs;
-use leco_core::pages::give_back;
-use leco_core::watch;
+use leco_os::clock::{BootNs, boot_ns};
+use leco_os::reclaim::give_back;
+use leco_os::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;

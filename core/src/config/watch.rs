@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use inotify::{EventMask, WatchDescriptor, WatchMask};
+use leco_os::watch::Watcher;
 
-use super::{Config, ConfigError, Diagnostic, read_bounded};
-use crate::watch::Watcher;
+use super::file::{Config, ConfigError, read_bounded};
+use crate::ini::Diagnostic;
 
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;

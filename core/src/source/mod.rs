@@ -3,6 +3,7 @@
 mod fifo;
 mod line_buffer;
 mod owner;
+pub mod recording;
 mod runtime;
 mod sources;
 mod spec;

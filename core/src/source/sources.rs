@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_os::sandbox::Sandbox;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
@@ -53,6 +54,22 @@ impl SourceSpec {
     pub fn fifo(path: &Path) -> Self {
         let (path, owner) = with_owner(path);
         Self(Kind::Fifo(path.to_owned(), owner))
+    }
+
+    /// The sandbox, with what this source needs.
+    #[must_use]
+    pub fn allow_in(&self, sandbox: Sandbox) -> Sandbox {
+        let sandbox = sandbox.with_tcp(self.is_tcp());
+        match self.path() {
+            Some(path) => sandbox.reads(path),
+            None => sandbox,
+        }
+    }
+
+    /// Whether a sandbox lets it be read.
+    #[must_use]
+    pub fn is_allowed_in(&self, sandbox: &Sandbox) -> bool {
+        (sandbox.has_tcp() || !self.is_tcp()) && self.path().is_none_or(|path| sandbox.covers(path))
     }
 
     /// Whether it is standard input.
@@ -122,7 +139,7 @@ impl SourceSpec {
             Kind::Udp(address) => format!("udp {}", address.port()),
             Kind::Stdin => "-".to_owned(),
         };
-        crate::text::clean(&label).into_owned()
+        leco_os::clean::clean(&label).into_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::limits;
+use leco_os::limits;
 
 /// An error and what caused it, each thing once: many say their cause themselves.
 #[must_use]

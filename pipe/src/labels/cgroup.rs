@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
-use leco_core::event::BootNs;
-use leco_core::text::clean_bytes;
-use leco_core::watch;
+use leco_os::clean::clean_bytes;
+use leco_os::clock::BootNs;
+use leco_os::watch;
 
 use super::unique::{cut, cut_with_suffix, letters};
 use crate::cache::TimedCache;

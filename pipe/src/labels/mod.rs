@@ -17,11 +17,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::record::{Conn, DnsAnswer};
-use leco_core::clock::boot_ns;
-use leco_core::event::BootNs;
-use leco_core::text::{clean, clean_bytes};
+use leco_os::clean::{clean, clean_bytes};
+use leco_os::clock::{BootNs, boot_ns};
 use nix::unistd::{Uid, User};
 
+pub use self::cgroup::CGROUP_ENTRIES;
 use self::cgroup::{CgroupLabels, CgroupPaths};
 pub(crate) use self::process::{Process, is_alive, is_blank, is_gone, sees_all_processes};
 use self::process::{alive, lineage, parents};
@@ -32,8 +32,6 @@ use crate::cache::TimedCache;
 use crate::names::{Names, Place, Standing, is_special};
 use crate::reverse::ReverseDns;
 use crate::tunables::Tunables;
-
-pub use self::cgroup::CGROUP_ENTRIES;
 
 /// Processes whose names are remembered, all together.
 pub const PROCESS_ENTRIES: usize = 4096;

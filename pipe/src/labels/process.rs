@@ -4,7 +4,7 @@ use std::fs;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use leco_core::text::clean_bytes;
+use leco_os::clean::clean_bytes;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 

@@ -1,6 +1,6 @@
 //! What an interpreter runs, by the interpreter's own rules.
 
-use leco_core::text::clean_bytes;
+use leco_os::clean::clean_bytes;
 
 use super::interpreters::{INTERPRETERS, Interpreter, Operand};
 use super::process::is_blank;

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use leco_core::place::{PlaceError, open_file};
+use leco_os::files::{PlaceError, open_file};
 use rusqlite::{Connection, OpenFlags};
 
 use super::store::StoreError;

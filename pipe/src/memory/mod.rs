@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use leco_bpf::record::{Conn, Direction};
-use leco_core::environment::folder_in;
-use leco_core::event::BootNs;
-use leco_core::pages::give_back;
+use leco_os::clock::BootNs;
+use leco_os::environment::folder_in;
+use leco_os::reclaim::give_back;
 use siphasher::sip::SipHasher13;
 
 pub use self::store::{Pair, SEEN_ROWS, Store, StoreError};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use leco_core::text::clean;
+use leco_os::clean::clean;
 use nix::unistd::{Uid, User};
 
 use super::Pair;

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leco_core::place::{PlaceError, make_file};
+use leco_os::files::{PlaceError, make_file};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashlink::LruCache;
 use leco_bpf::record::{Conn, Direction};
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 /// Local ends that are remembered, by process.
 const LOCAL_ADDRESSES: usize = 1024;

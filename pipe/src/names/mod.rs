@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use leco_bpf::record::{Conn, Direction, DnsAnswer};
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 use self::answer::Answer;
-use self::home::Home;
-use crate::labels::{NameSource, PeerName, Process};
-
 pub(crate) use self::answer::host_name;
+use self::home::Home;
 pub(crate) use self::home::is_special;
+use crate::labels::{NameSource, PeerName, Process};
 
 /// Names that are remembered: by address, name and who asked.
 pub const NAME_ENTRIES: usize = 8192;

@@ -2,7 +2,8 @@
 
 use std::cell::OnceCell;
 
-use leco_core::event::{BootNs, Clock};
+use leco_core::wire::event::Clock;
+use leco_os::clock::BootNs;
 
 use crate::clock::Now;
 use crate::line::Machine;
@@ -101,7 +102,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use leco_core::event::Event;
+    use leco_core::wire::event::Event;
 
     use super::*;
 

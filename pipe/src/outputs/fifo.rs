@@ -7,8 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use inotify::{EventMask, WatchDescriptor, WatchMask};
-use leco_core::place::kind_of;
-use leco_core::watch::Watcher;
+use leco_os::files::kind_of;
+use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mknodat};
 

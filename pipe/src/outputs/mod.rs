@@ -19,11 +19,8 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use leco_bpf::PassedFds;
-use leco_core::event::BootNs;
-use leco_core::recording::RecordError;
-
-use crate::clock::Now;
-use crate::line::Machine;
+use leco_core::source::recording::RecordError;
+use leco_os::clock::BootNs;
 use rustix::event::PollFlags;
 
 pub use self::clock::ClockField;
@@ -38,6 +35,8 @@ use self::stdout::Stdout;
 pub use self::token::TokenError;
 pub use self::udp::MAX_DATAGRAM;
 use self::udp::UdpOutput;
+use crate::clock::Now;
+use crate::line::Machine;
 
 /// Why an output cannot be used.
 #[derive(Debug, thiserror::Error)]

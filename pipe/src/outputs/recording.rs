@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use leco_core::recording::{self, RecordError};
+use leco_core::source::recording;
+use leco_core::source::recording::RecordError;
 
 use super::clock::ClockField;
 use super::complaint::Complaint;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
-use leco_core::say;
+use leco_os::say;
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
