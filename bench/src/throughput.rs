@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
-use leco_bpf::record::{CONN_SIZE, Conn};
+use leco_bpf::read::record::{CONN_SIZE, Conn};
 use leco_pipe::clock::Now;
 use leco_pipe::labels::Labeler;
 use leco_pipe::line::{Formatter, Machine};
@@ -63,7 +63,7 @@ impl WarmPath {
         let mut outputs = Outputs::open(&[spec], 8192, &mut HashMap::new())?;
         outputs.tell_clock(&now, &machine);
         Ok(Self {
-            labeler: Labeler::new(&tunables, leco_bpf::cgroup2::root())?,
+            labeler: Labeler::new(&tunables, leco_bpf::load::cgroup2::root())?,
             memory: Memory::default(),
             formatter: Formatter::new(tunables, TimeZone::system(), machine),
             outputs,

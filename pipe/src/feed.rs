@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use hashlink::LinkedHashMap;
-use leco_bpf::reader::{ReadError, Reader};
-use leco_bpf::record::{Conn, DnsAnswer, State, Stats};
-use leco_bpf::stream::Stream;
+use leco_bpf::read::ReadError;
+use leco_bpf::read::reader::Reader;
+use leco_bpf::read::record::{Conn, DnsAnswer, State, Stats};
+use leco_bpf::read::stream::Stream;
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::labels::{is_alive, is_gone, sees_all_processes};
@@ -375,7 +376,7 @@ fn end_with_processes(conns: &mut [Conn], ns: BootNs) {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use leco_bpf::record::Direction;
+    use leco_bpf::read::record::Direction;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::tz::TimeZone;
-use leco_bpf::record::{Conn, Direction, State};
+use leco_bpf::read::record::{Conn, Direction, State};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;

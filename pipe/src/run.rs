@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_bpf::reader::ReadError;
-use leco_bpf::record::Conn;
+use leco_bpf::read::ReadError;
+use leco_bpf::read::record::Conn;
 use leco_os::clock::{BootNs, boot_ns};
 use leco_os::reclaim::give_back;
 use leco_os::watch;

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::matching::Chain;
-use crate::matching::chain::parse_key;
+use super::chain::{Chain, parse_key};
 
 /// What a rule's key is, used to choose lines: a regex, or several as `/…/` with flags, joined by ` && `.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::matching::Chain;
+use super::chain::Chain;
 
 /// Letters outside ASCII that are another case of letters within.
 const FOLDED: [char; 2] = ['\u{17f}', '\u{212a}'];

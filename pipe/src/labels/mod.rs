@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::record::{Conn, DnsAnswer};
+use leco_bpf::read::record::{Conn, DnsAnswer};
 use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::{BootNs, boot_ns};
 use nix::unistd::{Uid, User};

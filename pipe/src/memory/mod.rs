@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_bpf::record::{Conn, Direction};
+use leco_bpf::read::record::{Conn, Direction};
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
 use leco_os::reclaim::give_back;
@@ -234,7 +234,7 @@ mod tests {
     use std::rc::Rc;
 
     use jiff::Timestamp;
-    use leco_bpf::record::State;
+    use leco_bpf::read::record::State;
 
     use super::*;
     use crate::labels::{NameSource, PeerName, Who};

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashlink::LruCache;
-use leco_bpf::record::{Conn, Direction};
+use leco_bpf::read::record::{Conn, Direction};
 use leco_os::clock::BootNs;
 
 /// Local ends that are remembered, by process.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_bpf::record::{Conn, Direction, DnsAnswer};
+use leco_bpf::read::record::{Conn, Direction, DnsAnswer};
 use leco_os::clock::BootNs;
 
 use self::answer::Answer;
@@ -336,7 +336,7 @@ fn key(conn: &Conn) -> (BootNs, IpAddr) {
 pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
-    use leco_bpf::record::State;
+    use leco_bpf::read::record::State;
 
     use super::answer::tests::{answer_to, record};
     use super::*;

@@ -2,13 +2,12 @@
 //!
 //! It is kept where the pins are, as what a symbolic link among the links leads to: bpffs has no files for a text.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use crate::pins::{PinDir, PinError, SEARCH_BY_OTHERS, entries};
-use crate::preflight::BPFFS;
+use crate::place::bpffs::BPFFS;
+use crate::place::pin_dir::{PinDir, PinError, SEARCH_BY_OTHERS, entries};
 
 /// Its name, before the version: as with the links that everybody takes for LECO's.
 const NAME: &str = "above@";

@@ -5,12 +5,14 @@ use std::os::fd::AsFd;
 use libbpf_rs::skel::OpenSkel;
 use libbpf_rs::{MapCore, MapHandle, OpenMapMut};
 
-use crate::load::{LoadError, Options, set_interval};
+use crate::load::errors::LoadError;
+use crate::load::options::Options;
+use crate::load::plan::Plan;
+use crate::load::update_interval::set_interval;
 use crate::map::io_error;
-use crate::plan::Plan;
-use crate::resident::{Identity, KNOWLEDGE, Resident};
 use crate::skeleton::types::resident as State;
 use crate::skeleton::{LecoSkel, OpenLecoSkel};
+use crate::upgrade::loaded::{Identity, KNOWLEDGE, Resident};
 
 /// New programs, and those whose place they take.
 #[derive(Debug)]

@@ -1,45 +1,17 @@
 //! The pin folder: `maps/` and `links/` on bpffs, put in place and removed as a whole.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, flock, renameat_with};
-use rustix::io::Errno;
+use rustix::fs::Mode;
 
-use crate::above::Above;
-use crate::options::LoadError;
-use crate::preflight::{self, BPFFS};
-use crate::reader_lock::Replacement;
-
-/// Map of connections whose socket is gone.
-pub const CLOSED: &str = "closed";
-/// Map of what has no socket of its own: processes and peers of shared sockets, and dropped packets.
-pub const FLOWS: &str = "flows";
-/// Ring of announcements.
-pub const EVENTS: &str = "events";
-/// Counters of what was lost.
-pub const STATS: &str = "stats";
-
-/// Folder of the maps, which a reader of the ring keeps locked.
-pub const MAPS: &str = "maps";
-
-/// Iterator over every live connection.
-pub const LIVE: &str = "sockets";
-/// Iterator over the bytes of sockets that were not announced yet.
-pub const PENDING: &str = "pending";
-/// The same of flows.
-pub const PENDING_FLOWS: &str = "pending_flows";
+use super::names::{CLOSED, EVENTS, FLOWS, LIVE, MAPS, PENDING, PENDING_FLOWS, STATS};
+use crate::place::bpffs::BPFFS;
 
 /// Lets everybody pass through a folder.
 pub(crate) const SEARCH_BY_OTHERS: u32 = 0o001;
-
-/// Other loaders are done long before.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Why a pin folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -175,63 +147,10 @@ impl PinDir {
         Ok(versions)
     }
 
-    /// A new, empty folder beside this one, to be filled and then put in its place, and what was changed above it.
-    /// Remains of a loader that was killed are removed first.
-    pub(crate) fn stage(&self, version: &str) -> Result<(Self, Above), PinError> {
-        let staged = self.staged();
-        let mut above = Above::noted(self);
-        above.add(&Above::noted(&staged));
-        for folder in self.path.ancestors().skip(1).take_while(|folder| !folder.exists()) {
-            above.has_made(folder);
-        }
-        if let Some(parent) = self.path.parent() {
-            fs::create_dir_all(parent).map_err(PinError::io("make", parent))?;
-        }
-        self.refuse_untrusted()?;
-        staged.remove()?;
-        for folder in [staged.path.clone(), staged.maps(), staged.path.join("iter"), staged.links()] {
-            fs::create_dir(&folder).map_err(PinError::io("make", &folder))?;
-        }
-        above.note(&staged, version)?;
-        Ok((staged, above))
-    }
-
-    /// Removes what a loader that was killed left beside the folder; whether there was anything.
-    pub(crate) fn remove_staged(&self) -> Result<bool, PinError> {
-        let staged = self.staged();
-        let was_there = staged.path.exists();
-        staged.remove()?;
-        Ok(was_there)
-    }
-
-    fn staged(&self) -> Self {
+    pub(super) fn staged(&self) -> Self {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push("-loading");
         Self { path: self.path.with_file_name(name) }
-    }
-
-    /// Removes the folder, what a loader that was killed left beside it, and what was made for them above.
-    pub(crate) fn remove_all(&self) -> Result<(), PinError> {
-        let mut above = Above::noted(self);
-        above.add(&Above::noted(&self.staged()));
-        self.remove()?;
-        self.staged().remove()?;
-        above.take_back(self)
-    }
-
-    /// Puts a staged folder in this one's place in one step, so that a reader finds the old pins or the
-    /// new ones, never some of each; then removes the old ones.
-    pub(crate) fn replace_with(&self, staged: &Self) -> Result<(), PinError> {
-        if !self.path.exists() {
-            return fs::rename(&staged.path, &self.path).map_err(PinError::io("put in place", &self.path));
-        }
-        let replacement = Replacement::begin(&self.maps(), &staged.maps())
-            .map_err(PinError::io("lock the maps of", &self.path))?;
-        renameat_with(CWD, &staged.path, CWD, &self.path, RenameFlags::EXCHANGE)
-            .map_err(|error| PinError::io("replace", &self.path)(error.into()))?;
-        staged.remove()?;
-        replacement.finish();
-        Ok(())
     }
 
     /// Refuses a folder in which something lies that LECO never makes.
@@ -260,55 +179,6 @@ impl PinDir {
         }
         fs::remove_dir_all(&self.path).map_err(PinError::io("remove", &self.path))
     }
-
-    /// Lets everybody pass through the folders above this one, which systemd mounts for root alone; what
-    /// lies in them keeps its own mode. Returns the folders that were changed.
-    pub(crate) fn open_the_way(&self, above: &mut Above) -> Result<Vec<PathBuf>, PinError> {
-        let mut changed = Vec::new();
-        for folder in self.path.ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS)) {
-            let mode = fs::metadata(folder).map_err(PinError::io("look at", folder))?.permissions().mode();
-            if mode & SEARCH_BY_OTHERS == 0 {
-                fs::set_permissions(folder, fs::Permissions::from_mode(mode | SEARCH_BY_OTHERS))
-                    .map_err(PinError::io("set the mode of", folder))?;
-                above.has_opened(folder);
-                changed.push(folder.to_owned());
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Opens the folder to a group: everything to be found, maps and iterators read, the ring used (a
-    /// reader of a ring buffer has to write its position).
-    pub(crate) fn share_with(&self, group: Option<u32>) -> Result<(), PinError> {
-        let shared = [
-            (self.path.clone(), 0o750),
-            (self.path.join("iter"), 0o750),
-            (self.links(), 0o750),
-            (self.map(CLOSED), 0o640),
-            (self.map(FLOWS), 0o640),
-            (self.map(STATS), 0o640),
-            (self.map(EVENTS), 0o660),
-            (self.iterator(LIVE), 0o640),
-            (self.iterator(PENDING), 0o640),
-            (self.iterator(PENDING_FLOWS), 0o640),
-        ];
-        // An iterator that the kernel refused has no pin.
-        for (path, mode) in shared.into_iter().filter(|(path, _)| path.exists()) {
-            if let Some(group) = group {
-                chown(&path, None, Some(group)).map_err(PinError::io("give to the group", &path))?;
-            }
-            let mode = if group.is_some() { mode } else { mode & 0o700 };
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-                .map_err(PinError::io("set the mode of", &path))?;
-        }
-        // The folder above keeps others out. Who was passed a descriptor of this one opens it anew to lock it.
-        let maps = self.maps();
-        if let Some(group) = group {
-            chown(&maps, None, Some(group)).map_err(PinError::io("give to the group", &maps))?;
-        }
-        fs::set_permissions(&maps, fs::Permissions::from_mode(0o755))
-            .map_err(PinError::io("set the mode of", &maps))
-    }
 }
 
 /// Names in a folder; none where there is no such folder.
@@ -321,40 +191,6 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<String>, PinError> {
             })
             .map_err(PinError::io("read", folder)),
     }
-}
-
-/// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
-pub(crate) fn lock() -> Result<File, PinError> {
-    let root = Path::new(BPFFS);
-    // Anybody who may read that folder can lock it: it is not waited for without end.
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        let file = File::open(root).map_err(PinError::io("open", root))?;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
-                Err(Errno::WOULDBLOCK) => return Err(PinError::Locked),
-                Err(error) => return Err(PinError::io("lock", root)(error.into())),
-            }
-        }
-        // Where another loader mounted a filesystem meanwhile, the next one would not see this lock.
-        let there = fs::metadata(root).map_err(PinError::io("look at", root))?;
-        let locked = file.metadata().map_err(PinError::io("look at", root))?;
-        if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) {
-            return Ok(file);
-        }
-    }
-}
-
-/// The same of a bpf filesystem, which is mounted where there is none; whether it was.
-pub(crate) fn lock_mounted() -> Result<(File, bool), LoadError> {
-    let below = lock()?;
-    if !preflight::bpffs()? {
-        return Ok((below, false));
-    }
-    // Those who wait for the lock of what lies below it now will see that there is another.
-    Ok((lock()?, true))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libbpf_rs::{Link, ProgramMut};
 
-use crate::pins;
+use crate::place::names;
 
 /// How a program is attached.
 #[derive(Debug, Clone, Copy)]
@@ -227,15 +227,15 @@ pub(crate) const FEATURES: [Feature; 12] = [
                 "iter",
                 "bpf_sk_storage_map, bpf_map_elem",
                 &[
-                    iterator("live_sockets", "sockets", pins::LIVE),
-                    iterator("pending_sockets", "sockets", pins::PENDING),
-                    iterator("pending_flows", "flows", pins::PENDING_FLOWS),
+                    iterator("live_sockets", "sockets", names::LIVE),
+                    iterator("pending_sockets", "sockets", names::PENDING),
+                    iterator("pending_flows", "flows", names::PENDING_FLOWS),
                 ],
             ),
             Level {
                 name: "files",
                 hooks: "task_file",
-                programs: &[files("live_files", pins::LIVE), files("pending_files", pins::PENDING)],
+                programs: &[files("live_files", names::LIVE), files("pending_files", names::PENDING)],
                 lost: "speed where many files are open, sockets that no process holds, and, for a pipe in a PID \
                        namespace, those of other namespaces",
             },

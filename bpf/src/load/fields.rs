@@ -7,7 +7,7 @@ use std::path::Path;
 use libbpf_rs::btf::types::{Composite, Struct};
 use libbpf_rs::btf::{Btf, BtfType};
 
-use crate::preflight::KERNEL_BTF;
+use crate::load::preflight::KERNEL_BTF;
 
 /// A field that this kernel has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::hooks::{
+use crate::load::hooks::{
     BYTES, CLOSE, DNS, FEATURES, Feature, KPROBE, Level, OFF, PEER, Program, STATE, TRACEPOINT,
 };
 

@@ -12,9 +12,10 @@ use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;
 
 use crate::map::io_error;
-use crate::pins::{self, PinDir};
-use crate::reader::{ReadError, refused};
-use crate::reader_lock::open_folder;
+use crate::place::names;
+use crate::place::pin_dir::PinDir;
+use crate::place::reader_lock::open_folder;
+use crate::read::errors::{ReadError, refused};
 
 /// Who passes what has no pins.
 pub(crate) const MANAGER: &str = "the service manager";
@@ -101,7 +102,7 @@ impl Place {
 
     pub(crate) fn ring(&self) -> Result<OwnedFd, ReadError> {
         match self {
-            Self::Pinned { dir, .. } => pinned_map(&dir.map(pins::EVENTS), 0),
+            Self::Pinned { dir, .. } => pinned_map(&dir.map(names::EVENTS), 0),
             Self::Passed { events, .. } => events.try_clone().map_err(refused("open the ring of", MANAGER)),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
-use crate::options::hash;
+use crate::load::options::hash;
 
 /// `RESIDENT_MAGIC` of leco.h.
 const MAGIC: &[u8; 8] = b"LECO\0\0\0\x01";

@@ -7,13 +7,11 @@ use std::path::Path;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::place::bpffs::{BPFFS, is_bpffs};
+
 /// Where the kernel publishes its types, which the programs are fitted to at load.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-/// The only place where pins are made and removed.
-pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// `BPF_FS_MAGIC` of linux/magic.h.
-const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 /// Bits of capabilities(7) in `CapEff` of /proc/self/status.
 const CAP_NET_ADMIN: u64 = 1 << 12;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -125,14 +123,6 @@ fn is_supported(release: &str) -> bool {
 /// Checks for the kernel's type information.
 pub fn btf() -> Result<(), Missing> {
     if Path::new(KERNEL_BTF).exists() { Ok(()) } else { Err(Missing::Btf) }
-}
-
-/// Whether `path` lies on a bpf filesystem.
-#[must_use]
-pub fn is_bpffs(path: &Path) -> bool {
-    // The type of f_type differs between architectures; the magic is 32 bits everywhere.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u32 == BPF_FS_MAGIC)
 }
 
 /// Makes sure that bpffs is mounted; tells whether this call mounted it. To be called under the lock of loaders: two

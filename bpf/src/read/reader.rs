@@ -9,75 +9,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::errors::{ReadError, refused};
 use crate::map::{Map, iterate, read_iterator};
-use crate::passed::Passed;
-use crate::pins::{self, PinDir, PinError};
-use crate::place::{MANAGER, Place, pinned_map};
-pub use crate::reader_lock::Holder;
-use crate::record::{
+use crate::place::fd_store::Passed;
+use crate::place::names;
+use crate::place::pin_dir::{PinDir, PinError};
+pub use crate::place::reader_lock::Holder;
+use crate::read::location::{MANAGER, Place, pinned_map};
+use crate::read::record::{
     CLOSED_SIZE, CONN_SIZE, Closed, Conn, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State, Stats,
     record_socket,
 };
 use crate::{PassedFds, build_id};
-
-/// Why the kernel side cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The pin folder is not one.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// Nothing is loaded there.
-    #[error("nothing is loaded at {0}. Run: leco-ebpf-load --pin {0}")]
-    NotLoaded(String),
-    /// Loaded by another build.
-    #[error("the programs at {place} are of version {found}, and this pipe needs {wanted}. {advice}")]
-    Version {
-        /// The pin folder, or who passed them.
-        place: String,
-        /// Version found there.
-        found: String,
-        /// Version of this build.
-        wanted: String,
-        /// What to do.
-        advice: String,
-    },
-    /// Neither a pin folder nor a service manager says where the programs are.
-    #[error(
-        "the service manager passed nothing that leco-ebpf-load left with it. Name its folder with --pin DIR, \
-         or run leco-ebpf-load before this, as the unit leco@.service does."
-    )]
-    NotPassed,
-    /// A pin may not be opened by this user.
-    #[error(
-        "cannot open {0}: permission denied. Run leco-ebpf-load with --group and a group of this user, or \
-         start the pipe as root."
-    )]
-    Permission(String),
-    /// The pins are gone: nothing will come any more.
-    #[error("the programs at {0} were unloaded or replaced. Start leco-event-pipe again.")]
-    Unloaded(String),
-    /// A pin cannot be read or watched.
-    #[error("cannot read {0}: {1}")]
-    Pinned(String, io::Error),
-    /// Another process reads the ring.
-    #[error("cannot read the programs at {place}: {holder}")]
-    Taken {
-        /// The pin folder, or who passed them.
-        place: String,
-        /// Who reads, and what to use instead.
-        holder: Holder,
-    },
-    /// The kernel refused an operation.
-    #[error("cannot {action} {what}: {source}")]
-    Refused {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        what: String,
-        /// How it was refused.
-        source: io::Error,
-    },
-}
 
 /// The sockets are read at most so often for one snapshot.
 const LIVE_PASSES: usize = 8;
@@ -131,7 +74,7 @@ impl Reader {
         }
         let place = Place::pinned(dir)?;
         let map = |name| pinned_map(&dir.map(name), BPF_F_RDONLY);
-        Self::over(map(pins::CLOSED)?, map(pins::FLOWS)?, map(pins::STATS)?, place)
+        Self::over(map(names::CLOSED)?, map(names::FLOWS)?, map(names::STATS)?, place)
     }
 
     /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
@@ -141,15 +84,15 @@ impl Reader {
             let advice = "Restart its unit.".to_owned();
             return Err(other_version(MANAGER, &passed.version, advice));
         }
-        let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS];
+        let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS];
         let iterators = iterators.into_iter().filter_map(|name| Some((name, passed.part(name)?))).collect();
-        let folder = passed.part(pins::MAPS);
+        let folder = passed.part(names::MAPS);
         let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
-        let events = map(pins::EVENTS)?;
+        let events = map(names::EVENTS)?;
         Self::over(
-            map(pins::CLOSED)?,
-            map(pins::FLOWS)?,
-            map(pins::STATS)?,
+            map(names::CLOSED)?,
+            map(names::FLOWS)?,
+            map(names::STATS)?,
             Place::Passed { iterators, events, folder },
         )
     }
@@ -165,9 +108,9 @@ impl Reader {
             }
         };
         Ok(Self {
-            closed: map(closed, pins::CLOSED, (4, CLOSED_SIZE))?,
-            flows: map(flows, pins::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
-            stats: map(stats, pins::STATS, (4, STATS_SIZE))?,
+            closed: map(closed, names::CLOSED, (4, CLOSED_SIZE))?,
+            flows: map(flows, names::FLOWS, (FLOW_KEY_SIZE, FLOW_SIZE))?,
+            stats: map(stats, names::STATS, (4, STATS_SIZE))?,
             place,
         })
     }
@@ -225,7 +168,7 @@ impl Reader {
         values(&self.flows, |value| look_at(Conn::decode_flow(value)))?;
         // The first process of a shared socket has its part with the socket itself, which tells of its end alone.
         if endings.iter().any(|ending| matches!(ending.of, EndOf::Process { .. })) {
-            self.iterate(pins::LIVE, |record| {
+            self.iterate(names::LIVE, |record| {
                 look_at(record_socket(record).and_then(|_| Conn::decode(record)).filter(|conn| conn.ns > 0));
             })?;
         }
@@ -241,7 +184,7 @@ impl Reader {
         let mut conns = Vec::new();
         let mut sockets = HashSet::new();
         let mut look = |into: &mut Vec<Conn>| {
-            self.iterate(pins::LIVE, |record| {
+            self.iterate(names::LIVE, |record| {
                 sockets.extend(record_socket(record));
                 into.extend(Conn::decode(record).filter(|conn| conn.ns > 0));
             })
@@ -260,7 +203,7 @@ impl Reader {
             }
         }
         // Only what goes through the sockets themselves sees all of them.
-        Ok(Live { conns, sockets, is_complete: self.place.has_iterator(pins::PENDING_FLOWS) })
+        Ok(Live { conns, sockets, is_complete: self.place.has_iterator(names::PENDING_FLOWS) })
     }
 
     pub(crate) fn iterate(&self, name: &str, mut visit: impl FnMut(&[u8])) -> Result<(), ReadError> {
@@ -332,9 +275,4 @@ fn boot_ns() -> u64 {
 
 fn other_version(place: &str, found: &str, advice: String) -> ReadError {
     ReadError::Version { place: place.to_owned(), found: found.to_owned(), wanted: build_id(), advice }
-}
-
-pub(crate) fn refused(action: &'static str, what: &str) -> impl FnOnce(io::Error) -> ReadError {
-    let what = what.to_owned();
-    move |source| ReadError::Refused { action, what, source }
 }

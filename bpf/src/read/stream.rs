@@ -9,10 +9,11 @@ use std::rc::Rc;
 use leco_os::watch::Watcher;
 
 use crate::map::Ring;
-use crate::pins;
-use crate::reader::{ReadError, Reader, refused, values};
-use crate::reader_lock::ReaderLock;
-use crate::record::{Conn, DnsAnswer, Ending};
+use crate::place::names;
+use crate::place::reader_lock::ReaderLock;
+use crate::read::errors::{ReadError, refused};
+use crate::read::reader::{Reader, values};
+use crate::read::record::{Conn, DnsAnswer, Ending};
 
 /// The kernel side with its ring, which one process at a time reads.
 pub struct Stream {
@@ -123,10 +124,10 @@ impl Stream {
     /// announced from `now` on, in ns of the boot clock. Nothing where the kernel refused the iterators.
     pub fn pending(&self, into: &mut Vec<Conn>, now: u64) -> Result<(), ReadError> {
         let mut take = |name| self.iterate(name, |record| into.extend(Conn::decode(record)));
-        take(pins::PENDING)?;
+        take(names::PENDING)?;
         let has = |name| self.place.has_iterator(name);
-        match (has(pins::PENDING_FLOWS), has(pins::PENDING)) {
-            (true, _) => take(pins::PENDING_FLOWS),
+        match (has(names::PENDING_FLOWS), has(names::PENDING)) {
+            (true, _) => take(names::PENDING_FLOWS),
             (false, true) => self.pending_flows(into, now),
             (false, false) => Ok(()),
         }

@@ -8,20 +8,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
-use crate::{PassedFds, build_id, pins};
+use crate::place::names;
+use crate::{PassedFds, build_id};
 
 /// Every link that keeps a program attached, under one name.
 const LINKS: &str = "links";
 /// What is passed; before its name stands `leco-`, after it `@` and the version.
 pub(crate) const PARTS: [&str; 9] = [
-    pins::CLOSED,
-    pins::FLOWS,
-    pins::STATS,
-    pins::EVENTS,
-    pins::LIVE,
-    pins::PENDING,
-    pins::PENDING_FLOWS,
-    pins::MAPS,
+    names::CLOSED,
+    names::FLOWS,
+    names::STATS,
+    names::EVENTS,
+    names::LIVE,
+    names::PENDING,
+    names::PENDING_FLOWS,
+    names::MAPS,
     LINKS,
 ];
 const PREFIX: &str = "leco-";

@@ -1,15 +1,13 @@
-//! Options of a load, and why it may fail.
+//! What can be chosen at load.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use super::errors::LoadError;
 use crate::build_id;
-use crate::pins::PinError;
-use crate::plan::Forced;
-use crate::preflight::Missing;
+use crate::load::plan::Forced;
 
 /// What can be chosen at load.
 #[derive(Debug, Clone)]
@@ -39,36 +37,6 @@ impl Default for Options {
             btf: None,
         }
     }
-}
-
-/// Why nothing was loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The machine lacks something.
-    #[error(transparent)]
-    Missing(#[from] Missing),
-    /// The pin folder cannot be used.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// The kernel refused something that LECO cannot do without.
-    #[error("the kernel refused {what}: {reason}. Run again with --verbose to see what it said.")]
-    Refused {
-        /// What was refused.
-        what: &'static str,
-        /// The refusal.
-        reason: String,
-    },
-    /// What this process may have was used up, whatever the kernel would take.
-    #[error("cannot load the programs: {0}")]
-    Exhausted(io::Error),
-    /// An option the kernel would refuse.
-    #[error("{0}")]
-    Option(String),
-    /// There is no service manager, or it does not take what is to be left with it.
-    #[error(
-        "cannot leave descriptors with the service manager: {0}. Without one, name a directory with --pin."
-    )]
-    Manager(io::Error),
 }
 
 /// Version of the programs with these options, as it stands in the names of the links.

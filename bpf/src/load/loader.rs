@@ -5,27 +5,30 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use leco_os::limits;
 use libbpf_rs::libbpf_sys::BPF_F_RDONLY;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Iter, Link, MapCore, MapFlags, MapHandle, OpenObject};
+use libbpf_rs::{Iter, Link, MapCore, MapHandle, OpenObject};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_getres};
 
-use crate::hooks::{Attach, Program, Targets};
+use super::mounting::lock_mounted;
+use super::update_interval::{jiffies, jiffy_ns, set_interval};
+use crate::load::errors::LoadError;
+use crate::load::hooks::{Attach, Program, Targets};
+use crate::load::options::{Options, version};
+use crate::load::plan::{Choice, Plan};
+use crate::load::{cgroup2, preflight};
 use crate::map::{io_error, read_only_map};
-pub use crate::options::{LoadError, Options, version};
-use crate::passed::{self, Part};
-use crate::pins::{self, PinDir, PinError};
-use crate::plan::{Choice, Plan};
-use crate::reader_lock::open_folder;
-use crate::record::Stats;
+use crate::place::bpffs::{BPFFS, is_bpffs};
+use crate::place::fd_store::Part;
+use crate::place::lock::lock;
+use crate::place::pin_dir::{PinDir, PinError};
+use crate::place::reader_lock::open_folder;
+use crate::place::{fd_store, names};
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
-use crate::takeover::Takeover;
-use crate::{cgroup2, preflight};
+use crate::upgrade::takeover::Takeover;
 
 /// What a load did.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub enum Loaded {
 /// Loads the programs and pins them, unless the same ones with the same options are there already.
 pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
     check(options)?;
-    let (_lock, mounted_bpffs) = pins::lock_mounted()?;
+    let (_lock, mounted_bpffs) = lock_mounted()?;
     dir.refuse_untrusted()?;
     let version = version(options);
     let replaced = dir.versions()?;
@@ -92,11 +95,11 @@ pub fn load(dir: &PinDir, options: &Options) -> Result<Loaded, LoadError> {
 /// Loads the programs and leaves them with the service manager, unless the same ones with the same options are
 /// there already. They stay as long as it keeps their descriptors.
 pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
-    if !passed::has_manager() {
+    if !fd_store::has_manager() {
         return Err(LoadError::Manager(io::Error::other("there is none: NOTIFY_SOCKET is not set")));
     }
     check(options)?;
-    let _lock = pins::lock()?;
+    let _lock = lock()?;
     let version = version(options);
     let mut takeover = Takeover::of(&version, instance());
     let replaced: Vec<String> = takeover.split().1.map(|old| old.identity.version.clone()).collect();
@@ -106,7 +109,7 @@ pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
             other.count(false).map_err(|error| broken(&error))?;
         }
         there.count(true).map_err(|error| broken(&error))?;
-        passed::forget(&replaced).map_err(LoadError::Manager)?;
+        fd_store::forget(&replaced).map_err(LoadError::Manager)?;
         return Ok(Loaded::Already { version });
     }
     let done = load_best(options, Some(&mut takeover), &mut |attached, takeover| {
@@ -114,10 +117,10 @@ pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
         takeover.map_or(Ok(()), |takeover| takeover.switch(attached.skel, options))
     });
     let choices = done.inspect_err(|_| {
-        let _ = passed::remove(&version);
+        let _ = fd_store::remove(&version);
         let _ = takeover.let_old_count(true);
     })?;
-    passed::forget(&replaced).map_err(LoadError::Manager)?;
+    fd_store::forget(&replaced).map_err(LoadError::Manager)?;
     let forgotten = takeover.forgotten;
     Ok(Loaded::New { version, replaced, choices, mounted_bpffs: false, opened: Vec::new(), forgotten })
 }
@@ -126,14 +129,14 @@ pub fn load_into_store(options: &Options) -> Result<Loaded, LoadError> {
 pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<(), LoadError> {
     let open_map = |name| {
         let path = dir.map(name);
-        let flags = if name == pins::EVENTS { 0 } else { BPF_F_RDONLY };
+        let flags = if name == names::EVENTS { 0 } else { BPF_F_RDONLY };
         MapHandle::from_pinned_path_with_file_flags(&path, flags)
             .map_err(|error| PinError::io("open", &path)(io_error(&error)))
     };
-    let maps = [pins::CLOSED, pins::FLOWS, pins::STATS, pins::EVENTS];
+    let maps = [names::CLOSED, names::FLOWS, names::STATS, names::EVENTS];
     let maps =
         maps.into_iter().map(|name| Ok((name, open_map(name)?))).collect::<Result<Vec<_>, PinError>>()?;
-    let iterators = [pins::LIVE, pins::PENDING, pins::PENDING_FLOWS].into_iter();
+    let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS].into_iter();
     // One that the kernel refused has no pin.
     let iterators = iterators.filter_map(|name| Some((name, Link::open(dir.iterator(name)).ok()?)));
     let iterators: Vec<_> = iterators.collect();
@@ -141,9 +144,9 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
     parts.extend(maps.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
     parts.extend(iterators.iter().map(|(name, link)| (*name, vec![link.as_fd()])));
     let folder = open_folder(CWD, &dir.maps()).map_err(PinError::io("open", &dir.maps()))?;
-    parts.push((pins::MAPS, vec![folder.as_fd()]));
-    passed::store(version, &parts).map_err(LoadError::Manager)?;
-    passed::forget(replaced).map_err(LoadError::Manager)
+    parts.push((names::MAPS, vec![folder.as_fd()]));
+    fd_store::store(version, &parts).map_err(LoadError::Manager)?;
+    fd_store::forget(replaced).map_err(LoadError::Manager)
 }
 
 /// Whose programs these are: those of the unit that this command is part of, else of its service manager.
@@ -162,14 +165,14 @@ fn leave(version: &str, links: &[AttachedLink], skel: &LecoSkel<'_>) -> Result<(
     let id = |map: &dyn Fn() -> libbpf_rs::Result<libbpf_rs::MapInfo>| map().map(|info| info.info.id);
     let mut read_only = Vec::new();
     for (name, id) in [
-        (pins::CLOSED, id(&|| maps.closed.info())),
-        (pins::FLOWS, id(&|| maps.flows.info())),
-        (pins::STATS, id(&|| maps.stats.info())),
+        (names::CLOSED, id(&|| maps.closed.info())),
+        (names::FLOWS, id(&|| maps.flows.info())),
+        (names::STATS, id(&|| maps.stats.info())),
     ] {
         let id = id.map_err(|error| broken(&error))?;
         read_only.push((name, read_only_map(id).map_err(LoadError::Manager)?));
     }
-    let mut parts: Vec<Part<'_>> = vec![(pins::EVENTS, vec![maps.events.as_fd()])];
+    let mut parts: Vec<Part<'_>> = vec![(names::EVENTS, vec![maps.events.as_fd()])];
     parts.extend(read_only.iter().map(|(name, map)| (*name, vec![map.as_fd()])));
     let mut attached = Vec::new();
     for (program, link) in links {
@@ -179,8 +182,8 @@ fn leave(version: &str, links: &[AttachedLink], skel: &LecoSkel<'_>) -> Result<(
             Attach::Once => {}
         }
     }
-    parts.push(passed::links(attached));
-    passed::store(version, &parts).map_err(LoadError::Manager)
+    parts.push(fd_store::links(attached));
+    fd_store::store(version, &parts).map_err(LoadError::Manager)
 }
 
 /// Finds out what the kernel takes, by loading and attaching everything for a moment; nothing of it stays.
@@ -332,10 +335,10 @@ fn fill(
     }
     let maps = &mut skel.maps;
     for (map, name) in [
-        (&mut maps.closed, pins::CLOSED),
-        (&mut maps.flows, pins::FLOWS),
-        (&mut maps.events, pins::EVENTS),
-        (&mut maps.stats, pins::STATS),
+        (&mut maps.closed, names::CLOSED),
+        (&mut maps.flows, names::FLOWS),
+        (&mut maps.events, names::EVENTS),
+        (&mut maps.stats, names::STATS),
     ] {
         let path = staged.map(name);
         map.pin(&path).map_err(|error| PinError::io("pin", &path)(io_error(&error)))?;
@@ -352,8 +355,8 @@ fn run_once(link: &Link) -> io::Result<()> {
 
 /// Removes the pins, which unloads the programs as soon as no pipe holds them open any more.
 pub fn unload(dir: &PinDir) -> Result<(), LoadError> {
-    if preflight::is_bpffs(preflight::BPFFS.as_ref()) {
-        let _lock = pins::lock()?;
+    if is_bpffs(BPFFS.as_ref()) {
+        let _lock = lock()?;
         dir.refuse_untrusted()?;
         dir.remove_all()?;
     }
@@ -418,30 +421,6 @@ fn open<'obj>(
         program.set_autoload(wanted);
     }
     Ok(skel)
-}
-
-/// Tells the reader how long announcements are held back.
-pub(crate) fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError> {
-    let (map, key) = (&skel.maps.stats, 0_u32.to_ne_bytes());
-    let refused = |error: libbpf_rs::Error| LoadError::Refused {
-        what: "the map of counters",
-        reason: error.to_string(),
-    };
-    let before = map.lookup(&key, MapFlags::ANY).map_err(refused)?;
-    let before = before.as_deref().and_then(Stats::decode).unwrap_or_default();
-    let stats = Stats { update_interval: options.update_interval, ..before };
-    map.update(&key, &stats.encode(), MapFlags::ANY).map_err(refused)
-}
-
-/// The kernel's tick is what its coarse clocks advance by (`TICK_NSEC`), so their resolution tells its
-/// length without a look at the kernel's configuration.
-fn jiffy_ns() -> u64 {
-    let tick = clock_getres(ClockId::MonotonicCoarse);
-    u64::try_from(tick.tv_sec * 1_000_000_000 + tick.tv_nsec).unwrap_or(0).max(1)
-}
-
-fn jiffies(interval: Duration) -> u64 {
-    u64::try_from(interval.as_nanos() / u128::from(jiffy_ns())).unwrap_or(u64::MAX)
 }
 
 fn pin_link(mut link: Link, path: &Path) -> Result<(), PinError> {
