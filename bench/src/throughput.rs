@@ -11,11 +11,11 @@ use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{CONN_SIZE, Conn};
 use leco_pipe::clock::Now;
-use leco_pipe::labels::Labeler;
-use leco_pipe::line::{Formatter, Machine};
-use leco_pipe::memory::Memory;
+use leco_pipe::enrich::labeler::Labeler;
+use leco_pipe::history::Memory;
 use leco_pipe::outputs::{OutputSpec, Outputs};
-use leco_pipe::tunables::Tunables;
+use leco_pipe::render::line::{Formatter, Machine};
+use leco_pipe::settings::Tunables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::report::Report;

@@ -6,7 +6,7 @@ use leco_core::wire::event::Clock;
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
-use crate::line::Machine;
+use crate::render::line::Machine;
 
 /// While there are events, a reader is told again after this time.
 const AGAIN_NS: u64 = 60_000_000_000;

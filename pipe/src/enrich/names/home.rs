@@ -110,7 +110,7 @@ fn of_if_inet6(text: &str) -> impl Iterator<Item = Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::tests::conn;
+    use crate::enrich::names::table::tests::conn;
 
     #[test]
     fn no_host_has_these() {

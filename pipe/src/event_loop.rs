@@ -15,13 +15,13 @@ use leco_os::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
-use crate::feed::{Feed, Losses};
-use crate::labels::Labeler;
-use crate::line::Formatter;
-use crate::memory::Memory;
+use crate::enrich::labeler::Labeler;
+use crate::enrich::names::reverse::REVERSE_QUEUE;
+use crate::history::Memory;
 use crate::outputs::Outputs;
-use crate::reverse::REVERSE_QUEUE;
-use crate::service::{Signals, Watchdog};
+use crate::render::line::Formatter;
+use crate::source::kernel_events::{Feed, Losses};
+use crate::systemd::{Signals, Watchdog};
 
 /// After a look that found something, the next one comes so much later: longer than the kernel side leaves
 /// the pipe asleep after a wakeup (`WAKEUP_INTERVAL_NS`), so that nothing stays behind.

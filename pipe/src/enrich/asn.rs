@@ -11,7 +11,7 @@ use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::BootNs;
 use maxminddb::geoip2;
 
-use crate::cache::TimedCache;
+use crate::enrich::cache::TimedCache;
 
 /// Addresses whose system is remembered.
 pub const ASN_ENTRIES: usize = 4096;

@@ -1,12 +1,5 @@
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
-mod cgroup;
-mod interpreters;
-mod process;
-mod script;
-mod unique;
-mod workload;
-
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
@@ -21,17 +14,19 @@ use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::{BootNs, boot_ns};
 use nix::unistd::{Uid, User};
 
-pub use self::cgroup::CGROUP_ENTRIES;
-use self::cgroup::{CgroupLabels, CgroupPaths};
-pub(crate) use self::process::{Process, is_alive, is_blank, is_gone, sees_all_processes};
-use self::process::{alive, lineage, parents};
-use self::unique::{cut, cut_with_suffix};
-use self::workload::Workload;
-use crate::asn::{AsnError, Asns, AutonomousSystem};
-use crate::cache::TimedCache;
-use crate::names::{Names, Place, Standing, is_special};
-use crate::reverse::ReverseDns;
-use crate::tunables::Tunables;
+use crate::enrich::asn::{AsnError, Asns};
+use crate::enrich::cache::TimedCache;
+use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
+use crate::enrich::labels::{Labels, NameSource, PeerName, Who};
+use crate::enrich::names::home::is_special;
+use crate::enrich::names::reverse::ReverseDns;
+use crate::enrich::names::standing::{Place, Standing};
+use crate::enrich::names::table::Names;
+use crate::enrich::process::{Process, alive, is_blank, lineage, parents};
+use crate::enrich::script;
+use crate::enrich::short_name::{cut, cut_with_suffix};
+use crate::enrich::workload::Workload;
+use crate::settings::Tunables;
 
 /// Processes whose names are remembered, all together.
 pub const PROCESS_ENTRIES: usize = 4096;
@@ -49,80 +44,6 @@ const LIVE_ENTRIES: usize = 1024;
 const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
 /// Connections whose name is remembered, unless more are said to be.
 const CONNECTIONS: usize = 16_384;
-
-/// Who it is: a process's names, safe to print.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Who {
-    /// User's name, where there is one.
-    pub user: Option<Rc<str>>,
-    /// The kernel's name of the process.
-    pub comm: Rc<str>,
-    /// What it runs, where it is an interpreter.
-    pub script: Option<Rc<str>>,
-    /// Path of its cgroup, where it is known.
-    pub cgroup_path: Option<Rc<str>>,
-    /// Label of its cgroup.
-    pub cgroup: Option<Rc<str>>,
-    /// Unit of the service manager in which it runs.
-    pub unit: Option<Rc<str>>,
-    /// Container in which it runs, as `KIND:NAME`.
-    pub container: Option<Rc<str>>,
-    /// Names of the processes that started it, the nearest first, where they are asked for.
-    pub parents: Vec<Rc<str>>,
-}
-
-/// The name of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerName {
-    /// In lower case, without the final dot.
-    pub text: Rc<str>,
-    /// Where it is from.
-    pub source: NameSource,
-}
-
-/// Who said that an address has a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NameSource {
-    /// An answer that the connection's process received.
-    Dns,
-    /// An answer that another process of its user received.
-    User,
-    /// An answer that the system's resolver received.
-    System,
-    /// The system's resolver, asked for the address.
-    Reverse,
-}
-
-/// What a connection is shown with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
-    /// Its process.
-    pub who: Rc<Who>,
-    /// Name of its peer, where one is known.
-    pub name: Option<PeerName>,
-    /// Who operates its peer's network, where that is known.
-    pub system: Option<Rc<AutonomousSystem>>,
-    /// Its program was never seen with its peer before.
-    pub is_new: bool,
-    /// What its process is called now, where that is another name and all fields are wanted.
-    pub comm_now: Option<Rc<str>>,
-}
-
-impl Who {
-    /// Where no process is known.
-    pub(crate) fn nobody() -> Self {
-        Self {
-            user: None,
-            comm: "-".into(),
-            script: None,
-            cgroup_path: None,
-            cgroup: None,
-            unit: None,
-            container: None,
-            parents: Vec::new(),
-        }
-    }
-}
 
 /// What tells one process from another, and from what it executed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -476,7 +397,7 @@ mod tests {
 
     /// Of no process that lives.
     fn conn() -> Conn {
-        crate::names::tests::conn(u32::MAX, 1000, "192.0.2.1")
+        crate::enrich::names::table::tests::conn(u32::MAX, 1000, "192.0.2.1")
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use leco_os::clock::BootNs;
 
-use crate::cache::TimedCache;
-use crate::names::host_name;
+use crate::enrich::cache::TimedCache;
+use crate::enrich::names::answer::host_name;
 
 /// Addresses that wait to be asked for; more are left without a name until they come again.
 pub const REVERSE_QUEUE: usize = 64;

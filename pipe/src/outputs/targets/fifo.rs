@@ -12,11 +12,11 @@ use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mknodat};
 
-use super::clock::ClockField;
-use super::complaint::Complaint;
-use super::exact::{Identity, identity, set_mode};
-use super::reader::{QueueLimits, Reader};
-use super::writer::PIPE_BATCH;
+use crate::outputs::clock::ClockField;
+use crate::outputs::exact::{Identity, identity, set_mode};
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::warn_once::WarnOnce;
+use crate::outputs::writer::PIPE_BATCH;
 
 /// Why a fifo cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub(crate) struct FifoOutput {
     /// A reader closed it while it still seemed to be read: the next one may have come before anybody looked.
     reader_left: bool,
     pub(crate) reader: Reader,
-    complaint: Complaint,
+    complaint: WarnOnce,
 }
 
 impl FifoOutput {
@@ -69,7 +69,7 @@ impl FifoOutput {
             has_reader: false,
             reader_left: false,
             reader: Reader::new(limits, PIPE_BATCH),
-            complaint: Complaint::default(),
+            complaint: WarnOnce::default(),
         };
         output.watch_folder()?;
         output.attach()?;

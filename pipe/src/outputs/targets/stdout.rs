@@ -9,9 +9,9 @@ use leco_os::say;
 use rustix::event::PollFlags;
 use rustix::fs::OFlags;
 
-use super::clock::ClockField;
-use super::reader::{QueueLimits, Reader};
-use super::writer::PIPE_BATCH;
+use crate::outputs::clock::ClockField;
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::writer::PIPE_BATCH;
 
 /// Standard output as a receiver.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 /// What was complained of last.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint(Option<String>);
+pub(crate) struct WarnOnce(Option<String>);
 
-impl Complaint {
+impl WarnOnce {
     /// Says it, unless it was the last thing said.
     pub(crate) fn tell(&mut self, text: &str) {
         if self.0.as_deref() != Some(text) {

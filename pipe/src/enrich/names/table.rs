@@ -3,9 +3,6 @@
 //! A connection is named by what its process had asked for last when it connected, and keeps that name. What others
 //! asked for counts, too, the less the further they are from that process.
 
-mod answer;
-mod home;
-
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -15,11 +12,11 @@ use hashlink::LruCache;
 use leco_bpf::read::record::{Conn, Direction, DnsAnswer};
 use leco_os::clock::BootNs;
 
-use self::answer::Answer;
-pub(crate) use self::answer::host_name;
-use self::home::Home;
-pub(crate) use self::home::is_special;
-use crate::labels::{NameSource, PeerName, Process};
+use crate::enrich::labels::{NameSource, PeerName};
+use crate::enrich::names::answer::Answer;
+use crate::enrich::names::home::{Home, is_special};
+use crate::enrich::names::standing::{Place, Standing};
+use crate::enrich::process::Process;
 
 /// Names that are remembered: by address, name and who asked.
 pub const NAME_ENTRIES: usize = 8192;
@@ -39,26 +36,6 @@ const USER_NS: u64 = 600_000_000_000;
 const SYSTEM_NS: (u64, u64) = (60_000_000_000, 600_000_000_000);
 /// So old a connection may be that is named by a later answer of its process.
 const LATE_NS: u64 = 2_000_000_000;
-
-/// In which surroundings a process runs. Whoever is root in a container is nobody outside of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The machine itself.
-    Host,
-    /// A container, as `KIND:NAME`.
-    Container(Rc<str>),
-    /// Its cgroup is not known.
-    Unknown,
-}
-
-/// A process among others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// Where it runs.
-    pub(crate) place: Place,
-    /// Itself and the processes that started it, the nearest first; empty where it is gone.
-    pub(crate) line: Rc<[Process]>,
-}
 
 /// A process of a user: one that became another user's asked as somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,8 +315,8 @@ pub(crate) mod tests {
 
     use leco_bpf::read::record::State;
 
-    use super::answer::tests::{answer_to, record};
     use super::*;
+    use crate::enrich::names::answer::tests::{answer_to, record};
 
     const SECOND: u64 = 1_000_000_000;
     const MINUTE: u64 = 60 * SECOND;

@@ -2,8 +2,8 @@
 
 use leco_os::clean::clean_bytes;
 
-use super::interpreters::{INTERPRETERS, Interpreter, Operand};
-use super::process::is_blank;
+use crate::enrich::interpreters::{INTERPRETERS, Interpreter, Operand};
+use crate::enrich::process::is_blank;
 
 /// Whether a process of this name runs scripts. A thread's name may follow after a space.
 pub(crate) fn is_interpreter(comm: &str) -> bool {

@@ -17,12 +17,12 @@ use rustix::net::{
     sockopt,
 };
 
-use super::clock::ClockField;
-use super::complaint::Complaint;
-use super::exact::{Identity, identity, set_mode};
-use super::reader::{QueueLimits, Reader};
-use super::token::{Handshake, Token, TokenError};
-use super::writer::SOCKET_BATCH;
+use crate::outputs::clock::ClockField;
+use crate::outputs::exact::{Identity, identity, set_mode};
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::token::{Handshake, Token, TokenError};
+use crate::outputs::warn_once::WarnOnce;
+use crate::outputs::writer::SOCKET_BATCH;
 
 /// Readers of one socket; more have to wait until one leaves.
 pub const MAX_READERS: usize = 64;
@@ -85,7 +85,7 @@ pub(crate) struct Listener {
     limits: QueueLimits,
     /// Nothing is accepted before this moment.
     paused_until: Option<BootNs>,
-    complaint: Complaint,
+    complaint: WarnOnce,
 }
 
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Listener {
         token: Option<Token>,
         limits: QueueLimits,
     ) -> Self {
-        let (clients, complaint) = (Vec::new(), Complaint::default());
+        let (clients, complaint) = (Vec::new(), WarnOnce::default());
         Self { place, socket, allow, token, clients, limits, paused_until: None, complaint }
     }
 

@@ -14,8 +14,8 @@ use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 use leco_os::watch;
 
-use super::unique::{cut, cut_with_suffix, letters};
-use crate::cache::TimedCache;
+use crate::enrich::cache::TimedCache;
+use crate::enrich::short_name::{cut, cut_with_suffix, letters};
 
 /// Entries of each cache of cgroups, and folders that are watched at most.
 pub const CGROUP_ENTRIES: usize = 4096;

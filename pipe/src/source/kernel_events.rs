@@ -11,8 +11,8 @@ use leco_bpf::read::record::{Conn, DnsAnswer, State, Stats};
 use leco_bpf::read::stream::Stream;
 use leco_os::clock::{BootNs, boot_ns};
 
-use crate::labels::{is_alive, is_gone, sees_all_processes};
-use crate::tunables::Tunables;
+use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
+use crate::settings::Tunables;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]

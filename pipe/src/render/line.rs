@@ -10,9 +10,10 @@ use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
-use crate::feed::Losses;
-use crate::labels::{Labels, NameSource, PeerName, is_blank};
-use crate::tunables::{NamesShown, Tunables};
+use crate::enrich::labels::{Labels, NameSource, PeerName};
+use crate::enrich::process::is_blank;
+use crate::settings::{NamesShown, Tunables};
+use crate::source::kernel_events::Losses;
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
 const DETAILS_VERSION: u32 = 1;
@@ -307,8 +308,8 @@ mod tests {
     use leco_core::wire::event::Event;
 
     use super::*;
-    use crate::asn::AutonomousSystem;
-    use crate::labels::Who;
+    use crate::enrich::asn::AutonomousSystem;
+    use crate::enrich::labels::Who;
     use crate::outputs::ClockField;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
@@ -550,7 +551,7 @@ mod tests {
     #[test]
     fn every_field_is_as_the_schema_says() {
         let promised: serde_json::Value =
-            serde_json::from_str(include_str!("../../docs/events.schema.json")).unwrap();
+            serde_json::from_str(include_str!("../../../docs/events.schema.json")).unwrap();
         let schema = jsonschema::options().should_validate_formats(true).build(&promised).unwrap();
         let who = Who {
             script: Some("a.py".into()),

@@ -130,7 +130,7 @@ fn short(id: &str) -> String {
 }
 
 fn without_type(part: &str) -> &str {
-    super::cgroup::without_unit_type(part)
+    crate::enrich::cgroup::without_unit_type(part)
 }
 
 /// Undoes `\xNN` of unit names (systemd.unit(5)), where it stands for printable ASCII.

@@ -1,5 +1,6 @@
 //! Which program talked to which name or network before: what is new stands out.
 
+mod errors;
 mod mark;
 pub mod seen;
 mod store;
@@ -18,10 +19,11 @@ use leco_os::environment::folder_in;
 use leco_os::reclaim::give_back;
 use siphasher::sip::SipHasher13;
 
-pub use self::store::{Pair, SEEN_ROWS, Store, StoreError};
-use crate::asn::network;
 use crate::clock::Now;
-use crate::labels::Labels;
+use crate::enrich::asn::network;
+use crate::enrich::labels::Labels;
+pub use crate::history::errors::StoreError;
+pub use crate::history::store::{Pair, SEEN_ROWS, Store};
 
 /// What was seen is written at most so often.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
@@ -237,7 +239,7 @@ mod tests {
     use leco_bpf::read::record::State;
 
     use super::*;
-    use crate::labels::{NameSource, PeerName, Who};
+    use crate::enrich::labels::{NameSource, PeerName, Who};
 
     const SECOND: u64 = 1_000_000_000;
 

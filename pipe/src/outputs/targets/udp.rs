@@ -8,9 +8,9 @@ use std::rc::Rc;
 use rustix::event::PollFlags;
 use serde_json::{Map, Value};
 
-use super::clock::{ClockField, Told, splice};
-use super::complaint::Complaint;
-use super::reader::{QueueLimits, Reader};
+use crate::outputs::clock::{ClockField, Told, splice};
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::warn_once::WarnOnce;
 
 /// Bytes of a datagram: what no path of today's networks cuts into pieces, headers and a tunnel's included.
 pub const MAX_DATAGRAM: usize = 1400;
@@ -24,7 +24,7 @@ pub(crate) struct UdpOutput {
     socket: UdpSocket,
     is_blocked: bool,
     pub(crate) reader: Reader,
-    complaint: Complaint,
+    complaint: WarnOnce,
 }
 
 impl UdpOutput {
@@ -37,7 +37,7 @@ impl UdpOutput {
         socket.connect(address)?;
         socket.set_nonblocking(true)?;
         let reader = Reader::new(limits, 0);
-        Ok(Self { address, socket, is_blocked: false, reader, complaint: Complaint::default() })
+        Ok(Self { address, socket, is_blocked: false, reader, complaint: WarnOnce::default() })
     }
 
     pub(crate) fn poll(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -119,7 +119,7 @@ fn fit(event: &Rc<[u8]>, limit: usize) -> Rc<[u8]> {
 mod tests {
     use super::*;
     use crate::clock::Now;
-    use crate::line::Machine;
+    use crate::render::line::Machine;
 
     #[test]
     fn no_datagram_is_longer_than_it_may_be() {

@@ -86,7 +86,7 @@ pub(super) mod tests {
     }
 
     /// An answer to a question about a name.
-    pub(in crate::names) fn answer_to(question: &str, records: &[(&str, RData)]) -> Vec<u8> {
+    pub(in crate::enrich::names) fn answer_to(question: &str, records: &[(&str, RData)]) -> Vec<u8> {
         let mut message = Message::response(7, OpCode::Query);
         message.add_query(Query::query(name(question), RecordType::A));
         for (at, (owner, data)) in (0..).zip(records) {
@@ -95,7 +95,7 @@ pub(super) mod tests {
         message.to_vec().unwrap()
     }
 
-    pub(in crate::names) fn record(address: &str) -> RData {
+    pub(in crate::enrich::names) fn record(address: &str) -> RData {
         match address.parse().unwrap() {
             IpAddr::V4(address) => RData::A(A(address)),
             IpAddr::V6(address) => RData::AAAA(AAAA(address)),

@@ -5,9 +5,9 @@ use std::path::Path;
 use leco_core::source::recording;
 use leco_core::source::recording::RecordError;
 
-use super::clock::ClockField;
-use super::complaint::Complaint;
-use super::reader::{QueueLimits, Reader};
+use crate::outputs::clock::ClockField;
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::warn_once::WarnOnce;
 
 /// Bytes written at once.
 const BATCH: usize = 64 << 10;
@@ -17,14 +17,14 @@ const BATCH: usize = 64 << 10;
 pub(crate) struct Recording {
     file: recording::Recording,
     pub(crate) reader: Reader,
-    complaint: Complaint,
+    complaint: WarnOnce,
 }
 
 impl Recording {
     pub(crate) fn open(path: &Path, limits: QueueLimits) -> Result<Self, RecordError> {
         let file = recording::Recording::open(path)?;
         let reader = Reader::new(limits, BATCH);
-        Ok(Self { file, reader, complaint: Complaint::default() })
+        Ok(Self { file, reader, complaint: WarnOnce::default() })
     }
 
     /// Goes on in what is now at the path: another program moved the old one away.

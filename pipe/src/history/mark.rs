@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use leco_os::files::{PlaceError, open_file};
 use rusqlite::{Connection, OpenFlags};
 
-use super::store::StoreError;
+use crate::history::errors::StoreError;
 
 /// `LECO`, at offset 68 of the file (`sqlite.org/pragma.html`).
 pub(super) const APPLICATION_ID: i32 = 0x4c45_434f;

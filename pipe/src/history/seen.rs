@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use leco_os::clean::clean;
 use nix::unistd::{Uid, User};
 
-use super::Pair;
+use crate::history::Pair;
 
 /// `FIRST  LAST  USER :: PROGRAM :: [<- ]PEER`, with local times.
 #[must_use]

@@ -1,0 +1,3 @@
+//! What the kernel side tells, in order.
+
+pub mod kernel_events;
