@@ -26,14 +26,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::iterator::Signals;
 
-use crate::batch::Batch;
-use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
+use crate::handoff::Batch;
+use crate::input::action::{Action, Mode, PlayIntention, intention, play_intention};
+use crate::model::rule_timing;
+use crate::model::state::{Effect, FADE_TOLERANCE, State};
 use crate::player::Player;
-use crate::state::{Effect, FADE_TOLERANCE, State};
 use crate::terminal::{self, Terminal};
-use crate::theme::Theme;
-use crate::timing;
-use crate::view::{self, Source, Status};
+use crate::ui::theme::Theme;
+use crate::ui::view;
+use crate::ui::view::{Source, Status};
 
 /// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
@@ -302,8 +303,8 @@ impl App {
             Effect::Repaint => terminal.clear()?,
             Effect::Copy(text) => copy(&text)?,
         }
-        if self.state.mode == Mode::Rules && intention == Intention::Open(Mode::Rules) {
-            self.state.rule_times = timing::measure(&self.overseer);
+        if self.state.mode == Mode::Rules && intention == Action::Open(Mode::Rules) {
+            self.state.rule_times = rule_timing::measure(&self.overseer);
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -3,16 +3,9 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
-pub mod batch;
-pub mod columns;
-pub mod intention;
-pub mod listing;
-mod panes;
+pub mod handoff;
+pub mod input;
+pub mod model;
 pub mod player;
-mod row;
-pub mod state;
 pub mod terminal;
-pub mod theme;
-pub mod timing;
-pub mod trial;
-pub mod view;
+pub mod ui;

@@ -25,7 +25,7 @@ use leco_os::{environment, say};
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
 use leco_tui::terminal::assumed_size;
-use leco_tui::theme::{ColorDepth, Theme};
+use leco_tui::ui::theme::{ColorDepth, Theme};
 
 use crate::cli::Cli;
 

@@ -10,11 +10,11 @@ use leco_os::clean::clean;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use crate::intention::KEYS;
-use crate::row::sparkline;
-use crate::theme::Theme;
-use crate::timing::slow_from;
-use crate::trial::Trial;
+use crate::input::action::KEYS;
+use crate::model::rule_editor::Trial;
+use crate::model::rule_timing::slow_from;
+use crate::ui::row::sparkline;
+use crate::ui::theme::Theme;
 
 /// Cells of the names of fields.
 const NAME_WIDTH: usize = 11;

@@ -9,9 +9,9 @@ use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
 
-use crate::intention::{Intention, Mode, Offer};
-use crate::listing::{Listing, Matches, Sort, ordered, readable};
-use crate::trial::Trial;
+use crate::input::action::{Action, Mode, Offer};
+use crate::model::listing::{Listing, Matches, Sort, ordered, readable};
+use crate::model::rule_editor::Trial;
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
@@ -174,42 +174,42 @@ impl State {
     }
 
     /// Does what a person wants.
-    pub fn apply(&mut self, intention: Intention, overseer: &Overseer, now: BootNs) -> Effect {
+    pub fn apply(&mut self, intention: Action, overseer: &Overseer, now: BootNs) -> Effect {
         self.notice = None;
         match intention {
-            Intention::Quit => return Effect::Quit,
-            Intention::Repaint => return Effect::Repaint,
-            Intention::Move(lines) if matches!(self.mode, Mode::Detail | Mode::Rules | Mode::Help) => {
+            Action::Quit => return Effect::Quit,
+            Action::Repaint => return Effect::Repaint,
+            Action::Move(lines) if matches!(self.mode, Mode::Detail | Mode::Rules | Mode::Help) => {
                 self.pane_offset = self.pane_offset.saturating_add_signed(lines);
             }
-            Intention::Move(lines) => self.step(lines, overseer, now),
-            Intention::MoveScreens(screens) => self.scroll(screens),
-            Intention::First => self.go_to(0, overseer, now),
-            Intention::Last => self.go_to(usize::MAX, overseer, now),
-            Intention::Point(column, row) => self.point(column, row),
-            Intention::Freeze => self.freeze(overseer, now),
-            Intention::Sort => {
+            Action::Move(lines) => self.step(lines, overseer, now),
+            Action::MoveScreens(screens) => self.scroll(screens),
+            Action::First => self.go_to(0, overseer, now),
+            Action::Last => self.go_to(usize::MAX, overseer, now),
+            Action::Point(column, row) => self.point(column, row),
+            Action::Freeze => self.freeze(overseer, now),
+            Action::Sort => {
                 self.sort = self.sort.next();
                 self.offset = None;
             }
-            Intention::Open(mode) => self.open(mode, overseer, now),
-            Intention::Match(by) => self.go_to_match(by, overseer, now),
-            Intention::Offer(offer) => self.offer(offer, overseer),
-            Intention::Back => self.back(),
-            Intention::Accept => return self.accept(),
-            Intention::Edit(request) => {
+            Action::Open(mode) => self.open(mode, overseer, now),
+            Action::Match(by) => self.go_to_match(by, overseer, now),
+            Action::Offer(offer) => self.offer(offer, overseer),
+            Action::Back => self.back(),
+            Action::Accept => return self.accept(),
+            Action::Edit(request) => {
                 self.input.handle(request);
                 self.typed(overseer, now);
             }
-            Intention::Complete => self.complete(overseer, now),
-            Intention::Saved(by) => self.take_saved(by, overseer, now),
-            Intention::Append if self.mode == Mode::Trial => {
+            Action::Complete => self.complete(overseer, now),
+            Action::Saved(by) => self.take_saved(by, overseer, now),
+            Action::Append if self.mode == Mode::Trial => {
                 if self.trial.as_ref().is_some_and(Trial::is_complete) {
                     self.mode = Mode::Confirm;
                 }
             }
-            Intention::Append => {}
-            Intention::Confirm => self.append(),
+            Action::Append => {}
+            Action::Confirm => self.append(),
         }
         Effect::None
     }

@@ -11,7 +11,7 @@ use leco_core::text::SEPARATOR;
 use leco_os::clean::clean;
 use leco_os::files::open_file;
 
-use crate::intention::Offer;
+use crate::input::action::Offer;
 
 /// Changes that are shown.
 const SHOWN: usize = 3;

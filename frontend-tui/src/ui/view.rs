@@ -9,13 +9,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Scrollbar, ScrollbarOrientation, ScrollbarState};
 use unicode_width::UnicodeWidthStr;
 
-use crate::columns::Columns;
-use crate::intention::Mode;
-use crate::listing::{Listing, Sort};
-use crate::panes;
-use crate::row::{self, Margin, Marks, sparkline};
-use crate::state::State;
-use crate::theme::Theme;
+use crate::input::action::Mode;
+use crate::model::listing::{Listing, Sort};
+use crate::model::state::State;
+use crate::ui::columns::Columns;
+use crate::ui::row::{Margin, Marks, sparkline};
+use crate::ui::theme::Theme;
+use crate::ui::{panes, row};
 
 /// The list keeps at least so many rows beside a pane.
 const LEAST_LIST: u16 = 8;

@@ -7,8 +7,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::columns::Columns;
-use crate::theme::Theme;
+use crate::ui::columns::Columns;
+use crate::ui::theme::Theme;
 
 /// Cells of a rate, as in ` 1023.9K/s`.
 const RATE_WIDTH: usize = 10;

@@ -28,7 +28,7 @@ pub enum Mode {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intention {
+pub enum Action {
     /// Leave.
     Quit,
     /// Draw everything anew, over whatever another program left on the screen.
@@ -111,15 +111,15 @@ pub fn play_intention(event: &Event) -> Option<PlayIntention> {
 
 /// What a terminal event means in a mode.
 #[must_use]
-pub fn intention(event: &Event, mode: Mode) -> Option<Intention> {
+pub fn intention(event: &Event, mode: Mode) -> Option<Action> {
     match event {
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         Event::Key(key) => of_key(event, key, mode),
         Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::ScrollUp => Some(Intention::Move(-3)),
-            MouseEventKind::ScrollDown => Some(Intention::Move(3)),
+            MouseEventKind::ScrollUp => Some(Action::Move(-3)),
+            MouseEventKind::ScrollDown => Some(Action::Move(3)),
             MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
-                Some(Intention::Point(mouse.column, mouse.row))
+                Some(Action::Point(mouse.column, mouse.row))
             }
             _ => None,
         },
@@ -128,8 +128,8 @@ pub fn intention(event: &Event, mode: Mode) -> Option<Intention> {
     }
 }
 
-fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Intention> {
-    use Intention as I;
+fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
+    use Action as I;
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('c') if is_control => return Some(I::Quit),
@@ -154,8 +154,8 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Intention> {
     }
 }
 
-fn of_command(key: &KeyEvent, is_control: bool) -> Option<Intention> {
-    use Intention as I;
+fn of_command(key: &KeyEvent, is_control: bool) -> Option<Action> {
+    use Action as I;
     Some(match key.code {
         KeyCode::Char('d') if is_control => I::MoveScreens(1),
         KeyCode::Char('u') if is_control => I::MoveScreens(-1),
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn keys_mean_what_the_help_says() {
-        use Intention as I;
+        use Action as I;
         let none = KeyModifiers::NONE;
         let cases: &[(Mode, KeyCode, KeyModifiers, Option<I>)] = &[
             (Mode::List, KeyCode::Char('q'), none, Some(I::Quit)),
