@@ -12,8 +12,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::history::errors::StoreError;
+use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
-use crate::history::{StoreError, mark};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
