@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 
 use crate::report::Report;
 

@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use leco_core::clock::boot_ns;
-use leco_core::event::Event;
+use leco_core::wire::event::Event;
 use leco_e2e::{Kernel, program};
+use leco_os::clock::boot_ns;
 
 use crate::process::{Watched, resident};
 use crate::report::Report;

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
-use leco_bpf::record::{CONN_SIZE, Conn};
+use leco_bpf::read::record::{CONN_SIZE, Conn};
 use leco_pipe::clock::Now;
-use leco_pipe::labels::Labeler;
-use leco_pipe::line::{Formatter, Machine};
-use leco_pipe::memory::Memory;
+use leco_pipe::enrich::labeler::Labeler;
+use leco_pipe::history::Memory;
 use leco_pipe::outputs::{OutputSpec, Outputs};
-use leco_pipe::tunables::Tunables;
+use leco_pipe::render::line::{Formatter, Machine};
+use leco_pipe::settings::Tunables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::report::Report;
@@ -63,7 +63,7 @@ impl WarmPath {
         let mut outputs = Outputs::open(&[spec], 8192, &mut HashMap::new())?;
         outputs.tell_clock(&now, &machine);
         Ok(Self {
-            labeler: Labeler::new(&tunables, leco_bpf::cgroup2::root())?,
+            labeler: Labeler::new(&tunables, leco_bpf::load::cgroup2::root())?,
             memory: Memory::default(),
             formatter: Formatter::new(tunables, TimeZone::system(), machine),
             outputs,

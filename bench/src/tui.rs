@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use leco_core::clock::boot_ns;
 use leco_e2e::{FAR_V4, Kernel, Netns, program};
+use leco_os::clock::boot_ns;
 
 use crate::process::{self, Watched};
 use crate::report::Report;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use leco_bpf::plan::Forced;
+use leco_bpf::load::plan::Forced;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -21,7 +21,7 @@ Hooks, as --hook NAME=LEVEL; the first level is the best, and taken where the ke
 
 /// Exit codes, and the levels of every hook.
 fn details() -> String {
-    EXIT_CODES.to_owned() + leco_bpf::plan::levels().trim_end()
+    EXIT_CODES.to_owned() + leco_bpf::load::plan::levels().trim_end()
 }
 
 /// Loads LECO's eBPF programs, and pins them for leco-event-pipe or leaves them with the service manager.

@@ -1,19 +1,19 @@
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use leco_bpf::fields::{self, Missing};
-use leco_bpf::load::{self, LoadError, Loaded, Options};
-use leco_bpf::pins::PinDir;
-use leco_bpf::plan::{Choice, Forced};
-use leco_bpf::preflight::{self, BPFFS};
-use leco_core::say;
-use leco_core::text::causes;
+use leco_bpf::load::fields::Missing;
+use leco_bpf::load::plan::{Choice, Forced};
+use leco_bpf::load::{self, LoadError, Loaded, Options, fields, preflight};
+use leco_bpf::place::bpffs::BPFFS;
+use leco_bpf::place::pin_dir::PinDir;
+use leco_os::causes::causes;
+use leco_os::say;
 use nix::unistd::Group;
 
 use crate::cli::Cli;
@@ -166,7 +166,7 @@ fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
 
 fn print_table(choices: &[Choice], missing: &[Missing]) {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    match leco_bpf::cgroup2::root() {
+    match load::cgroup2::root() {
         Some(root) => say::out(format_args!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display())),
         None => say::out(format_args!("kernel {kernel}, BTF yes, no cgroup2 mounted")),
     }

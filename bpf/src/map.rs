@@ -5,11 +5,10 @@
 //! as the kernel says that the map's entries are, and a reader asks first what a map is ([`Layout`]). The callback of a
 //! ring, which libbpf calls, is run under Miri by the tests below (`script/test miri`).
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::{fmt, ptr};
 
 use libbpf_rs::{MapType, libbpf_sys};
 
@@ -367,7 +366,7 @@ mod tests {
     fn a_value_of_every_cpu_fits() {
         const SIZE: usize = 12;
         if !rustix::process::geteuid().is_root() {
-            leco_core::say::err("SKIPPED: making maps needs root");
+            leco_os::say::err("SKIPPED: making maps needs root");
             return;
         }
         let cpus = libbpf_rs::num_possible_cpus().unwrap();

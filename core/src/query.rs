@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::event::ConnectionState;
-use crate::facts::Facts;
-use crate::rules::Pattern;
+use crate::matching::Pattern;
 use crate::text::{FLAG_WORDS, parse_flag};
+use crate::wire::details::Facts;
+use crate::wire::event::ConnectionState;
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 9] = [

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use crate::config::ini::{Entry, Ini};
-use crate::config::{Fault, Rgba};
 use crate::fade::Points;
-use crate::rules::{Chain, Prefilter};
+use crate::ini::{Entry, Fault, Ini, Rgba};
+use crate::matching::{Chain, Prefilter};
 
 /// How a line is drawn, where that differs from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use leco_core::clock::Now;
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 use leco_core::source::Origin;
+use leco_os::clock::Now;
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;

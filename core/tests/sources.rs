@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 use leco_core::source::{SourceSpec, Sources};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -4,10 +4,10 @@
 
 use std::process::{Command, Stdio};
 
-use leco_bpf::pins::PinDir;
-use leco_bpf::reader::Reader;
-use leco_bpf::record::DnsAnswer;
-use leco_bpf::stream::Stream;
+use leco_bpf::place::pin_dir::PinDir;
+use leco_bpf::read::reader::Reader;
+use leco_bpf::read::record::DnsAnswer;
+use leco_bpf::read::stream::Stream;
 use leco_e2e::{Kernel, Netns, Side, can_test_the_kernel};
 
 /// What the scripts share: a socket with an answer of 100 bytes to receive, from port 53, and C's own calls.

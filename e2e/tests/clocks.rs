@@ -9,11 +9,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use leco_core::clock::{Now, boot_id, boot_ns};
 use leco_e2e::{
     EventPipe, FAR_V4, Kernel, LineReader, Netns, Peer, Tmux, can_test_the_kernel, can_use_tmux, program,
     wait_for, wait_or_explain,
 };
+use leco_os::clock::{Now, boot_id, boot_ns};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -125,7 +125,7 @@ struct Cgroup(PathBuf);
 
 impl Cgroup {
     fn new(name: &str) -> Self {
-        let folder = leco_bpf::cgroup2::root().unwrap().join(name);
+        let folder = leco_bpf::load::cgroup2::root().unwrap().join(name);
         fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
@@ -317,7 +317,7 @@ fn a_pipe_in_a_cgroup_namespace_says_what_it_cannot_see() {
         return;
     }
     let kernel = Kernel::load(&[]);
-    let root = leco_bpf::cgroup2::root().unwrap();
+    let root = leco_bpf::load::cgroup2::root().unwrap();
     let folder = Cgroup::new(&format!("leco-test-ns-{}", std::process::id()));
     let said = |prepare: &str| {
         let mut command = Command::new("sh");

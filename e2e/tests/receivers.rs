@@ -224,7 +224,7 @@ fn a_container_keeps_its_name_after_its_end() {
         return;
     }
     let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
-    let root = leco_bpf::cgroup2::root().unwrap();
+    let root = leco_bpf::load::cgroup2::root().unwrap();
     let slice = root.join(format!("leco-test-{}.slice", std::process::id()));
     let id = "0123456789abcdef".repeat(4);
     let container = slice.join(format!("docker-{id}.scope"));

@@ -3,23 +3,22 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::{fs, thread};
 
-use leco_core::sandbox::{
-    Confinement, MORE_REFUSED_CALLS, NAMESPACE_FLAGS, Network, REFUSED_CALLS, REFUSED_IOCTLS, Sandbox,
-    X32_BIT,
-};
 use leco_e2e::desktop::{Overlay, XServer, can_use, still_config};
 use leco_e2e::hijack::{self, Hijacked, Outcome, threads_of};
 use leco_e2e::{
     EventPipe, Kernel, LineReader, Tmux, can_test_the_kernel, can_use_tmux, program, skip, wait_or_explain,
+};
+use leco_os::sandbox::{
+    Confinement, MORE_REFUSED_CALLS, NAMESPACE_FLAGS, Network, REFUSED_CALLS, REFUSED_IOCTLS, Sandbox,
+    X32_BIT,
 };
 
 const BAD: u64 = u64::MAX;

@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use leco_bpf::pins::PinDir;
-use leco_bpf::reader::Reader;
-use leco_bpf::stream::Stream;
+use leco_bpf::place::pin_dir::PinDir;
+use leco_bpf::read::reader::Reader;
+use leco_bpf::read::stream::Stream;
 use leco_e2e::{EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, wait_for};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -125,7 +125,7 @@ fn a_million_connections_push_no_live_one_out_and_take_no_memory() {
         far.read_exact(&mut [0; 4]).unwrap();
         live.push((near, far));
     }
-    let of_live = |conn: &leco_bpf::record::Conn| {
+    let of_live = |conn: &leco_bpf::read::record::Conn| {
         conn.pid == std::process::id()
             && (conn.remote_port == address.port() || conn.local_port == address.port())
     };
@@ -193,7 +193,7 @@ fn flows_that_are_forgotten_are_counted() {
 }
 
 /// Sends an answer of this size from port 53 to a socket that waits for it; what the kernel side copied.
-fn answers_of(options: &[&str], sizes: &[usize]) -> Vec<leco_bpf::record::DnsAnswer> {
+fn answers_of(options: &[&str], sizes: &[usize]) -> Vec<leco_bpf::read::record::DnsAnswer> {
     let kernel = Kernel::load(options);
     let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
     let netns = Netns::new();

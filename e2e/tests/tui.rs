@@ -9,8 +9,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use leco_core::clock::boot_ns;
 use leco_e2e::{EventPipe, FAR_V4, Kernel, Netns, Peer, Tmux, can_test_the_kernel, can_use_tmux, program};
+use leco_os::clock::boot_ns;
 use rustix::process::{Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};

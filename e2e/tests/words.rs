@@ -12,11 +12,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use leco_core::clock::boot_ns;
 use leco_e2e::desktop::{XServer, can_use};
 use leco_e2e::{
     EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, can_test_the_kernel, program, wait_for, wait_or_explain,
 };
+use leco_os::clock::boot_ns;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};

@@ -7,27 +7,24 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use leco_core::clock::{Now, boot_id, boot_ns};
 use leco_core::config::{Config, ConfigFollower, Effects, Reload, Settings};
-use leco_core::event::ConnectionState;
-use leco_core::overseer::{Frame, Overseer, Row};
-use leco_core::pages::give_back;
-use leco_core::rules::Filter;
-use leco_core::sandbox::{SOURCE_GIVEN_UP, Sandbox};
-use leco_core::say;
-use leco_core::signals;
-use leco_core::source::{SourceSpec, Sources, SourcesState};
+use leco_core::matching::Filter;
+use leco_core::model::overseer::{Frame, Overseer, Row};
+use leco_core::model::traffic::Traffic;
+use leco_core::source::{SOURCE_GIVEN_UP, SourceSpec, Sources, SourcesState, are_allowed, with_sources};
 use leco_core::style::LineStyle;
-use leco_core::tag::Tag;
-use leco_core::traffic::Traffic;
-use leco_core::watch;
+use leco_core::wire::event::ConnectionState;
+use leco_core::wire::tag::Tag;
+use leco_os::clock::{Now, boot_id, boot_ns};
+use leco_os::reclaim::give_back;
+use leco_os::sandbox::Sandbox;
+use leco_os::{say, signals, watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::display;
 use crate::painter::Painter;
-use crate::power;
 use crate::presenter::{Geometry, Presenter};
+use crate::{display, power};
 
 /// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
 const ALPHA_TOLERANCE: u8 = 1;
@@ -230,7 +227,7 @@ impl App {
                     tell("the font is in a folder that this program gave up: restart it to read there");
                 }
                 if !self.are_sources_fixed && sources != self.sources.specs() {
-                    if self.sandbox.covers_all(&sources) {
+                    if are_allowed(&self.sandbox, &sources) {
                         self.sources = follow(&sources)?;
                     } else {
                         tell(SOURCE_GIVEN_UP);
@@ -348,11 +345,11 @@ impl App {
 
 /// What is needed once the display is there: fonts, fontconfig's programs, config and sources.
 fn sandbox(settings: &Settings, sources: &[SourceSpec], config_file: Option<&Path>) -> Sandbox {
-    let mut sandbox = Sandbox::default().with_programs().follows(sources);
+    let mut sandbox = with_sources(Sandbox::default().with_programs(), sources);
     for path in config_file.into_iter().chain(settings.text.font.as_deref()) {
         sandbox = sandbox.reads(path);
     }
-    let home = leco_core::environment::folder("HOME");
+    let home = leco_os::environment::folder("HOME");
     let folders = [".fonts", ".local/share/fonts", ".config/fontconfig", ".cache/fontconfig"];
     for folder in home.iter().flat_map(|home| folders.map(|folder| home.join(folder))) {
         sandbox = sandbox.reads_if_there(folder);
@@ -401,7 +398,7 @@ fn waiting(state: &SourcesState) -> String {
 fn one_line(text: &str) -> Frame {
     let row = Row {
         id: (0, 0),
-        text: leco_core::text::clean(text).into(),
+        text: leco_os::clean::clean(text).into(),
         tag: Tag { text: String::new(), rgb: [0; 3] }.into(),
         alpha: 255,
         state: ConnectionState::Ordinary,

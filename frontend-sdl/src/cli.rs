@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use leco_core::rules::Filter;
+use leco_core::matching::Filter;
 use leco_core::source::SourceSpec;
 
 /// Shows network connections on the desktop, as lines that appear, are updated, and fade.

@@ -1,6 +1,6 @@
 //! LECO on the desktop. The model is `leco_core`; here it is drawn and put among the windows.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
 pub mod display;

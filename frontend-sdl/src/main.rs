@@ -1,6 +1,6 @@
 //! `leco-sdl-widget`: connections on the desktop.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -10,15 +10,14 @@ use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
-use leco_core::clock::boot_id;
+use leco_core::batch;
 use leco_core::config::{Config, ConfigError};
-use leco_core::environment;
-use leco_core::overseer::Overseer;
-use leco_core::plain;
-use leco_core::sandbox::Sandbox;
-use leco_core::say;
-use leco_core::source::SourceSpec;
-use leco_core::text::causes;
+use leco_core::model::overseer::Overseer;
+use leco_core::source::{SourceSpec, with_sources};
+use leco_os::causes::causes;
+use leco_os::clock::boot_id;
+use leco_os::sandbox::Sandbox;
+use leco_os::{environment, say};
 
 use crate::cli::Cli;
 
@@ -47,14 +46,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
     let sources: Vec<_> = given.collect();
     if let Some(line) = &cli.rx_test {
-        plain::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
+        batch::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if cli.debug || config.settings.run.debug {
         let file = Config::path(cli.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
         overseer.set_filter(cli.filter.clone());
         let sandbox = confine(&overseer, &sources, file.as_deref());
         let (name, out) = ("leco-sdl-widget", io::stdout().lock());
-        plain::debug(name, &mut overseer, &sources, file.as_deref(), &sandbox, out)?;
+        batch::debug(name, &mut overseer, &sources, file.as_deref(), &sandbox, out)?;
     } else {
         let file = Config::path(cli.config.as_deref());
         leco_sdl_widget::app::run(config, sources, cli.filter.clone(), file.as_deref())?;
@@ -67,7 +66,7 @@ fn confine(overseer: &Overseer, named: &[SourceSpec], config: Option<&Path>) -> 
     // Where there is none, whoever opens them says so.
     let configured = overseer.settings().run.all_sources().unwrap_or_default();
     let sources = if named.is_empty() { &configured } else { named };
-    let sandbox = Sandbox::default().follows(sources);
+    let sandbox = with_sources(Sandbox::default(), sources);
     let sandbox = config.into_iter().fold(sandbox, Sandbox::reads);
     say::err(format_args!("leco-sdl-widget: {}", sandbox.enter()));
     sandbox

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 use leco_sdl_widget::painter::Painter;
 use leco_sdl_widget::painter::pixels::{Pixmap, Rect, join};
 use proptest::prelude::*;

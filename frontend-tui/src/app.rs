@@ -13,30 +13,28 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::{self, Event};
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use leco_core::clock::{Now, boot_ns};
 use leco_core::config::{ConfigWatch, Fingerprint, Reload};
-use leco_core::event::BootNs;
-use leco_core::limits;
-use leco_core::overseer::{self as core_overseer, Overseer};
-use leco_core::pages::give_back;
-use leco_core::recording::Recording;
-use leco_core::say;
-use leco_core::signals;
+use leco_core::model::overseer as core_overseer;
+use leco_core::model::overseer::Overseer;
+use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, Sources};
-use leco_core::watch;
+use leco_os::clock::{BootNs, Now, boot_ns};
+use leco_os::reclaim::give_back;
+use leco_os::{limits, say, signals, watch};
 use ratatui::layout::Size;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::iterator::Signals;
 
-use crate::batch::Batch;
-use crate::intention::{Intention, Mode, PlayIntention, intention, play_intention};
+use crate::handoff::Batch;
+use crate::input::action::{Action, Mode, PlayIntention, intention, play_intention};
+use crate::model::rule_timing;
+use crate::model::state::{Effect, FADE_TOLERANCE, State};
 use crate::player::Player;
-use crate::state::{Effect, FADE_TOLERANCE, State};
 use crate::terminal::{self, Terminal};
-use crate::theme::Theme;
-use crate::timing;
-use crate::view::{self, Source, Status};
+use crate::ui::theme::Theme;
+use crate::ui::view;
+use crate::ui::view::{Source, Status};
 
 /// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
 const FRAME_INTERVAL: Duration = Duration::from_millis(33);
@@ -306,8 +304,8 @@ impl App {
             Effect::Repaint => terminal.clear()?,
             Effect::Copy(text) => copy(&text)?,
         }
-        if self.state.mode == Mode::Rules && intention == Intention::Open(Mode::Rules) {
-            self.state.rule_times = timing::measure(&self.overseer);
+        if self.state.mode == Mode::Rules && intention == Action::Open(Mode::Rules) {
+            self.state.rule_times = rule_timing::measure(&self.overseer);
         }
         Ok(ControlFlow::Continue(()))
     }

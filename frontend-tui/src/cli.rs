@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use leco_core::config::{TerminalColours, TerminalTheme};
-use leco_core::rules::Filter;
+use leco_core::matching::Filter;
 use leco_core::source::SourceSpec;
 use leco_core::text::{parse_duration, parse_speed};
 

@@ -1,6 +1,6 @@
 //! `leco-tui`: connections in a terminal.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -12,20 +12,20 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
-use leco_core::clock::boot_id;
+use leco_core::batch;
+use leco_core::batch::Format;
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
-use leco_core::environment;
-use leco_core::overseer::Overseer;
-use leco_core::plain::{self, Format};
-use leco_core::recording::Recording;
-use leco_core::sandbox::Sandbox;
-use leco_core::say;
-use leco_core::source::SourceSpec;
-use leco_core::text::causes;
+use leco_core::model::overseer::Overseer;
+use leco_core::source::recording::Recording;
+use leco_core::source::{SourceSpec, with_sources};
+use leco_os::causes::causes;
+use leco_os::clock::boot_id;
+use leco_os::sandbox::Sandbox;
+use leco_os::{environment, say};
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
 use leco_tui::terminal::assumed_size;
-use leco_tui::theme::{ColorDepth, Theme};
+use leco_tui::ui::theme::{ColorDepth, Theme};
 
 use crate::cli::Cli;
 
@@ -63,9 +63,9 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let out = io::stdout();
     if let Some(line) = &cli.rx_test {
         return Ok(if cli.json {
-            plain::explain_as_json(&config, line, out.lock())
+            batch::explain_as_json(&config, line, out.lock())
         } else {
-            plain::explain(&config, line, anstream::AutoStream::auto(out).lock())
+            batch::explain(&config, line, anstream::AutoStream::auto(out).lock())
         }?);
     }
     let debug = cli.debug || config.settings.run.debug;
@@ -97,7 +97,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     if let Some((option, _)) = of_the_view.iter().find(|(_, is_given)| debug && *is_given) {
         anyhow::bail!("{option} is for the view, and the config says debug = yes in [run]: set it to no");
     }
-    let mut sandbox = Sandbox::default().follows(&sources);
+    let mut sandbox = with_sources(Sandbox::default(), &sources);
     if let Some(path) = &config_path {
         // Rules can be appended to it.
         sandbox = sandbox.reads(path).writes(path);
@@ -112,11 +112,11 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         return replay_plainly(path, debug, format, overseer);
     }
     if cli.once {
-        return Ok(plain::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
+        return Ok(batch::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
     }
     if debug {
         let (config, out) = (config_path.as_deref(), out.lock());
-        return Ok(plain::debug("leco-tui", &mut overseer, &named, config, &sandbox, out)?);
+        return Ok(batch::debug("leco-tui", &mut overseer, &named, config, &sandbox, out)?);
     }
     let player =
         cli.replay.as_deref().map(|path| open_recording(path, cli.speed.unwrap_or(1.0))).transpose()?;
@@ -173,12 +173,12 @@ fn replay_plainly(path: &Path, debug: bool, format: Format, mut overseer: Overse
     let mut is_read = Ok(true);
     player.seek(i64::MAX);
     player.catch_up(|at, line| match is_read {
-        Ok(true) if debug => is_read = plain::debug_event(&mut overseer, line, at.into(), &mut out),
+        Ok(true) if debug => is_read = batch::debug_event(&mut overseer, line, at.into(), &mut out),
         Ok(true) => drop(overseer.receive(line, at)),
         _ => {}
     });
     if is_read? && !debug {
-        plain::known(&mut overseer, player.now().into(), format, &mut out)?;
+        batch::known(&mut overseer, player.now().into(), format, &mut out)?;
     }
     Ok(quietly_broken(out.flush())?)
 }

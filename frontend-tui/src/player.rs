@@ -4,10 +4,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use leco_core::Timeline;
-use leco_core::event::{BootNs, Clock, Event};
+use leco_core::model::Timeline;
 use leco_core::source::open_recording;
 use leco_core::text::SPEEDS;
+use leco_core::wire::event::{Clock, Event};
+use leco_os::clock::BootNs;
 
 /// A recording larger than this is not played: bytes.
 const MAX_RECORDING: u64 = 1 << 30;
@@ -306,7 +307,7 @@ mod tests {
         ];
         let mut player = Player::new(bytes.concat().into_bytes(), 1.0).unwrap();
         assert_eq!(player.clocks().len(), 2);
-        let mut overseer = leco_core::overseer::Overseer::new(leco_core::config::Config::default());
+        let mut overseer = leco_core::model::overseer::Overseer::new(leco_core::config::Config::default());
         overseer.fix_clocks(player.clocks());
         let mut times = Vec::new();
         for _ in 0..10_000 {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use leco_core::clock::boot_ns;
+use leco_os::clock::boot_ns;
 
 const LINE: &str = "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 10.2.0.1 53/udp :: v 58B / 26B ^";
 const CONFIG: &str = "[rx-group]\ndropme =\n[rx-proc]\n^(\\s*\\S+ ::) myuser :: = $1\n\\ 53/udp :: = \\ DNS ::\n\

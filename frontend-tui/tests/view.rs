@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
-use leco_tui::intention::{Intention, Mode, Offer};
-use leco_tui::state::State;
-use leco_tui::theme::{ColorDepth, Theme};
-use leco_tui::view::{self, Source, Status};
+use leco_core::model::overseer::Overseer;
+use leco_tui::input::action::{Action, Mode, Offer};
+use leco_tui::model::state::State;
+use leco_tui::ui::theme::{ColorDepth, Theme};
+use leco_tui::ui::view;
+use leco_tui::ui::view::{Source, Status};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
@@ -44,7 +45,7 @@ fn screen_after(
     height: u16,
     depth: ColorDepth,
     status: &Status,
-    intentions: &[Intention],
+    intentions: &[Action],
 ) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut overseer = overseer();
@@ -79,7 +80,7 @@ const DEPTHS: [ColorDepth; 4] =
     [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True];
 
 /// Each view at each size, with its colours at each depth.
-fn each_size(name: &str, intentions: &[Intention]) {
+fn each_size(name: &str, intentions: &[Action]) {
     for (width, height) in SIZES {
         let mut pages = Vec::new();
         for depth in DEPTHS {
@@ -125,8 +126,8 @@ fn styles(terminal: &Terminal<TestBackend>) -> String {
     rows.join("\n")
 }
 
-fn typed(text: &str) -> impl Iterator<Item = Intention> + '_ {
-    text.chars().map(|c| Intention::Edit(InputRequest::InsertChar(c)))
+fn typed(text: &str) -> impl Iterator<Item = Action> + '_ {
+    text.chars().map(|c| Action::Edit(InputRequest::InsertChar(c)))
 }
 
 #[test]
@@ -136,12 +137,12 @@ fn the_list() {
 
 #[test]
 fn a_selected_line_and_its_details() {
-    each_size("detail", &[Intention::Move(1), Intention::Move(1), Intention::Open(Mode::Detail)]);
+    each_size("detail", &[Action::Move(1), Action::Move(1), Action::Open(Mode::Detail)]);
 }
 
 #[test]
 fn the_rules() {
-    each_size("rules", &[Intention::Open(Mode::Rules)]);
+    each_size("rules", &[Action::Open(Mode::Rules)]);
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn rules_that_hold_and_a_slow_one() {
     let event = json!({"ns": SECOND, "ns_trx": SECOND, "line": "18:34 :: me :: ssh :: nas 22 :: "});
     overseer.receive(event.to_string().as_bytes(), SECOND);
     let mut state = State::new(None);
-    let _ = state.apply(Intention::Open(Mode::Rules), &overseer, SECOND);
+    let _ = state.apply(Action::Open(Mode::Rules), &overseer, SECOND);
     state.rule_times = vec![300, 200, 12_400];
     let mut terminal = Terminal::new(TestBackend::new(60, 8)).unwrap();
     let theme = Theme::new(ColorDepth::None);
@@ -161,64 +162,64 @@ fn rules_that_hold_and_a_slow_one() {
 
 #[test]
 fn a_value_is_completed_from_what_is_seen() {
-    let keys: Vec<_> = [Intention::Open(Mode::Filter)].into_iter().chain(typed("proc:")).collect();
+    let keys: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("proc:")).collect();
     let terminal = screen_after(100, 12, ColorDepth::None, &reading(), &keys);
     let screen = terminal.backend().to_string();
     assert!(screen.contains("Tab: curl firefox nginx ssh"), "{screen}");
-    let keys: Vec<_> = keys.into_iter().chain(typed("f")).chain([Intention::Complete]).collect();
+    let keys: Vec<_> = keys.into_iter().chain(typed("f")).chain([Action::Complete]).collect();
     let screen = screen_after(100, 12, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("filter  proc:firefox   1 of 6"), "{screen}");
 }
 
 #[test]
 fn a_rule_that_is_typed_goes_into_either_section() {
-    let keys: Vec<_> = [Intention::Open(Mode::Rules), Intention::Offer(Offer::Blank)]
+    let keys: Vec<_> = [Action::Open(Mode::Rules), Action::Offer(Offer::Blank)]
         .into_iter()
         .chain(typed(" ssh = shell"))
         .collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("rx-proc") && screen.contains("change 1 and hide 0"), "{screen}");
-    let keys: Vec<_> = keys.into_iter().chain([Intention::Complete]).collect();
+    let keys: Vec<_> = keys.into_iter().chain([Action::Complete]).collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("rx-group"), "{screen}");
 }
 
 #[test]
 fn the_keys() {
-    each_size("help", &[Intention::Open(Mode::Help)]);
+    each_size("help", &[Action::Open(Mode::Help)]);
 }
 
 #[test]
 fn a_filter_with_a_fault_in_it() {
-    let keys: Vec<_> = [Intention::Open(Mode::Filter)].into_iter().chain(typed("user:me prot:443")).collect();
+    let keys: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("user:me prot:443")).collect();
     each_size("filter_fault", &keys);
 }
 
 #[test]
 fn a_filter_that_is_being_typed() {
-    let keys: Vec<_> = [Intention::Open(Mode::Filter)].into_iter().chain(typed("user:me p")).collect();
+    let keys: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("user:me p")).collect();
     each_size("filter", &keys);
 }
 
 #[test]
 fn a_search() {
-    let keys: Vec<_> = [Intention::Open(Mode::Search)].into_iter().chain(typed("NAS")).collect();
+    let keys: Vec<_> = [Action::Open(Mode::Search)].into_iter().chain(typed("NAS")).collect();
     each_size("search", &keys);
 }
 
 #[test]
 fn a_rule_on_trial() {
-    each_size("trial", &[Intention::Move(1), Intention::Offer(Offer::Hide)]);
+    each_size("trial", &[Action::Move(1), Action::Offer(Offer::Hide)]);
 }
 
 #[test]
 fn frozen() {
-    each_size("frozen", &[Intention::Freeze]);
+    each_size("frozen", &[Action::Freeze]);
 }
 
 #[test]
 fn by_total() {
-    each_size("sorted", &[Intention::Sort, Intention::Sort, Intention::Sort]);
+    each_size("sorted", &[Action::Sort, Action::Sort, Action::Sort]);
 }
 
 #[test]
@@ -311,12 +312,12 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
             .unwrap();
         terminal.backend().to_string()
     };
-    after(Intention::Sort);
+    after(Action::Sort);
     // Last seen first: ten rows, from the second of the screen.
-    let screen = after(Intention::Point(10, 3));
+    let screen = after(Action::Point(10, 3));
     assert!(screen.lines().any(|line| line.starts_with("\">") && line.contains("proc-097")), "{screen}");
-    let screen = after(Intention::Point(79, 10));
+    let screen = after(Action::Point(79, 10));
     assert!(screen.contains("proc-000") && !screen.contains("proc-010"), "{screen}");
-    let screen = after(Intention::Point(79, 1));
+    let screen = after(Action::Point(79, 1));
     assert!(screen.contains("proc-099"), "{screen}");
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use leco_core::config::Config;
-use leco_core::config::ini::Ini;
+use leco_core::ini::Ini;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let config = Config::parse(bytes, Path::new("fuzz.ini"));

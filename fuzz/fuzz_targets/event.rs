@@ -2,7 +2,7 @@
 #![no_main]
 
 use leco_core::config::Config;
-use leco_core::overseer::Overseer;
+use leco_core::model::overseer::Overseer;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut overseer = Overseer::new(Config::default());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use leco_core::config::Config;
 use leco_pipe::outputs::OutputSpec;
-use leco_pipe::tunables::Tunables;
+use leco_pipe::settings::Tunables;
 
 use crate::{commands, files};
 

@@ -1,7 +1,7 @@
 //! `leco-packaging`: writes what is installed beside the programs, man pages and completions for shells, from what the
 //! programs themselves can be told.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod config_page;
 #[cfg(test)]

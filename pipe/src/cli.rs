@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use leco_core::text::parse_duration;
 use leco_pipe::outputs::parse_mode;
-use leco_pipe::tunables::{TUNABLES, Tunable};
+use leco_pipe::settings::{TUNABLES, Tunable};
 
 const OUTPUTS: &str = "\
 Outputs:

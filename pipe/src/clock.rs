@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use leco_core::clock::boot_ns;
-use leco_core::event::BootNs;
+use leco_os::clock::{BootNs, boot_ns};
 
 /// The boot clock and the wall clock at one moment: what maps one to the other.
 #[derive(Debug, Clone, Copy)]

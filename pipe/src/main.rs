@@ -1,6 +1,6 @@
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
-#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_core::say")]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 mod cli;
 
@@ -12,27 +12,27 @@ use anyhow::Context;
 use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use leco_bpf::cgroup2;
-use leco_bpf::pins::PinDir;
-use leco_bpf::reader::{Counters, Reader};
-use leco_bpf::record::Conn;
-use leco_bpf::stream::Stream;
-use leco_core::clock::boot_ns;
-use leco_core::environment;
-use leco_core::rules::Filter;
-use leco_core::sandbox::{Confinement, Network, Sandbox};
-use leco_core::say;
-use leco_core::text::causes;
+use leco_bpf::load::cgroup2;
+use leco_bpf::place::pin_dir::PinDir;
+use leco_bpf::read::reader::{Counters, Reader};
+use leco_bpf::read::record::Conn;
+use leco_bpf::read::stream::Stream;
+use leco_core::matching::Filter;
+use leco_os::causes::causes;
+use leco_os::clock::boot_ns;
+use leco_os::sandbox::{Confinement, Network, Sandbox};
+use leco_os::{environment, say};
 use leco_pipe::clock::Now;
-use leco_pipe::feed::{Feed, Replay};
-use leco_pipe::labels::Labeler;
-use leco_pipe::line::{Formatter, Machine};
-use leco_pipe::memory::{self, Memory, Store, seen};
+use leco_pipe::enrich::labeler::Labeler;
+use leco_pipe::event_loop::Pipe;
+use leco_pipe::history;
+use leco_pipe::history::{Memory, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
-use leco_pipe::run::Pipe;
-use leco_pipe::service::{Signals, Watchdog, passed_descriptors};
-use leco_pipe::tunables::{MemoryPlace, TunableError, Tunables};
-use leco_pipe::zone;
+use leco_pipe::render::line::{Formatter, Machine};
+use leco_pipe::render::time_zone;
+use leco_pipe::settings::{MemoryPlace, TunableError, Tunables};
+use leco_pipe::source::kernel_events::{Feed, Replay};
+use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
 
 use crate::cli::Cli;
 
@@ -124,7 +124,7 @@ fn cgroup_root() -> Option<PathBuf> {
 
 /// Times are shown in it. One that is not known is told.
 fn time_zone() -> TimeZone {
-    zone::local().unwrap_or_else(|error| {
+    time_zone::local().unwrap_or_else(|error| {
         tracing::warn!("{error}");
         TimeZone::UTC
     })
@@ -170,7 +170,7 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
     match place {
         MemoryPlace::Off => None,
         MemoryPlace::File(path) => Some(path.clone()),
-        MemoryPlace::StateFolder => memory::default_path(|name| std::env::var_os(name)),
+        MemoryPlace::StateFolder => history::default_path(|name| std::env::var_os(name)),
     }
 }
 

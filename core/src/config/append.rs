@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::ini::Ini;
-use super::{MAX_CONFIG_BYTES, is_known_section};
-use crate::place::{PlaceError, make_file, open_file};
+use leco_os::files::{PlaceError, make_file, open_file};
+
+use super::file::{MAX_CONFIG_BYTES, is_known_section};
+use crate::ini::Ini;
 
 /// Why nothing was appended. The file is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -1,15 +1,15 @@
 //! A config that is followed while the one who follows it does something else.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::{io, thread};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{ConfigWatch, Fingerprint, Reload};
+use super::file::Fingerprint;
+use super::watch::{ConfigWatch, Reload};
 
 /// What a look brought, and what looked.
 type Looked = (ConfigWatch, io::Result<Option<Reload>>);

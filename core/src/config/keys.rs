@@ -4,15 +4,14 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::color::Rgba;
-use super::diagnostic::Fault;
-use super::ini::Entry;
+use leco_os::environment;
+
 use super::settings::{
     Effect, Effects, Layer, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme, WindowFlag,
     WindowHint,
 };
-use crate::environment;
 use crate::fade::{Points, SplineKind};
+use crate::ini::{Entry, Fault, Rgba};
 use crate::source::SourceSpec;
 use crate::style::Outline;
 use crate::text::{FLAG_WORDS, parse_duration, parse_flag};

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::color::Rgba;
-use crate::event::ConnectionState;
 use crate::fade::{Points, SplineKind};
+use crate::ini::Rgba;
 use crate::source::{NoRuntimeFolder, SourceSpec, default_fifo};
 use crate::style::Outline;
 use crate::text::parse_flag;
+use crate::wire::event::ConnectionState;
 
 /// Everything a config can set besides rules, curves and styles.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use inotify::{EventMask, WatchDescriptor, WatchMask};
+use leco_os::watch::Watcher;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{Config, ConfigError, Diagnostic, Fingerprint, read_bounded};
-use crate::watch::Watcher;
+use super::file::{Config, ConfigError, Fingerprint, read_bounded};
+use crate::ini::Diagnostic;
 
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;

@@ -1,12 +1,10 @@
 //! The curve of a line's opacity over time, as the steps of alpha that an 8-bit channel can tell apart.
 
 mod curve;
-mod fader;
 
 use std::time::Duration;
 
 pub use self::curve::{Curve, CurveError, CurveFault, DEFAULT_CURVE, Points, SplineKind};
-pub(crate) use self::fader::{Fader, Times, age};
 
 /// Between two points of a curve so many samples find out where its alpha rises and falls.
 const SAMPLES_PER_SEGMENT: u32 = 128;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::{Made, Observer, Rule, Verdict};
+use super::rule::Rule;
+use super::verdict::{Made, Observer, Verdict};
 
 /// One rule that held for a line, or could not be decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::pattern::{Captures, Pattern};
+use crate::matching::{Captures, Pattern};
 
 /// A compiled replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]

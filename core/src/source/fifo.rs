@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inotify::{WatchDescriptor, WatchMask};
+use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use super::{LineBuffer, Owner, Stranger};
-use crate::watch::Watcher;
 
 /// Bytes of a pipe's buffer on Linux, so that one read empties it.
 pub(crate) const READ_BYTES: usize = 64 << 10;

@@ -3,6 +3,7 @@
 mod fifo;
 mod line_buffer;
 mod owner;
+pub mod recording;
 mod runtime;
 mod sources;
 mod spec;
@@ -12,5 +13,8 @@ pub use fifo::{Fifo, FifoState};
 pub use line_buffer::{LineBuffer, MAX_PARTIAL_LINE};
 pub use owner::{Owner, Stranger};
 pub use runtime::{NoRuntimeFolder, default_fifo};
-pub use sources::{Origin, SourceError, SourceSpec, Sources, SourcesState, open_recording};
+pub use sources::{
+    Origin, SOURCE_GIVEN_UP, SourceError, SourceSpec, Sources, SourcesState, are_allowed, open_recording,
+    with_sources,
+};
 pub use spec::Spec;

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_os::sandbox::{Network, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
@@ -16,7 +17,30 @@ use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
 use super::stream::{Peer, Stream};
 use super::{LineBuffer, Owner};
-use crate::sandbox::Network;
+
+/// What to say of a source for which a sandbox has no room.
+pub const SOURCE_GIVEN_UP: &str =
+    "a source needs what this program gave up: the sources before stay, restart it to have others";
+
+/// A sandbox that these sources can be followed in.
+#[must_use]
+pub fn with_sources(sandbox: Sandbox, sources: &[SourceSpec]) -> Sandbox {
+    sources.iter().fold(sandbox, |sandbox, source| {
+        let sandbox = sandbox.with_network(source.network());
+        match source.path() {
+            Some(path) => sandbox.waits_for(path),
+            None => sandbox,
+        }
+    })
+}
+
+/// Whether these sources can still be followed in a sandbox.
+#[must_use]
+pub fn are_allowed(sandbox: &Sandbox, sources: &[SourceSpec]) -> bool {
+    sources.iter().all(|source| {
+        sandbox.permits(source.network()) && source.path().is_none_or(|path| sandbox.covers(path))
+    })
+}
 
 /// Where events come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +151,7 @@ impl SourceSpec {
             Kind::Udp(address) => format!("udp {}", address.port()),
             Kind::Stdin => "-".to_owned(),
         };
-        crate::text::clean(&label).into_owned()
+        leco_os::clean::clean(&label).into_owned()
     }
 }
 
@@ -401,5 +425,22 @@ impl Source {
             Self::Bytes { file: Some(_), name, .. } => format!("reading {name}"),
             Self::Bytes { file: None, name, .. } => format!("at the end of {name}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_takes_its_own_network_along() {
+        let of = |text: &str| [SourceSpec::parse(text).unwrap()];
+        let (fifo, udp, tcp) = (of("fifo:/tmp/x"), of("udp:127.0.0.1:5000"), of("tcp:host:5000"));
+        let none = with_sources(Sandbox::default(), &fifo);
+        assert!(are_allowed(&none, &fifo) && !are_allowed(&none, &udp) && !are_allowed(&none, &tcp));
+        let some = with_sources(Sandbox::default(), &udp);
+        assert!(are_allowed(&some, &udp) && !are_allowed(&some, &tcp));
+        let all = with_sources(with_sources(Sandbox::default(), &tcp), &udp);
+        assert!(are_allowed(&all, &udp) && are_allowed(&all, &tcp));
     }
 }

@@ -1,15 +1,11 @@
-//! Words for numbers, and text from outside made safe to show.
+//! Words for numbers, durations and endpoints.
 
-mod causes;
-mod clean;
 mod duration;
 mod flag;
 mod format;
 mod parts;
 mod speed;
 
-pub use causes::causes;
-pub use clean::{clean, clean_bytes};
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};

@@ -8,8 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use leco_core::clock::boot_ns;
 use leco_e2e::desktop::{Overlay, Picture, Rgb, XServer, can_use};
+use leco_os::clock::boot_ns;
 use serde_json::Value;
 
 /// How long it plays.

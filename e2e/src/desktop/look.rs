@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use leco_core::clock::boot_ns;
 use leco_core::fade::{Curve, Fade, Points, SplineKind};
+use leco_os::clock::boot_ns;
 use serde_json::json;
 
 use super::{Compositor, Overlay, Picture, Rgb, XServer, dejavu, screenshot_path};

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use x11rb::connection::Connection;
 use x11rb::errors::ReplyError;
-use x11rb::protocol::ErrorKind;
-use x11rb::protocol::Event;
 use x11rb::protocol::composite::ConnectionExt as _;
 use x11rb::protocol::damage::{ConnectionExt as _, ReportLevel};
 use x11rb::protocol::xproto::{
@@ -16,6 +14,7 @@ use x11rb::protocol::xproto::{
     EventMask, ImageFormat, MOTION_NOTIFY_EVENT, MapState, PropMode, Rectangle, Screen, WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
+use x11rb::protocol::{ErrorKind, Event};
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
 

@@ -5,10 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use leco_core::text::clean_bytes;
+use leco_os::clean::clean_bytes;
 use sdl3::pixels::Color;
 use sdl3::ttf::{Font, Sdl3TtfContext};
-
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
@@ -315,7 +314,7 @@ fn match_font(pattern: &str) -> Option<PathBuf> {
 
 /// Any font there is, the usual ones first.
 fn find_font() -> Option<PathBuf> {
-    let home = leco_core::environment::folder("HOME").map(|home| home.join(".local/share/fonts"));
+    let home = leco_os::environment::folder("HOME").map(|home| home.join(".local/share/fonts"));
     let mut folders: Vec<(PathBuf, u32)> =
         FONT_FOLDERS.iter().map(PathBuf::from).chain(home).map(|folder| (folder, 0)).collect();
     let mut best: Option<(usize, PathBuf)> = None;

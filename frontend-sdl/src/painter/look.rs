@@ -1,8 +1,9 @@
 //! What the settings say about looks, in pixels of the display.
 
-use leco_core::config::{Effect, LineHeight, Rgba, Settings, WindowSettings};
-use leco_core::event::ConnectionState;
+use leco_core::config::{Effect, LineHeight, Settings, WindowSettings};
+use leco_core::ini::Rgba;
 use leco_core::style::Outline;
+use leco_core::wire::event::ConnectionState;
 
 use super::pixels::premultiplied;
 use super::text::Shadow;

@@ -11,10 +11,11 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leco_core::config::{Effect, Rgba, Settings};
-use leco_core::event::BootNs;
-use leco_core::overseer::{Frame, Row};
-use leco_core::tag::Tag;
+use leco_core::config::{Effect, Settings};
+use leco_core::ini::Rgba;
+use leco_core::model::overseer::{Frame, Row};
+use leco_core::wire::tag::Tag;
+use leco_os::clock::BootNs;
 
 use self::effects::{Stage, Way};
 pub use self::fonts::FontError;

@@ -1,6 +1,6 @@
 //! Pictures of premultiplied ARGB pixels, each a native `u32`, and how one is laid over another.
 
-use leco_core::config::Rgba;
+use leco_core::ini::Rgba;
 
 /// A rectangle in pixels; empty where its width or height is not above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use leco_core::config::Rgba;
+use leco_core::ini::Rgba;
 use leco_core::style::Outline;
 use leco_core::text::{SEPARATOR, split_part};
 use unicode_bidi::{BidiInfo, Level};

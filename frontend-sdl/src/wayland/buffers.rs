@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::AsFd;
 
 use memmap2::MmapMut;
-use wayland_client::QueueHandle;
 use wayland_client::protocol::wl_buffer::WlBuffer;
 use wayland_client::protocol::wl_shm::{Format, WlShm};
+use wayland_client::protocol::wl_shm_pool::WlShmPool;
+use wayland_client::{Dispatch, QueueHandle};
 
-use super::Client;
 use crate::painter::pixels::{Canvas, Rect, join, side};
 use crate::presenter::Paint;
 use crate::system;
@@ -32,7 +32,16 @@ struct Shared {
 }
 
 impl Buffers {
-    pub(super) fn new(shm: &WlShm, queue: &QueueHandle<Client>, width: i32, height: i32) -> io::Result<Self> {
+    /// In the queue, a buffer's events carry its index.
+    pub(super) fn new<State>(
+        shm: &WlShm,
+        queue: &QueueHandle<State>,
+        width: i32,
+        height: i32,
+    ) -> io::Result<Self>
+    where
+        State: Dispatch<WlShmPool, ()> + Dispatch<WlBuffer, usize> + 'static,
+    {
         let too_large = || io::Error::other("the window is larger than a buffer can be");
         let bytes =
             width.checked_mul(height).and_then(|pixels| pixels.checked_mul(4)).ok_or_else(too_large)?;

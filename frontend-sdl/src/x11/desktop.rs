@@ -245,7 +245,7 @@ impl Desktop {
         let mut names = Vec::new();
         for monitor in monitors {
             let name = self.connection.get_atom_name(monitor.name)?.reply()?.name;
-            names.push(leco_core::text::clean_bytes(&name).into_owned());
+            names.push(leco_os::clean::clean_bytes(&name).into_owned());
         }
         if names.is_empty() {
             bail!("the X server tells of no monitor");

@@ -2,10 +2,11 @@
 
 use std::cell::OnceCell;
 
-use leco_core::event::{BootNs, Clock};
+use leco_core::wire::event::Clock;
+use leco_os::clock::BootNs;
 
 use crate::clock::Now;
-use crate::line::Machine;
+use crate::render::line::Machine;
 
 /// While there are events, a reader is told again after this time.
 const AGAIN_NS: u64 = 60_000_000_000;
@@ -101,7 +102,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use leco_core::event::Event;
+    use leco_core::wire::event::Event;
 
     use super::*;
 

@@ -1,17 +1,13 @@
 //! Receivers of events, each with a queue of its own, so that none can hurt another.
 
 mod clock;
-mod complaint;
 mod exact;
-mod fifo;
-mod listener;
 mod queue;
 mod reader;
-mod recording;
 mod spec;
-mod stdout;
+mod targets;
 mod token;
-mod udp;
+mod warn_once;
 mod writer;
 
 use std::io;
@@ -19,25 +15,24 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use leco_bpf::PassedFds;
-use leco_core::event::BootNs;
-use leco_core::recording::RecordError;
-
-use crate::clock::Now;
-use crate::line::Machine;
+use leco_core::source::recording::RecordError;
+use leco_os::clock::BootNs;
 use rustix::event::PollFlags;
 
 pub use self::clock::ClockField;
-pub use self::fifo::FifoError;
-use self::fifo::FifoOutput;
-use self::listener::Listener;
-pub use self::listener::{ListenError, MAX_READERS};
 use self::reader::{QueueLimits, Reader};
-use self::recording::Recording;
 pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share, parse_mode};
-use self::stdout::Stdout;
 pub use self::token::TokenError;
-pub use self::udp::MAX_DATAGRAM;
-use self::udp::UdpOutput;
+use crate::clock::Now;
+pub use crate::outputs::targets::fifo::FifoError;
+use crate::outputs::targets::fifo::FifoOutput;
+use crate::outputs::targets::listener::Listener;
+pub use crate::outputs::targets::listener::{ListenError, MAX_READERS};
+use crate::outputs::targets::recording::Recording;
+use crate::outputs::targets::stdout::Stdout;
+pub use crate::outputs::targets::udp::MAX_DATAGRAM;
+use crate::outputs::targets::udp::UdpOutput;
+use crate::render::line::Machine;
 
 /// Why an output cannot be used.
 #[derive(Debug, thiserror::Error)]

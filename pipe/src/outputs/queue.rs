@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::{LinkedHashMap, LruCache};
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 use super::clock::{ClockField, Told, splice};
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 use super::clock::{ClockField, Told};
 use super::queue::Queue;

@@ -4,10 +4,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use leco_core::event::BootNs;
-use leco_core::rules::Filter;
+use leco_core::matching::Filter;
 use leco_core::source::Spec;
 use leco_core::text::parse_duration;
+use leco_os::clock::BootNs;
 use nix::unistd::User;
 
 /// Where events go.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use leco_core::event::BootNs;
+use leco_os::clock::BootNs;
 
 /// Bytes that a token may have.
 const MAX_TOKEN: usize = 1024;

@@ -1,0 +1,9 @@
+//! What the kernel side knows, read by the unprivileged pipe.
+
+mod errors;
+mod location;
+pub mod reader;
+pub mod record;
+pub mod stream;
+
+pub use self::errors::ReadError;

@@ -1,0 +1,4 @@
+//! From one version of the programs to the next, without a byte counted twice.
+
+pub(crate) mod loaded;
+pub(crate) mod takeover;

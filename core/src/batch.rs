@@ -1,0 +1,313 @@
+//! Plain lines for pipes and scripts, the same in every frontend: `--once`, `-d`, `-r`.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use leco_os::clean::{clean, clean_bytes};
+use leco_os::clock::Now;
+use leco_os::sandbox::Sandbox;
+use leco_os::{say, watch};
+
+use crate::config::{Config, ConfigWatch, Reload};
+use crate::model::overseer::{Overseer, Received};
+use crate::rules::Verdict;
+use crate::source::{NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed};
+
+/// After the first line, so long a silence means that the replay is over.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Why plain lines cannot be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlainError {
+    /// A source cannot be followed.
+    #[error("cannot follow {0}")]
+    Follow(io::Error),
+    /// No source is named, and there is no default one.
+    #[error(transparent)]
+    NoSource(#[from] NoRuntimeFolder),
+    /// No events can come.
+    #[error("{0} (start leco-event-pipe, or: script/run)")]
+    Waiting(String),
+    /// Nobody takes the lines, for another reason than that nobody reads any more.
+    #[error("cannot write to standard output: {0}")]
+    Write(io::Error),
+}
+
+/// Whether writing failed because nobody reads: then the work is done.
+fn unless_broken_pipe(result: io::Result<()>) -> Result<bool, PlainError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(PlainError::Write(error)),
+    }
+}
+
+/// How lines are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As they are shown.
+    Text,
+    /// As objects, one a line: the event as it came, and what is `shown` of it.
+    Json,
+}
+
+/// Prints the lines that are known when the replay is over, or when the time is. What could not be understood is told
+/// on standard error under the program's name.
+pub fn once(
+    program: &str,
+    overseer: &mut Overseer,
+    sources: &[SourceSpec],
+    wait: Duration,
+    format: Format,
+    out: impl Write,
+) -> Result<(), PlainError> {
+    let mut sources = Sources::open(sources).map_err(PlainError::Follow)?;
+    if let Some(notice) = watch::take_notice() {
+        say::err(format_args!("{program}: {notice}"));
+    }
+    let start = Instant::now();
+    let mut last_line: Option<Instant> = None;
+    loop {
+        let quiet_left = last_line.map_or(wait, |last| QUIET.saturating_sub(last.elapsed()));
+        let left = wait.saturating_sub(start.elapsed()).min(quiet_left);
+        if left.is_zero() {
+            break;
+        }
+        let mut arrived = false;
+        sources
+            .wait(Some(left), |origin, line| {
+                overseer.receive_from(origin, line, Now::read());
+                arrived = true;
+            })
+            .map_err(PlainError::Follow)?;
+        if arrived {
+            last_line = Some(Instant::now());
+        }
+        if sources.state().has_ended {
+            break;
+        }
+    }
+    let state = sources.state();
+    if last_line.is_none() && !state.is_reading && !state.has_ended {
+        return Err(PlainError::Waiting(state.text));
+    }
+    if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
+        say::err(format_args!("{program}: {notice}"));
+    }
+    known(overseer, Now::read(), format, out)
+}
+
+/// Prints the lines that are known at a moment.
+pub fn known(
+    overseer: &mut Overseer,
+    now: Now,
+    format: Format,
+    mut out: impl Write,
+) -> Result<(), PlainError> {
+    overseer.keep_time(now);
+    let printed = overseer.known().try_for_each(|line| match format {
+        Format::Text => writeln!(out, "{}", line.text()),
+        Format::Json => writeln!(out, "{}", line.json(now.boot)),
+    });
+    unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
+}
+
+/// How many lines were no events.
+fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
+    let all = malformed.saturating_add(overlong);
+    let lines = if all == 1 { "1 line was".to_owned() } else { format!("{all} lines were") };
+    let too_long = if overlong > 0 { format!(" ({overlong} longer than 64 KiB)") } else { String::new() };
+    (all > 0).then(|| {
+        format!("{lines} not understood{too_long}: expected JSON lines as leco-event-pipe writes them")
+    })
+}
+
+/// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
+/// told besides goes to standard error under the program's name. The config is followed, and with it where events come
+/// from, but for sources that were named and such as the sandbox, which the caller entered, keeps away.
+pub fn debug(
+    program: &str,
+    overseer: &mut Overseer,
+    named_sources: &[SourceSpec],
+    config: Option<&Path>,
+    sandbox: &Sandbox,
+    mut out: impl Write + AsFd,
+) -> Result<(), PlainError> {
+    let all_sources = |overseer: &Overseer| {
+        if named_sources.is_empty() {
+            overseer.settings().run.all_sources()
+        } else {
+            Ok(named_sources.to_vec())
+        }
+    };
+    let mut sources = Sources::open(&all_sources(overseer)?).map_err(PlainError::Follow)?;
+    // A file that cannot be followed only never changes.
+    let in_force = overseer.config_fingerprint();
+    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());
+    if let Some(notice) = watch::take_notice() {
+        say::err(format_args!("{program}: {notice}"));
+    }
+    let mut told = None;
+    loop {
+        let state = sources.state();
+        if told.as_ref() != Some(&state.text) {
+            say::err(format_args!("{program}: {}", state.text));
+            told = Some(state.text);
+        }
+        if state.has_ended {
+            return Ok(());
+        }
+        let fds = sources.fds().chain(config_watch.as_ref().map(AsFd::as_fd));
+        if say::wait_for_input(fds, &out).map_err(PlainError::Follow)? {
+            return Ok(());
+        }
+        if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
+            for notice in take(reload, overseer) {
+                say::err(format_args!("{program}: {notice}"));
+            }
+            let wanted = all_sources(overseer)?;
+            if !are_allowed(sandbox, &wanted) {
+                say::err(format_args!("{program}: {SOURCE_GIVEN_UP}"));
+            } else if wanted != sources.specs() {
+                sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
+            }
+        }
+        let mut text = String::new();
+        sources
+            .wait(Some(Duration::ZERO), |origin, line| {
+                text.push_str(&became(overseer, origin, line, Now::read()));
+            })
+            .map_err(PlainError::Follow)?;
+        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
+            say::err(format_args!("{program}: {notice}"));
+        }
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        // A terminal that went meanwhile fails in another way than a pipe does.
+        let is_read = written.is_ok() || !say::is_gone(&out);
+        if !is_read || !unless_broken_pipe(written)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes a config that changed; what there is to say of it.
+fn take(reload: Reload, overseer: &mut Overseer) -> Vec<String> {
+    const STAYS: &str = "keeping the previous config";
+    match reload {
+        Reload::Good(config) => {
+            overseer.reload(*config);
+            vec!["the config was read again".to_owned()]
+        }
+        Reload::Bad(diagnostics) => {
+            diagnostics.iter().map(ToString::to_string).chain([STAYS.to_owned()]).collect()
+        }
+        Reload::Unreadable(reason) => vec![format!("{reason}; {STAYS}")],
+    }
+}
+
+/// Prints one event of a recording as it came, and below it what became of it; whether anybody still reads.
+pub fn debug_event(
+    overseer: &mut Overseer,
+    wire_line: &[u8],
+    now: Now,
+    mut out: impl Write,
+) -> Result<bool, PlainError> {
+    unless_broken_pipe(out.write_all(became(overseer, Origin::default(), wire_line, now).as_bytes()))
+}
+
+fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: Now) -> String {
+    let what = match overseer.receive_from(origin, wire_line, now) {
+        Received::Blank => return String::new(),
+        Received::Line { text, group, is_new } => {
+            let verb = if is_new { "new" } else { "updated" };
+            let group = group.map_or_else(String::new, |group| format!(" [group {}]", clean(&group)));
+            format!("{verb}{group}: {}", clean(&text))
+        }
+        Received::Old => "nothing new".to_owned(),
+        Received::Dropped => "dropped by a rule".to_owned(),
+        Received::NotChosen => "not chosen by --filter".to_owned(),
+        Received::Malformed(error) => format!("malformed: {}", error.source),
+    };
+    let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();
+    format!("{host}{}\n  {what}\n", clean_bytes(wire_line))
+}
+
+/// Of a rule's key so many characters are shown before what it made of the line.
+const MAX_KEY: usize = 40;
+
+/// Prints what the rules make of a line, step by step; what each rule put in is set off.
+pub fn explain(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
+    let explanation = config.rules.explain(line);
+    let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
+    let places: Vec<String> =
+        explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
+    let place_width = places.iter().map(String::len).max().unwrap_or(0);
+    let keys = || explanation.steps.iter().map(|step| step.rule_key.chars().count());
+    let key_width = keys().max().unwrap_or(0).min(MAX_KEY);
+    let mut text = format!("{}\n", clean(&explanation.original));
+    for (step, place) in explanation.steps.iter().zip(places) {
+        let result = match () {
+            () if step.dropped => "(dropped)".to_owned(),
+            () if step.exceeded => "(took too many steps, counts as not matching)".to_owned(),
+            () => set_off(&step.result, &step.placed),
+        };
+        text += &format!(
+            "  {PLACE}{place:<place_width$}{PLACE:#}  {:<key_width$}  {result}\n",
+            clean(&step.rule_key)
+        );
+    }
+    let (shown, discarded, group) = match &explanation.verdict {
+        Verdict::Show { line, group } => (line.as_str(), false, group.as_deref()),
+        Verdict::Drop => ("", true, None),
+    };
+    if !discarded {
+        text += &format!("{}\n", clean(shown));
+    }
+    text += &format!(
+        "changed={} discarded={discarded} grouped={}\n",
+        !discarded && shown != explanation.original,
+        group.is_some()
+    );
+    if let Some(group) = group {
+        text += &format!("group={}\n", clean(group));
+    }
+    unless_broken_pipe(out.write_all(text.as_bytes())).map(|_| ())
+}
+
+const PLACE: Style = Style::new().dimmed();
+const PLACED: Style = AnsiColor::Green.on_default().bold();
+
+/// A line with some of its bytes set off by colour.
+fn set_off(line: &str, spans: &[Range<usize>]) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut at = 0;
+    for span in spans.iter().filter(|span| !span.is_empty()) {
+        let (before, placed) = (clean(&line[at..span.start]), clean(&line[span.clone()]));
+        text += &format!("{before}{PLACED}{placed}{PLACED:#}");
+        at = span.end;
+    }
+    text + &clean(&line[at..])
+}
+
+/// The same as one JSON object.
+pub fn explain_as_json(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
+    let explanation = config.rules.explain(line);
+    let (shown, group) = match &explanation.verdict {
+        Verdict::Show { line, group } => (Some(line), group.as_deref()),
+        Verdict::Drop => (None, None),
+    };
+    let json = serde_json::json!({
+        "file": config.file,
+        "original": explanation.original,
+        "steps": explanation.steps,
+        "line": shown,
+        "group": group,
+        "changed": shown.is_some_and(|line| *line != explanation.original),
+        "discarded": shown.is_none(),
+    });
+    unless_broken_pipe(writeln!(out, "{json}")).map(|_| ())
+}

@@ -1,0 +1,282 @@
+//! A config, read: typed settings, rules, styles and curves, and what could not be used of it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use leco_os::environment;
+use siphasher::sip::SipHasher13;
+
+use super::keys::{self, SETTINGS};
+use super::settings::Settings;
+use crate::fade::Points;
+use crate::ini::{Diagnostic, Fault, Header, Ini};
+use crate::query::{Query, QueryError};
+use crate::rules::RuleSet;
+use crate::style::StyleSet;
+
+/// Sections that are no settings: curves by name, and those whose keys are regexes.
+const OTHER_SECTIONS: [&str; 5] = ["curves", "filters", "rx-group", "rx-proc", "rx-style"];
+/// A config larger than this is no config: bytes.
+pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// A config, read.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Where it was read from; none where there is no file.
+    pub file: Option<PathBuf>,
+    /// Typed settings.
+    pub settings: Settings,
+    /// Curves of `[curves]`, to which styles refer by index.
+    pub curves: Vec<(String, Points)>,
+    /// Filters of `[filters]` by name, as they stand there; each can be read.
+    pub filters: Vec<(String, String)>,
+    /// Compiled rules.
+    pub rules: RuleSet,
+    /// Compiled styles.
+    pub styles: StyleSet,
+    /// What could not be used, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What tells the bytes that it was read from from others; none where there is no file.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// What tells the bytes of one file from those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    length: usize,
+    hash: u64,
+}
+
+impl Fingerprint {
+    /// That of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len(), hash: SipHasher13::new().hash(bytes) }
+    }
+}
+
+/// A file that cannot be read, or is no config at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the config {path}: {source}")]
+pub struct ConfigError {
+    pub(super) path: PathBuf,
+    pub(super) source: std::io::Error,
+}
+
+impl Config {
+    /// Which file is read: the one that was named, else `$XDG_CONFIG_HOME/leco/widget.ini`, which need not
+    /// exist.
+    #[must_use]
+    pub fn path(explicit: Option<&Path>) -> Option<PathBuf> {
+        explicit.map(Path::to_owned).or_else(|| {
+            let base = environment::folder("XDG_CONFIG_HOME")
+                .or_else(|| Some(environment::folder("HOME")?.join(".config")))?;
+            Some(base.join("leco/widget.ini"))
+        })
+    }
+
+    /// Reads the file that was named; without a name the usual one if it exists, else the defaults.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        match Self::path(explicit) {
+            Some(path) if explicit.is_some() || path.exists() => Self::read(&path),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = read_bounded(path).map_err(|source| ConfigError { path: path.to_owned(), source })?;
+        Ok(Self::parse(&bytes, path))
+    }
+
+    /// Reads a config's bytes; `file` stands in its diagnostics. Any bytes have a result.
+    #[must_use]
+    pub fn parse(bytes: &[u8], file: &Path) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let mut faults = Vec::new();
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let at = error.valid_up_to();
+            faults.push(
+                Fault::new(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8")
+                    .with_help("save the file in UTF-8"),
+            );
+        }
+        let ini = Ini::parse(&text);
+        faults.extend(
+            ini.malformed.iter().map(|bad| Fault::new(bad.span.clone(), bad.message).with_help(bad.help)),
+        );
+        faults.extend(ini.headers.iter().filter_map(unknown_section));
+        let mut settings = Settings::default();
+        let mut curves = Vec::new();
+        let mut filters = Vec::new();
+        for entry in &ini.entries {
+            let read = match entry.section.as_str() {
+                "" => Err(Fault::new(entry.key_span(), "this key stands before the first section")
+                    .with_help("write a [section] above it")),
+                "curves" => {
+                    keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
+                }
+                "filters" => match Query::parse(&entry.value) {
+                    Ok(_) => {
+                        filters.push((entry.key.clone(), entry.value.clone()));
+                        Ok(())
+                    }
+                    Err(QueryError { span, message }) => {
+                        Err(Fault::new(entry.value_span(Some(span)), message))
+                    }
+                },
+                section if SETTINGS.iter().any(|(name, _)| *name == section) => {
+                    keys::set(&mut settings, entry)
+                }
+                // Rules and styles come below; an unknown section is told once, at its header.
+                _ => Ok(()),
+            };
+            faults.extend(read.err());
+        }
+        let (rules, rule_faults) = RuleSet::compile(&ini, &text);
+        let (styles, style_faults) = StyleSet::compile(&ini, &curves);
+        faults.extend(rule_faults.into_iter().chain(style_faults));
+        faults.sort_by_key(|fault| fault.span.start);
+        let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
+        let (file, fingerprint) = (Some(file.to_owned()), Some(Fingerprint::of(bytes)));
+        Self { file, settings, curves, filters, rules, styles, diagnostics, fingerprint }
+    }
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|(name, _)| *name).chain(OTHER_SECTIONS)
+}
+
+pub(super) fn is_known_section(name: &str) -> bool {
+    sections().any(|known| known == name)
+}
+
+fn unknown_section(header: &Header) -> Option<Fault> {
+    if is_known_section(&header.name) {
+        return None;
+    }
+    let known: Vec<&str> = sections().collect();
+    let fault = Fault::new(header.span.clone(), format!("there is no section [{}]", header.name));
+    Some(match keys::nearest(&header.name, &known) {
+        Some(near) => fault.with_help(format!("did you mean [{near}]?")),
+        None => fault.with_help(format!("the sections are {}", known.join(", "))),
+    })
+}
+
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(std::io::Error::other(format!("it is larger than {} MiB", MAX_CONFIG_BYTES >> 20)));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{LineHeight, WindowFlag, WindowHint};
+    use crate::fade::SplineKind;
+    use crate::ini::Rgba;
+
+    fn parse(text: &str) -> Config {
+        Config::parse(text.as_bytes(), Path::new("w.ini"))
+    }
+
+    #[test]
+    fn each_fault_is_named_with_its_place_and_the_rest_counts() {
+        let text = "stray = 1\n[text]\nline_fade_time = 2m\nline-fade-curve = 0,1\nfont-heigth = 1\nlost\n\
+                    [wndow]\na = b\nc = d\n[window]\nrgba-bg = 12345\nflags = resizable shiny\n  borderless\n\
+                    font = x\nhints = vsync\n[rx-proc]\n(open = x\n!/a/ = b\na{5000000} = b\nfine = f\n\
+                    2`x = 3`y\n[curves]\nslow = 0,100 50,50 50,0\n[rx-style]\nx = fg=red curve=fast\n[run]\n\
+                    debug = maybe\nconn-list-cache = 9\n";
+        let config = parse(text);
+        let shown: Vec<_> = config.diagnostics.iter().map(|fault| fault.render(false)).collect();
+        insta::assert_snapshot!(shown.join("\n"));
+        assert_eq!(config.settings.text.line_fade_time, Duration::from_mins(2));
+        assert_eq!(config.settings.run.conn_list_cache, 9);
+        assert_eq!(config.settings.text.line_fade_curve, Points::default(), "the default stays");
+        assert_eq!(config.rules.explain("fine").steps.len(), 1);
+    }
+
+    #[test]
+    fn every_key_takes_its_forms() {
+        let text = "[window]\ntitle = a b\ninit-offset-left = -5\nframes-per-second-max = 0.25\nrgba_fg = #abc\n\
+                    flags = always-on-top\nhints = vsync=1 override_redirect=0\n[text]\nfont = ~/x.ttf\n\
+                    font-shadow = 1,1 -2,2.5,ff000080\nline-height = +10\nline-fade-spline = Natural\n\
+                    line-linger-time = 1h\nline-linger-curve = 0,1 1,0\n[run]\nfifo = /x/y\ndebug = ON\n";
+        let config = parse(text);
+        assert_eq!(config.diagnostics, []);
+        let Settings { window, text, run, .. } = config.settings;
+        assert_eq!((window.title.as_str(), window.init_offset_left), ("a b", -5));
+        assert_eq!(window.rgba_fg, Rgba { red: 0xaa, green: 0xbb, blue: 0xcc, alpha: 255 });
+        assert_eq!(window.flags, [WindowFlag::AlwaysOnTop]);
+        assert_eq!(window.hints[1], (WindowHint::OverrideRedirect, "0".into()));
+        assert_eq!(text.font_shadow.len(), 2);
+        assert_eq!(text.font_shadow[1].rgba.alpha, 0x80);
+        assert_eq!(text.line_height, LineHeight::Gap(10.0));
+        assert_eq!(text.line_fade_spline, SplineKind::Natural);
+        assert_eq!(text.line_linger_time, Duration::from_hours(1));
+        assert!(run.debug && text.font.is_some_and(|font| !font.starts_with("~")));
+        for (form, height) in
+            [("20", LineHeight::Pixels(20.0)), ("1.5", LineHeight::Times(1.5)), ("+0", LineHeight::Gap(0.0))]
+        {
+            assert_eq!(parse(&format!("[text]\nline-height = {form}")).settings.text.line_height, height);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error() {
+        let error = |path: &Path| Config::load(Some(path)).unwrap_err().to_string();
+        let missing = error(Path::new("/nonexistent/x.ini"));
+        assert!(missing.starts_with("cannot read the config /nonexistent/x.ini: "), "{missing}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(error(folder.path()).contains("directory"), "{}", error(folder.path()));
+        let large = folder.path().join("large.ini");
+        // A file of 100 MB that takes no room.
+        std::fs::File::create(&large).unwrap().set_len(100_000_000).unwrap();
+        assert!(error(&large).ends_with("it is larger than 4 MiB"), "{}", error(&large));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_named_and_the_rest_counts() {
+        let config =
+            Config::parse(b"[run]\ndebug = yes\n# caf\xe9\nconn-list-cache = 5\n", Path::new("w.ini"));
+        assert_eq!(config.diagnostics.len(), 1);
+        assert_eq!(config.diagnostics[0].to_string(), "w.ini:3:6: this is not UTF-8");
+        assert!(config.settings.run.debug && config.settings.run.conn_list_cache == 5);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let config = Config::parse(&bytes, Path::new("w.ini"));
+            for diagnostic in &config.diagnostics {
+                prop_assert!(!diagnostic.render(true).is_empty());
+            }
+        }
+
+        #[test]
+        fn no_setting_panics(
+            section in "window|text|run|curves|rx-style|rx-proc|rx-group",
+            key in "[a-z-]{0,12}",
+            known in 0_usize..26,
+            value in "[0-9a-f,.+#=/ -]{0,20}|.{0,20}",
+        ) {
+            let keys: Vec<&str> = SETTINGS.iter().flat_map(|(_, keys)| keys.iter().copied()).collect();
+            let known = keys[known % keys.len()];
+            let config = parse(&format!("[{section}]\n{key} = {value}\n{known} = {value}\n"));
+            for diagnostic in &config.diagnostics {
+                prop_assert!(!diagnostic.render(false).is_empty());
+            }
+        }
+    }
+}

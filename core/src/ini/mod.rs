@@ -1,0 +1,10 @@
+//! The ini file: entries with their places, colours, and what is wrong with either.
+
+mod color;
+mod diagnostic;
+mod reader;
+
+pub use self::color::Rgba;
+pub use self::diagnostic::Diagnostic;
+pub(crate) use self::diagnostic::Fault;
+pub use self::reader::{Entry, Header, Ini, Malformed, REGEX_SECTIONS};

@@ -1,0 +1,187 @@
+//! One regex: linear-time where it can be, backtracking with a step limit where it needs look-around or
+//! back-references. It is read at once and compiled when it is first tried.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use crate::matching::pcre;
+use crate::matching::pcre::{Demands, Dialect, Translated};
+
+/// Steps after which a backtracking match gives up; then the pattern counts as not matching.
+const BACKTRACK_LIMIT: usize = 50_000;
+/// A longer line is too much for backtracking at once: what is looked at ahead of each position takes no
+/// steps, but time that grows with the square of the length (20 ms at 4 KiB).
+const BACKTRACK_BYTES: usize = 1024;
+/// Bytes that one compiled pattern may take.
+const SIZE_LIMIT: usize = 4 << 20;
+
+/// Why a regex cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PatternError {
+    /// Bytes of the regex that are meant, where they are known.
+    pub(crate) span: Option<Range<usize>>,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: Option<String>,
+}
+
+impl PatternError {
+    pub(super) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), message: message.into(), help: None }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
+/// A match took more steps than it may, or its result more room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitExceeded;
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Linear(regex::Regex),
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// A regex of a rule.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    regex: Box<str>,
+    is_caseless: bool,
+    demands: Demands,
+    /// Matches where the regex does not.
+    pub(crate) negated: bool,
+    /// How many groups it has.
+    pub(crate) groups: usize,
+    /// Groups with a name.
+    pub(crate) names: Vec<(String, usize)>,
+    /// Texts of which a line contains one, in either case of ASCII, where the regex is found; none where any line may
+    /// do.
+    pub(crate) need: Vec<String>,
+    engine: OnceLock<Option<Engine>>,
+    /// For lines that end with a newline, where that makes a difference.
+    newline_engine: OnceLock<Option<Engine>>,
+}
+
+/// The groups of one match.
+pub(crate) enum Captures<'t> {
+    /// Of the linear engine.
+    Linear(regex::Captures<'t>),
+    /// Of the backtracking one.
+    Backtracking(fancy_regex::Captures<'t, str>),
+    /// Of a match that has none: a chain of negations held.
+    None,
+}
+
+impl Captures<'_> {
+    pub(crate) fn get(&self, index: usize) -> &str {
+        match self {
+            Self::Linear(captures) => captures.get(index).map_or("", |group| group.as_str()),
+            Self::Backtracking(captures) => captures.get(index).map_or("", |group| group.as_str()),
+            Self::None => "",
+        }
+    }
+
+    /// Bytes of the text that matched.
+    pub(crate) fn span(&self) -> Range<usize> {
+        match self {
+            Self::Linear(captures) => captures.get(0).map_or(0..0, |group| group.range()),
+            Self::Backtracking(captures) => captures.get(0).map_or(0..0, |group| group.range()),
+            Self::None => 0..0,
+        }
+    }
+}
+
+impl Pattern {
+    /// Reads a regex.
+    pub(crate) fn parse(regex: &str, is_caseless: bool, negated: bool) -> Result<Self, PatternError> {
+        let linear = Dialect { backtracking: false, final_newline: false };
+        let translated = pcre::translate(regex, is_caseless, linear)?;
+        let Translated { demands, groups, names, need, .. } = translated;
+        let pattern = Self {
+            regex: regex.into(),
+            is_caseless,
+            demands,
+            negated,
+            groups,
+            names,
+            need,
+            engine: OnceLock::new(),
+            newline_engine: OnceLock::new(),
+        };
+        if demands.is_doubtful && !pattern.prepare() {
+            let message = "this regex is too large or too deep".into();
+            let error = PatternError { span: None, message, help: None };
+            return Err(error.help("repeat less, nest less, or look behind for less"));
+        }
+        Ok(pattern)
+    }
+
+    /// Compiles it, as the first line would, and tells whether the engine takes it.
+    pub(crate) fn prepare(&self) -> bool {
+        self.engine.get_or_init(|| self.compile(false)).is_some()
+    }
+
+    fn compile(&self, final_newline: bool) -> Option<Engine> {
+        let backtracking = self.demands.backtracking || final_newline;
+        let dialect = Dialect { backtracking, final_newline };
+        let text = pcre::translate(&self.regex, self.is_caseless, dialect).ok()?.text;
+        if backtracking {
+            let regex = fancy_regex::RegexBuilder::new(&text)
+                .backtrack_limit(BACKTRACK_LIMIT)
+                .delegate_size_limit(SIZE_LIMIT)
+                // What it changes is not always the same: it makes `(x+?)*` one round.
+                .optimize(false)
+                .build();
+            regex.ok().map(|regex| Engine::Backtracking(Box::new(regex)))
+        } else {
+            let regex = regex::RegexBuilder::new(&text).size_limit(SIZE_LIMIT).build();
+            regex.ok().map(Engine::Linear)
+        }
+    }
+
+    /// What is to read this text; one that cannot be compiled counts as one that takes too many steps.
+    fn engine(&self, text: &str) -> Result<&Engine, LimitExceeded> {
+        let is_other = self.demands.minds_newline && text.ends_with('\n');
+        let engine = if is_other { &self.newline_engine } else { &self.engine };
+        engine.get_or_init(|| self.compile(is_other)).as_ref().ok_or(LimitExceeded)
+    }
+
+    /// Whether the regex is found, whatever the negation.
+    pub(crate) fn is_found(&self, text: &str) -> Result<bool, LimitExceeded> {
+        match self.engine(text)? {
+            Engine::Linear(regex) => Ok(regex.is_match(text)),
+            Engine::Backtracking(regex) => regex.is_match(short(text)?).map_err(|_| LimitExceeded),
+        }
+    }
+
+    /// The first match.
+    pub(crate) fn first<'t>(&self, text: &'t str) -> Result<Option<Captures<'t>>, LimitExceeded> {
+        match self.engine(text)? {
+            Engine::Linear(regex) => Ok(regex.captures(text).map(Captures::Linear)),
+            Engine::Backtracking(regex) => regex
+                .captures(short(text)?)
+                .map(|found| found.map(Captures::Backtracking))
+                .map_err(|_| LimitExceeded),
+        }
+    }
+
+    /// Every match, from left to right.
+    pub(crate) fn all<'t>(&self, text: &'t str) -> Result<Vec<Captures<'t>>, LimitExceeded> {
+        match self.engine(text)? {
+            Engine::Linear(regex) => Ok(regex.captures_iter(text).map(Captures::Linear).collect()),
+            Engine::Backtracking(regex) => regex
+                .captures_iter(short(text)?)
+                .map(|found| found.map(Captures::Backtracking).map_err(|_| LimitExceeded))
+                .collect(),
+        }
+    }
+}
+
+/// A text that may be tried with backtracking.
+fn short(text: &str) -> Result<&str, LimitExceeded> {
+    if text.len() > BACKTRACK_BYTES { Err(LimitExceeded) } else { Ok(text) }
+}

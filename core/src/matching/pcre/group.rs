@@ -1,0 +1,357 @@
+//! What follows an opening bracket: groups, look-around, conditions and options.
+
+use super::node::Node;
+use super::{Atom, Flags, Parser};
+use crate::matching::pattern::PatternError;
+
+/// A kind of look-around.
+pub(super) struct Look {
+    is_behind: bool,
+    is_negative: bool,
+}
+
+impl Look {
+    fn open(&self) -> &'static str {
+        match (self.is_behind, self.is_negative) {
+            (false, false) => "(?=",
+            (false, true) => "(?!",
+            (true, false) => "(?<=",
+            (true, true) => "(?<!",
+        }
+    }
+
+    /// The begin of a group, where it is one of these.
+    pub(super) fn parse(text: &str) -> Option<(Self, &'static str)> {
+        let look = |is_behind, is_negative| Self { is_behind, is_negative };
+        let kinds = [look(false, false), look(false, true), look(true, false), look(true, true)];
+        kinds.into_iter().find(|kind| text.starts_with(&kind.open()[1..])).map(|kind| {
+            let written = &kind.open()[1..];
+            (kind, written)
+        })
+    }
+}
+
+impl Parser<'_> {
+    /// Reads a group whose opening bracket, at a place, was read.
+    pub(super) fn group(&mut self, start: usize) -> Result<Atom, PatternError> {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+        if self.depth > MAX_DEPTH {
+            return Err(PatternError::at(start..start + 1, "groups are nested too deeply here")
+                .help(format!("nest up to {MAX_DEPTH}")));
+        }
+        let flags = self.flags;
+        let atom = self.group_of_kind(start, flags)?;
+        self.depth -= 1;
+        if !matches!(atom, Atom::Nothing) {
+            self.flags = flags;
+        }
+        Ok(atom)
+    }
+
+    fn group_of_kind(&mut self, start: usize, flags: Flags) -> Result<Atom, PatternError> {
+        if self.rest().starts_with('*')
+            && self.rest()[1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == ':')
+        {
+            return self.verb(start).map(Atom::Node);
+        }
+        if !self.rest().starts_with('?') {
+            return if flags.no_auto_capture { self.plain(start, "(?:") } else { self.capture(start, None) }
+                .map(Atom::Node);
+        }
+        if let Some((look, written)) = Look::parse(self.rest()) {
+            self.at += written.len();
+            return self.look_around(start, &look).map(Atom::Node);
+        }
+        self.at += 1;
+        let node = match self.peek() {
+            Some(':') => {
+                self.at += 1;
+                self.plain(start, "(?:")?
+            }
+            Some('>') => {
+                self.at += 1;
+                self.demands.backtracking = true;
+                self.plain(start, "(?>")?
+            }
+            Some('<') if self.rest().starts_with("<*") => {
+                self.at += 2;
+                return Err(self.refuse(start, "look-around that is not atomic is", "write (?<=…)"));
+            }
+            Some('*') => {
+                self.at += 1;
+                return Err(self.refuse(start, "look-around that is not atomic is", "write (?=…)"));
+            }
+            Some('<' | '\'') => {
+                let name = self.delimited_name(start)?;
+                self.capture(start, Some(name))?
+            }
+            Some('P') if self.eat("P<") => {
+                let name = self.name_until(start, '>')?;
+                self.capture(start, Some(name))?
+            }
+            Some('P') if self.eat("P=") => {
+                let name = self.name_until(start, ')')?;
+                self.named(start, name)?
+            }
+            Some('(') => self.condition(start)?,
+            Some('|') => {
+                self.at += 1;
+                let help = "write (?:…), and a group of its own number for each branch";
+                return Err(self.refuse(start, "branches that count their groups anew are", help));
+            }
+            Some('C') => {
+                self.at += self.rest().find(')').map_or(1, |end| end + 1);
+                return Err(self.refuse(start, "callouts are", "leave it out"));
+            }
+            Some('R' | '&' | '+' | '0'..='9') => {
+                self.at += self.rest().find(')').map_or(1, |end| end + 1);
+                return Err(self.recursion(start));
+            }
+            Some('P') if self.eat("P>") => {
+                self.at += self.rest().find(')').map_or(0, |end| end + 1);
+                return Err(self.recursion(start));
+            }
+            Some('-') if self.rest()[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+                self.at += self.rest().find(')').map_or(1, |end| end + 1);
+                return Err(self.recursion(start));
+            }
+            Some('[') => {
+                self.at += 1;
+                return Err(self.refuse(start, "classes with operators are", "write one class, like [a-z]"));
+            }
+            Some('{' | '?') => {
+                self.at += 1;
+                return Err(self.refuse(start, "code in regexes is", "leave it out"));
+            }
+            Some('~') => {
+                self.at += 1;
+                return Err(self.refuse(start, "absent groups are", "write (?:(?!…).)*"));
+            }
+            _ => return self.options(start, flags),
+        };
+        Ok(Atom::Node(node))
+    }
+
+    /// What stands between here and the closing bracket.
+    fn inside(&mut self, start: usize) -> Result<Node, PatternError> {
+        let node = self.alternation()?;
+        self.close(start)?;
+        Ok(node)
+    }
+
+    fn close(&mut self, start: usize) -> Result<(), PatternError> {
+        if self.eat(")") {
+            return Ok(());
+        }
+        Err(PatternError::at(start..start + 1, "this group is never closed")
+            .help("add a \")\" before \" =\""))
+    }
+
+    pub(super) fn plain(&mut self, start: usize, open: &str) -> Result<Node, PatternError> {
+        Ok(self.inside(start)?.wrapped(open))
+    }
+
+    fn capture(&mut self, start: usize, name: Option<String>) -> Result<Node, PatternError> {
+        self.groups += 1;
+        let group = self.groups;
+        if let Some(name) = name {
+            if self.names.iter().any(|(known, _)| *known == name) {
+                return Err(self
+                    .fault(start, format!("there are two groups named {name}"))
+                    .help("give one of them another name"));
+            }
+            self.names.push((name, group));
+        }
+        self.open.push(group);
+        self.least.push(0);
+        let node = self.inside(start)?;
+        self.open.pop();
+        self.least[group - 1] = node.length.0;
+        Ok(Node { has_groups: true, ..node.wrapped("(") })
+    }
+
+    pub(super) fn look_around(&mut self, start: usize, look: &Look) -> Result<Node, PatternError> {
+        self.look_arounds += 1;
+        let groups = self.groups;
+        self.demands.backtracking = false;
+        let node = self.inside(start)?;
+        let is_plain = !self.demands.backtracking && !node.has_groups;
+        self.demands.backtracking = true;
+        self.look_arounds -= 1;
+        if look.is_behind {
+            let (least, most) = node.length;
+            let Some(most) = most.filter(|most| *most <= MAX_BEHIND) else {
+                return Err(self
+                    .fault(start, "it is not known how far to look behind")
+                    .help("repeat a fixed number of times, or write what is looked for before \\K"));
+            };
+            // What more than text is looked for behind, not each engine takes.
+            self.demands.is_doubtful |= !is_plain || least != most;
+            if least != most {
+                // Which of several lengths is tried first decides what groups match.
+                if self.groups > groups {
+                    return Err(self.refuse(
+                        start,
+                        "a look-behind of several lengths with groups is",
+                        "write (?:…) for its groups",
+                    ));
+                }
+            }
+        }
+        let text = format!("{}{})", look.open(), node.text);
+        let has_groups = self.groups > groups;
+        Ok(Node { is_single: true, has_groups, weight: node.weight + 2, ..Node::position(&text) })
+    }
+
+    /// `(?(…)…|…)`.
+    fn condition(&mut self, start: usize) -> Result<Node, PatternError> {
+        self.at += 1;
+        let at = self.at;
+        if let Some((look, written)) = Look::parse(self.rest()) {
+            self.at += written.len();
+            let groups = self.groups;
+            let test = self.look_around(at - 1, &look)?;
+            if self.groups > groups {
+                return Err(self.refuse(start, "a condition with groups is", "write (?:…) for its groups"));
+            }
+            let (then, other) = self.condition_branches(start)?;
+            let opposite = Look { is_negative: !look.is_negative, ..look };
+            let otherwise = format!("{}{}", opposite.open(), &test.text[look_open_length(&test.text)..]);
+            let node = Node::alternation(vec![
+                Node { text: format!("{}(?:{})", test.text, then.text), ..then },
+                Node { text: format!("{otherwise}(?:{})", other.text), ..other },
+            ]);
+            return Ok(node.wrapped("(?:"));
+        }
+        let group = self.condition_group(start)?;
+        self.demands.backtracking = true;
+        self.references.push(super::Reference { span: start..self.at, group });
+        let (then, other) = self.condition_branches(start)?;
+        let text = format!("(?({group})(?:{})|(?:{}))", then.text, other.text);
+        let node = Node::alternation(vec![then, other]);
+        Ok(Node { text, is_single: true, is_position: false, ..node })
+    }
+
+    /// The group of which a condition asks whether it took part.
+    fn condition_group(&mut self, start: usize) -> Result<usize, PatternError> {
+        let end = self.rest().find(')').unwrap_or(self.rest().len());
+        let inside = self.rest()[..end].to_owned();
+        let signed = |number: &str| number.parse::<usize>().ok().filter(|number| *number > 0);
+        let group = if let Some(number) = inside.strip_prefix('-') {
+            signed(number).and_then(|number| (self.groups + 1).checked_sub(number)).filter(|group| *group > 0)
+        } else if let Some(number) = inside.strip_prefix('+') {
+            signed(number).and_then(|number| self.groups.checked_add(number))
+        } else {
+            signed(&inside)
+        };
+        if let Some(group) = group {
+            self.at += end + 1;
+            return Ok(group);
+        }
+        let is_recursion = inside == "R"
+            || inside.starts_with("R&")
+            || inside
+                .strip_prefix('R')
+                .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_recursion || inside == "DEFINE" {
+            self.at += end + 1;
+            return Err(self.recursion(start));
+        }
+        if inside.starts_with("VERSION") {
+            self.at += end + 1;
+            return Err(self.refuse(start, "asking for a version is", "write the branch that is meant"));
+        }
+        if inside.starts_with(['?', '*']) {
+            self.at += end + 1;
+            return Err(self.refuse(start, "this condition is", "write (?(?=…)…|…) or (?(1)…|…)"));
+        }
+        let at = self.at;
+        let name = if inside.starts_with(['<', '\'']) {
+            self.delimited_name(at)?
+        } else {
+            let name = self.name_until(at, ')')?;
+            self.at -= 1;
+            name
+        };
+        self.close(start)?;
+        Ok(self.group_named(at, name))
+    }
+
+    fn condition_branches(&mut self, start: usize) -> Result<(Node, Node), PatternError> {
+        let then = self.sequence()?;
+        let other = if self.eat("|") { self.sequence()? } else { Node::empty() };
+        if self.peek() == Some('|') {
+            return Err(PatternError::at(self.at..self.at + 1, "a condition has two branches at most")
+                .help("put further ones into (?:…)"));
+        }
+        self.close(start)?;
+        Ok((then, other))
+    }
+
+    /// `(?imsx-imsx)` or `(?imsx-imsx:…)`.
+    fn options(&mut self, start: usize, flags: Flags) -> Result<Atom, PatternError> {
+        let mut new = flags;
+        if self.eat("^") {
+            new = Flags { ungreedy: flags.ungreedy, ..Flags::default() };
+        }
+        let mut is_on = true;
+        loop {
+            let at = self.at;
+            match self.next() {
+                Some('-') if is_on => is_on = false,
+                Some('i') => new.caseless = is_on,
+                Some('m') => new.multiline = is_on,
+                Some('s') => new.dot_all = is_on,
+                Some('n') => new.no_auto_capture = is_on,
+                Some('U') => new.ungreedy = is_on,
+                Some('x') => {
+                    new.extended = is_on;
+                    new.extended_more = self.eat("x") && is_on;
+                }
+                // Names and classes are of ASCII anyway.
+                Some('a') if is_on => {
+                    if let Some('D' | 'S' | 'W' | 'P' | 'T') = self.peek() {
+                        self.at += 1;
+                    }
+                }
+                Some('J') => {
+                    return Err(self.refuse(
+                        start,
+                        "several groups of one name are",
+                        "give each its own name",
+                    ));
+                }
+                Some('r') => {
+                    return Err(self.refuse(start, "keeping case within ASCII is", "leave the r out"));
+                }
+                Some(')') => {
+                    self.flags = new;
+                    return Ok(Atom::Nothing);
+                }
+                Some(':') => {
+                    self.flags = new;
+                    return self.plain(start, "(?:").map(Atom::Node);
+                }
+                Some(c) => {
+                    return Err(PatternError::at(at..self.at, format!("there is no option {c}"))
+                        .help("the options are i m s x n U; write \\( if a bracket is meant"));
+                }
+                None => {
+                    return Err(PatternError::at(start..start + 1, "this group is never closed")
+                        .help("add a \")\" before \" =\""));
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of the begin of a look-around.
+fn look_open_length(text: &str) -> usize {
+    if text.starts_with("(?<") { 4 } else { 3 }
+}
+
+/// Groups may be nested so deep: the stack of a thread holds that.
+const MAX_DEPTH: usize = 100;
+/// A look-behind reaches so far back, in characters, as in PCRE.
+const MAX_BEHIND: u64 = 255;

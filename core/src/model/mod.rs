@@ -1,0 +1,10 @@
+//! What a person should see now: `Overseer`, and what it is made of. It reads no clock and performs no I/O.
+
+mod fader;
+pub mod known_line;
+mod lines;
+mod machines;
+pub mod overseer;
+pub mod traffic;
+
+pub use self::machines::Timeline;

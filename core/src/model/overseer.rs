@@ -1,0 +1,413 @@
+//! The whole model behind one interface: events in, frames out. It performs no I/O and reads no clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leco_os::clean::clean;
+use leco_os::clock::{BootNs, Now};
+
+use crate::config::{Config, Fingerprint, Settings};
+use crate::fade::{Curve, Fade};
+use crate::matching::Filter;
+use crate::model::fader::{Fader, age};
+pub use crate::model::known_line::{KnownLine, LineId};
+use crate::model::lines::{Arrival, Line, Lines, Shown, Update};
+use crate::model::machines::{Machines, Placed, ours};
+use crate::model::traffic::{Bytes, Traffic};
+use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
+use crate::source::Origin;
+use crate::style::{LineStyle, StyleSet};
+use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent};
+use crate::wire::tag::Tag;
+
+/// What a person should see now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// One per slot, from the top; empty slots are `None`.
+    pub rows: Vec<Option<Row>>,
+    /// Counts since the start.
+    pub counts: Counts,
+}
+
+/// A line in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// By what it is known from other lines.
+    pub id: LineId,
+    /// As the rules left it, safe to print.
+    pub text: Arc<str>,
+    /// Its tag.
+    pub tag: Arc<Tag>,
+    /// Opacity, 0–255.
+    pub alpha: u8,
+    /// How its connection stands.
+    pub state: ConnectionState,
+    /// Whether its program was never seen with its peer before.
+    pub is_first_ever: bool,
+    /// How it is drawn, where that differs from other lines.
+    pub style: LineStyle,
+    /// Time since its last update.
+    pub age: Duration,
+    /// What goes over it.
+    pub traffic: Traffic,
+}
+
+/// What became of the events received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events received.
+    pub received: u64,
+    /// Lines that were no events.
+    pub malformed: u64,
+    /// Events that rules dropped.
+    pub dropped: u64,
+}
+
+/// What became of one event.
+#[derive(Debug)]
+pub enum Received {
+    /// It has a line, whether in a slot or not.
+    Line {
+        /// As the rules left it, safe to print.
+        text: Arc<str>,
+        /// The group it belongs to, where it belongs to one.
+        group: Option<Arc<str>>,
+        /// Whether it was not known before.
+        is_new: bool,
+    },
+    /// A newer event of the same connection is known already.
+    Old,
+    /// A rule dropped it.
+    Dropped,
+    /// The filter did not choose it.
+    NotChosen,
+    /// It was no event.
+    Malformed(MalformedEvent),
+    /// It was empty.
+    Blank,
+}
+
+/// Events in, frames out.
+#[derive(Debug)]
+pub struct Overseer {
+    settings: Settings,
+    fingerprint: Option<Fingerprint>,
+    filters: Vec<(String, String)>,
+    /// Only lines that it chooses count, whatever the config says.
+    filter: Option<Filter>,
+    rules: RuleSet,
+    styles: StyleSet,
+    fader: Fader,
+    lines: Lines,
+    frame: Frame,
+    /// What each row of the frame was made from.
+    tagged: Vec<Option<LineId>>,
+    machines: Machines,
+    /// Names of machines: the first one that was heard, and whether lines say which.
+    host: Option<Arc<str>>,
+    has_hosts: bool,
+}
+
+impl Overseer {
+    /// Starts with nothing known, not even which machine this is.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::on_machine(config, "")
+    }
+
+    /// The same on the machine with this boot id: its boot clock is the one that `now` is on.
+    #[must_use]
+    pub fn on_machine(config: Config, boot_id: &str) -> Self {
+        Self {
+            fader: fader(&config),
+            lines: Lines::new(config.settings.run.conn_list_cache),
+            settings: config.settings,
+            fingerprint: config.fingerprint,
+            filters: config.filters,
+            filter: None,
+            rules: config.rules,
+            styles: config.styles,
+            frame: Frame::default(),
+            tagged: Vec::new(),
+            machines: Machines::new(Some(boot_id)),
+            host: None,
+            has_hosts: false,
+        }
+    }
+
+    /// Only lines that this chooses, as they come, are known from now on.
+    pub fn set_filter(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
+    }
+
+    /// Says once and for all how clocks go, where that is known: what events say of them does not count any more.
+    pub fn fix_clocks(&mut self, clocks: Vec<Clock>) {
+        self.machines.fix(clocks);
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What the config in force was read from: one that is not the same is a changed one.
+    #[must_use]
+    pub fn config_fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
+    }
+
+    /// Filters that the config names, as they stand there.
+    #[must_use]
+    pub fn filters(&self) -> &[(String, String)] {
+        &self.filters
+    }
+
+    /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay
+    /// in their slots; what rules dropped before comes back with its next event.
+    pub fn reload(&mut self, config: Config) {
+        self.fader = fader(&config);
+        self.settings = config.settings;
+        self.fingerprint = config.fingerprint;
+        self.filters = config.filters;
+        self.rules = config.rules;
+        self.styles = config.styles;
+        let (rules, styles) = (&mut self.rules, &self.styles);
+        self.lines.remake(|received| show(rules, styles, received));
+        self.lines.set_capacity(self.settings.run.conn_list_cache);
+        self.tagged.clear();
+    }
+
+    /// Forgets every line, as at the start; rules keep their hits.
+    pub fn forget(&mut self) {
+        self.lines = Lines::new(self.settings.run.conn_list_cache);
+        self.frame = Frame::default();
+        self.tagged.clear();
+        self.machines.forget();
+        (self.host, self.has_hosts) = (None, false);
+    }
+
+    /// Takes one event: a line of the wire without its newline.
+    pub fn receive(&mut self, wire_line: &[u8], now: impl Into<Now>) -> Received {
+        self.receive_from(Origin::default(), wire_line, now)
+    }
+
+    /// Notices that clocks were set, ours or another machine's, and what an event said of times before it. A frame
+    /// does so by itself; what is read without one is right after this.
+    pub fn keep_time(&mut self, now: impl Into<Now>) {
+        let now = now.into();
+        self.machines.keep_time(now);
+        self.settle(now.boot);
+    }
+
+    fn settle(&mut self, now: BootNs) {
+        if self.machines.take_stale() {
+            let machines = &self.machines;
+            self.lines.place_again(|machine, epoch, ns| machines.again(machine, epoch, ns), ours(now));
+        }
+    }
+
+    /// The same of one of several sources. A connection is the same one only on the same machine, since the same of
+    /// its boots; where lines are of several machines, each has its host in its tag.
+    pub fn receive_from(&mut self, origin: Origin<'_>, wire_line: &[u8], now: impl Into<Now>) -> Received {
+        let now = now.into();
+        if wire_line.trim_ascii().is_empty() {
+            return Received::Blank;
+        }
+        self.frame.counts.received += 1;
+        let event = match Event::parse(wire_line) {
+            Ok(event) => event,
+            Err(error) => {
+                self.frame.counts.malformed += 1;
+                return Received::Malformed(error);
+            }
+        };
+        // A clock counts whatever becomes of the line that it came with.
+        let placed = self.machines.place(origin, &event, now);
+        self.note_host(origin, &placed);
+        let received = clean(&event.line);
+        if self.filter.as_ref().is_some_and(|filter| !filter.holds(&received)) {
+            return Received::NotChosen;
+        }
+        // Only what the pipe's `-E` adds makes it worth its memory.
+        let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
+        let Some(shown) = show(&mut self.rules, &self.styles, &received) else {
+            self.frame.counts.dropped += 1;
+            return Received::Dropped;
+        };
+        let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
+        let arrival = Arrival {
+            placed,
+            ns: event.ns,
+            ns_trx: event.ns_trx,
+            received: &received,
+            event: details,
+            bytes: Bytes::of_event(&event),
+            state: event.connection_state(),
+            is_first_ever: event.is_new.0,
+            shown,
+        };
+        match self.lines.update(arrival, &self.fader, ours(now.boot)) {
+            Update::Old => Received::Old,
+            update => Received::Line { text, group, is_new: update == Update::New },
+        }
+    }
+
+    /// Where lines are of more than one machine, they say of which.
+    fn note_host(&mut self, origin: Origin<'_>, placed: &Placed) {
+        let is_another = match (&self.host, &placed.host) {
+            (_, None) => false,
+            (Some(first), Some(host)) => first != host,
+            (None, Some(host)) => {
+                self.host = Some(Arc::clone(host));
+                false
+            }
+        };
+        if !self.has_hosts && (is_another || origin.host.is_some()) {
+            self.has_hosts = true;
+            self.tagged.clear();
+        }
+    }
+
+    /// What to show now on so many rows.
+    pub fn frame(&mut self, now: BootNs, rows: usize) -> &Frame {
+        self.frame_within(now, rows, 0)
+    }
+
+    /// The same with an alpha that may be off by a tolerance, in steps of 1/255, as
+    /// [`Self::next_visible_change`] takes it.
+    pub fn frame_within(&mut self, now: BootNs, rows: usize, tolerance: u8) -> &Frame {
+        self.settle(now);
+        self.lines.resize(rows);
+        self.tagged.resize(rows, None);
+        self.frame.rows.resize(rows, None);
+        for ((line, row), tagged) in self.lines.slots().zip(&mut self.frame.rows).zip(&mut self.tagged) {
+            let Some(line) = line else {
+                (*row, *tagged) = (None, None);
+                continue;
+            };
+            let id = (line.machine, line.ns);
+            let tag = match row {
+                Some(row) if *tagged == Some(id) => Arc::clone(&row.tag),
+                _ => tag_of(line, &self.settings, self.has_hosts),
+            };
+            *tagged = Some(id);
+            let alpha = self.fader.alpha_ahead(line.times(), ours(now), tolerance);
+            *row = Some(make_row(line, tag, alpha, now));
+        }
+        &self.frame
+    }
+
+    /// Time until a visible line changes its alpha; `None` while none will.
+    #[must_use]
+    pub fn next_change(&self, now: BootNs) -> Option<Duration> {
+        let lines = self.lines.slots().flatten();
+        let changes = lines.filter_map(|line| self.fader.next_change(line.times(), ours(now)));
+        changes.min().map(Duration::from_nanos)
+    }
+
+    /// Time until the alpha of a line in the last frame is off by more than a tolerance (in steps of 1/255),
+    /// or has come to its end; `None` while none will be. A frontend that draws then is right within the
+    /// tolerance, and draws more seldom the more lines fade at once.
+    #[must_use]
+    pub fn next_visible_change(&self, now: BootNs, tolerance: u8) -> Option<Duration> {
+        let rows = self.lines.slots().zip(&self.frame.rows);
+        let changes = rows.filter_map(|(line, row)| {
+            self.fader.next_beyond(line?.times(), ours(now), row.as_ref()?.alpha, tolerance)
+        });
+        changes.min().map(Duration::from_nanos)
+    }
+
+    /// A known line as a row of its own, as if it stood in a slot.
+    #[must_use]
+    pub fn row(&self, line: KnownLine<'_>, now: BootNs) -> Row {
+        let KnownLine(line) = line;
+        let tag = tag_of(line, &self.settings, self.has_hosts);
+        make_row(line, tag, self.fader.alpha_ahead(line.times(), ours(now), 0), now)
+    }
+
+    /// Every line now known, least recently updated first.
+    pub fn known(&self) -> impl DoubleEndedIterator<Item = KnownLine<'_>> + ExactSizeIterator {
+        self.lines.known().map(KnownLine)
+    }
+
+    /// What goes over all connections together, since the start.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        self.lines.traffic()
+    }
+
+    /// What the rules make of a line, step by step.
+    #[must_use]
+    pub fn explain(&self, line: &str) -> Explanation {
+        self.rules.explain(line)
+    }
+
+    /// What a person should be told of rules that are too slow for a line, once for each.
+    pub fn take_notice(&mut self) -> Option<String> {
+        let newly = self.rules.take_newly_exceeded();
+        let named: Vec<_> =
+            newly.iter().map(|rule| format!("line {}: {}", rule.line, clean(rule.key))).collect();
+        (!named.is_empty())
+            .then(|| format!("a rule takes too many steps and counts as not matching ({})", named.join("; ")))
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.frame.counts
+    }
+
+    /// Whether a rule, counted from the first, holds for a line.
+    #[must_use]
+    pub fn rule_holds(&self, rule: usize, line: &str) -> bool {
+        self.rules.holds(rule, line)
+    }
+
+    /// Every rule, with how often it held since the config was read.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
+        self.rules.infos()
+    }
+}
+
+fn tag_of(line: &Line, settings: &Settings, has_hosts: bool) -> Arc<Tag> {
+    let text = &settings.text;
+    let (chars, format) = (text.line_uid_chars, &text.line_uid_fmt);
+    let host = line.host.as_deref().filter(|_| has_hosts);
+    Arc::new(match &line.boot {
+        Some(boot) => Tag::of_boot(boot, line.ns, chars, format, host),
+        None => Tag::new(line.ns, chars, format, host),
+    })
+}
+
+fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
+    Row {
+        id: (line.machine, line.ns),
+        text: Arc::clone(&line.text),
+        tag,
+        alpha,
+        state: line.state,
+        is_first_ever: line.is_first_ever,
+        style: line.style,
+        age: Duration::from_nanos(age(line.updated, ours(now))),
+        traffic: line.traffic.clone(),
+    }
+}
+
+fn fader(config: &Config) -> Fader {
+    let text = &config.settings.text;
+    let fade = |points, time| Fade::new(&Curve::new(points, text.line_fade_spline), time);
+    let named = config.curves.iter().map(|(_, points)| fade(points, text.line_fade_time));
+    let linger =
+        (!text.line_linger_time.is_zero()).then(|| fade(&text.line_linger_curve, text.line_linger_time));
+    Fader::new(fade(&text.line_fade_curve, text.line_fade_time), named, linger)
+}
+
+/// What rules and styles make of a line; `None` where it is dropped.
+fn show(rules: &mut RuleSet, styles: &StyleSet, received: &str) -> Option<Shown> {
+    let Verdict::Show { line, group } = rules.apply(received) else { return None };
+    // A config may put anything into a line.
+    let text: Arc<str> = clean(&line).into();
+    let (style, curve) = styles.style(&text);
+    Some(Shown { text, group: group.map(Arc::from), style, curve })
+}

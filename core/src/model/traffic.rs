@@ -1,0 +1,192 @@
+//! Bytes over time, in little memory.
+
+use leco_os::clock::BootNs;
+
+use crate::model::machines::OurNs;
+use crate::text::SEPARATOR;
+use crate::wire::event::Event;
+
+/// Time that each value of a history stands for, in ns.
+pub const BUCKET_NS: u64 = 5_000_000_000;
+/// Values of a history.
+pub const BUCKETS: usize = 8;
+
+/// Bytes in each direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Received.
+    pub rx: u64,
+    /// Sent.
+    pub tx: u64,
+}
+
+impl Bytes {
+    /// In both directions.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.rx.saturating_add(self.tx)
+    }
+
+    /// How many more these are.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self { rx: self.rx.saturating_sub(before.rx), tx: self.tx.saturating_sub(before.tx) }
+    }
+
+    /// How many went over an event's connection, from its fields or its line.
+    #[must_use]
+    pub fn of_event(event: &Event) -> Option<Self> {
+        match (event.rx.0, event.tx.0) {
+            (Some(rx), Some(tx)) => Some(Self { rx, tx }),
+            _ => Self::of_line(&event.line),
+        }
+    }
+
+    /// As a line of the pipe ends: `v 1.2M / 80.5K ^`, exact to its decimal.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<Self> {
+        let (_, traffic) = line.rsplit_once(SEPARATOR)?;
+        let (rx, tx) = traffic.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")?;
+        Some(Self { rx: count(rx)?, tx: count(tx)? })
+    }
+}
+
+fn count(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let power = ["B", "K", "M", "G", "T"].iter().position(|known| *known == unit)?;
+    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
+    whole.checked_mul(10)?.checked_add(tenth)?.checked_mul(1 << (10 * power)).map(|tenths| tenths / 10)
+}
+
+/// What went over a connection, or over all: in total and lately.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Since it began, as far as it is known.
+    pub total: Bytes,
+    /// Most connections never have any that was seen to come.
+    history: Option<Box<History>>,
+}
+
+/// Bytes of the latest buckets in each direction, the current one last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct History {
+    rx: [u32; BUCKETS],
+    tx: [u32; BUCKETS],
+    /// Number of the current bucket, since boot.
+    bucket: i64,
+}
+
+impl Traffic {
+    /// Takes totals that are known now; what is more than before came lately.
+    pub(crate) fn update(&mut self, total: Bytes, at: OurNs) -> Bytes {
+        let more = total.since(self.total);
+        self.add(more, at);
+        self.total = total;
+        more
+    }
+
+    /// Adds what came no one knows when.
+    pub(crate) fn add_old(&mut self, more: Bytes) {
+        self.total.rx = self.total.rx.saturating_add(more.rx);
+        self.total.tx = self.total.tx.saturating_add(more.tx);
+    }
+
+    /// Adds what came lately.
+    pub(crate) fn add(&mut self, more: Bytes, at: OurNs) {
+        self.add_old(more);
+        if more.total() == 0 {
+            return;
+        }
+        let history = self.history.get_or_insert_default();
+        history.go_on(at);
+        for (buckets, more) in [(&mut history.rx, more.rx), (&mut history.tx, more.tx)] {
+            let last = &mut buckets[BUCKETS - 1];
+            *last = last.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn history_at(&self, now: BootNs) -> Option<History> {
+        let mut history = **self.history.as_ref()?;
+        history.go_on(i64::try_from(now).unwrap_or(i64::MAX));
+        Some(history)
+    }
+
+    /// Bytes a second over the current bucket and the one before.
+    #[must_use]
+    pub fn rate(&self, now: BootNs) -> Bytes {
+        let Some(then) = self.history_at(now) else { return Bytes::default() };
+        let into = now % BUCKET_NS;
+        let rate = |buckets: &[u32; BUCKETS]| {
+            let bytes = u64::from(buckets[BUCKETS - 1]) + u64::from(buckets[BUCKETS - 2]);
+            bytes.saturating_mul(1000) / ((BUCKET_NS + into) / 1_000_000)
+        };
+        Bytes { rx: rate(&then.rx), tx: rate(&then.tx) }
+    }
+
+    /// Bytes in both directions of the latest buckets, the current one last.
+    #[must_use]
+    pub fn history(&self, now: BootNs) -> [u64; BUCKETS] {
+        let then = self.history_at(now).unwrap_or_default();
+        std::array::from_fn(|at| u64::from(then.rx[at]) + u64::from(then.tx[at]))
+    }
+
+    /// Whether anything came in the time of a history.
+    #[must_use]
+    pub fn is_lively(&self, now: BootNs) -> bool {
+        self.history(now).iter().any(|bytes| *bytes > 0)
+    }
+}
+
+impl History {
+    fn go_on(&mut self, at: OurNs) {
+        let bucket = at.div_euclid(BUCKET_NS.cast_signed());
+        let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
+        for buckets in [&mut self.rx, &mut self.tx] {
+            buckets.rotate_left(passed);
+            buckets[BUCKETS - passed..].fill(0);
+        }
+        self.bucket = self.bucket.max(bucket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn rates_rise_and_fall_to_nothing() {
+        let mut traffic = Traffic::default();
+        traffic.update(Bytes { rx: 1000, tx: 0 }, 10 * SECOND.cast_signed());
+        assert_eq!(traffic.rate(10 * SECOND), Bytes { rx: 200, tx: 0 });
+        traffic.update(Bytes { rx: 1000, tx: 5000 }, 12 * SECOND.cast_signed());
+        assert_eq!(traffic.rate(15 * SECOND), Bytes { rx: 200, tx: 1000 });
+        assert_eq!(traffic.rate(20 * SECOND), Bytes::default());
+        assert_eq!(traffic.history(22 * SECOND), [0, 0, 0, 0, 0, 6000, 0, 0]);
+        assert!(traffic.is_lively(47 * SECOND) && !traffic.is_lively(50 * SECOND));
+        assert_eq!(traffic.total, Bytes { rx: 1000, tx: 5000 });
+        // A clock that goes back, a count that does.
+        traffic.update(Bytes::default(), 0);
+        assert_eq!(traffic.rate(12 * SECOND), Bytes { rx: 142, tx: 714 });
+    }
+
+    #[test]
+    fn a_lines_traffic_is_read() {
+        let read = |traffic: &str| Bytes::of_line(&format!("a :: {traffic}"));
+        assert_eq!(read("v 58B / 26B ^"), Some(Bytes { rx: 58, tx: 26 }));
+        assert_eq!(read("v 1.5K / 2M ^"), Some(Bytes { rx: 1536, tx: 2 << 20 }));
+        for none in [
+            "",
+            "v",
+            "v  /  ^",
+            "v 1.5X / 2M ^",
+            "v 99999999999999999999T / 1B ^",
+            "v B / 1B ^",
+            "v é / 1B ^",
+        ] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One rule: a chain of regexes, and what a match becomes.
+
+use std::ops::Range;
+
+use super::template::Template;
+use super::value::parse_value;
+use crate::ini::{Entry, Fault};
+use crate::matching::{Captures, Chain, LimitExceeded, Pattern};
+
+/// A line that rules make longer than this many bytes is left as it was before.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// Which section a rule stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Group,
+    Proc,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) section: Section,
+    pub(super) line: usize,
+    pub(super) key: String,
+    pub(super) chain: Chain,
+    /// Index in the chain of the pattern whose matches count, where one does.
+    pub(super) target: Option<usize>,
+    pub(super) template: Template,
+    /// The expansion groups lines, too.
+    pub(super) groups: bool,
+}
+
+/// A group's key, and what of the line was matched for it.
+pub(super) type GroupKey = (String, Vec<Range<usize>>);
+
+pub(super) struct Replaced {
+    pub(super) text: String,
+    /// The expansions, joined.
+    pub(super) key: String,
+    pub(super) matched: Vec<Range<usize>>,
+    pub(super) placed: Vec<Range<usize>>,
+}
+
+impl Rule {
+    /// Reads a rule, and tells what of its value may be meant in another way.
+    pub(super) fn compile(entry: &Entry, section: Section, line: usize) -> Result<(Self, Vec<Fault>), Fault> {
+        let chain = Chain::parse(entry)?;
+        let value = parse_value(&entry.value);
+        if let Some(target) = value.target {
+            let fault = |message: &str| {
+                let prefix = entry.value.find('`').unwrap_or_default();
+                Fault::new(entry.value_span(Some(0..prefix)), format!("{message}, the rule is skipped"))
+            };
+            match chain.patterns.get(target) {
+                None => {
+                    let count = chain.patterns.len();
+                    return Err(fault(&format!("there is no regex number {} in this chain", target + 1))
+                        .with_help(format!("it has {count}, write a number up to that")));
+                }
+                Some(pattern) if pattern.negated => {
+                    return Err(fault(&format!("regex number {} is negated", target + 1))
+                        .with_help("it matches nothing to replace: choose another"));
+                }
+                Some(_) => {}
+            }
+        }
+        // The one chosen, else the last that is not negated.
+        let target = value.target.or_else(|| chain.patterns.iter().rposition(|pattern| !pattern.negated));
+        if section == Section::Proc && target.is_none() {
+            let message = "only negated regexes leave nothing to replace, the rule is skipped";
+            return Err(Fault::new(entry.key_span(), message)
+                .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));
+        }
+        let pattern = target.and_then(|target| chain.patterns.get(target));
+        let (template, doubts) = Template::parse(value.template, pattern);
+        let start = value.template.as_ptr() as usize - entry.value.as_ptr() as usize;
+        let doubts = doubts.into_iter().map(|doubt| {
+            let span = entry.value_span(Some(start + doubt.span.start..start + doubt.span.end));
+            Fault::new(span, doubt.message).with_help(doubt.help)
+        });
+        let doubts = doubts.collect();
+        let rule =
+            Self { section, line, key: entry.key.clone(), chain, target, template, groups: value.groups };
+        Ok((rule, doubts))
+    }
+
+    /// The pattern whose matches count.
+    pub(super) fn target(&self) -> Option<&Pattern> {
+        self.chain.patterns.get(self.target?)
+    }
+
+    /// The group of a line; `None` where the rule does not hold.
+    pub(super) fn group_key(&self, line: &str) -> Result<Option<GroupKey>, LimitExceeded> {
+        if !self.chain.holds(line)? {
+            return Ok(None);
+        }
+        let found = match self.target() {
+            Some(pattern) => pattern.first(line)?,
+            None => None,
+        };
+        let matched = found.iter().map(Captures::span).collect();
+        let mut key = String::new();
+        self.template.expand(&found.unwrap_or(Captures::None), &mut key);
+        if key.len() > MAX_LINE_BYTES { Err(LimitExceeded) } else { Ok(Some((key, matched))) }
+    }
+
+    /// Replaces every match; `None` where the rule does not hold.
+    pub(super) fn replace(&self, line: &str) -> Result<Option<Replaced>, LimitExceeded> {
+        if !self.chain.holds(line)? {
+            return Ok(None);
+        }
+        let Some(target) = self.target() else { return Ok(None) };
+        let mut text = String::with_capacity(line.len());
+        let mut key = String::new();
+        let (mut matched, mut placed) = (Vec::new(), Vec::new());
+        let mut copied = 0;
+        for captures in target.all(line)? {
+            let span = captures.span();
+            let start = key.len();
+            self.template.expand(&captures, &mut key);
+            text.push_str(&line[copied..span.start]);
+            placed.push(text.len()..text.len() + key.len() - start);
+            text.push_str(&key[start..]);
+            if text.len() > MAX_LINE_BYTES {
+                return Err(LimitExceeded);
+            }
+            copied = span.end;
+            matched.push(span);
+        }
+        text.push_str(&line[copied..]);
+        if text.len() > MAX_LINE_BYTES {
+            return Err(LimitExceeded);
+        }
+        Ok((!matched.is_empty()).then_some(Replaced { text, key, matched, placed }))
+    }
+}

@@ -1,0 +1,286 @@
+//! All rules of a config, in the order of the file.
+
+use std::borrow::Cow;
+
+use super::explain::{Explanation, Recorder};
+use super::rule::{Replaced, Rule, Section};
+use super::verdict::{Made, Observer, Verdict};
+use crate::ini::{Fault, Ini};
+use crate::matching::{Candidates, LimitExceeded, Prefilter};
+
+/// How often a rule held, and how often it could not be decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RuleHits {
+    /// Lines for which it held.
+    pub held: u64,
+    /// Lines on which it took too many steps, or which it made too long: there it counts as not holding.
+    pub exceeded: u64,
+}
+
+/// A rule as a person knows it, and what it did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleInfo<'r> {
+    /// Its line in the file, from 1.
+    pub line: usize,
+    /// Its key as it stands there.
+    pub key: &'r str,
+    /// Since the config was read.
+    pub hits: RuleHits,
+}
+
+/// The rules of a config, in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    hits: Vec<RuleHits>,
+    /// Of which rules it was told that they exceeded a limit.
+    told: Vec<bool>,
+    /// Some rule exceeded a limit of which it was not told.
+    newly_exceeded: bool,
+    /// One pass over a line finds the rules that may hold.
+    prefilter: Prefilter,
+}
+
+/// Counts.
+struct Counter {
+    hits: Vec<RuleHits>,
+    exceeded: bool,
+}
+
+impl Observer for Counter {
+    fn held(&mut self, index: usize, _: Made<'_>) {
+        self.hits[index].held += 1;
+    }
+
+    fn exceeded(&mut self, index: usize) {
+        self.hits[index].exceeded += 1;
+        self.exceeded = true;
+    }
+}
+
+impl RuleSet {
+    /// Reads the rules of a file; those that cannot be used are left out and named.
+    pub(crate) fn compile(ini: &Ini, text: &str) -> (Self, Vec<Fault>) {
+        let mut rules = Vec::new();
+        let mut faults = Vec::new();
+        let mut lines = (1, 0);
+        for entry in &ini.entries {
+            let section = match entry.section.as_str() {
+                "rx-group" => Section::Group,
+                "rx-proc" => Section::Proc,
+                _ => continue,
+            };
+            // Entries come in the order of the file.
+            lines.0 += text[lines.1..entry.key_at].matches('\n').count();
+            lines.1 = entry.key_at;
+            match Rule::compile(entry, section, lines.0) {
+                Ok((rule, doubts)) => {
+                    rules.push(rule);
+                    faults.extend(doubts);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let (hits, told) = (vec![RuleHits::default(); rules.len()], vec![false; rules.len()]);
+        let prefilter = Prefilter::new(rules.iter().map(|rule| &rule.chain));
+        (Self { hits, told, newly_exceeded: false, prefilter, rules }, faults)
+    }
+
+    /// Applies the rules to a line and counts those that held.
+    pub fn apply(&mut self, line: &str) -> Verdict {
+        let mut counter = Counter { hits: std::mem::take(&mut self.hits), exceeded: self.newly_exceeded };
+        let verdict = self.run(line, &mut counter);
+        (self.hits, self.newly_exceeded) = (counter.hits, counter.exceeded);
+        verdict
+    }
+
+    /// Applies the rules to a line and tells every step; counts nothing.
+    #[must_use]
+    pub fn explain(&self, line: &str) -> Explanation {
+        let mut recorder = Recorder { rules: &self.rules, steps: Vec::new() };
+        let verdict = self.run(line, &mut recorder);
+        Explanation { original: line.to_owned(), steps: recorder.steps, verdict }
+    }
+
+    /// Whether a rule, counted from the first, holds for a line by itself; one that takes too many steps does not.
+    #[must_use]
+    pub fn holds(&self, rule: usize, line: &str) -> bool {
+        self.rules.get(rule).is_some_and(|rule| rule.chain.holds(line).unwrap_or(false))
+    }
+
+    /// Rules that exceeded a limit for the first time since the last call.
+    pub(crate) fn take_newly_exceeded(&mut self) -> Vec<RuleInfo<'_>> {
+        if !std::mem::take(&mut self.newly_exceeded) {
+            return Vec::new();
+        }
+        let (rules, hits) = (&self.rules, &self.hits);
+        let newly = rules
+            .iter()
+            .zip(hits)
+            .zip(&mut self.told)
+            .filter(|((_, hits), told)| hits.exceeded > 0 && !**told);
+        newly
+            .map(|((rule, &hits), told)| {
+                *told = true;
+                RuleInfo { line: rule.line, key: &rule.key, hits }
+            })
+            .collect()
+    }
+
+    /// Every rule with what it did so far.
+    pub fn infos(&self) -> impl Iterator<Item = RuleInfo<'_>> {
+        self.rules.iter().zip(&self.hits).map(|(rule, &hits)| RuleInfo {
+            line: rule.line,
+            key: &rule.key,
+            hits,
+        })
+    }
+
+    /// The rules of a section that may hold, from an index on.
+    fn next_in(&self, section: Section, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
+        let mut from = from;
+        loop {
+            let index = candidates.next_from(from)?;
+            match self.rules.get(index)? {
+                rule if rule.section == section => return Some((index, rule)),
+                _ => from = index + 1,
+            }
+        }
+    }
+
+    fn run(&self, line: &str, observer: &mut dyn Observer) -> Verdict {
+        let mut candidates = self.prefilter.candidates(line);
+        let mut group = None;
+        let mut from = 0;
+        while let Some((index, rule)) = self.next_in(Section::Group, &candidates, from) {
+            from = index + 1;
+            match rule.group_key(line) {
+                Ok(None) => {}
+                Err(LimitExceeded) => observer.exceeded(index),
+                Ok(Some((key, matched))) => {
+                    let dropped = key.is_empty();
+                    let placed = Vec::new();
+                    let told = (!dropped).then_some(key.as_str());
+                    observer.held(index, Made { matched, placed, result: line, group: told, dropped });
+                    if dropped {
+                        return Verdict::Drop;
+                    }
+                    group = Some(key);
+                    break;
+                }
+            }
+        }
+        let mut current = Cow::Borrowed(line);
+        from = 0;
+        while let Some((index, rule)) = self.next_in(Section::Proc, &candidates, from) {
+            from = index + 1;
+            let replaced = match rule.replace(&current) {
+                Ok(Some(replaced)) => replaced,
+                Ok(None) => continue,
+                Err(LimitExceeded) => {
+                    observer.exceeded(index);
+                    continue;
+                }
+            };
+            let Replaced { text, key, matched, placed } = replaced;
+            let grouped = (rule.groups && group.is_none()).then_some(key);
+            let dropped = grouped.as_ref().is_some_and(String::is_empty);
+            let told = grouped.as_deref().filter(|key| !key.is_empty());
+            observer.held(index, Made { matched, placed, result: &text, group: told, dropped });
+            if dropped {
+                return Verdict::Drop;
+            }
+            group = group.or(grouped);
+            if text != *current {
+                current = Cow::Owned(text);
+                candidates = self.prefilter.candidates(&current);
+            }
+        }
+        Verdict::Show { line: current.into_owned(), group }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text.as_bytes(), Path::new("w.ini"))
+    }
+
+    fn shown(rules: &mut RuleSet, line: &str) -> String {
+        match rules.apply(line) {
+            Verdict::Show { line, group } => {
+                line + &group.map(|group| format!(" [{group}]")).unwrap_or_default()
+            }
+            Verdict::Drop => "dropped".into(),
+        }
+    }
+
+    #[test]
+    fn what_a_value_refers_to_wrongly_is_told_with_its_place_and_the_rule_stays() {
+        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\n");
+        let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "w.ini:2:19: there is no group named q, so `$q` stays",
+                "w.ini:3:20: there is no group number 2, which leaves nothing here"
+            ]
+        );
+        let mut rules = config.rules;
+        assert_eq!(shown(&mut rules, "x53/udp"), "x $q 53");
+        assert_eq!(shown(&mut rules, "ab"), "ab");
+    }
+
+    #[test]
+    fn a_dollar_holds_before_a_last_newline_and_takes_nothing_of_it() {
+        let mut rules = config("[rx-proc]\nb$ = x\n\\s\\z = !\n").rules;
+        assert_eq!(shown(&mut rules, "ab"), "ax");
+        assert_eq!(shown(&mut rules, "ab\n"), "ax!");
+        assert_eq!(shown(&mut rules, "ab\n\n"), "ab\n!");
+    }
+
+    #[test]
+    fn rules_see_what_the_ones_before_made() {
+        let text = "[rx-group]\nzwei = two\n[rx-proc]\none = two\ntwo = three\n/three/ && !/one/ = g`four\none = never\n";
+        let mut rules = config(text).rules;
+        assert_eq!(shown(&mut rules, "one"), "four [four]");
+        assert_eq!(shown(&mut rules, "zwei one"), "zwei four [two]");
+        assert_eq!(shown(&mut rules, "five"), "five");
+    }
+
+    #[test]
+    fn letters_that_fold_into_ascii_pass_the_prefilter() {
+        let mut rules = config("[rx-proc]\nkiss = x\nI/skip/ = y\n").rules;
+        assert_eq!(shown(&mut rules, "\u{212a}iſs skip"), "x y");
+    }
+
+    proptest! {
+        #[test]
+        fn the_prefilter_leaves_out_nothing_that_holds(
+            rules in prop::collection::vec("(I/)?[abk:. ]{1,4}|\\(a\\|bk\\)[:s]?|a\\?b[+*]?|\\\\d", 1..90),
+            line in "[abkKs:. 1\u{212a}]{0,12}",
+        ) {
+            let rules: Vec<String> = rules.iter().map(|rule| {
+                if rule.starts_with("I/") { format!("{rule}/") } else { rule.clone() }
+            }).collect();
+            let written: Vec<_> = rules.iter().map(|rule| format!("/{rule}/ && /{rule}/ = $0
+    ")).collect();
+            let text = format!("[rx-proc]
+    {}", written.concat());
+            let set = config(&text).rules;
+            let steps: Vec<_> = set.explain(&line).steps.iter().map(|step| step.rule_line).collect();
+            let held: Vec<_> = set.infos().enumerate()
+                .filter(|(index, _)| set.holds(*index, &line))
+                .map(|(_, info)| info.line)
+                .collect();
+            prop_assert_eq!(steps, held);
+        }
+    }
+}

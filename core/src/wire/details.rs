@@ -1,0 +1,172 @@
+//! What is known of a connection: from the fields of its event where the writer tells them, else from its line.
+
+use leco_os::clean::clean;
+use serde_json::{Map, Value};
+
+use crate::text::SEPARATOR;
+use crate::wire::event::ConnectionState;
+
+/// A connection's facts. What is not known is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// Machine.
+    pub host: String,
+    /// User's name, else number.
+    pub user: String,
+    /// Script, else process.
+    pub process: String,
+    /// Unit, container and cgroup, as far as they are known.
+    pub units: Vec<String>,
+    /// Names and address of the peer.
+    pub peers: Vec<String>,
+    /// Port of the service: the end that was called.
+    pub port: Option<u16>,
+    /// It came in.
+    pub is_incoming: bool,
+    /// How it stands, as in events: `open`, `refused`, …
+    pub state: String,
+    /// Its program was never seen with its peer before.
+    pub is_first_ever: bool,
+    /// Every field of the event besides its line and times, by name, safe to print.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// From a line as it was received and the object that it came in, where that has more fields.
+    #[must_use]
+    pub fn of(line: &str, event: Option<&str>) -> Self {
+        let mut facts = Self::of_line(line);
+        if let Some(event) = event.and_then(|event| serde_json::from_str(event).ok()) {
+            facts.add(&event);
+        }
+        facts
+    }
+
+    /// Reads `TIME :: USER :: COMM [CGROUP] :: [<- ]PEER PORT[/PROTO][ !STATE] :: TRAFFIC`. A line of another
+    /// writer may have any other parts: then less is known.
+    fn of_line(line: &str) -> Self {
+        let parts: Vec<&str> = line.split(SEPARATOR).collect();
+        let mut facts = Self::default();
+        if parts.len() < 4 {
+            return facts;
+        }
+        facts.user = known(parts[1]);
+        let (process, cgroup) = match parts[2].split_once(" [") {
+            Some((process, cgroup)) => (process, cgroup.strip_suffix(']').unwrap_or(cgroup)),
+            None => (parts[2], ""),
+        };
+        facts.process = known(process);
+        facts.units.extend((!cgroup.is_empty()).then(|| cgroup.to_owned()));
+        // The local end may stand before the remote one; traffic is last.
+        let end = parts[parts.len() - 1 - usize::from(parts.len() > 4)];
+        let end = end.strip_prefix("<- ").inspect(|_| facts.is_incoming = true).unwrap_or(end);
+        let mut words = end.split(' ');
+        facts.peers.extend(words.next().filter(|peer| !peer.is_empty()).map(ToOwned::to_owned));
+        for word in words {
+            let number = word.split('/').next().unwrap_or_default();
+            match (word.strip_prefix('!'), number.parse()) {
+                (Some(state), _) => state.clone_into(&mut facts.state),
+                (None, Ok(port)) => facts.port = Some(port),
+                (None, Err(_)) => facts.peers.push(word.trim_matches(['(', ')']).to_owned()),
+            }
+        }
+        facts
+    }
+
+    fn add(&mut self, event: &Map<String, Value>) {
+        for (name, value) in event {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Array(items) => {
+                    items.iter().map(|item| item.as_str().unwrap_or("?")).collect::<Vec<_>>().join(" < ")
+                }
+                other => other.to_string(),
+            };
+            let text = clean(&text).into_owned();
+            match name.as_str() {
+                // Of the connection these say nothing.
+                "ns" | "ns_trx" | "line" | "boot" | "clock" => continue,
+                "host" => self.host.clone_from(&text),
+                "user" => self.user.clone_from(&text),
+                "uid" if self.user.is_empty() => self.user.clone_from(&text),
+                // Of a process without a name the line has its number.
+                "comm" if !event.contains_key("script") && !text.trim().is_empty() => {
+                    self.process.clone_from(&text);
+                }
+                "script" => self.process.clone_from(&text),
+                "unit" | "container" => self.units.push(text.clone()),
+                "raddr" | "name" if !self.peers.contains(&text) => self.peers.push(text.clone()),
+                "dir" => self.is_incoming = text == "in",
+                "state" => self.state.clone_from(&text),
+                "new" => self.is_first_ever = *value == Value::Bool(true),
+                _ => {}
+            }
+            self.fields.push((clean(name).into_owned(), text));
+        }
+        let port = |name: &str| event.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
+        self.port = port(if self.is_incoming { "lport" } else { "rport" }).or(self.port);
+    }
+
+    /// How it stands, as a word.
+    #[must_use]
+    pub fn state(&self, state: ConnectionState) -> &str {
+        match state {
+            _ if !self.state.is_empty() => &self.state,
+            ConnectionState::Blocked => "blocked",
+            ConnectionState::Refused => "refused",
+            ConnectionState::TimedOut => "timeout",
+            ConnectionState::Ordinary | ConnectionState::Incoming => "",
+        }
+    }
+}
+
+/// `-` stands for what is not known.
+fn known(part: &str) -> String {
+    if part == "-" { String::new() } else { part.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_alone_tells_most() {
+        let facts =
+            Facts::of("18:32 :: me :: drill [tmux] :: 10.2.0.1 53/udp !refused :: v 58B / 26B ^", None);
+        assert_eq!(
+            (facts.user.as_str(), facts.process.as_str(), facts.units.as_slice()),
+            ("me", "drill", &["tmux".to_owned()][..])
+        );
+        assert_eq!(
+            (facts.peers.as_slice(), facts.port, facts.state.as_str()),
+            (&["10.2.0.1".to_owned()][..], Some(53), "refused")
+        );
+        let facts = Facts::of("18:32 :: - :: - :: <- a.test (192.0.2.1) 22 :: ", None);
+        assert_eq!((facts.user.as_str(), facts.is_incoming, facts.port), ("", true, Some(22)));
+        assert_eq!(facts.peers, ["a.test", "192.0.2.1"]);
+        let local = Facts::of("18:32 :: me :: ssh :: 10.0.0.1 4000 :: 10.0.0.2 22 :: ", None);
+        assert_eq!((local.peers.as_slice(), local.port), (&["10.0.0.2".to_owned()][..], Some(22)));
+        for other in ["", "x", "a :: b", " ::  ::  ::  :: "] {
+            let _ = Facts::of(other, None);
+        }
+    }
+
+    #[test]
+    fn fields_tell_the_rest() {
+        let event = r#"{"ns":1,"ns_trx":2,"line":"x","dir":"in","state":"open","new":true,"host":"nas","pid":7,"uid":0,
+            "comm":"python3","script":"a.py","parents":["sh","cron"],"unit":"a.service","container":"docker:1\u001b[31m",
+            "laddr":"::1","lport":22,"raddr":"::2","rport":4000,"name":"b.test"}"#;
+        let facts = Facts::of("18:32 :: root :: a.py [a] :: <- b.test 22 :: ", Some(event));
+        assert_eq!((facts.host.as_str(), facts.process.as_str(), facts.port), ("nas", "a.py", Some(22)));
+        assert_eq!(facts.units, ["a", "docker:1\u{fffd}[31m", "a.service"]);
+        assert_eq!(facts.peers, ["b.test", "::2"]);
+        assert!(facts.is_first_ever && facts.is_incoming);
+        assert!(facts.fields.contains(&("parents".into(), "sh < cron".into())));
+        let renamed = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":"before","comm_now":"after"}"#;
+        let facts = Facts::of("18:32 :: root :: before :: b.test 22 :: ", Some(renamed));
+        assert_eq!(facts.process, "before");
+        assert!(facts.fields.contains(&("comm_now".into(), "after".into())));
+        let nameless = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":""}"#;
+        assert_eq!(Facts::of("18:32 :: root :: 7 :: b.test 22 :: ", Some(nameless)).process, "7");
+    }
+}

@@ -1,0 +1,253 @@
+//! What a person wants of a key or the mouse.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind};
+use tui_input::InputRequest;
+use tui_input::backend::crossterm::to_input_request;
+
+/// What the keys are for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// The list.
+    #[default]
+    List,
+    /// Words to look for are typed.
+    Search,
+    /// A filter is typed.
+    Filter,
+    /// Everything about one line.
+    Detail,
+    /// Every rule.
+    Rules,
+    /// A rule is tried.
+    Trial,
+    /// Whether to append it to the config.
+    Confirm,
+    /// Every key.
+    Help,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Leave.
+    Quit,
+    /// Draw everything anew, over whatever another program left on the screen.
+    Repaint,
+    /// Go up or down by so many lines.
+    Move(isize),
+    /// Go up or down by so many screens.
+    MoveScreens(isize),
+    /// Go to the first line.
+    First,
+    /// Go to the last line.
+    Last,
+    /// Select what stands in this row of the screen.
+    Point(u16, u16),
+    /// Hold everything still, or go on.
+    Freeze,
+    /// Sort otherwise.
+    Sort,
+    /// Open this.
+    Open(Mode),
+    /// Go to the next line that was searched for, or the one before.
+    Match(isize),
+    /// Begin a rule for the selected line.
+    Offer(Offer),
+    /// Go back, give up.
+    Back,
+    /// Take what was typed.
+    Accept,
+    /// Change what was typed.
+    Edit(InputRequest),
+    /// Complete what was typed; of a rule: put it into the other section.
+    Complete,
+    /// Take a saved filter instead: the next one, or the one before.
+    Saved(isize),
+    /// Append the rule to the config.
+    Append,
+    /// Yes, do it.
+    Confirm,
+}
+
+/// What a rule is to do with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// Show it no more.
+    Hide,
+    /// Show something else.
+    Rename,
+    /// Show it as one with others.
+    Group,
+    /// Nothing yet.
+    Blank,
+}
+
+/// What is to be done with the recording that is played.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PlayIntention {
+    /// Stand still, or go on.
+    Pause,
+    /// Go to another moment, by so many seconds.
+    Seek(i64),
+    /// Play so many times as fast.
+    Speed(f64),
+}
+
+/// What a key means for a recording, before it means anything else.
+#[must_use]
+pub fn play_intention(event: &Event) -> Option<PlayIntention> {
+    let Event::Key(KeyEvent { code, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
+        return None;
+    };
+    match code {
+        KeyCode::Char(' ') => Some(PlayIntention::Pause),
+        KeyCode::Left => Some(PlayIntention::Seek(-10)),
+        KeyCode::Right => Some(PlayIntention::Seek(10)),
+        KeyCode::Char('+') => Some(PlayIntention::Speed(2.0)),
+        KeyCode::Char('-') => Some(PlayIntention::Speed(0.5)),
+        _ => None,
+    }
+}
+
+/// What a terminal event means in a mode.
+#[must_use]
+pub fn intention(event: &Event, mode: Mode) -> Option<Action> {
+    match event {
+        Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
+        Event::Key(key) => of_key(event, key, mode),
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::ScrollUp => Some(Action::Move(-3)),
+            MouseEventKind::ScrollDown => Some(Action::Move(3)),
+            MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
+                Some(Action::Point(mouse.column, mouse.row))
+            }
+            _ => None,
+        },
+        // A resize is seen when the next frame is drawn.
+        _ => None,
+    }
+}
+
+fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
+    use Action as I;
+    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Char('c') if is_control => return Some(I::Quit),
+        KeyCode::Char('l') if is_control => return Some(I::Repaint),
+        KeyCode::Esc => return Some(I::Back),
+        KeyCode::Enter if mode != Mode::List => return Some(I::Accept),
+        _ => {}
+    }
+    match mode {
+        Mode::Search | Mode::Filter | Mode::Trial => match key.code {
+            KeyCode::Tab => Some(I::Complete),
+            KeyCode::Up => Some(I::Saved(-1)),
+            KeyCode::Down => Some(I::Saved(1)),
+            KeyCode::Char('s') if is_control => Some(I::Append),
+            _ => to_input_request(event).map(I::Edit),
+        },
+        Mode::Confirm => match key.code {
+            KeyCode::Char('y' | 'Y') => Some(I::Confirm),
+            _ => Some(I::Back),
+        },
+        Mode::List | Mode::Detail | Mode::Rules | Mode::Help => of_command(key, is_control),
+    }
+}
+
+fn of_command(key: &KeyEvent, is_control: bool) -> Option<Action> {
+    use Action as I;
+    Some(match key.code {
+        KeyCode::Char('d') if is_control => I::MoveScreens(1),
+        KeyCode::Char('u') if is_control => I::MoveScreens(-1),
+        _ if is_control => return None,
+        KeyCode::Char('q') => I::Quit,
+        KeyCode::Char('j') | KeyCode::Down => I::Move(1),
+        KeyCode::Char('k') | KeyCode::Up => I::Move(-1),
+        KeyCode::PageDown => I::MoveScreens(1),
+        KeyCode::PageUp => I::MoveScreens(-1),
+        KeyCode::Home | KeyCode::Char('g') => I::First,
+        KeyCode::End | KeyCode::Char('G') => I::Last,
+        KeyCode::Char(' ') => I::Freeze,
+        KeyCode::Char('s') => I::Sort,
+        KeyCode::Char('/') => I::Open(Mode::Search),
+        KeyCode::Char('f') => I::Open(Mode::Filter),
+        KeyCode::Enter => I::Open(Mode::Detail),
+        KeyCode::Char('r') => I::Open(Mode::Rules),
+        KeyCode::Char('?') | KeyCode::F(1) => I::Open(Mode::Help),
+        KeyCode::Char('n') => I::Match(1),
+        KeyCode::Char('N') => I::Match(-1),
+        KeyCode::Char('x') => I::Offer(Offer::Hide),
+        KeyCode::Char('e') => I::Offer(Offer::Rename),
+        KeyCode::Char('m') => I::Offer(Offer::Group),
+        KeyCode::Char('t') => I::Offer(Offer::Blank),
+        _ => return None,
+    })
+}
+
+/// Every key, for the help, in the order of use.
+pub const KEYS: [(&str, &str); 16] = [
+    ("↑ ↓  j k", "select a line"),
+    ("PgUp PgDn  wheel", "scroll through all that is known"),
+    ("Home End  g G", "first, last"),
+    ("⏎", "everything about the line"),
+    ("space", "freeze, go on"),
+    ("/", "search; n next, N back"),
+    ("f", "filter: user: proc: unit: peer: port: dir: state: host: new /regex/ -not"),
+    ("s", "sort: slots, last seen, rate, total"),
+    ("r", "rules and their hits"),
+    ("x", "a rule that hides the line"),
+    ("e", "a rule that renames it"),
+    ("m", "a rule that merges it with others"),
+    ("t", "a rule that you type; Tab: the other section"),
+    ("Esc", "back"),
+    ("Ctrl-L", "draw anew"),
+    ("q  Ctrl-C", "leave"),
+];
+
+#[cfg(test)]
+mod tests {
+    use crossterm::event::{KeyEventState, MouseEvent};
+
+    use super::*;
+
+    fn press(code: KeyCode, modifiers: KeyModifiers) -> Event {
+        Event::Key(KeyEvent::new(code, modifiers))
+    }
+
+    #[test]
+    fn keys_mean_what_the_help_says() {
+        use Action as I;
+        let none = KeyModifiers::NONE;
+        let cases: &[(Mode, KeyCode, KeyModifiers, Option<I>)] = &[
+            (Mode::List, KeyCode::Char('q'), none, Some(I::Quit)),
+            (Mode::Filter, KeyCode::Char('c'), KeyModifiers::CONTROL, Some(I::Quit)),
+            (Mode::List, KeyCode::Char('l'), KeyModifiers::CONTROL, Some(I::Repaint)),
+            (Mode::List, KeyCode::Char('z'), none, None),
+            (Mode::List, KeyCode::Char('x'), KeyModifiers::CONTROL, None),
+            (Mode::List, KeyCode::Down, none, Some(I::Move(1))),
+            (Mode::List, KeyCode::Char('N'), KeyModifiers::SHIFT, Some(I::Match(-1))),
+            (Mode::List, KeyCode::Enter, none, Some(I::Open(Mode::Detail))),
+            (Mode::Detail, KeyCode::Enter, none, Some(I::Accept)),
+            (Mode::Filter, KeyCode::Char('q'), none, Some(I::Edit(InputRequest::InsertChar('q')))),
+            (Mode::Filter, KeyCode::Tab, none, Some(I::Complete)),
+            (Mode::Filter, KeyCode::Up, none, Some(I::Saved(-1))),
+            (Mode::Filter, KeyCode::Esc, none, Some(I::Back)),
+            (Mode::Trial, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
+            (Mode::Confirm, KeyCode::Char('y'), none, Some(I::Confirm)),
+            (Mode::Confirm, KeyCode::Char('q'), none, Some(I::Back)),
+        ];
+        for (mode, code, modifiers, meant) in cases {
+            assert_eq!(intention(&press(*code, *modifiers), *mode), *meant, "{mode:?} {code:?}");
+        }
+        let release = KeyEvent {
+            code: KeyCode::Char('q'),
+            modifiers: none,
+            kind: KeyEventKind::Release,
+            state: KeyEventState::NONE,
+        };
+        assert_eq!(intention(&Event::Key(release), Mode::List), None);
+        assert_eq!(intention(&Event::Resize(20, 3), Mode::List), None);
+        let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 0, row: 0, modifiers: none };
+        assert_eq!(intention(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
+    }
+}

@@ -1,0 +1,3 @@
+//! What keys and the mouse ask for.
+
+pub mod action;

@@ -1,0 +1,121 @@
+//! Which lines stand on the screen: those in slots, or any of all that are known.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use leco_core::model::known_line::{KnownLine, LineId};
+use leco_core::model::overseer::{Overseer, Row};
+use leco_core::query::Query;
+use leco_os::clock::BootNs;
+
+/// In lists of all that is known, a line is at least so bright: who scrolls back wants to read.
+const LEAST_ALPHA: u8 = 110;
+
+/// In which order lines stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// Where they first stood, so that nothing moves; with a filter in the order in which they began.
+    #[default]
+    Slots,
+    /// Last seen first.
+    LastSeen,
+    /// Most bytes a second first.
+    Rate,
+    /// Most bytes first.
+    Total,
+}
+
+impl Sort {
+    /// The one that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Slots => Self::LastSeen,
+            Self::LastSeen => Self::Rate,
+            Self::Rate => Self::Total,
+            Self::Total => Self::Slots,
+        }
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Slots => "slots",
+            Self::LastSeen => "last seen",
+            Self::Rate => "rate",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// Lines that stand on the screen, from the top, and where they stand among all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// One for each row; empty slots are `None`.
+    pub rows: Vec<Option<Row>>,
+    /// Number of the first one among all.
+    pub first: usize,
+    /// How many there are.
+    pub all: usize,
+}
+
+/// Remembers for which lines the filter holds, as long as they do not change.
+#[derive(Debug, Default)]
+pub struct Matches {
+    known: HashMap<LineId, (i64, bool)>,
+}
+
+impl Matches {
+    /// For another filter.
+    pub fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    fn holds(&mut self, query: &Query, line: KnownLine<'_>) -> bool {
+        if query.is_empty() {
+            return true;
+        }
+        match self.known.get(&line.id()) {
+            Some((updated, holds)) if *updated == line.updated() => *holds,
+            _ => {
+                let holds = query.holds(line.text(), &line.facts(), line.state());
+                self.known.insert(line.id(), (line.updated(), holds));
+                holds
+            }
+        }
+    }
+
+    /// Forgets lines that are not known any more, when those are many.
+    fn forget(&mut self, known: usize) {
+        if self.known.len() > 2 * known + 1000 {
+            self.known.clear();
+        }
+    }
+}
+
+/// All known lines that the filter chooses, in an order.
+pub(crate) fn ordered<'o>(
+    overseer: &'o Overseer,
+    query: &Query,
+    matches: &mut Matches,
+    sort: Sort,
+    now: BootNs,
+) -> Vec<KnownLine<'o>> {
+    let known = overseer.known();
+    matches.forget(known.len());
+    let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, *line)).collect();
+    match sort {
+        Sort::Slots => lines.sort_by_key(KnownLine::first),
+        Sort::LastSeen => {}
+        Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.traffic().rate(now).total())),
+        Sort::Total => lines.sort_by_key(|line| Reverse(line.traffic().total.total())),
+    }
+    lines
+}
+
+/// A line of such a list, to be read even when it has faded.
+pub(crate) fn readable(overseer: &Overseer, line: KnownLine<'_>, now: BootNs) -> Row {
+    let row = overseer.row(line, now);
+    Row { alpha: row.alpha.max(LEAST_ALPHA), ..row }
+}

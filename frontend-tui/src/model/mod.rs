@@ -1,0 +1,6 @@
+//! What the view is at, which lines it lists, and the rule that is being tried.
+
+pub mod listing;
+pub mod rule_editor;
+pub mod rule_timing;
+pub mod state;

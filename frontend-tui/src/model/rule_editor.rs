@@ -1,0 +1,239 @@
+//! A rule that is tried on what is known before it is kept.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::path::Path;
+
+use leco_core::config::{AppendError, Config, MAX_CONFIG_BYTES, append};
+use leco_core::model::overseer::Overseer;
+use leco_core::rules::{RuleSet, Verdict};
+use leco_core::text::SEPARATOR;
+use leco_os::clean::clean;
+use leco_os::files::open_file;
+
+use crate::input::action::Offer;
+
+/// Changes that are shown.
+const SHOWN: usize = 3;
+
+/// A rule as it is typed, and what it would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// The section it belongs to.
+    pub section: &'static str,
+    /// `KEY = VALUE`.
+    pub text: String,
+    /// What is wrong with it.
+    pub error: Option<String>,
+    /// Lines that it changes.
+    pub changed: usize,
+    /// Lines that it hides.
+    pub hidden: usize,
+    /// The first lines it changes, and what they become; nothing for those it hides.
+    pub examples: Vec<(String, Option<String>)>,
+}
+
+impl Trial {
+    /// Begins with a rule that does this to a line, as it was received and as it is shown.
+    pub(crate) fn begin(
+        offer: Offer,
+        (received, shown): (&str, &str),
+        config: Option<&Path>,
+        overseer: &Overseer,
+    ) -> Self {
+        // Groups look at what was received, names at what the rules before made of it.
+        let (section, kept, value) = match offer {
+            Offer::Hide => ("rx-group", process_and_peer(received), String::new()),
+            Offer::Rename => ("rx-proc", process_and_peer(shown), process_and_peer(shown)),
+            Offer::Group => {
+                ("rx-group", process(received), process(received).replace(":: ", "").replace(" ::", ""))
+            }
+            Offer::Blank => return Self::blank(),
+        };
+        let mut trial = Self { section, ..Self::blank() };
+        let text = format!("{} = {}", escape(&kept), escape_value(&value));
+        trial.set(text.trim_end(), config, overseer);
+        trial
+    }
+
+    /// Begins with nothing.
+    pub(crate) fn blank() -> Self {
+        Self {
+            section: "rx-proc",
+            text: String::new(),
+            error: None,
+            changed: 0,
+            hidden: 0,
+            examples: Vec::new(),
+        }
+    }
+
+    /// Puts it into the other section.
+    pub(crate) fn change_section(&mut self, config: Option<&Path>, overseer: &Overseer) {
+        self.section = if self.section == "rx-proc" { "rx-group" } else { "rx-proc" };
+        let text = std::mem::take(&mut self.text);
+        self.set(&text, config, overseer);
+    }
+
+    /// Whether it is a rule that can be kept.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.error.is_none() && !self.text.trim().is_empty()
+    }
+
+    /// Takes what was typed, and tries it.
+    pub(crate) fn set(&mut self, text: &str, config: Option<&Path>, overseer: &Overseer) {
+        text.clone_into(&mut self.text);
+        (self.changed, self.hidden) = (0, 0);
+        self.examples.clear();
+        let before = config.and_then(read).unwrap_or_default();
+        let begin = before.len();
+        let mut bytes = before;
+        bytes.extend_from_slice(format!("\n{}", self.config_text()).as_bytes());
+        let first_new = bytes[..begin].split(|byte| *byte == b'\n').count() + 1;
+        let file = config.unwrap_or(Path::new("widget.ini"));
+        let mut tried = Config::parse(&bytes, file);
+        self.error = tried
+            .diagnostics
+            .iter()
+            .find(|diagnostic| diagnostic.line >= first_new)
+            .map(|diagnostic| diagnostic.message.clone());
+        if self.error.is_none() {
+            self.compare(&mut tried.rules, overseer);
+        }
+    }
+
+    fn compare(&mut self, rules: &mut RuleSet, overseer: &Overseer) {
+        for line in overseer.known().rev() {
+            let becomes = match rules.apply(line.received()) {
+                Verdict::Show { line, .. } => Some(clean(&line).into_owned()),
+                Verdict::Drop => None,
+            };
+            if becomes.as_deref() == Some(line.text()) {
+                continue;
+            }
+            match becomes {
+                Some(_) => self.changed += 1,
+                None => self.hidden += 1,
+            }
+            if self.examples.len() < SHOWN {
+                self.examples.push((line.text().to_owned(), becomes));
+            }
+        }
+    }
+
+    /// As it stands in a config.
+    #[must_use]
+    pub fn config_text(&self) -> String {
+        format!("[{}]\n{}\n", self.section, self.text)
+    }
+
+    /// Writes it to the end of a config, which is made where there is none.
+    pub(crate) fn append_to(&self, config: &Path) -> Result<(), AppendError> {
+        append(config, &format!("\n{}", self.config_text()))
+    }
+}
+
+/// What stands in a config now. Only a file is read: a fifo would be waited for.
+fn read(config: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_file(config, OpenOptions::new().read(true)).ok()??;
+    file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// What of a line stays the same the next time: process and peer, between their separators. What failed may succeed
+/// then.
+fn process_and_peer(line: &str) -> String {
+    let parts: Vec<&str> = line.split(SEPARATOR).collect();
+    match parts.as_slice() {
+        [_time, _user, middle @ .., _traffic] if !middle.is_empty() => {
+            let middle = middle.join(SEPARATOR);
+            format!(":: {} ::", middle.split(" !").next().unwrap_or_default())
+        }
+        _ => line.trim().to_owned(),
+    }
+}
+
+/// The process alone.
+fn process(line: &str) -> String {
+    match line.split(SEPARATOR).nth(2) {
+        Some(process) => format!(":: {process} ::"),
+        None => line.trim().to_owned(),
+    }
+}
+
+/// What a regex has to be to match this, as it can stand in a key.
+fn escape(text: &str) -> String {
+    // A key ends at ` =`, and a comment begins at ` #`.
+    regex_syntax::escape(text).replace(" =", " [=]")
+}
+
+/// What a value has to be to stand for this text: nothing in it refers to a group.
+fn escape_value(text: &str) -> String {
+    let mut escaped = text.replace('$', "$$");
+    for digit in '0'..='9' {
+        escaped = escaped.replace(&format!("\\{digit}"), &format!("\\\\{digit}"));
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const LINE: &str = "18:34 :: me :: fire(fox [app.x] :: example.org 443 !reset :: v 1B / 2B ^";
+
+    fn overseer() -> Overseer {
+        let mut overseer = Overseer::new(Config::default());
+        for (ns, line) in [(1, LINE), (2, "18:34 :: me :: ssh :: nas 22 :: ")] {
+            let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line}).to_string();
+            overseer.receive(event.as_bytes(), 5);
+        }
+        overseer
+    }
+
+    #[test]
+    fn offered_rules_do_what_they_say() {
+        let overseer = overseer();
+        let begin = |offer| Trial::begin(offer, (LINE, LINE), None, &overseer);
+        let hide = begin(Offer::Hide);
+        assert_eq!(hide.config_text(), "[rx-group]\n:: fire\\(fox \\[app\\.x\\] :: example\\.org 443 :: =\n");
+        // `!reset` stands between, so the line of a failure needs a shorter key.
+        assert_eq!((hide.error.as_deref(), hide.hidden), (None, 0));
+        let group = begin(Offer::Group);
+        assert_eq!((group.error.as_deref(), group.hidden), (None, 0));
+        let rename = begin(Offer::Rename);
+        assert!(rename.text.ends_with("= :: fire(fox [app.x] :: example.org 443 ::"), "{}", rename.text);
+        assert_eq!(rename.error, None);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_reference_stays_as_it_is() {
+        let line = "18:34 :: me :: $x \\1 ${y} :: nas 22 :: ";
+        let mut overseer = Overseer::new(Config::default());
+        overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
+        let trial = Trial::begin(Offer::Rename, (line, line), None, &overseer);
+        assert!(trial.text.ends_with("= :: $$x \\\\1 $${y} :: nas 22 ::"), "{}", trial.text);
+        assert_eq!((trial.error.as_deref(), trial.changed), (None, 0));
+    }
+
+    #[test]
+    fn a_rule_is_tried_as_it_is_typed_and_kept_at_the_end() {
+        let overseer = overseer();
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("leco/widget.ini");
+        let mut trial = Trial::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
+        trial.set("/ssh/ =", Some(&config), &overseer);
+        assert_eq!((trial.error.as_deref(), trial.hidden, trial.changed), (None, 1, 0));
+        assert_eq!(trial.examples, [("18:34 :: me :: ssh :: nas 22 :: ".to_owned(), None)]);
+        trial.set("(ssh =", Some(&config), &overseer);
+        assert!(trial.error.as_ref().unwrap().contains("never closed"), "{trial:?}");
+        trial.set("/ssh/ =", Some(&config), &overseer);
+        trial.append_to(&config).unwrap();
+        trial.append_to(&config).unwrap();
+        assert_eq!(fs::read_to_string(&config).unwrap(), "\n[rx-group]\n/ssh/ =\n".repeat(2));
+        assert!(Config::read(&config).unwrap().diagnostics.is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! What is drawn.
+
+pub mod columns;
+mod panes;
+mod row;
+pub mod theme;
+pub mod view;

@@ -1,0 +1,243 @@
+//! What can be opened beside the list: a line's details, the rules, a rule on trial, the keys.
+
+use std::path::Path;
+
+use leco_core::model::known_line::KnownLine;
+use leco_core::model::overseer::Overseer;
+use leco_core::model::traffic::BUCKET_NS;
+use leco_core::text::{bytes, relative_time};
+use leco_os::clean::clean;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use crate::input::action::KEYS;
+use crate::model::rule_editor::Trial;
+use crate::model::rule_timing::slow_from;
+use crate::ui::row::sparkline;
+use crate::ui::theme::Theme;
+
+/// Cells of the names of fields.
+const NAME_WIDTH: usize = 11;
+
+fn field(name: &str, value: String, theme: Theme) -> Line<'static> {
+    let name = Span::styled(format!(" {name:<NAME_WIDTH$} "), theme.faint(255));
+    Line::from(vec![name, Span::styled(value, theme.text(200))])
+}
+
+fn heading(text: &str, theme: Theme) -> Line<'static> {
+    Line::styled(format!(" {text}"), theme.text(255).add_modifier(Modifier::BOLD))
+}
+
+fn ago(age: std::time::Duration) -> String {
+    match relative_time(age).to_string().trim().strip_prefix('-') {
+        Some(age) => format!("{age} ago"),
+        None => String::new(),
+    }
+}
+
+/// Everything about a line.
+pub(crate) fn detail(
+    line: Option<KnownLine<'_>>,
+    overseer: &Overseer,
+    file: Option<&Path>,
+    theme: Theme,
+    (now, width): (u64, usize),
+) -> Vec<Line<'static>> {
+    let Some(line) = line else { return vec![heading("this line is not known any more", theme)] };
+    let facts = line.facts();
+    let mut lines = vec![heading(line.text(), theme)];
+    if line.received() != line.text() {
+        lines.push(field("received", line.received().to_owned(), theme));
+    }
+    lines.push(field("first seen", ago(line.first_age(now)), theme));
+    lines.push(field("last seen", ago(line.age(now)), theme));
+    let traffic = line.traffic();
+    let rate = traffic.rate(now);
+    lines.push(field(
+        "traffic",
+        format!(
+            "v {} ({}/s)   {} ({}/s) ^   {} {} s",
+            bytes(traffic.total.rx),
+            bytes(rate.rx),
+            bytes(traffic.total.tx),
+            bytes(rate.tx),
+            sparkline(&traffic.history(now)),
+            BUCKET_NS / 1_000_000_000 * leco_core::model::traffic::BUCKETS as u64
+        ),
+        theme,
+    ));
+    if facts.fields.is_empty() {
+        let known = [
+            ("user", facts.user.clone()),
+            ("process", facts.process.clone()),
+            ("unit", facts.units.join(", ")),
+            ("peer", facts.peers.join(", ")),
+            ("port", facts.port.map(|port| port.to_string()).unwrap_or_default()),
+            ("state", facts.state(line.state()).to_owned()),
+        ];
+        lines.extend(
+            known
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| field(name, value, theme)),
+        );
+        lines.push(field("", "more is known with leco-event-pipe --extra-ev-data".into(), theme));
+    }
+    lines.extend(fields(facts.fields, width, theme));
+    let steps = overseer.explain(line.received()).steps;
+    lines.push(heading(if steps.is_empty() { "no rule holds" } else { "rules that hold" }, theme));
+    let file = file.map_or_else(
+        || "widget.ini".into(),
+        |file| file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    );
+    for step in steps {
+        let key = clean(&step.rule_key).into_owned();
+        lines.push(field(&format!("{file}:{}", step.rule_line), key, theme));
+    }
+    lines
+}
+
+/// Fields of an event in the order in which a person asks for them, and what they are called.
+const FIELDS: [(&str, &str); 25] = [
+    ("host", "machine"),
+    ("user", "user"),
+    ("uid", "user id"),
+    ("pid", "process id"),
+    ("comm", "process"),
+    ("comm_now", "process now"),
+    ("script", "script"),
+    ("parents", "started by"),
+    ("unit", "unit"),
+    ("container", "container"),
+    ("cg", "cgroup"),
+    ("proto", "protocol"),
+    ("dir", "direction"),
+    ("laddr", "from"),
+    ("lport", "from port"),
+    ("raddr", "to"),
+    ("rport", "to port"),
+    ("name", "name"),
+    ("name_src", "name from"),
+    ("asn", "system"),
+    ("as_org", "operator"),
+    ("state", "state"),
+    ("rx", "received"),
+    ("tx", "sent"),
+    ("key", "key"),
+];
+/// From this width on fields stand in two columns.
+const TWO_COLUMNS: usize = 90;
+
+/// Fields of an event, known ones first, in one column or two.
+fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let place = |name: &str| FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(FIELDS.len());
+    fields.retain(|(name, value)| name != "v" && !value.is_empty());
+    fields.sort_by_key(|(name, _)| place(name));
+    let told: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| {
+            let value = match name.as_str() {
+                "rx" | "tx" => format!("{value} bytes"),
+                "name_src" => match value.as_str() {
+                    "dns" => "an answer to this process".into(),
+                    "dns-user" => "an answer to another process of the user".into(),
+                    "dns-system" => "an answer to the system's resolver".into(),
+                    "reverse" => "the resolver".into(),
+                    _ => value,
+                },
+                _ => value,
+            };
+            let name = FIELDS.get(place(&name)).map_or(name, |(_, called)| (*called).to_owned());
+            (name, value)
+        })
+        .collect();
+    if width < TWO_COLUMNS {
+        return told.into_iter().map(|(name, value)| field(&name, value, theme)).collect();
+    }
+    let half = told.len().div_ceil(2);
+    (0..half)
+        .map(|at| {
+            let (name, value) = &told[at];
+            let mut line = field(name, value.clone(), theme);
+            if let Some((name, value)) = told.get(half + at) {
+                line.push_span(" ".repeat((width / 2).saturating_sub(line.width()).max(2)));
+                line.extend(field(name, value.clone(), theme));
+            }
+            line
+        })
+        .collect()
+}
+
+/// Every rule, with how often it held; the ones that take longer than the others, with their time.
+pub(crate) fn rules(
+    overseer: &Overseer,
+    file: Option<&Path>,
+    times: &[u64],
+    theme: Theme,
+) -> Vec<Line<'static>> {
+    let mut lines = vec![heading("    hits  line  rule", theme)];
+    let slow_from = slow_from(times);
+    lines.extend(overseer.rules().enumerate().map(|(index, rule)| {
+        let text = format!(" {:>8}  {:>4}  {}", rule.hits.held, rule.line, clean(rule.key));
+        let style = if rule.hits.held == 0 { theme.faint(160) } else { theme.text(220) };
+        let slow = match times.get(index) {
+            _ if rule.hits.exceeded > 0 => "   too slow: it does not hold".to_owned(),
+            Some(time) if *time >= slow_from => format!("   {} µs a line", time / 1000),
+            _ => String::new(),
+        };
+        Line::from(vec![Span::styled(text, style), Span::styled(slow, theme.text(255))])
+    }));
+    if lines.len() == 1 {
+        let file = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
+        lines.push(Line::styled(
+            format!(" there are none{file}: press t, or select a line and press x, e or m"),
+            theme.faint(255),
+        ));
+    }
+    lines
+}
+
+/// What a rule would do to what is known.
+pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines =
+        vec![heading(&format!("a rule of [{}] at the end of the config would", trial.section), theme)];
+    let does = match (&trial.error, trial.changed, trial.hidden) {
+        (Some(error), ..) => format!("not work: {error}"),
+        (None, 0, 0) => "change nothing that is known".into(),
+        (None, changed, hidden) => format!("change {changed} and hide {hidden} lines"),
+    };
+    lines.push(Line::styled(format!(" {does}"), theme.text(255)));
+    for (before, after) in &trial.examples {
+        lines.push(Line::styled(format!(" - {before}"), theme.faint(255)));
+        let after = after
+            .as_ref()
+            .map_or_else(|| "   (not shown)".to_owned(), |after| format!(" + {}", clean(after)));
+        lines.push(Line::styled(after, theme.text(220)));
+    }
+    lines
+}
+
+/// Every key.
+pub(crate) fn help(theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![heading(concat!("leco-tui ", env!("CARGO_PKG_VERSION")), theme)];
+    lines.extend(KEYS.iter().map(|(keys, what)| {
+        Line::from(vec![
+            Span::styled(format!(" {keys:<18} "), theme.text(255)),
+            Span::styled(*what, theme.text(200)),
+        ])
+    }));
+    let marks = [
+        ("<-", "the peer connected to this machine"),
+        ("+", "its program was never seen with this peer before"),
+        ("!refused !timeout", "what went wrong; !blocked: by a firewall of this machine"),
+        ("v 1K / 2K ^", "bytes received and sent"),
+    ];
+    lines.push(Line::raw(""));
+    lines.extend(marks.iter().map(|(mark, what)| {
+        Line::from(vec![
+            Span::styled(format!(" {mark:<18} "), theme.text(255)),
+            Span::styled(*what, theme.text(200)),
+        ])
+    }));
+    lines
+}

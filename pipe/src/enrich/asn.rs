@@ -1,0 +1,216 @@
+//! Who operates a network: autonomous systems, from a database on this machine.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use leco_os::clean::{clean, clean_bytes};
+use leco_os::clock::BootNs;
+use maxminddb::geoip2;
+
+use crate::enrich::cache::TimedCache;
+
+/// Addresses whose system is remembered.
+pub const ASN_ENTRIES: usize = 4096;
+/// The database does not change while it is open.
+const LIFETIME: Duration = Duration::MAX;
+/// First bytes of the part that only the binary format has (the metadata of `MaxMind` DB file format 2.0).
+const MMDB_MARK: &[u8] = b"\xab\xcd\xefMaxMind.com";
+
+/// An autonomous system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutonomousSystem {
+    /// Its number.
+    pub number: u32,
+    /// Who operates it.
+    pub organization: Rc<str>,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AsnError {
+    /// It cannot be read.
+    #[error("asn-db={0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// It is not one.
+    #[error("asn-db={0}: {1}. Expected an mmdb file, or lines of START END NUMBER COUNTRY NAME with tabs.")]
+    Format(PathBuf, String),
+}
+
+enum Database {
+    Mmdb(maxminddb::Reader<Vec<u8>>),
+    Ranges(Vec<Range>),
+}
+
+/// Addresses from the first to the last, IPv4 as mapped into IPv6.
+struct Range {
+    first: u128,
+    last: u128,
+    system: Rc<AutonomousSystem>,
+}
+
+/// Finds systems by address.
+pub struct Asns {
+    database: Database,
+    known: TimedCache<IpAddr, Option<Rc<AutonomousSystem>>>,
+}
+
+impl std::fmt::Debug for Asns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asns")
+    }
+}
+
+impl Asns {
+    /// Reads a database into memory: an mmdb with `autonomous_system_number` and `_organization`, or the
+    /// tab-separated table of iptoasn.com.
+    pub fn open(path: &Path) -> Result<Self, AsnError> {
+        let bytes = fs::read(path).map_err(|error| AsnError::Read(path.to_owned(), error))?;
+        let format = |error: String| AsnError::Format(path.to_owned(), error);
+        // The mark stands near the end; a table has none anywhere.
+        let is_mmdb = bytes.windows(MMDB_MARK.len()).rev().take(128 << 10).any(|window| window == MMDB_MARK);
+        let database = if is_mmdb {
+            let reader = maxminddb::Reader::from_source(bytes).map_err(|error| format(error.to_string()))?;
+            Database::Mmdb(reader)
+        } else {
+            Database::Ranges(ranges(&bytes).map_err(format)?)
+        };
+        Ok(Self { database, known: TimedCache::new(ASN_ENTRIES, LIFETIME) })
+    }
+
+    /// The system that announces an address.
+    pub fn find(&mut self, address: IpAddr, now: BootNs) -> Option<Rc<AutonomousSystem>> {
+        let address = address.to_canonical();
+        if let Some(known) = self.known.get(&address, now) {
+            return known.clone();
+        }
+        let found = match &self.database {
+            Database::Mmdb(reader) => in_mmdb(reader, address),
+            Database::Ranges(ranges) => in_ranges(ranges, address),
+        };
+        self.known.insert(address, found.clone(), now);
+        found
+    }
+}
+
+fn in_mmdb(reader: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> Option<Rc<AutonomousSystem>> {
+    let asn: geoip2::Asn<'_> = reader.lookup(address).ok()?.decode().ok()??;
+    let organization = asn.autonomous_system_organization.unwrap_or_default();
+    Some(Rc::new(AutonomousSystem {
+        number: asn.autonomous_system_number?,
+        organization: clean(organization).into(),
+    }))
+}
+
+fn in_ranges(ranges: &[Range], address: IpAddr) -> Option<Rc<AutonomousSystem>> {
+    let address = number(address);
+    let after = ranges.partition_point(|range| range.first <= address);
+    let range = ranges.get(after.checked_sub(1)?)?;
+    (address <= range.last).then(|| Rc::clone(&range.system))
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+    .to_bits()
+}
+
+/// Reads `START END NUMBER COUNTRY NAME` lines; number 0 stands for what nobody announces.
+fn ranges(bytes: &[u8]) -> Result<Vec<Range>, String> {
+    let mut ranges = Vec::new();
+    let mut systems: HashMap<u32, Rc<AutonomousSystem>> = HashMap::new();
+    for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
+        let text = |at: usize| std::str::from_utf8(fields.get(at)?).ok();
+        let address = |at: usize| Some(number(text(at)?.parse().ok()?));
+        let read = || Some((address(0)?, address(1)?, text(2)?.parse().ok()?));
+        let (first, last, system): (u128, u128, u32) =
+            read().ok_or_else(|| format!("line {}: {}", at + 1, clean_bytes(&line[..line.len().min(80)])))?;
+        if system > 0 && first <= last {
+            let organization = clean_bytes(fields.get(4).copied().unwrap_or_default());
+            let system = systems.entry(system).or_insert_with(|| {
+                Rc::new(AutonomousSystem { number: system, organization: organization.into() })
+            });
+            ranges.push(Range { first, last, system: Rc::clone(system) });
+        }
+    }
+    if ranges.is_empty() {
+        return Err("it holds nothing".into());
+    }
+    ranges.sort_unstable_by_key(|range| range.first);
+    Ok(ranges)
+}
+
+/// The network that stands for an address in the memory of what was seen: what one customer usually has.
+#[must_use]
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let kept = v6.to_bits() & (u128::MAX << 80);
+            format!("{}/48", Ipv6Addr::from_bits(kept))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "192.0.2.0\t192.0.2.127\t64496\tZZ\tEXAMPLE-ONE\n\
+        192.0.2.128\t192.0.2.255\t0\tNone\tNot routed\r\n\
+        2001:db8::\t2001:db8:0:ffff:ffff:ffff:ffff:ffff\t64497\tZZ\tTwo\u{1b}[2J :: x\n";
+
+    fn table(text: &[u8]) -> Result<Asns, AsnError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("asn.tsv");
+        fs::write(&path, text).unwrap();
+        Asns::open(&path)
+    }
+
+    #[test]
+    fn a_table_is_read_and_asked() {
+        let mut asns = table(TABLE.as_bytes()).unwrap();
+        let mut number = |address: &str| asns.find(address.parse().unwrap(), 0).map(|system| system.number);
+        assert_eq!(number("192.0.2.1"), Some(64496));
+        assert_eq!(number("::ffff:192.0.2.127"), Some(64496));
+        assert_eq!(number("192.0.2.128"), None);
+        assert_eq!(number("198.51.100.1"), None);
+        assert_eq!(number("2001:db8::1"), Some(64497));
+        let two = asns.find("2001:db8::1".parse().unwrap(), 0).unwrap();
+        assert!(!two.organization.contains('\u{1b}'), "{two:?}");
+    }
+
+    #[test]
+    fn what_is_no_database_is_told_with_its_line() {
+        for (text, told) in [
+            (&b""[..], "it holds nothing"),
+            (b"192.0.2.0\t192.0.2.1\t1\tZZ\tOK\nnonsense\x1b\n", "line 2: nonsense\u{fffd}"),
+            (b"\xab\xcd\xefMaxMind.com", "mmdb"),
+        ] {
+            let error = table(text).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+        assert!(matches!(Asns::open(Path::new("/nonexistent")), Err(AsnError::Read(..))));
+    }
+
+    #[test]
+    fn networks_are_what_one_customer_has() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(of("::ffff:192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(of("2001:db8:1:2::3"), "2001:db8:1::/48");
+    }
+}

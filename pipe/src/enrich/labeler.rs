@@ -1,0 +1,468 @@
+//! Who: users, scripts and cgroups by name, from bounded caches.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use leco_bpf::read::record::{Conn, DnsAnswer};
+use leco_os::clean::clean_bytes;
+use leco_os::clock::{BootNs, boot_ns};
+
+use crate::enrich::asn::{AsnError, Asns};
+use crate::enrich::cache::TimedCache;
+pub use crate::enrich::cgroup::CGROUP_ENTRIES;
+use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
+use crate::enrich::labels::{Labels, NameSource, PeerName, Who};
+use crate::enrich::names::home::is_special;
+use crate::enrich::names::reverse::ReverseDns;
+use crate::enrich::names::standing::{Place, Standing};
+use crate::enrich::names::table::Names;
+use crate::enrich::process::{Process, ProcessDir, is_blank, lineage, parents};
+use crate::enrich::script;
+use crate::enrich::short_name::{cut, cut_with_suffix};
+pub use crate::enrich::users::USER_ENTRIES;
+use crate::enrich::users::Users;
+use crate::enrich::workload::Workload;
+use crate::settings::Tunables;
+
+/// Processes whose names are remembered, all together.
+pub const PROCESS_ENTRIES: usize = 4096;
+/// After this time they are put together anew.
+const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
+/// Processes whose script is remembered.
+pub const SCRIPT_ENTRIES: usize = 4096;
+/// Processes whose name now, and whose parents, are remembered.
+const LIVE_ENTRIES: usize = 1024;
+/// So long it is remembered what a process is called now.
+const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
+/// Connections whose name is remembered, unless more are said to be.
+const CONNECTIONS: usize = 16_384;
+
+/// What tells one process from another, and from what it executed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ProcessKey {
+    pid: u32,
+    uid: u32,
+    started: u64,
+    cgroup: u64,
+    comm: [u8; 16],
+}
+
+/// By process, told from a later one with its number by its start.
+type NamesNow = TimedCache<(u32, u64), Option<Rc<str>>>;
+
+/// Looks names up and remembers them.
+#[derive(Debug)]
+pub struct Labeler {
+    processes: TimedCache<ProcessKey, Rc<Who>>,
+    nobody: Rc<Who>,
+    users: Users,
+    /// By process, which start time and name tell from a later one and from what it executed before.
+    scripts: TimedCache<(u32, u64, Rc<str>), Option<Rc<str>>>,
+    /// Which script has a cut name, so that another one gets another.
+    script_names: HashMap<Rc<str>, String>,
+    script_cut: usize,
+    parents: usize,
+    paths: CgroupPaths,
+    cgroups: Option<CgroupLabels>,
+    names: Names,
+    lines: TimedCache<(u32, u64), Rc<[Process]>>,
+    /// What processes are called now, where that is wanted; `None` for those that are gone.
+    names_now: Option<NamesNow>,
+    reverse: Option<ReverseDns>,
+    asns: Option<Asns>,
+}
+
+/// Why labels cannot be made as asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LabelError {
+    /// The database of autonomous systems.
+    #[error(transparent)]
+    Asn(#[from] AsnError),
+    /// What says that answers came.
+    #[error("cannot start asking for names: {0}")]
+    Ask(io::Error),
+}
+
+impl Labeler {
+    /// With empty caches; `cgroup_root` is where cgroup2 is mounted.
+    pub fn new(tunables: &Tunables, cgroup_root: Option<PathBuf>) -> Result<Self, LabelError> {
+        let cgroups_shown = tunables.cg_label_cut > 0 && !tunables.cache_cg_labels.is_zero();
+        // Short enough that every cache behind it counts.
+        let caches = [tunables.cache_cg_labels, tunables.cache_users, tunables.cache_pid_cmd];
+        let lifetime =
+            caches.into_iter().filter(|cache| !cache.is_zero()).fold(PROCESS_LIFETIME, Duration::min);
+        let reverse = tunables.reverse_dns.then(ReverseDns::start).transpose().map_err(LabelError::Ask)?;
+        let asns = tunables.asn_db.as_deref().map(Asns::open).transpose()?;
+        Ok(Self {
+            processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
+            nobody: Rc::new(Who::nobody()),
+            users: Users::new(tunables.cache_users).map_err(LabelError::Ask)?,
+            scripts: TimedCache::new(SCRIPT_ENTRIES, tunables.cache_pid_cmd),
+            script_names: HashMap::new(),
+            script_cut: if tunables.cache_pid_cmd.is_zero() { 0 } else { tunables.script_name_cut },
+            parents: tunables.parents,
+            paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
+            cgroups: cgroups_shown
+                .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
+            names: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
+            lines: TimedCache::new(LIVE_ENTRIES, PROCESS_LIFETIME),
+            names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
+            reverse,
+            asns,
+        })
+    }
+
+    /// Remembers the names of so many connections.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.names.remember(connections);
+        self
+    }
+
+    /// Waits for every user's name, however long that takes.
+    #[must_use]
+    pub fn with_all_users(mut self) -> Self {
+        self.users.wait_for_all();
+        self
+    }
+
+    /// Becomes readable when cgroups come and go.
+    #[must_use]
+    pub fn cgroups_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.paths.fd()
+    }
+
+    /// Takes note of cgroups that came and went.
+    pub fn follow_cgroups(&mut self, now: BootNs) {
+        self.paths.follow(now);
+    }
+
+    /// Becomes readable when the resolver answered.
+    #[must_use]
+    pub fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reverse.as_ref().map(|reverse| reverse.bell().as_fd())
+    }
+
+    /// Becomes readable when names of users came.
+    #[must_use]
+    pub fn users_fd(&self) -> BorrowedFd<'_> {
+        self.users.bell().as_fd()
+    }
+
+    /// Whether the name of a user may still come.
+    #[must_use]
+    pub fn awaits_user(&self, uid: u32) -> bool {
+        self.users.is_asked_for(uid)
+    }
+
+    /// Takes names of users that came; those that are called otherwise now.
+    pub fn take_users(&mut self, now: BootNs) -> Vec<u32> {
+        let changed = self.users.take(now);
+        for (uid, name) in &changed {
+            let of_user = self.processes.iter_mut().filter(|(key, _)| key.uid == *uid);
+            for (_, who) in of_user {
+                *who = Rc::new(Who { user: name.clone(), ..Who::clone(who) });
+            }
+        }
+        changed.into_iter().map(|(uid, _)| uid).collect()
+    }
+
+    /// Takes the resolver's answers; the addresses that have a name now.
+    pub fn take_resolved(&mut self, now: BootNs) -> Vec<IpAddr> {
+        self.reverse.as_mut().map(|reverse| reverse.take_answers(now)).unwrap_or_default()
+    }
+
+    /// Learns names from an answer that a process received. Returns connections that had no name and have one now.
+    pub fn learn(&mut self, answer: &DnsAnswer, now: BootNs) -> Vec<Conn> {
+        let path = self.paths.path(answer.cgroup, answer.pid, now);
+        let container = path.as_deref().and_then(|path| Workload::of(path).container);
+        let place = place(path.is_some(), container.map(Rc::from).as_ref());
+        let line = line_of(&mut self.lines, answer.pid, answer.started, now);
+        self.names.learn(answer, &Standing { place, line }, now)
+    }
+
+    /// What a connection is shown with.
+    pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
+        let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
+        let name = self.name(conn, &who, now);
+        let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
+        let comm_now = self.comm_now(conn, &who, now);
+        Labels { who, name, system, is_new: false, comm_now }
+    }
+
+    /// The name that its peer had for its process when it connected, which it keeps.
+    fn name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
+        if let Some(known) = self.names.known(conn) {
+            return Some(known);
+        }
+        let place = place(who.cgroup_path.is_some(), who.container.as_ref());
+        let lines = &mut self.lines;
+        let line = || line_of(lines, conn.pid, conn.started, now);
+        if let Some(name) = self.names.decide(conn, &place, line, now) {
+            return Some(name);
+        }
+        let reverse = self.reverse.as_mut().filter(|_| !is_special(conn.remote))?;
+        // Nor would a name of this machine say more than its address.
+        if self.names.is_home(conn, now) {
+            return None;
+        }
+        let text = reverse.name(conn.remote.to_canonical(), now)?;
+        let name = PeerName { text, source: NameSource::Reverse };
+        self.names.keep(conn, &name);
+        Some(name)
+    }
+
+    /// A process may rename itself, or execute another program.
+    fn comm_now(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<Rc<str>> {
+        let names_now = self.names_now.as_mut().filter(|_| conn.has_process())?;
+        let process = (conn.pid, conn.started);
+        let name = if let Some(known) = names_now.get(&process, now) {
+            known.clone()
+        } else {
+            let name = ProcessDir::of(conn.pid, conn.started).map(|(_, stat)| stat.comm);
+            names_now.insert(process, name.clone(), now);
+            name
+        };
+        name.filter(|name| *name != who.comm)
+    }
+
+    fn who(&mut self, conn: &Conn, now: BootNs) -> Rc<Who> {
+        let Conn { pid, uid, started, cgroup, comm, .. } = *conn;
+        let key = ProcessKey { pid, uid, started, cgroup, comm };
+        if let Some(known) = self.processes.get(&key, now) {
+            return Rc::clone(known);
+        }
+        let before = self.processes.get_stale(&key).map(Rc::clone);
+        let who = Rc::new(self.find_who(conn, before.as_deref(), now));
+        self.processes.insert(key, Rc::clone(&who), now);
+        who
+    }
+
+    /// Of a process that is gone, what was known `before` stays true.
+    fn find_who(&mut self, conn: &Conn, before: Option<&Who>, now: BootNs) -> Who {
+        let comm: Rc<str> = clean_bytes(conn.comm()).into();
+        let cgroup_path = self.paths.path(conn.cgroup, conn.pid, now);
+        let workload = cgroup_path.as_deref().map(Workload::of).unwrap_or_default();
+        let cgroup = match (&mut self.cgroups, &cgroup_path) {
+            (Some(labels), Some(path)) => {
+                let own: Option<Rc<str>> = workload.own.and_then(|own| path.get(..own)).map(Rc::from);
+                labels.label(own.as_ref().unwrap_or(path), workload.shown.as_deref(), now)
+            }
+            _ => None,
+        };
+        let cgroup = cgroup.filter(|label| !is_blank(label));
+        let script = self.script(conn, &comm, now);
+        let parents = parents(conn.pid, conn.started, self.parents);
+        Who {
+            user: self.users.name(conn.uid, now),
+            script: script.or_else(|| before?.script.clone()),
+            comm,
+            cgroup_path,
+            cgroup,
+            unit: workload.unit.map(Rc::from),
+            container: workload.container.map(Rc::from),
+            parents: match before {
+                Some(before) if parents.is_empty() => before.parents.clone(),
+                _ => parents,
+            },
+        }
+    }
+
+    fn script(&mut self, conn: &Conn, comm: &Rc<str>, now: BootNs) -> Option<Rc<str>> {
+        if self.script_cut == 0 || !script::is_interpreter(comm) {
+            return None;
+        }
+        let process = (conn.pid, conn.started, Rc::clone(comm));
+        if let Some(known) = self.scripts.get(&process, now) {
+            return known.clone();
+        }
+        // Another process may have its number; one that executed another program has another command line.
+        let cmdline = ProcessDir::of(conn.pid, conn.started).and_then(|(dir, _)| {
+            let cmdline = dir.cmdline();
+            // Its name comes last: it is of the command line, or of a program that was executed since.
+            let is_of_comm = dir.stat()?.comm == *comm || script::is_same_interpreter(comm, &cmdline);
+            is_of_comm.then_some(cmdline)
+        });
+        let name = cmdline.and_then(|cmdline| script::script_name(comm, &cmdline));
+        let name = name.map(|name| self.cut_script(&name));
+        self.scripts.insert(process, name.clone(), now);
+        name
+    }
+
+    /// Cuts a script's name; two that would be cut to the same are told apart by `~1`, `~2`.
+    fn cut_script(&mut self, name: &str) -> Rc<str> {
+        if name.chars().count() <= self.script_cut {
+            return name.into();
+        }
+        if self.script_names.len() >= SCRIPT_ENTRIES {
+            self.script_names.clear();
+        }
+        let plain = std::iter::once(cut(name, self.script_cut));
+        let numbered = (1..).map(|number| cut_with_suffix(name, self.script_cut, &format!("~{number}")));
+        for candidate in plain.chain(numbered) {
+            match self.script_names.get(candidate.as_str()) {
+                Some(owner) if owner != name => {}
+                Some(_) => return candidate.into(),
+                None => {
+                    let candidate: Rc<str> = candidate.into();
+                    self.script_names.insert(Rc::clone(&candidate), name.to_owned());
+                    return candidate;
+                }
+            }
+        }
+        name.into()
+    }
+}
+
+fn place(is_known: bool, container: Option<&Rc<str>>) -> Place {
+    match container {
+        Some(container) => Place::Container(Rc::clone(container)),
+        None if is_known => Place::Host,
+        None => Place::Unknown,
+    }
+}
+
+fn line_of(
+    lines: &mut TimedCache<(u32, u64), Rc<[Process]>>,
+    pid: u32,
+    started: u64,
+    now: BootNs,
+) -> Rc<[Process]> {
+    if let Some(known) = lines.get(&(pid, started), now) {
+        return Rc::clone(known);
+    }
+    let line: Rc<[Process]> = lineage(pid, started).into();
+    lines.insert((pid, started), Rc::clone(&line), now);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn format_cases() -> Value {
+        serde_json::from_str(include_str!("../../../core/tests/conformance/format.json")).unwrap()
+    }
+
+    #[test]
+    fn cgroup_labels_of_the_conformance_cases() {
+        for case in format_cases()["cgroup_label"].as_array().unwrap() {
+            let cut = usize::try_from(case["cut"].as_u64().unwrap()).unwrap();
+            let mut labels = CgroupLabels::new(cut, Tunables::default().cache_cg_labels);
+            let pairs = case["paths"].as_array().unwrap().iter().zip(case["labels"].as_array().unwrap());
+            for (path, expected) in pairs {
+                let path: Rc<str> = path.as_str().unwrap().into();
+                assert_eq!(labels.label(&path, None, 0).as_deref(), expected.as_str(), "{case}");
+                assert_eq!(
+                    labels.label(&path, None, 1).as_deref(),
+                    expected.as_str(),
+                    "the same when asked again"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_hundred_cgroups_of_one_name_have_a_hundred_labels() {
+        let mut labels = CgroupLabels::new(8, Tunables::default().cache_cg_labels);
+        let mut seen = std::collections::HashSet::new();
+        for number in 0..100 {
+            let label = labels.label(&format!("a.slice/container-{number:04}-same").into(), None, 0).unwrap();
+            assert!(label.chars().count() <= 8, "{label}");
+            assert!(seen.insert(label));
+        }
+    }
+
+    #[test]
+    fn all_of_a_container_has_its_label() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let id = "0123456789abcdef".repeat(4);
+        let own = [
+            (format!("system.slice/docker-{id}.scope"), "docker-0123456789ab+"),
+            (format!("user.slice/libpod-{id}.scope"), "podman-0123456789ab"),
+            (format!("a.service/kubepods-pod1.slice:cri-containerd:{id}"), "k8s-0123456789ab"),
+            ("lxc.payload/web".to_owned(), "lxc-web"),
+        ];
+        let mut labeler = Labeler::new(&Tunables::default(), Some(root.path().to_owned())).unwrap();
+        for (own, label) in &own {
+            for below in ["", "container", "init.scope", "system.slice/nginx.service"] {
+                let folder = root.path().join(own).join(below);
+                fs::create_dir_all(&folder).unwrap();
+                let conn = Conn { cgroup: fs::symlink_metadata(&folder).unwrap().ino(), ..conn() };
+                assert_eq!(labeler.who(&conn, 1).cgroup.as_deref(), Some(*label), "{own}/{below}");
+            }
+        }
+    }
+
+    /// Of no process that lives.
+    fn conn() -> Conn {
+        crate::enrich::names::table::tests::conn(u32::MAX, 1000, "192.0.2.1")
+    }
+
+    #[test]
+    fn a_process_that_executed_another_program_keeps_the_name_of_its_connect() {
+        let tunables = Tunables { extra_ev_data: true, ..Tunables::default() };
+        let mut labeler = Labeler::new(&tunables, None).unwrap();
+        let mut comm = [0; 16];
+        comm[..6].copy_from_slice(b"python");
+        let conn = Conn {
+            pid: std::process::id(),
+            started: crate::enrich::process::tests::started_ns(std::process::id()),
+            comm,
+            ..conn()
+        };
+        let labels = labeler.labels(&conn, 1);
+        assert_eq!((&*labels.who.comm, &labels.who.script), ("python", &None), "not this test's arguments");
+        let now = fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(labels.comm_now.as_deref(), Some(now.trim_end()));
+    }
+
+    #[test]
+    fn script_names_of_the_conformance_cases() {
+        for case in format_cases()["script_name"].as_array().unwrap() {
+            let tunables = Tunables {
+                script_name_cut: usize::try_from(case["cut"].as_u64().unwrap()).unwrap(),
+                ..Tunables::default()
+            };
+            let argv: Vec<&str> =
+                case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+            let comm = case["comm"].as_str().unwrap();
+            let mut labeler = Labeler::new(&tunables, None).unwrap();
+            let script = script::is_interpreter(comm)
+                .then(|| script::script_name(comm, argv.join("\0").as_bytes()))
+                .flatten()
+                .map(|name| labeler.cut_script(&name));
+            assert_eq!(script.as_deref().unwrap_or(comm), case["shown"].as_str().unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn scripts_cut_to_the_same_name_are_numbered() {
+        let mut labeler = Labeler::new(&Tunables::default(), None).unwrap();
+        let shown: Vec<_> = ["a-very-long-script-1.py", "a-very-long-script-2.py", "a-very-long-script-3.py"]
+            .map(|name| labeler.cut_script(name).to_string())
+            .into();
+        assert_eq!(shown, ["a-very-long-scr+", "a-very-long-sc~1", "a-very-long-sc~2"]);
+        assert_eq!(&*labeler.cut_script("a-very-long-script-2.py"), "a-very-long-sc~1");
+    }
+
+    #[test]
+    fn versions_and_extended_interpreters_are_known() {
+        for comm in ["python3.11", "lua5.4", "ruby", "deno", "bun", "dash", "fish", "Python"] {
+            assert!(script::is_interpreter(comm), "{comm}");
+        }
+        for comm in ["pythonista", "curl", "", "3.11", "showme"] {
+            assert!(!script::is_interpreter(comm), "{comm}");
+        }
+    }
+}

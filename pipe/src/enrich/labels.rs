@@ -1,0 +1,79 @@
+//! What a connection is shown with.
+
+use std::rc::Rc;
+
+use super::asn::AutonomousSystem;
+
+/// Who it is: a process's names, safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// User's name, where there is one.
+    pub user: Option<Rc<str>>,
+    /// The kernel's name of the process.
+    pub comm: Rc<str>,
+    /// What it runs, where it is an interpreter.
+    pub script: Option<Rc<str>>,
+    /// Path of its cgroup, where it is known.
+    pub cgroup_path: Option<Rc<str>>,
+    /// Label of its cgroup.
+    pub cgroup: Option<Rc<str>>,
+    /// Unit of the service manager in which it runs.
+    pub unit: Option<Rc<str>>,
+    /// Container in which it runs, as `KIND:NAME`.
+    pub container: Option<Rc<str>>,
+    /// Names of the processes that started it, the nearest first, where they are asked for.
+    pub parents: Vec<Rc<str>>,
+}
+
+/// The name of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerName {
+    /// In lower case, without the final dot.
+    pub text: Rc<str>,
+    /// Where it is from.
+    pub source: NameSource,
+}
+
+/// Who said that an address has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSource {
+    /// An answer that the connection's process received.
+    Dns,
+    /// An answer that another process of its user received.
+    User,
+    /// An answer that the system's resolver received.
+    System,
+    /// The system's resolver, asked for the address.
+    Reverse,
+}
+
+/// What a connection is shown with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// Its process.
+    pub who: Rc<Who>,
+    /// Name of its peer, where one is known.
+    pub name: Option<PeerName>,
+    /// Who operates its peer's network, where that is known.
+    pub system: Option<Rc<AutonomousSystem>>,
+    /// Its program was never seen with its peer before.
+    pub is_new: bool,
+    /// What its process is called now, where that is another name and all fields are wanted.
+    pub comm_now: Option<Rc<str>>,
+}
+
+impl Who {
+    /// Where no process is known.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            user: None,
+            comm: "-".into(),
+            script: None,
+            cgroup_path: None,
+            cgroup: None,
+            unit: None,
+            container: None,
+            parents: Vec::new(),
+        }
+    }
+}

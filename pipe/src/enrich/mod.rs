@@ -1,0 +1,15 @@
+//! Who and whom: users, scripts, cgroups and peers by name, from bounded caches.
+
+mod asker;
+pub mod asn;
+mod cache;
+pub mod cgroup;
+mod interpreters;
+pub mod labeler;
+pub mod labels;
+pub mod names;
+pub(crate) mod process;
+mod script;
+mod short_name;
+mod users;
+mod workload;

@@ -1,0 +1,7 @@
+//! Names of peers, from the answers of name servers that processes received: nobody is asked, but by `reverse`.
+
+pub(crate) mod answer;
+pub(crate) mod home;
+pub mod reverse;
+pub(crate) mod standing;
+pub mod table;

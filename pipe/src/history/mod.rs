@@ -1,0 +1,496 @@
+//! Which program talked to which name or network before: what is new stands out.
+
+mod errors;
+mod mark;
+pub mod seen;
+mod store;
+
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use hashlink::LruCache;
+use leco_bpf::read::record::{Conn, Direction};
+use leco_os::clock::BootNs;
+use leco_os::environment::folder_in;
+use leco_os::reclaim::give_back;
+use siphasher::sip::SipHasher13;
+
+use crate::clock::Now;
+use crate::enrich::asn::network;
+use crate::enrich::labels::Labels;
+pub use crate::history::errors::StoreError;
+pub use crate::history::store::{Pair, SEEN_ROWS, Store};
+
+/// What was seen is written at most so often.
+const WRITE_INTERVAL: Duration = Duration::from_secs(5);
+/// Pairs that wait to be written; more are written at once.
+const BATCH: usize = 512;
+/// Batches on their way to the disk. Where it does not keep up, they wait.
+const BATCHES: usize = 4;
+
+/// What is kept of a pair between two writes.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The connection that was the first ever, where this pipe saw it; 0: an earlier one did.
+    first: BootNs,
+    /// The latest connection that was counted.
+    latest: BootNs,
+}
+
+/// Remembers pairs of program and peer.
+#[derive(Debug)]
+pub struct Memory {
+    known: LruCache<u64, Known>,
+    /// What waits to be written, and the ids of it.
+    pending: Vec<Pair>,
+    pending_ids: HashSet<u64>,
+    due: Option<BootNs>,
+    /// `None` where nothing is written: in tests, or since the disk could not be used.
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    batches: SyncSender<Vec<Pair>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Memory {
+    /// Goes on with what is in this file.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut store = Store::open(path)?;
+        let mut memory = Self::default();
+        for id in store.ids()? {
+            memory.known.insert(id, Known { first: 0, latest: 0 });
+        }
+        let (batches, to_write) = sync_channel::<Vec<Pair>>(BATCHES);
+        let thread = thread::Builder::new().name("memory".into()).spawn(move || {
+            let mut has_failed = false;
+            for batch in to_write {
+                match store.write(&batch) {
+                    Ok(()) => has_failed = false,
+                    Err(error) if !has_failed => {
+                        tracing::warn!("{error}. What was seen is not remembered until that ends.");
+                        has_failed = true;
+                    }
+                    Err(_) => {}
+                }
+                // SQLite is a third of the program, and runs every few seconds at most.
+                give_back();
+            }
+        });
+        let thread = thread.map_err(|error| StoreError::Start(path.to_owned(), error))?;
+        Ok(Self { writer: Some(Writer { batches, thread }), ..memory })
+    }
+
+    /// Whether this connection is the first ever of its program to its peer.
+    pub fn see(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> bool {
+        if !conn.has_process() {
+            return false;
+        }
+        let who = &labels.who;
+        let program = who.script.as_deref().unwrap_or(&who.comm);
+        let peer = Peer::of(conn, labels);
+        let id = peer.id(conn, program);
+        let known = self.known.get_mut(&id);
+        let first = known.as_ref().map_or(conn.ns, |known| known.first);
+        match known {
+            Some(known) if known.latest >= conn.ns => return first == conn.ns,
+            Some(known) => known.latest = conn.ns,
+            None => drop(self.known.insert(id, Known { first, latest: conn.ns })),
+        }
+        if self.pending_ids.insert(id) {
+            self.pending.push(Pair {
+                id,
+                program: program.to_owned(),
+                uid: conn.uid,
+                is_incoming: conn.direction == Direction::Incoming,
+                peer: peer.text(),
+                first: now.wall_at(conn.ns).as_second(),
+                last: now.wall.as_second(),
+            });
+            let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+            self.due.get_or_insert(now.boot.saturating_add(interval));
+            if self.pending.len() >= BATCH {
+                self.write(now.boot);
+            }
+        }
+        first == conn.ns
+    }
+
+    /// When to call [`Self::keep_time`].
+    pub(crate) fn due(&self) -> Option<BootNs> {
+        self.due
+    }
+
+    pub(crate) fn keep_time(&mut self, now: BootNs) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.write(now);
+        }
+    }
+
+    /// Hands what waits to the thread that writes; never waits for it.
+    fn write(&mut self, now: BootNs) {
+        self.due = None;
+        let Some(writer) = &self.writer else {
+            self.pending.clear();
+            self.pending_ids.clear();
+            return;
+        };
+        match writer.batches.try_send(std::mem::take(&mut self.pending)) {
+            Err(TrySendError::Full(batch)) if batch.len() < SEEN_ROWS => {
+                self.pending = batch;
+                self.due = Some(now.saturating_add(1_000_000_000));
+            }
+            _ => self.pending_ids.clear(),
+        }
+    }
+
+    /// Writes what waits, and waits for that.
+    pub(crate) fn finish(&mut self, now: BootNs) {
+        self.write(now);
+        if let Some(Writer { batches, thread }) = self.writer.take() {
+            drop(batches);
+            // It has told what went wrong.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            known: LruCache::new(SEEN_ROWS),
+            pending: Vec::new(),
+            pending_ids: HashSet::new(),
+            due: None,
+            writer: None,
+        }
+    }
+}
+
+/// Whom a program talked to: a name, else the operator of the network, else the network.
+enum Peer<'l> {
+    Name(&'l str),
+    System(u32, &'l str),
+    Network(std::net::IpAddr),
+}
+
+impl<'l> Peer<'l> {
+    fn of(conn: &Conn, labels: &'l Labels) -> Self {
+        match (&labels.name, &labels.system) {
+            (Some(name), _) => Self::Name(&name.text),
+            (None, Some(system)) => Self::System(system.number, &system.organization),
+            (None, None) => Self::Network(conn.remote),
+        }
+    }
+
+    /// The same on each machine and in each version, since it is the row's key.
+    fn id(&self, conn: &Conn, program: &str) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(0x6c65_636f, 1);
+        hasher.write(program.as_bytes());
+        hasher.write_u8(0xff);
+        conn.uid.hash(&mut hasher);
+        hasher.write_u8(u8::from(conn.direction == Direction::Incoming));
+        match self {
+            Self::Name(name) => hasher.write(name.as_bytes()),
+            Self::System(number, _) => number.hash(&mut hasher),
+            Self::Network(address) => match address.to_canonical() {
+                std::net::IpAddr::V4(v4) => hasher.write(&v4.octets()[..3]),
+                std::net::IpAddr::V6(v6) => hasher.write(&v6.octets()[..6]),
+            },
+        }
+        hasher.finish()
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Name(name) => (*name).to_owned(),
+            Self::System(number, organization) => format!("AS{number} {organization}"),
+            Self::Network(address) => network(*address),
+        }
+    }
+}
+
+/// Where the memory is kept: the service's state folder, else the user's (XDG Base Directory Specification).
+#[must_use]
+pub fn default_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let absolute = |name| folder_in(&variable, name);
+    // systemd joins several by colons; the first is as good as any.
+    let service = variable("STATE_DIRECTORY").and_then(|folders| {
+        let first = folders.to_str()?.split(':').next()?.to_owned();
+        Some(PathBuf::from(first)).filter(|path| path.is_absolute())
+    });
+    let user =
+        || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let folder = service.or_else(|| user().map(|state| state.join("leco")))?;
+    Some(folder.join("seen.sqlite"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use jiff::Timestamp;
+    use leco_bpf::read::record::State;
+
+    use super::*;
+    use crate::enrich::labels::{NameSource, PeerName, Who};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn conn(ns: u64, remote: &str) -> Conn {
+        Conn {
+            ns,
+            ns_trx: ns,
+            rx: 0,
+            tx: 0,
+            cgroup: 0,
+            started: 0,
+            socket: 0,
+            local: [127, 0, 0, 1].into(),
+            remote: remote.parse().unwrap(),
+            pid: 7,
+            uid: 1000,
+            local_port: 0,
+            remote_port: 443,
+            protocol: 6,
+            direction: Direction::Outgoing,
+            state: State::Open,
+            comm: [0; 16],
+        }
+    }
+
+    fn labels(program: &str, name: Option<&str>) -> Labels {
+        let who = Who { comm: program.into(), ..Who::nobody() };
+        let name = name.map(|name| PeerName { text: name.into(), source: NameSource::Dns });
+        Labels { who: Rc::new(who), name, system: None, is_new: false, comm_now: None }
+    }
+
+    fn at(second: u64) -> Now {
+        let wall = Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap();
+        Now { boot: second * SECOND, wall }
+    }
+
+    #[test]
+    fn the_first_connection_to_a_name_or_network_is_new_as_long_as_it_lives() {
+        let mut memory = Memory::default();
+        let curl = labels("curl", None);
+        assert!(memory.see(&conn(1, "192.0.2.1"), &curl, &at(1)));
+        assert!(memory.see(&conn(1, "192.0.2.1"), &curl, &at(9)), "the same connection, later");
+        assert!(!memory.see(&conn(2, "192.0.2.99"), &curl, &at(9)), "the same network");
+        assert!(memory.see(&conn(1, "192.0.2.1"), &curl, &at(10)), "told again after another");
+        assert!(memory.see(&conn(3, "192.0.3.1"), &curl, &at(9)));
+        assert!(memory.see(&conn(4, "192.0.2.1"), &labels("wget", None), &at(9)));
+        assert!(memory.see(&conn(5, "192.0.2.1"), &labels("curl", Some("a.test")), &at(9)));
+        assert!(!memory.see(&conn(6, "198.51.100.1"), &labels("curl", Some("a.test")), &at(9)));
+        let incoming = Conn { direction: Direction::Incoming, ..conn(7, "192.0.2.1") };
+        assert!(memory.see(&incoming, &curl, &at(9)));
+        let nobody = Conn { pid: 0, ..conn(8, "203.0.113.1") };
+        assert!(!memory.see(&nobody, &curl, &at(9)), "of no program");
+    }
+
+    #[test]
+    fn memory_survives_a_restart_and_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/leco/seen.sqlite");
+        let curl = labels("curl", None);
+        let mut memory = Memory::open(&path).unwrap();
+        assert!(memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)));
+        assert_eq!(memory.due(), Some(6 * SECOND));
+        memory.keep_time(6 * SECOND);
+        assert_eq!(memory.due(), None, "nothing waits");
+        memory.finish(6 * SECOND);
+        // What was not yet written is lost with a killed pipe, and nothing else.
+        let mut memory = Memory::open(&path).unwrap();
+        assert!(!memory.see(&conn(7 * SECOND, "192.0.2.1"), &curl, &at(8)));
+        assert!(memory.see(&conn(8 * SECOND, "192.0.9.1"), &curl, &at(9)));
+        memory.keep_time(20 * SECOND);
+        memory.finish(20 * SECOND);
+        let pairs = Store::open_to_read(&path).unwrap().pairs().unwrap();
+        let listed: Vec<_> = pairs.iter().map(|pair| (pair.peer.as_str(), pair.first, pair.last)).collect();
+        assert_eq!(
+            listed,
+            [("192.0.2.0/24", 1_800_000_001, 1_800_000_008), ("192.0.9.0/24", 1_800_000_008, 1_800_000_009)]
+        );
+        assert!(seen::line(&pairs[0], &jiff::tz::TimeZone::UTC).ends_with(":: curl :: 192.0.2.0/24"));
+    }
+
+    #[test]
+    fn rows_are_bounded_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        let pair = |id: usize| Pair {
+            id: id as u64,
+            program: "p".into(),
+            uid: 0,
+            is_incoming: false,
+            peer: id.to_string(),
+            first: 0,
+            last: i64::try_from(id).unwrap(),
+        };
+        let all: Vec<_> = (0..SEEN_ROWS + 100).map(pair).collect();
+        store.write(&all).unwrap();
+        let ids = store.ids().unwrap();
+        assert_eq!((ids.len(), ids[0]), (SEEN_ROWS, 100));
+        drop(store);
+        let memory = Memory::open(&path).unwrap();
+        assert_eq!(memory.known.len(), SEEN_ROWS);
+    }
+
+    /// The file, and every file beside it, with what is in them.
+    fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+        let mut all: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let changed = path.metadata().unwrap().modified().unwrap();
+                (path.clone(), std::fs::read(&path).unwrap(), changed)
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// What a pipe of before databases were marked made.
+    fn make_unmarked(path: &Path) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let tables = "PRAGMA journal_mode=WAL;
+            CREATE TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY, program TEXT NOT NULL, uid INTEGER NOT NULL,
+             incoming INTEGER NOT NULL, peer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
+             CREATE INDEX IF NOT EXISTS seen_last ON seen (last);
+             PRAGMA user_version=1;
+             INSERT INTO seen VALUES (7, 'curl', 0, 0, 'a.test', 1, 2)";
+        connection.execute_batch(tables).unwrap();
+        connection
+    }
+
+    type Make<'m> = &'m dyn Fn(&Path);
+
+    #[test]
+    fn what_is_not_of_leco_is_refused_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let sqlite = |sql: &'static str| {
+            move |path: &Path| rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap()
+        };
+        let text = |path: &Path| std::fs::write(path, "root:x:0:0:root:/root:/bin/sh\n".repeat(100)).unwrap();
+        let makers: [(_, Make<'_>); 9] = [
+            ("text", &text),
+            ("one byte", &|path| std::fs::write(path, "\n").unwrap()),
+            ("another program's", &sqlite("CREATE TABLE notes (text)")),
+            ("with a log", &sqlite("PRAGMA journal_mode=WAL; CREATE TABLE notes (text)")),
+            ("nothing in it but a mark", &sqlite("PRAGMA application_id=7")),
+            ("no tables", &sqlite("CREATE TABLE notes (text); DROP TABLE notes")),
+            ("a table of the same name", &sqlite("CREATE TABLE seen (id INTEGER PRIMARY KEY)")),
+            ("one table more", &|path| {
+                make_unmarked(path).execute_batch("CREATE TABLE notes (text)").unwrap();
+            }),
+            ("an unmarked one that is damaged", &|path| {
+                drop(make_unmarked(path));
+                let mut bytes = std::fs::read(path).unwrap();
+                bytes[100..4096].fill(0xff);
+                std::fs::write(path, bytes).unwrap();
+            }),
+        ];
+        for (what, make) in makers {
+            make(&path);
+            let before = contents(dir.path());
+            let errors = [Store::open(&path), Store::open_to_read(&path)].map(|opened| opened.unwrap_err());
+            for error in errors {
+                assert!(matches!(error, StoreError::Foreign(_)), "{what}: {error}");
+                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            }
+            assert_eq!(contents(dir.path()), before, "{what}");
+            std::fs::remove_file(&path).unwrap();
+        }
+        for beside in ["file-wal", "file-journal", "file-shm"] {
+            let beside = dir.path().join(beside);
+            std::fs::write(&beside, "precious").unwrap();
+            let error = Store::open(&path).unwrap_err().to_string();
+            assert!(error.contains(beside.to_str().unwrap()) && !path.exists(), "{error}");
+            assert_eq!(std::fs::read(&beside).unwrap(), b"precious");
+            std::fs::remove_file(beside).unwrap();
+        }
+        let error = Store::open(&path.join("seen.sqlite"));
+        assert!(error.is_ok(), "its folder is made: {error:?}");
+    }
+
+    #[test]
+    fn an_unmarked_database_is_taken_over_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        // One that was closed, and one whose pipe was killed before its log was put into it.
+        for is_killed in [false, true] {
+            let made = dir.path().join("made");
+            let connection = make_unmarked(&made);
+            if is_killed {
+                std::fs::copy(&made, &path).unwrap();
+                std::fs::copy(dir.path().join("made-wal"), dir.path().join("seen.sqlite-wal")).unwrap();
+            } else {
+                connection.close().unwrap();
+                std::fs::rename(&made, &path).unwrap();
+            }
+            assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
+            for _ in 0..2 {
+                assert_eq!(Store::open(&path).unwrap().ids().unwrap(), [7], "killed: {is_killed}");
+            }
+            let id: i32 = rusqlite::Connection::open(&path)
+                .unwrap()
+                .query_row("PRAGMA application_id", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(id, 0x4c45_434f);
+            assert_eq!(std::fs::read(&path).unwrap()[68..72], *b"LECO", "in the file itself");
+            std::fs::remove_file(&path).unwrap();
+        }
+        let newer = make_unmarked(&path);
+        newer.execute_batch("PRAGMA user_version=9").unwrap();
+        newer.close().unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer(_, 9))));
+    }
+
+    #[test]
+    fn a_damaged_database_of_leco_is_put_aside_and_a_newer_one_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let aside = |name: &str| dir.path().join(name);
+        std::fs::write(aside("seen.sqlite.damaged"), "precious").unwrap();
+        std::fs::write(&path, "").unwrap();
+        for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
+            let mut memory = Memory::open(&path).unwrap();
+            memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
+            memory.finish(SECOND);
+            let mut bytes = std::fs::read(&path).unwrap();
+            assert!(bytes.len() > 8192);
+            bytes[4096..].fill(0xff);
+            std::fs::write(&path, &bytes).unwrap();
+            let mut store = Store::open(&path).unwrap();
+            assert!(store.ids().unwrap().is_empty());
+            assert!(std::fs::read(aside(name)).unwrap() == bytes, "{name}");
+        }
+        assert_eq!(std::fs::read(aside("seen.sqlite.damaged")).unwrap(), b"precious");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA user_version=99").unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer(_, 99))));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Store::open(&file.join("seen.sqlite")).unwrap_err().to_string();
+        assert!(error.contains(file.to_str().unwrap()), "{error}");
+    }
+
+    #[test]
+    fn the_state_folder_is_the_services_then_the_users() {
+        let path = |variables: &[(&str, &str)]| {
+            default_path(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        };
+        let seen = |folder: &str| Some(PathBuf::from(folder).join("seen.sqlite"));
+        assert_eq!(path(&[("STATE_DIRECTORY", "/var/lib/leco:/x"), ("HOME", "/h")]), seen("/var/lib/leco"));
+        assert_eq!(path(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]), seen("/s/leco"));
+        assert_eq!(path(&[("XDG_STATE_HOME", "s"), ("HOME", "/h")]), seen("/h/.local/state/leco"));
+        assert_eq!(path(&[]), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! How a pair is listed.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use leco_os::clean::clean;
+use nix::unistd::{Uid, User};
+
+use crate::history::Pair;
+
+/// `FIRST  LAST  USER :: PROGRAM :: [<- ]PEER`, with local times.
+#[must_use]
+pub fn line(pair: &Pair, zone: &TimeZone) -> String {
+    let time = |second| match Timestamp::from_second(second) {
+        Ok(time) => zone.to_datetime(time).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "-".to_owned(),
+    };
+    let user = User::from_uid(Uid::from_raw(pair.uid)).ok().flatten();
+    let user = user.map_or_else(|| pair.uid.to_string(), |user| user.name);
+    let mark = if pair.is_incoming { "<- " } else { "" };
+    let (first, last) = (time(pair.first), time(pair.last));
+    // The file is a file: anything may stand in it.
+    clean(&format!("{first}  {last}  {user} :: {} :: {mark}{}", pair.program, pair.peer)).into_owned()
+}
+
+/// The same as an object on one line, times in seconds since 1970.
+#[must_use]
+pub fn json(pair: &Pair) -> String {
+    serde_json::to_string(pair).unwrap_or_default()
+}

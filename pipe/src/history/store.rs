@@ -1,0 +1,259 @@
+//! The file in which pairs are kept.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use leco_os::files::{PlaceError, make_file};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::history::errors::StoreError;
+use crate::history::mark;
+use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
+
+/// Pairs that are kept; of more, those seen least recently go.
+pub const SEEN_ROWS: usize = 10_000;
+/// Another pipe that writes to the same file is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Damaged databases that are kept; of more, nothing is remembered until they are removed.
+const MAX_ASIDE: u32 = 8;
+/// Version of the table.
+const VERSION: i64 = 1;
+
+/// A program and whom it talked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// Hash of the fields that follow, up to `peer`.
+    #[serde(skip)]
+    pub id: u64,
+    /// Script or process name.
+    pub program: String,
+    /// User of the process.
+    pub uid: u32,
+    /// The peer connected to the program.
+    #[serde(rename = "incoming")]
+    pub is_incoming: bool,
+    /// Name, operator or network.
+    pub peer: String,
+    /// First seen, in seconds since 1970.
+    pub first: i64,
+    /// Last seen to connect, in seconds since 1970.
+    pub last: i64,
+}
+
+/// The file, open.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the file for writing, made with its folder where it is missing. One of LECO's own that is damaged is put
+    /// aside; whatever is not LECO's is refused, and not changed.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let found = mark::look(path)?;
+        match Self::open_found(path, found) {
+            Err(StoreError::Sqlite(_, error)) if found == Found::Marked && is_damage(&error) => {
+                let aside = put_aside(path)?;
+                let (path, aside) = (path.display(), aside.display());
+                tracing::warn!("{path} is damaged: it is now {aside}, and a new one is begun");
+            }
+            opened => return opened,
+        }
+        Self::open_found(path, mark::look(path)?)
+    }
+
+    fn open_found(path: &Path, found: Found) -> Result<Self, StoreError> {
+        if found == Found::Nothing {
+            if let Some(folder) = path.parent() {
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+                made.map_err(|error| StoreError::Open(path.to_owned(), error))?;
+            }
+            // Who talked to whom is for this user alone.
+            match make_file(path, 0o600) {
+                // Another pipe was faster, or what is there now is refused below.
+                Err(PlaceError::Io(_, error)) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => drop(made?),
+            }
+        }
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let begun = if found == Found::Marked { Ok(()) } else { store.begin() };
+        if begun.is_err() && found == Found::Nothing && fs::metadata(path).is_ok_and(|made| made.len() == 0) {
+            // On a disk that is full nothing is left of the try.
+            let _ = fs::remove_file(path);
+        }
+        begun?;
+        if store.first::<i32>("PRAGMA application_id")? != APPLICATION_ID {
+            return Err(StoreError::Foreign(path.to_owned()));
+        }
+        let version: i64 = store.first("PRAGMA user_version")?;
+        if version > VERSION {
+            return Err(StoreError::Newer(path.to_owned(), version));
+        }
+        // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
+        store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
+        if store.first::<String>("PRAGMA quick_check(1)")? != "ok" {
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(StoreError::Sqlite(path.to_owned(), rusqlite::Error::SqliteFailure(damage, None)));
+        }
+        Ok(store)
+    }
+
+    /// Makes the tables where there are none yet, and marks the database: all or nothing, and only where nothing else
+    /// is in it.
+    fn begin(&self) -> Result<(), StoreError> {
+        self.sql("BEGIN IMMEDIATE")?;
+        let schema = mark::schema_of(&self.connection).map_err(self.failed())?;
+        let marked: i32 = self.first("PRAGMA application_id")?;
+        let version: i64 = self.first("PRAGMA user_version")?;
+        match schema.as_slice() {
+            // Another pipe was faster.
+            _ if marked == APPLICATION_ID => return self.sql("ROLLBACK"),
+            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}"))?,
+            schema if marked == 0 && mark::is_ours(schema) => {
+                tracing::debug!("{} is of an older version: it is taken over", self.path.display());
+            }
+            _ => return Err(StoreError::Foreign(self.path.clone())),
+        }
+        if version > VERSION {
+            return Err(StoreError::Newer(self.path.clone(), version));
+        }
+        self.sql(&format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT"))
+    }
+
+    /// Opens a file that is there, for reading.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        if matches!(mark::look(path)?, Found::Nothing | Found::Empty) {
+            return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into()));
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::Sqlite(path.to_owned(), error);
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), connection })
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> StoreError {
+        |error| StoreError::Sqlite(self.path.clone(), error)
+    }
+
+    fn sql(&self, statements: &str) -> Result<(), StoreError> {
+        self.connection.execute_batch(statements).map_err(self.failed())
+    }
+
+    fn first<T: rusqlite::types::FromSql>(&self, query: &str) -> Result<T, StoreError> {
+        self.connection.query_row(query, [], |row| row.get(0)).map_err(self.failed())
+    }
+
+    /// Keys of the pairs that are kept, the one seen last at the end.
+    pub fn ids(&mut self) -> Result<Vec<u64>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<u64>> {
+            let mut query = self.connection.prepare("SELECT id FROM seen ORDER BY last")?;
+            let ids = query.query_map([], |row| row.get::<_, i64>(0))?;
+            ids.map(|id| id.map(i64::cast_unsigned)).collect()
+        };
+        read().map_err(self.failed())
+    }
+
+    /// Adds pairs, or the time at which those that are known were seen again. All or nothing.
+    pub fn write(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
+        let path = &self.path;
+        let connection = &mut self.connection;
+        let mut write = || -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            {
+                let mut insert = transaction.prepare(
+                    "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (id) DO UPDATE SET last = max(last, excluded.last)",
+                )?;
+                for pair in pairs {
+                    let Pair { id, program, uid, is_incoming, peer, first, last } = pair;
+                    insert.execute(params![
+                        id.cast_signed(),
+                        program,
+                        uid,
+                        is_incoming,
+                        peer,
+                        first,
+                        last
+                    ])?;
+                }
+                let rows: i64 = transaction.query_row("SELECT count(*) FROM seen", [], |row| row.get(0))?;
+                let excess = rows - i64::try_from(SEEN_ROWS).unwrap_or(i64::MAX);
+                if excess > 0 {
+                    transaction.execute(
+                        "DELETE FROM seen WHERE id IN (SELECT id FROM seen ORDER BY last LIMIT ?1)",
+                        [excess],
+                    )?;
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(|error| StoreError::Sqlite(path.clone(), error))
+    }
+
+    /// Every pair, the one seen last at the end.
+    pub fn pairs(&self) -> Result<Vec<Pair>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Pair>> {
+            let mut query = self.connection.prepare(
+                "SELECT id, program, uid, incoming, peer, first, last FROM seen ORDER BY last, first",
+            )?;
+            let pairs = query.query_map([], |row| {
+                Ok(Pair {
+                    id: row.get::<_, i64>(0)?.cast_unsigned(),
+                    program: row.get(1)?,
+                    uid: row.get(2)?,
+                    is_incoming: row.get(3)?,
+                    peer: row.get(4)?,
+                    first: row.get(5)?,
+                    last: row.get(6)?,
+                })
+            })?;
+            pairs.collect()
+        };
+        read().map_err(self.failed())
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
+/// Moves a database of LECO's, with its log, to a name that nothing has; returns that.
+fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let failed = |error: io::Error| StoreError::Open(path.to_owned(), error);
+    // A link stays: what it leads to is moved.
+    let path = &fs::canonicalize(path).map_err(failed)?;
+    for number in 1..=MAX_ASIDE {
+        let suffix = if number == 1 { ".damaged".to_owned() } else { format!(".damaged-{number}") };
+        let aside = beside(path, &suffix);
+        match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => continue,
+            Err(error) => return Err(failed(error.into())),
+        }
+        // It would be taken for that of the next database.
+        let wal =
+            renameat_with(CWD, beside(path, "-wal"), CWD, beside(&aside, "-wal"), RenameFlags::NOREPLACE);
+        match wal {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        // What is in it can be found anew.
+        let _ = fs::remove_file(beside(path, "-shm"));
+        return Ok(aside);
+    }
+    Err(failed(io::Error::other(format!(
+        "it is damaged, as {MAX_ASIDE} before it: remove its *.damaged* files"
+    ))))
+}

@@ -1,0 +1,7 @@
+//! Where events go, each kind in a file of its own.
+
+pub(super) mod fifo;
+pub(super) mod listener;
+pub(super) mod recording;
+pub(super) mod stdout;
+pub(super) mod udp;

@@ -1,0 +1,58 @@
+//! Events appended to a file.
+
+use std::path::Path;
+
+use leco_core::source::recording;
+use leco_core::source::recording::RecordError;
+
+use crate::outputs::clock::ClockField;
+use crate::outputs::reader::{QueueLimits, Reader};
+use crate::outputs::warn_once::WarnOnce;
+
+/// Bytes written at once.
+const BATCH: usize = 64 << 10;
+
+/// A file that grows by whole events.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    file: recording::Recording,
+    pub(crate) reader: Reader,
+    complaint: WarnOnce,
+}
+
+impl Recording {
+    pub(crate) fn open(path: &Path, limits: QueueLimits) -> Result<Self, RecordError> {
+        let file = recording::Recording::open(path)?;
+        let reader = Reader::new(limits, BATCH);
+        Ok(Self { file, reader, complaint: WarnOnce::default() })
+    }
+
+    /// Goes on in what is now at the path: another program moved the old one away.
+    pub(crate) fn reopen(&mut self) -> Result<(), RecordError> {
+        self.file.reopen()?;
+        self.reader.told.forget();
+        Ok(())
+    }
+
+    /// Writes what there is. What a full disk does not take is lost, and said so once.
+    pub(crate) fn flush(&mut self, clock: &ClockField) {
+        let mut batch = Vec::new();
+        loop {
+            batch.clear();
+            let Reader { queue, told, .. } = &mut self.reader;
+            queue.fill(&mut batch, BATCH, told, clock);
+            if batch.is_empty() {
+                return;
+            }
+            match self.file.append(&batch) {
+                Ok(()) => self.complaint.settle(),
+                Err(error) => {
+                    self.reader.told.forget();
+                    let path = self.file.path().display();
+                    self.complaint
+                        .tell(&format!("cannot write to {path}: {error}. Events are missing there."));
+                }
+            }
+        }
+    }
+}

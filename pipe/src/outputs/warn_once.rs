@@ -1,0 +1,20 @@
+//! A trouble that lasts is said once.
+
+/// What was complained of last.
+#[derive(Debug, Default)]
+pub(crate) struct WarnOnce(Option<String>);
+
+impl WarnOnce {
+    /// Says it, unless it was the last thing said.
+    pub(crate) fn tell(&mut self, text: &str) {
+        if self.0.as_deref() != Some(text) {
+            tracing::warn!("{text}");
+            self.0 = Some(text.to_owned());
+        }
+    }
+
+    /// The trouble is over: the next one is said again.
+    pub(crate) fn settle(&mut self) {
+        self.0 = None;
+    }
+}

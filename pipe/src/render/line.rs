@@ -1,0 +1,605 @@
+//! The text of a line, and the JSON around it.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use jiff::tz::TimeZone;
+use leco_bpf::read::record::{Conn, Direction, State};
+use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
+use leco_core::wire::event::{Details, EventRecord};
+use leco_os::clock::BootNs;
+
+use crate::clock::Now;
+use crate::enrich::labels::{Labels, NameSource, PeerName};
+use crate::enrich::process::is_blank;
+use crate::settings::{NamesShown, Tunables};
+use crate::source::kernel_events::Losses;
+
+/// Version of the fields beyond `ns`, `ns_trx` and `line`.
+const DETAILS_VERSION: u32 = 1;
+
+/// What tells this machine, since it was started, from others.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// Its name.
+    pub host: String,
+    /// First digits of the id of its boot.
+    pub boot: String,
+    /// All of them; empty where they are not known.
+    pub boot_id: String,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn this() -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let boot_id = leco_os::clock::boot_id();
+        let host = leco_os::clean::clean(&host).into_owned();
+        Self { host, boot: boot_id.chars().take(8).collect(), boot_id }
+    }
+}
+
+/// Formats connections.
+#[derive(Debug)]
+pub struct Formatter {
+    tunables: Tunables,
+    time_zone: TimeZone,
+    machine: Machine,
+    /// The minute of the wall clock that was shown last, and how.
+    minute: Option<(i64, String)>,
+    /// Made anew for each event, in the same memory.
+    line: String,
+    json: Vec<u8>,
+}
+
+/// An event, written.
+#[derive(Debug, Clone, Copy)]
+pub struct Formatted<'f> {
+    /// What it shows.
+    pub line: &'f str,
+    /// As it goes over the wire, with its newline.
+    pub json: &'f [u8],
+}
+
+impl Formatter {
+    /// Shows times of the given zone.
+    #[must_use]
+    pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
+        Self { tunables, time_zone, machine, minute: None, line: String::new(), json: Vec::new() }
+    }
+
+    /// Whose connections it formats.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
+    /// service's: that of the end that was called.
+    #[must_use]
+    pub fn line(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> String {
+        let mut line = String::with_capacity(96);
+        // Writing to a string cannot fail.
+        let _ = self.write_line(&mut line, conn, labels, now);
+        line
+    }
+
+    fn write_line(&mut self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
+        self.write_time(line, conn.ns, now)?;
+        let who = &*labels.who;
+        match &who.user {
+            _ if !conn.has_process() => push(line, &[SEPARATOR, "-"]),
+            Some(user) => push(line, &[SEPARATOR, user]),
+            None => write!(line, "{SEPARATOR}{}", conn.uid)?,
+        }
+        let number;
+        let comm = match who.script.as_deref().unwrap_or(&who.comm) {
+            // A process may have no name; `-` says that there is none.
+            blank if is_blank(blank) => {
+                number = conn.pid.to_string();
+                number.as_str().into()
+            }
+            name => unseparate(name),
+        };
+        push(line, &[SEPARATOR, &comm]);
+        for parent in &who.parents {
+            push(line, &[" < ", &unseparate(parent)]);
+        }
+        if let Some(cgroup) = who.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
+            push(line, &[" [", &cgroup, "]"]);
+        }
+        let protocol = Protocol::from_number(conn.protocol);
+        if self.tunables.local_addr_port {
+            line.push_str(SEPARATOR);
+            write!(line, "{}", endpoint(conn.local, conn.local_port, protocol))?;
+        }
+        let (mark, port) = match conn.direction {
+            Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
+            _ => ("", conn.remote_port),
+        };
+        push(line, &[SEPARATOR, mark]);
+        match (self.tunables.names, &labels.name) {
+            // Datagrams of whom nobody knows who sent them.
+            _ if protocol == Protocol::Udp && conn.remote_port == 0 && conn.remote.is_unspecified() => {
+                write!(line, "*{}", port_of(port, protocol))?;
+            }
+            (NamesShown::Replace, Some(PeerName { text, .. })) => {
+                write!(line, "{text}{}", port_of(port, protocol))?;
+            }
+            (NamesShown::Append, Some(PeerName { text, .. })) => {
+                write!(line, "{} ({text}){}", address(conn.remote), port_of(port, protocol))?;
+            }
+            _ => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
+        }
+        if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
+            push(line, &[" !", state]);
+        }
+        line.push_str(SEPARATOR);
+        if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
+            write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
+        }
+        Ok(())
+    }
+
+    fn write_time(&mut self, line: &mut String, ns: BootNs, now: &Now) -> std::fmt::Result {
+        let age = now.since(ns);
+        if age > self.tunables.use_reltime_after {
+            return write!(line, "{}", relative_time(age));
+        }
+        let wall = now.wall_at(ns);
+        // Zones differ from UTC by whole minutes.
+        let minute = wall.as_second().div_euclid(60);
+        let (known, shown) = self.minute.get_or_insert((minute, String::new()));
+        if *known != minute || shown.is_empty() {
+            let time = self.time_zone.to_datetime(wall);
+            (*known, *shown) = (minute, format!("{:02}:{:02}", time.hour(), time.minute()));
+        }
+        line.push_str(shown);
+        Ok(())
+    }
+
+    /// A line of the pipe's own about what it cannot show, first lost at `ns`.
+    pub fn losses(&mut self, losses: &Losses, ns: BootNs, now: &Now) -> Formatted<'_> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Writing to a string cannot fail.
+        let _ = self.write_time(&mut line, ns, now);
+        let _ = write!(line, " :: - :: leco :: {losses} :: ");
+        let record = EventRecord {
+            ns,
+            ns_trx: now.boot,
+            line: &line,
+            boot: &self.machine.boot,
+            dir: None,
+            state: None,
+            new: None,
+            details: None,
+        };
+        write_json(&mut self.json, &record);
+        self.line = line;
+        Formatted { line: &self.line, json: &self.json }
+    }
+
+    /// The event of a connection.
+    pub fn event(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> Formatted<'_> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Writing to a string cannot fail.
+        let _ = self.write_line(&mut line, conn, labels, now);
+        let mut number = String::new();
+        let proto = match Protocol::from_number(conn.protocol) {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Other(other) => {
+                let _ = write!(number, "{other}");
+                &number
+            }
+        };
+        let who = &*labels.who;
+        let known = conn.has_process();
+        let details = self.tunables.extra_ev_data.then(|| Details {
+            v: DETAILS_VERSION,
+            key: format!("{}-{:x}", self.machine.boot, conn.ns),
+            host: &self.machine.host,
+            proto,
+            pid: known.then_some(conn.pid),
+            uid: known.then_some(conn.uid),
+            user: who.user.as_deref(),
+            comm: known.then_some(&who.comm),
+            comm_now: labels.comm_now.as_deref(),
+            script: who.script.as_deref(),
+            parents: &who.parents,
+            cg: who.cgroup_path.as_deref(),
+            unit: who.unit.as_deref(),
+            container: who.container.as_deref(),
+            laddr: conn.local.to_canonical(),
+            lport: conn.local_port,
+            raddr: conn.remote.to_canonical(),
+            rport: conn.remote_port,
+            name: labels.name.as_ref().map(|name| &*name.text),
+            name_src: labels.name.as_ref().map(|name| match name.source {
+                NameSource::Dns => "dns",
+                NameSource::User => "dns-user",
+                NameSource::System => "dns-system",
+                NameSource::Reverse => "reverse",
+            }),
+            asn: labels.system.as_ref().map(|system| system.number),
+            as_org: labels.system.as_ref().map(|system| &*system.organization),
+            rx: conn.rx,
+            tx: conn.tx,
+        });
+        // What changes a line's looks is told in any case.
+        let is_detailed = details.is_some();
+        let dir = match conn.direction {
+            Direction::Incoming => Some("in"),
+            Direction::Outgoing => is_detailed.then_some("out"),
+        };
+        let state = outcome(conn.state).or_else(|| is_detailed.then(|| state_name(conn.state)));
+        let record = EventRecord {
+            ns: conn.ns,
+            ns_trx: conn.ns_trx,
+            line: &line,
+            boot: &self.machine.boot,
+            dir,
+            state,
+            new: labels.is_new.then_some(true),
+            details,
+        };
+        write_json(&mut self.json, &record);
+        self.line = line;
+        Formatted { line: &self.line, json: &self.json }
+    }
+}
+
+fn write_json(json: &mut Vec<u8>, record: &EventRecord<'_>) {
+    json.clear();
+    // Writing to memory cannot fail, and the record has no map whose key is no text.
+    let _ = serde_json::to_writer(&mut *json, record);
+    json.push(b'\n');
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Open => "open",
+        State::Connecting => "connecting",
+        State::Closed => "closed",
+        State::Refused => "refused",
+        State::Reset => "reset",
+        State::TimedOut => "timeout",
+        State::Unreachable => "unreachable",
+        State::Unanswered => "unanswered",
+        State::Blocked => "blocked",
+    }
+}
+
+/// What went wrong, if anything did.
+fn outcome(state: State) -> Option<&'static str> {
+    (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| state_name(state))
+}
+
+fn push(line: &mut String, parts: &[&str]) {
+    line.extend(parts.iter().copied());
+}
+
+/// Replaces each run of `::`, which would read as the end of a part, by `-`.
+fn unseparate(name: &str) -> Cow<'_, str> {
+    if !name.as_bytes().windows(2).any(|pair| pair == b"::") {
+        return name.into();
+    }
+    let mut text = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find("::") {
+        text.push_str(&rest[..at]);
+        text.push('-');
+        rest = rest[at..].trim_start_matches(':');
+    }
+    text.push_str(rest);
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use leco_core::wire::event::Event;
+
+    use super::*;
+    use crate::enrich::asn::AutonomousSystem;
+    use crate::enrich::labels::Who;
+    use crate::outputs::ClockField;
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    fn conn() -> Conn {
+        Conn {
+            ns: 2 * HOUR_NS,
+            ns_trx: 2 * HOUR_NS,
+            rx: 58,
+            tx: 26,
+            cgroup: 2,
+            started: HOUR_NS,
+            socket: 0,
+            local: "10.2.0.7".parse().unwrap(),
+            remote: "10.2.0.1".parse().unwrap(),
+            pid: 7,
+            uid: 1000,
+            local_port: 40000,
+            remote_port: 53,
+            protocol: 17,
+            direction: Direction::Outgoing,
+            state: State::Open,
+            comm: *b"drill\0\0\0\0\0\0\0\0\0\0\0",
+        }
+    }
+
+    fn who() -> Who {
+        Who {
+            user: Some("myuser".into()),
+            comm: "drill".into(),
+            cgroup_path: Some("user.slice/tmux-spawn-822f3728-1c1c.scope".into()),
+            cgroup: Some("tmux-spawn-822f3728+".into()),
+            ..Who::nobody()
+        }
+    }
+
+    fn of(who: Who) -> Labels {
+        Labels { who: Rc::new(who), name: None, system: None, is_new: false, comm_now: None }
+    }
+
+    fn labels() -> Labels {
+        of(who())
+    }
+
+    /// 19:32 UTC, three hours after boot.
+    fn now() -> Now {
+        Now { boot: 3 * HOUR_NS, wall: "2026-03-01T19:32:00Z".parse::<Timestamp>().unwrap() }
+    }
+
+    fn line(conn: &Conn, labels: &Labels, change: impl FnOnce(&mut Tunables)) -> String {
+        let mut tunables = Tunables { conn_traffic_min: 0, ..Tunables::default() };
+        change(&mut tunables);
+        Formatter::new(tunables, TimeZone::UTC, Machine::default()).line(conn, labels, &now())
+    }
+
+    #[test]
+    fn the_example_of_the_specification() {
+        assert_eq!(
+            line(&conn(), &labels(), |_| ()),
+            "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 10.2.0.1 53/udp :: v 58B / 26B ^"
+        );
+    }
+
+    #[test]
+    fn little_traffic_leaves_the_last_part_empty() {
+        let shown = line(&conn(), &labels(), |tunables| tunables.conn_traffic_min = 85);
+        assert!(shown.ends_with(" :: 10.2.0.1 53/udp :: "), "{shown}");
+        let shown = line(&conn(), &labels(), |tunables| tunables.conn_traffic_min = 84);
+        assert!(shown.ends_with(" :: v 58B / 26B ^"), "{shown}");
+    }
+
+    #[test]
+    fn old_connections_have_a_relative_time() {
+        let shown = line(&conn(), &labels(), |tunables| tunables.use_reltime_after = Duration::from_mins(30));
+        assert!(shown.starts_with("  -1h :: "), "{shown}");
+    }
+
+    #[test]
+    fn unknown_user_script_local_end_and_equal_cgroup() {
+        let labels = of(Who {
+            user: None,
+            comm: "python3".into(),
+            script: Some("web.py".into()),
+            cgroup: Some("web.py".into()),
+            ..who()
+        });
+        assert_eq!(
+            line(&conn(), &labels, |tunables| tunables.local_addr_port = true),
+            "18:32 :: 1000 :: web.py :: 10.2.0.7 40000/udp :: 10.2.0.1 53/udp :: v 58B / 26B ^"
+        );
+    }
+
+    #[test]
+    fn a_process_cannot_forge_parts_of_a_line() {
+        let labels =
+            of(Who { comm: "a :: b::::c".into(), parents: vec!["x::y".into(), "z".into()], ..who() });
+        let shown = line(&conn(), &labels, |_| ());
+        assert!(shown.contains(" :: a - b-c < x-y < z [tmux"), "{shown}");
+    }
+
+    #[test]
+    fn an_empty_name_leaves_no_empty_part() {
+        for comm in ["", " ", "\u{3000}"] {
+            let labels = of(Who { comm: comm.into(), ..who() });
+            let shown = line(&conn(), &labels, |_| ());
+            assert!(shown.starts_with("18:32 :: myuser :: 7 [tmux-spawn-822f3728+] :: "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_another_name_now_shows_that_of_its_connect() {
+        let labels = Labels { comm_now: Some("other".into()), ..labels() };
+        assert!(line(&conn(), &labels, |_| ()).contains(" :: drill ["));
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
+        let json = String::from_utf8(formatter.event(&conn(), &labels, &now()).json.to_vec()).unwrap();
+        assert!(json.contains(r#""comm":"drill","comm_now":"other""#), "{json}");
+    }
+
+    #[test]
+    fn incoming_connections_show_the_port_that_was_called() {
+        let incoming = Conn { direction: Direction::Incoming, protocol: 6, local_port: 22, ..conn() };
+        assert!(line(&incoming, &labels(), |_| ()).contains("] :: <- 10.2.0.1 22 :: v"));
+        let plain = line(&incoming, &labels(), |tunables| tunables.line_direction = false);
+        assert!(plain.contains("] :: 10.2.0.1 53 :: v"), "{plain}");
+    }
+
+    #[test]
+    fn what_went_wrong_stands_behind_the_port() {
+        for (state, shown) in [
+            (State::Open, ""),
+            (State::Connecting, ""),
+            (State::Closed, ""),
+            (State::Refused, " !refused"),
+            (State::Reset, " !reset"),
+            (State::TimedOut, " !timeout"),
+            (State::Unreachable, " !unreachable"),
+            (State::Unanswered, " !unanswered"),
+            (State::Blocked, " !blocked"),
+        ] {
+            let shown = format!(" :: 10.2.0.1 53/udp{shown} :: v");
+            assert!(line(&Conn { state, ..conn() }, &labels(), |_| ()).contains(&shown), "{shown}");
+            let plain =
+                line(&Conn { state, ..conn() }, &labels(), |tunables| tunables.line_direction = false);
+            assert!(plain.contains(" :: 10.2.0.1 53/udp :: v"), "{plain}");
+        }
+    }
+
+    #[test]
+    fn no_process_is_invented() {
+        let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
+        let nobody = of(Who::nobody());
+        let shown = line(&stranger, &nobody, |_| ());
+        assert!(shown.starts_with("18:32 :: - :: - :: <- 10.2.0.1 40000/udp !blocked :: "), "{shown}");
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
+        let json = String::from_utf8(formatter.event(&stranger, &nobody, &now()).json.to_vec()).unwrap();
+        for field in ["pid", "uid", "comm"] {
+            assert!(!json.contains(&format!("\"{field}\"")), "{json}");
+        }
+        assert!(json.contains(r#""dir":"in","state":"blocked""#), "{json}");
+    }
+
+    #[test]
+    fn a_name_stands_in_the_place_of_the_address_or_behind_it() {
+        let name = PeerName { text: "example.test".into(), source: NameSource::Dns };
+        let labels = Labels { name: Some(name), ..labels() };
+        for (names, shown) in [
+            (NamesShown::Replace, " :: example.test 53/udp :: "),
+            (NamesShown::Append, " :: 10.2.0.1 (example.test) 53/udp :: "),
+            (NamesShown::Off, " :: 10.2.0.1 53/udp :: "),
+        ] {
+            let line = line(&conn(), &labels, |tunables| tunables.names = names);
+            assert!(line.contains(shown), "{line}");
+        }
+        let mut formatter = Formatter::new(
+            Tunables { extra_ev_data: true, ..Tunables::default() },
+            TimeZone::UTC,
+            Machine::default(),
+        );
+        let json = String::from_utf8(formatter.event(&conn(), &labels, &now()).json.to_vec()).unwrap();
+        assert!(
+            json.contains(r#""raddr":"10.2.0.1","rport":53,"name":"example.test","name_src":"dns""#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn what_changes_the_looks_of_a_line_is_told_without_details_too() {
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
+        let mut fields = |conn: &Conn| {
+            let event: serde_json::Value =
+                serde_json::from_slice(formatter.event(conn, &labels(), &now()).json).unwrap();
+            (event["dir"].clone(), event["state"].clone())
+        };
+        assert_eq!(fields(&conn()), (serde_json::Value::Null, serde_json::Value::Null));
+        let refused = Conn { direction: Direction::Incoming, state: State::Refused, ..conn() };
+        assert_eq!(fields(&refused), ("in".into(), "refused".into()));
+    }
+
+    #[test]
+    fn what_was_lost_is_a_line_like_any_other() {
+        let losses = Losses { connections: 7, ..Losses::default() };
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
+        let json = formatter.losses(&losses, 2 * HOUR_NS, &now()).json;
+        let event = Event::parse(json.trim_ascii_end()).unwrap();
+        assert_eq!(event.line, "18:32 :: - :: leco :: lost: 7 connections :: ");
+    }
+
+    #[test]
+    fn mapped_and_empty_addresses() {
+        let to = |remote: &str| Conn { remote: remote.parse::<IpAddr>().unwrap(), protocol: 6, ..conn() };
+        assert!(line(&to("::ffff:192.0.2.1"), &labels(), |_| ()).contains(" :: 192.0.2.1 53 :: "));
+        assert!(line(&to("::"), &labels(), |_| ()).contains(" :: [::] 53 :: "));
+    }
+
+    #[test]
+    fn events_are_read_by_the_core_with_and_without_details() {
+        for extra_ev_data in [false, true] {
+            let mut formatter = Formatter::new(
+                Tunables { extra_ev_data, ..Tunables::default() },
+                TimeZone::UTC,
+                Machine::default(),
+            );
+            let json = formatter.event(&conn(), &labels(), &now()).json.to_vec();
+            assert_eq!(json.split(|&byte| byte == b'\n').count(), 2);
+            let event = Event::parse(json.trim_ascii_end()).unwrap();
+            assert_eq!((event.ns, event.ns_trx), (2 * HOUR_NS, 2 * HOUR_NS));
+            assert_eq!(String::from_utf8(json).unwrap().contains("\"raddr\":\"10.2.0.1\""), extra_ev_data);
+        }
+    }
+
+    #[test]
+    fn every_field_is_as_the_schema_says() {
+        let promised: serde_json::Value =
+            serde_json::from_str(include_str!("../../../docs/events.schema.json")).unwrap();
+        let schema = jsonschema::options().should_validate_formats(true).build(&promised).unwrap();
+        let who = Who {
+            script: Some("a.py".into()),
+            unit: Some("a.service".into()),
+            container: Some("docker:0123456789ab".into()),
+            parents: vec!["sh".into()],
+            ..who()
+        };
+        let system = AutonomousSystem { number: 64_496, organization: "Example".into() };
+        let name = PeerName { text: "example.test".into(), source: NameSource::Reverse };
+        let full = Labels {
+            name: Some(name),
+            system: Some(Rc::new(system)),
+            is_new: true,
+            comm_now: Some("other".into()),
+            ..of(who)
+        };
+        let stranger = Conn { pid: 0, protocol: 132, state: State::Blocked, ..conn() };
+        for (conn, labels) in [(conn(), full), (conn(), labels()), (stranger, of(Who::nobody()))] {
+            for extra_ev_data in [false, true] {
+                let tunables = Tunables { extra_ev_data, ..Tunables::default() };
+                let mut formatter = Formatter::new(tunables, TimeZone::UTC, Machine::this());
+                let mut json = Vec::new();
+                let clock = ClockField::new(&now(), formatter.machine());
+                clock.add_to(&mut json, formatter.event(&conn, &labels, &now()).json);
+                let event: serde_json::Value = serde_json::from_slice(&json).unwrap();
+                assert!(event.get("clock").is_some() && event.get("boot").is_some(), "{event}");
+                if let Err(error) = schema.validate(&event) {
+                    panic!("{error}: {event}");
+                }
+                for field in event.as_object().unwrap().keys() {
+                    assert!(promised["properties"].get(field).is_some(), "{field} is not in the schema");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_or_slept_through_changes_what_is_shown() {
+        let mut formatter = Formatter::new(Tunables::default(), TimeZone::UTC, Machine::default());
+        let mut shown = |now: &Now| formatter.line(&conn(), &labels(), now)[..5].to_owned();
+        assert_eq!(shown(&now()), "18:32");
+        let set = Now { wall: "2026-03-01T10:00:00Z".parse().unwrap(), ..now() };
+        assert_eq!(shown(&set), "09:00", "set back");
+        // Both clocks go on in a suspend.
+        let woken = Now { boot: 13 * HOUR_NS, wall: "2026-03-02T05:32:00Z".parse().unwrap() };
+        assert_eq!(shown(&woken), "18:32");
+        let before_the_epoch = Now { wall: Timestamp::MIN, ..now() };
+        assert_eq!(shown(&before_the_epoch).len(), 5);
+    }
+}

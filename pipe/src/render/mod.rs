@@ -1,0 +1,4 @@
+//! Events as text: the line and its time, the JSON around it.
+
+pub mod line;
+pub mod time_zone;

@@ -1,0 +1,4 @@
+//! What the kernel side tells, in order.
+
+pub mod kernel_events;
+pub(crate) mod own;
