@@ -2,16 +2,28 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use leco_e2e::desktop::{Picture, XServer, can_use, screenshot_path};
-use leco_e2e::{Tmux, can_test_the_kernel, can_use_tmux};
+use leco_e2e::{Kernel, Tmux, can_test_the_kernel, can_use_tmux};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../script/run")
+    script_of("run")
+}
+
+fn script_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../script").join(name)
+}
+
+/// What `script/left` says.
+fn told_to_be_left() -> String {
+    let output = Command::new(script_of("left")).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Pins and folders that a run made and did not remove.
@@ -39,6 +51,45 @@ fn once_prints_the_line_of_a_real_connection_and_leaves_nothing() {
     );
     assert!(said.contains(" :: 127.0.0.1 "), "{said}");
     assert_eq!(left_behind(), Vec::<PathBuf>::new());
+    assert!(complained.contains("loading the programs"), "{complained}");
+    let (_, left) = complained.split_once("What is left on this machine:").unwrap();
+    // Its own pins and its own fifo are gone by then.
+    assert!(left.contains("of built files: rm -r") && !left.contains("leco-run"), "{left}");
+}
+
+#[test]
+fn what_is_built_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    // Says what it would build, and ends the script.
+    std::fs::write(&cargo, "#!/bin/sh\necho \"cargo $*\" >&2\nexit 9\n").unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output =
+        Command::new(script()).arg("--once").env("PATH", path).env_remove("LECO_BIN").output().unwrap();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(9), "{complained}");
+    assert!(complained.contains("script/run: building"), "{complained}");
+    assert!(complained.contains("cargo build --release"), "{complained}");
+    assert!(!complained.contains("--quiet"), "{complained}");
+}
+
+#[test]
+fn what_is_left_is_told_with_how_to_remove_it() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&[]);
+    let pins = kernel.pins().to_owned();
+    let removal = format!("leco-ebpf-load --pin {0} --unload", pins.display());
+    let said = told_to_be_left();
+    assert!(said.contains(&removal), "{said}");
+    drop(kernel);
+    let said = told_to_be_left();
+    assert!(!said.contains(&removal), "{said}");
+    let folder = tempfile::Builder::new().prefix("leco-run.").tempdir().unwrap();
+    let said = told_to_be_left();
+    assert!(said.contains(&format!("rm -r {}", folder.path().display())), "{said}");
 }
 
 #[test]
