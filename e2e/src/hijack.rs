@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Registers as `NT_PRSTATUS` has them, and instructions, of a processor.
@@ -81,12 +82,12 @@ pub enum Outcome {
 }
 
 impl Hijacked {
-    /// Takes a thread over.
+    /// Takes a thread over; `None` if it has ended.
     ///
     /// # Panics
-    /// When it is gone or may not be traced.
+    /// When it may not be traced, or its process is gone.
     #[must_use]
-    pub fn new(pid: u32, tid: u32) -> Self {
+    pub fn new(pid: u32, tid: u32) -> Option<Self> {
         let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"));
         let memory = memory.unwrap_or_else(|error| panic!("memory of {pid}: {error}"));
         let mut hijacked = Self {
@@ -98,13 +99,22 @@ impl Hijacked {
             has_ended: Cell::new(false),
         };
         let options = usize::try_from(libc::PTRACE_O_EXITKILL).unwrap_or(0);
-        hijacked.ptrace(libc::PTRACE_SEIZE, 0, options);
-        hijacked.ptrace(libc::PTRACE_INTERRUPT, 0, 0);
-        let status = hijacked.wait();
-        assert!(libc::WIFSTOPPED(status), "thread {tid} did not stop: {status:#x}");
+        for (request, data) in [(libc::PTRACE_SEIZE, options), (libc::PTRACE_INTERRUPT, 0)] {
+            match hijacked.try_ptrace(request, 0, data) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                    hijacked.has_ended.set(true);
+                    return None;
+                }
+                result => result.unwrap_or_else(|error| panic!("cannot trace {tid}: {error}")),
+            }
+        }
+        if !libc::WIFSTOPPED(hijacked.wait()) {
+            hijacked.has_ended.set(true);
+            return None;
+        }
         hijacked.registers = hijacked.read_registers();
         hijacked.write(hijacked.entry, processor::CODE);
-        hijacked
+        Some(hijacked)
     }
 
     /// Makes a system call.
@@ -188,20 +198,27 @@ impl Hijacked {
         assert_eq!(area.iov_len, size_of::<Registers>(), "registers of another processor");
     }
 
-    /// An address in `data` is that of something that lives until the call has returned.
     fn ptrace(&self, request: libc::c_uint, address: usize, data: usize) {
-        // SAFETY: requests that are made here take numbers, or read and write the registers behind `data`, whose size
-        // they are told.
+        let done = self.try_ptrace(request, address, data);
+        done.unwrap_or_else(|error| panic!("ptrace {request:#x} of {}: {error}", self.tid));
+    }
+
+    /// An address in `data` is that of something that lives until this has returned.
+    fn try_ptrace(&self, request: libc::c_uint, address: usize, data: usize) -> io::Result<()> {
+        // SAFETY: what is asked for here takes numbers, or reads and writes registers that are told with their size.
         let result = unsafe { libc::ptrace(request, self.tid, address, data) };
-        assert!(result >= 0, "ptrace {request} of {}: {}", self.tid, std::io::Error::last_os_error());
+        if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     fn wait(&self) -> libc::c_int {
+        self.try_wait().unwrap_or_else(|error| panic!("waiting for {}: {error}", self.tid))
+    }
+
+    fn try_wait(&self) -> io::Result<libc::c_int> {
         let mut status = 0;
         // SAFETY: it writes one status.
         let waited = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL) };
-        assert_eq!(waited, self.tid, "waitpid: {}", std::io::Error::last_os_error());
-        status
+        if waited == self.tid { Ok(status) } else { Err(io::Error::last_os_error()) }
     }
 }
 
@@ -215,7 +232,7 @@ impl Drop for Hijacked {
         unsafe { libc::kill(self.tid, libc::SIGKILL) };
         // The first thread's end is its parent's to see, once the others' were seen.
         if !self.is_first {
-            self.wait();
+            let _ = self.try_wait();
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Cli {
     /// Print the connections known so far, and exit
     #[arg(short = 'C', long, conflicts_with_all = ["stats", "seen"])]
     pub(crate) dump_cache: bool,
-    /// Print what was lost since the programs were loaded, and exit
+    /// Print what was lost since the programs were loaded and what the sandbox lacks here, and exit
     #[arg(long, conflicts_with_all = ["seen", "conf"])]
     pub(crate) stats: bool,
     /// List which program talked to whom, first and last, and exit
