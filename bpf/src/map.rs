@@ -3,7 +3,7 @@
 //!
 //! All but one function of the unsafe code here calls libbpf and the kernel, which Miri cannot: each buffer is as large
 //! as the kernel says that the map's entries are, and a reader asks first what a map is ([`Layout`]). The callback of a
-//! ring, which libbpf calls, is run under Miri by the tests below (`script/test miri`).
+//! ring, which libbpf calls, is run under Miri by the tests below (`script/miri`).
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -33,6 +33,18 @@ const DT_FLAGS: isize = 30;
 /// The same as [`DT_TEXTREL`], among the flags.
 const DF_TEXTREL: usize = 4;
 
+/// Segments of an object that are given back: linkers make two or three that cannot be written to.
+const SEGMENTS: usize = 8;
+
+/// Whose pages are given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Those of libraries, in code that is needed for the rest.
+    Libraries,
+    /// Those of the object with this very code, which would else come back at once.
+    Own,
+}
+
 /// Gives back what only a part that seldom runs needed, such as the start: freed memory, and the pages of program and
 /// libraries that were read for it. Those that are needed again come back from the page cache, without a read from
 /// the disk. Breakpoints that a debugger has set go, too.
@@ -42,37 +54,51 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
-    // SAFETY: the callback is one, does not unwind, and does not use what it is given as data.
-    unsafe {
-        libc::dl_iterate_phdr(Some(give_back_object), ptr::null_mut());
+    for mut turn in [Turn::Libraries, Turn::Own] {
+        let turn = ptr::from_mut(&mut turn).cast();
+        // SAFETY: the callback does not unwind, and what it is given as data is what it expects, and lives.
+        unsafe {
+            libc::dl_iterate_phdr(Some(give_back_object), turn);
+        }
     }
 }
 
 /// Gives back the pages of a program or library.
 ///
 /// # Safety
-/// To be called by `dl_iterate_phdr(3)` alone. While it calls, no object can be unmapped (glibc holds the lock that
+/// To be called by `dl_iterate_phdr(3)` alone, with a [`Turn`] as data. While it calls, no object can be unmapped (glibc holds the lock that
 /// dlclose(3) needs, musl unmaps none), so nothing else can be where this one is.
 unsafe extern "C" fn give_back_object(
     info: *mut libc::dl_phdr_info,
     _size: libc::size_t,
-    _data: *mut c_void,
+    turn: *mut c_void,
 ) -> c_int {
     const GO_ON: c_int = 0;
     // SAFETY: it is valid until this returns, and nobody changes it.
     let Some(info) = (unsafe { info.as_ref() }) else { return GO_ON };
+    // SAFETY: it is a turn, and nobody changes it.
+    let Some(turn) = (unsafe { turn.cast::<Turn>().as_ref() }) else { return GO_ON };
     let Ok(base) = usize::try_from(info.dlpi_addr) else { return GO_ON };
     if info.dlpi_phdr.is_null() {
         return GO_ON;
     }
     // SAFETY: so many headers stand there, and stay there until this returns.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let code = (give_back as fn() as usize).wrapping_sub(base);
+    let is_own = headers.iter().any(|header| {
+        header.p_type == libc::PT_LOAD && place(header).is_some_and(|place| place.contains(&code))
+    });
+    if is_own != (*turn == Turn::Own) {
+        return GO_ON;
+    }
     // SAFETY: they are those of a mapped object at this base.
     if unsafe { has_text_relocations(base, headers) } {
         return GO_ON;
     }
     let page = rustix::param::page_size();
-    for range in headers.iter().filter_map(|header| unwritten_range(header, headers, page)) {
+    let mut ranges = headers.iter().filter_map(|header| unwritten_range(header, headers, page));
+    let ranges: [Option<Range<usize>>; SEGMENTS] = std::array::from_fn(|_| ranges.next());
+    for range in ranges.into_iter().flatten() {
         let start = ptr::with_exposed_provenance_mut(base.wrapping_add(range.start));
         // SAFETY: the object is mapped there until this returns, from its file, and no page of the range was ever
         // changed, see `unwritten_range`: when one is used again, the kernel maps the same bytes of the file.
