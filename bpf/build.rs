@@ -1,8 +1,9 @@
 //! Compiles the eBPF programs with clang and generates their skeleton.
 
+use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;

@@ -1,8 +1,9 @@
 //! What running processes cost while nothing happens.
 
+use std::fs;
 use std::process::{Child, Command};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 

@@ -5,10 +5,11 @@
 //! as the kernel says that the map's entries are, and a reader asks first what a map is ([`Layout`]). The callback of a
 //! ring, which libbpf calls, is run under Miri by the tests below (`script/miri`).
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::{fmt, ptr};
+use std::ptr;
 
 use libbpf_rs::{MapType, libbpf_sys};
 

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::panic;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{panic, process, thread};
 
 use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};

@@ -1,12 +1,13 @@
 //! Being told of changes of files: by inotify, or where none can be had by looking again once in a while.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{fs, io};
 
 use inotify::{Event, Inotify, WatchDescriptor, WatchMask};
 use rustix::io::Errno;

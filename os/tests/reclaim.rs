@@ -6,9 +6,10 @@
 
 use std::ffi::c_int;
 use std::ops::Range;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{ptr, thread};
 
 use leco_os::reclaim::give_back;
 

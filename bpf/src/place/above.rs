@@ -2,9 +2,10 @@
 //!
 //! It is kept where the pins are, as what a symbolic link among the links leads to: bpffs has no files for a text.
 
+use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use crate::place::bpffs::BPFFS;
 use crate::place::pin_dir::{PinDir, PinError, SEARCH_BY_OTHERS, entries};

@@ -1,8 +1,9 @@
 //! The pin folder: `maps/` and `links/` on bpffs, put in place and removed as a whole.
 
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
 
 use rustix::fs::Mode;
 

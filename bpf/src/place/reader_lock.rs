@@ -4,11 +4,14 @@
 //! and users, and needs no more than to read the folder.
 
 use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io, thread};
 
 use leco_os::clean::clean_bytes;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, major, minor, openat};

@@ -1,10 +1,11 @@
 //! A config that is followed while the one who follows it does something else.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::{io, thread};
+use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 

@@ -1,11 +1,13 @@
 //! Questions whose answers may take seconds, asked by threads that are there while there are any.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fmt, io, thread};
 
 use rustix::event::{EventfdFlags, eventfd};
 
