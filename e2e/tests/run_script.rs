@@ -54,7 +54,7 @@ fn once_prints_the_line_of_a_real_connection_and_leaves_nothing() {
     assert!(complained.contains("loading the programs"), "{complained}");
     let (_, left) = complained.split_once("What is left on this machine:").unwrap();
     // Its own pins and its own fifo are gone by then.
-    assert!(left.contains("of built files: rm -r") && !left.contains("leco-run"), "{left}");
+    assert!(left.contains("what was built and downloaded") && !left.contains("leco-run"), "{left}");
 }
 
 #[test]
