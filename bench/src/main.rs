@@ -1,7 +1,8 @@
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
-//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench overlay` measures
-//! the overlay alone, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view, `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
+//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench model` measures the model
+//! alone, `leco-bench overlay` the overlay, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view,
+//! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
 //! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
@@ -47,6 +48,7 @@ fn run() -> Result<Report> {
     // By its name one part is measured alone.
     match std::env::args().nth(1).as_deref() {
         Some("overlay") => return overlay::measure(&mut report).map(|()| report),
+        Some("model") => return model::measure(&mut report).map(|()| report),
         Some("pipe") => {
             throughput::measure(&mut report)?;
             return receivers::measure(&mut report).map(|()| report);
