@@ -65,7 +65,7 @@ fn is_damaged(library: &std::ffi::CStr) -> Option<bool> {
 }
 
 #[test]
-fn what_takes_a_librarys_place_is_not_given_back() {
+fn what_takes_the_place_of_a_library_is_not_given_back() {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
