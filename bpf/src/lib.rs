@@ -1,6 +1,6 @@
 //! The kernel side of LECO: the eBPF programs, their loader, and typed access to what they record.
 //!
-//! [`load`] runs once as root; [`reader`] is all that the unprivileged pipe needs.
+//! [`load`] runs once as root; [`read`] is all that the unprivileged pipe needs.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
