@@ -394,7 +394,7 @@ fn without_inotify(until: &Path, command: &Command) -> Command {
     let script = r#"
         limit=/proc/sys/user/max_inotify_instances
         echo 0 >$limit || exit 9
-        (until [ -e "$UNTIL" ]; do sleep 0.05; done; echo 100 >$limit) >/dev/null 2>&1 </dev/null &
+        (until [ -e "$UNTIL" ]; do kill -0 $$ || exit; sleep 0.05; done; echo 100 >$limit) >/dev/null 2>&1 </dev/null &
         exec "$@""#;
     let mut alone = Command::new("unshare");
     alone.args(["-Ur", "bash", "-c", script, "bash"]).arg(command.get_program()).args(command.get_args());
