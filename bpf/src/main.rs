@@ -109,7 +109,7 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
     }
     for folder in opened {
         say::out(format_args!(
-            "made {} passable for others, so that the group reaches its pins",
+            "added o+x to {}, so that the group can reach its pins",
             folder.display()
         ));
     }
@@ -118,7 +118,7 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
     }
     if !forgotten.is_empty() {
         say::out(format_args!(
-            "its maps mean or hold something else now, what was in them is forgotten: {}",
+            "the map layout changed, so the contents of these maps were discarded: {}",
             forgotten.join(", ")
         ));
     }

@@ -228,7 +228,7 @@ fn says_what_is_wrong_and_what_to_do() {
         "{said}"
     );
     let (_, said) = pipe(&["-p", "/tmp"]);
-    assert!(said.contains("must be a folder below /sys/fs/bpf"), "{said}");
+    assert!(said.contains("must be a directory below /sys/fs/bpf"), "{said}");
 
     let kernel = Kernel::load(&[]);
     let pins = kernel.pins().to_str().unwrap();

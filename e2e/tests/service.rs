@@ -146,7 +146,7 @@ fn an_upgrade_takes_over_what_was_known() {
 
     // A map of another size cannot be taken over, and that is said.
     let smaller = manager.load(&["--max-conns", "100"]);
-    assert!(smaller.contains("is forgotten: flows, closed\n"), "{smaller}");
+    assert!(smaller.contains("were discarded: flows, closed\n"), "{smaller}");
     let pipe = start_pipe(&mut manager);
     let (pid, port) = send(&netns, 12);
     let _ = pipe.latest(pid, &json!({"rport": port, "tx": 12}));

@@ -451,7 +451,7 @@ fn a_full_ring_loses_no_connection() {
         (ports == (1..=u64::from(CONNECTIONS)).collect::<Vec<_>>()).then_some(())
     });
     assert!(
-        pipe.stderr.lines().iter().any(|line| line.contains("the ring was full")),
+        pipe.stderr.lines().iter().any(|line| line.contains("the ring buffer was full")),
         "the ring did not overflow: {:?}",
         pipe.stderr.lines()
     );

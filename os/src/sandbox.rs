@@ -41,7 +41,7 @@ impl Sandbox {
     pub fn waits_for(mut self, path: &Path) -> Self {
         let places = places_of(path);
         if places.is_empty() {
-            let reason = "its folder is not there, restart this program once it is".to_owned();
+            let reason = "its directory does not exist; restart this program when it does".to_owned();
             self.lost.push(LostPath { path: path.to_owned(), reason });
         }
         self.readable.extend(places);

@@ -145,7 +145,7 @@ impl Plan {
             // The last word counts.
             if let Some(forced) = forced.iter().rfind(|forced| forced.feature == feature.name) {
                 let level = feature.levels.iter().position(|level| level.name == forced.level);
-                choice.set(level.unwrap_or(feature.levels.len()), "as asked for".into());
+                choice.set(level.unwrap_or(feature.levels.len()), "as requested".into());
                 choice.is_forced = true;
             }
             choice
@@ -153,7 +153,7 @@ impl Plan {
         let mut plan = Self { choices: choices.collect() };
         if !knows_registers {
             for choice in plan.choices.iter_mut().filter(|choice| choice.name == DNS && choice.level == 0) {
-                choice.set(choice.feature.levels.len(), "not on this kind of machine".into());
+                choice.set(choice.feature.levels.len(), "not supported on this architecture".into());
             }
         }
         plan.couple();

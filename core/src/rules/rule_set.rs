@@ -230,7 +230,7 @@ mod tests {
             told,
             [
                 "w.ini:2:19: there is no group named q, so `$q` stays",
-                "w.ini:3:20: there is no group number 2, which leaves nothing here"
+                "w.ini:3:20: there is no group number 2, so nothing is inserted"
             ]
         );
         let mut rules = config.rules;

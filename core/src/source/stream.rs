@@ -88,7 +88,7 @@ impl Stream {
                 Err(TryRecvError::Disconnected) => self.again("the thread that connects is gone".into()),
             },
             State::Reading(file) => match file.read(buffer) {
-                Ok(0) => self.again("the other end closed it".into()),
+                Ok(0) => self.again("the peer closed it".into()),
                 Ok(count) => {
                     // It works: the next loss is a new one.
                     self.back_off = BACK_OFF.0;

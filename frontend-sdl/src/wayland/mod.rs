@@ -397,7 +397,7 @@ impl Presenter for Wayland {
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        const GONE: &str = "the Wayland compositor is gone";
+        const GONE: &str = "the Wayland compositor closed the connection";
         if let Some(guard) = self.connection.prepare_read() {
             match guard.read() {
                 Ok(_) => {}

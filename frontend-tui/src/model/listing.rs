@@ -41,7 +41,7 @@ impl Sort {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Slots => "slots",
+            Self::Slots => "fixed",
             Self::LastSeen => "last seen",
             Self::Rate => "rate",
             Self::Total => "total",

@@ -462,7 +462,7 @@ impl State {
         };
         match found {
             Some(index) => self.select(index, &lines),
-            None => self.notice = Some("nothing like that here".into()),
+            None => self.notice = Some("not found".into()),
         }
     }
 

@@ -99,7 +99,7 @@ impl SystemCalls {
         match self {
             Self::Filtered => None,
             Self::NoFilterForProcessor => {
-                Some("system calls are not filtered on this kind of processor".to_owned())
+                Some("system calls are not filtered on this architecture".to_owned())
             }
             Self::Failed(reason) => Some(format!("system calls are not filtered: {reason}")),
         }

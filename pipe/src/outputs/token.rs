@@ -27,7 +27,7 @@ pub enum TokenError {
     #[error("{0} can be read by other users: chmod 600 {0}")]
     Open(PathBuf),
     /// It is not one.
-    #[error("{0} holds no token: expected one line of {MIN_TOKEN} to {MAX_TOKEN} characters")]
+    #[error("{0} contains no token: expected one line of {MIN_TOKEN} to {MAX_TOKEN} characters")]
     Unusable(PathBuf),
 }
 
