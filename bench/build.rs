@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Compiles the programs that LECO's are compared with.
 
 use std::env;

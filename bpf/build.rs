@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Compiles the eBPF programs with clang and generates their skeleton.
 
 use std::env;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From `connect()` to the screen.
 
 use std::io::Write;

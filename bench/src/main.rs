@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench model` measures the model

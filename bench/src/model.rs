@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the model costs: rules, events, frames.
 
 use std::hint::black_box;

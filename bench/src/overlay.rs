@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the overlay costs, on X11 and on Wayland, beside conky.
 
 use std::process::{Command, Stdio};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What running processes cost while nothing happens.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The real pipe and many readers, good ones and bad ones, and after many connections.
 
 use std::collections::HashMap;

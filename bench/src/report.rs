@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Figures and their limits.
 
 /// What was measured so far.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A pseudo-terminal, and what a terminal emulator would show of it.
 
 use std::fs::{File, OpenOptions};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the pipe can say in a second, and how it bears readers that do not listen.
 
 use std::collections::HashMap;

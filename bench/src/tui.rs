@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the terminal view costs.
 
 use std::fs::File;
@@ -129,7 +130,7 @@ fn measure_burst(report: &mut Report) -> Result<()> {
         if number % 2000 < 50 {
             let pressed = Instant::now();
             view.terminal.press(b"?")?;
-            keys.push((view.terminal.wait_for("draw anew")? - pressed).as_secs_f64() * 1000.0);
+            keys.push((view.terminal.wait_for("redraw")? - pressed).as_secs_f64() * 1000.0);
             view.terminal.press(b"\x1b")?;
             view.terminal.wait_for("q quit   ? help")?;
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What `leco-ebpf-load` can be told.
 
 use std::path::PathBuf;
@@ -11,12 +12,12 @@ Exit codes:
   0  loaded, or already loaded; with --check: can be loaded
   1  any other failure; with --check: cannot be loaded
   2  wrong usage
-  3  not root of this machine
-  4  no bpf filesystem, or the pin folder cannot be used
+  3  not root on this machine
+  4  no bpf filesystem, or the pin directory cannot be used
   5  the kernel is older than 6.3, or has no BTF
-  6  the kernel refused what LECO cannot do without
+  6  the kernel refused something that LECO needs
 
-Hooks, as --hook NAME=LEVEL; the first level is the best, and taken where the kernel has it:
+Hooks, as --hook NAME=LEVEL; the first level is the best, and is used where the kernel has it:
 ";
 
 /// Exit codes, and the levels of every hook.
@@ -37,40 +38,41 @@ pub(crate) struct Cli {
     /// Directory below /sys/fs/bpf/ for maps and links
     #[arg(short, long, value_name = "DIR")]
     pub(crate) pin: Option<PathBuf>,
-    /// With --pin: leave the maps with the service manager, too, for a pipe that cannot reach the folder
+    /// With --pin: also leave the maps with the service manager, for a pipe that cannot reach the
+    /// directory
     #[arg(long, requires = "pin", conflicts_with_all = ["check", "unload"])]
     pub(crate) pin_fdstore: bool,
-    /// With --pin: group that may read connections, so that the pipe needs no root
+    /// With --pin: group that may read connections, so that the pipe does not need root
     #[arg(short, long, value_name = "NAME", requires = "pin", conflicts_with_all = ["check", "unload"])]
     pub(crate) group: Option<String>,
     /// Announce a connection at most once in this time
     #[arg(long, value_name = "TIME", conflicts_with = "unload", default_value = "3s", value_parser = leco_core::text::parse_duration)]
     pub(crate) update_interval: Duration,
-    /// Closed connections, and flows without a socket of their own, that are remembered
+    /// Number of closed connections to remember, and of flows without a socket of their own
     #[arg(long, value_name = "N", conflicts_with = "unload", default_value_t = 8192)]
     pub(crate) max_conns: u32,
-    /// Bytes of the ring between kernel and pipe, a power of two
+    /// Size in bytes of the ring buffer between kernel and pipe, a power of two
     #[arg(long, value_name = "BYTES", conflicts_with = "unload", default_value_t = 256 * 1024)]
     pub(crate) ring_size: u32,
-    /// Do not copy the answers of name servers that processes receive
+    /// Do not read the DNS responses that processes receive
     #[arg(long, conflicts_with = "unload")]
     pub(crate) no_dns: bool,
-    /// Use this level of a hook and no other, see below
+    /// Use only this level of a hook, see below
     #[arg(long, value_name = "NAME=LEVEL", conflicts_with = "unload")]
     pub(crate) hook: Vec<Forced>,
     /// Fit the programs to the types in this file, for tests of what a kernel may lack
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "unload")]
     pub(crate) btf: Option<PathBuf>,
-    /// Print what this kernel can do, and what is lost; nothing stays loaded
+    /// Print what this kernel supports, and what is lost where it does not; nothing stays loaded
     #[arg(long, conflicts_with_all = ["pin", "unload"])]
     pub(crate) check: bool,
     /// The same as JSON
     #[arg(long, requires = "check")]
     pub(crate) json: bool,
-    /// Remove the pins instead, which unloads the programs
+    /// Remove the pins, which unloads the programs
     #[arg(short, long, requires = "pin")]
     pub(crate) unload: bool,
-    /// Tell what is attached, and show what libbpf and the kernel say
+    /// Print what is attached, and the messages of libbpf and the kernel
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }

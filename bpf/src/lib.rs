@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The kernel side of LECO: the eBPF programs, their loader, and typed access to what they record.
 //!
 //! [`load`] runs once as root; [`read`] is all that the unprivileged pipe needs.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-ebpf-load`: puts LECO's programs into the kernel, once, and leaves.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
@@ -108,17 +109,14 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
         say::out(format_args!("mounted a bpf filesystem at {BPFFS}"));
     }
     for folder in opened {
-        say::out(format_args!(
-            "made {} passable for others, so that the group reaches its pins",
-            folder.display()
-        ));
+        say::out(format_args!("added o+x to {}, so that the group can reach its pins", folder.display()));
     }
     for old in replaced {
         say::out(format_args!("replaced {old}"));
     }
     if !forgotten.is_empty() {
         say::out(format_args!(
-            "its maps mean or hold something else now, what was in them is forgotten: {}",
+            "the map layout changed, so the contents of these maps were discarded: {}",
             forgotten.join(", ")
         ));
     }

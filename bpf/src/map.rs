@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Maps, rings and iterators by their descriptors: what the service manager passes has no pin to open it by, and
 //! libbpf-rs opens by pin or id alone.
 //!
@@ -60,7 +61,7 @@ impl Layout {
                     .value_size
                     .checked_next_multiple_of(ROUNDED_TO)
                     .and_then(|one| one.checked_mul(cpus));
-                whole.ok_or_else(|| io::Error::other("its values are too large"))
+                whole.ok_or_else(|| io::Error::other("values too large"))
             }
             MapType::ProgArray
             | MapType::PerfEventArray
@@ -107,7 +108,7 @@ impl Map {
     #[allow(unsafe_code)]
     pub(crate) fn at(&self, index: u32) -> io::Result<Vec<u8>> {
         if self.layout.key_size != size_of::<u32>() {
-            return Err(io::Error::other("the map is no array"));
+            return Err(io::Error::other("not an array map"));
         }
         let mut value = vec![0; self.whole_value];
         // SAFETY: the key is as long as this map's, the value has room for all that the kernel writes, and both live

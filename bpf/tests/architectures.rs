@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The programs for every kind of processor that LECO supports: which registers hold a system call's arguments, and
 //! which byte of a word comes first, is known only when they are compiled.
 

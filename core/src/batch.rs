@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Plain lines for pipes and scripts, the same in every frontend: `--once`, `-d`, `-r`.
 
 use std::io::{self, Write};
@@ -200,7 +201,7 @@ fn take(reload: Reload, overseer: &mut Overseer) -> Vec<String> {
     match reload {
         Reload::Good(config) => {
             overseer.reload(*config);
-            vec!["the config was read again".to_owned()]
+            vec!["reloaded the config".to_owned()]
         }
         Reload::Bad(diagnostics) => {
             diagnostics.iter().map(ToString::to_string).chain([STAYS.to_owned()]).collect()
@@ -229,7 +230,7 @@ fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: No
         }
         Received::Old => "nothing new".to_owned(),
         Received::Dropped => "dropped by a rule".to_owned(),
-        Received::NotChosen => "not chosen by --filter".to_owned(),
+        Received::NotChosen => "does not match --filter".to_owned(),
         Received::Malformed(error) => format!("malformed: {}", error.source),
     };
     let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();
@@ -252,7 +253,7 @@ pub fn explain(config: &Config, line: &str, mut out: impl Write) -> Result<(), P
     for (step, place) in explanation.steps.iter().zip(places) {
         let result = match () {
             () if step.dropped => "(dropped)".to_owned(),
-            () if step.exceeded => "(took too many steps, counts as not matching)".to_owned(),
+            () if step.exceeded => "(took too many steps, so it counts as not matching)".to_owned(),
             () => set_off(&step.result, &step.placed),
         };
         text += &format!(

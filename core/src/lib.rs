@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The model behind LECO's frontends: what a person should see of the events a pipe sends.
 //!
 //! Nothing here knows a kernel, a window or a terminal. [`model::overseer::Overseer`] is the whole of it behind one

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A filter for people: words, patterns and fields, as in `proc:firefox -port:443 /cdn[0-9]/`.
 
 use std::collections::BTreeSet;
@@ -111,7 +112,7 @@ fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
     }
     match closing {
         Some(close) => {
-            Err(QueryError { span: start..text.len(), message: format!("it lacks a {close} at its end") })
+            Err(QueryError { span: start..text.len(), message: format!("the closing {close} is missing") })
         }
         None => Ok(text.len()),
     }
@@ -319,8 +320,8 @@ mod tests {
             ("port:http", 0..9, "a port is a number"),
             ("a dir:up", 2..8, "in or out"),
             ("a /x(/", 2..6, "never closed"),
-            ("user:\"x", 0..7, "lacks a \""),
-            ("x /ab", 2..5, "lacks a /"),
+            ("user:\"x", 0..7, "closing \" is missing"),
+            ("x /ab", 2..5, "closing / is missing"),
         ] {
             let error = Query::parse(query).unwrap_err();
             assert!(error.span == span && error.message.contains(words), "{query}: {error:?}");

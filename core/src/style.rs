@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Styles of lines: `[rx-style]`, whose keys are regexes like those of rules.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A frame in which nothing changed allocates nothing.
 
 #![allow(clippy::unwrap_used, unsafe_code)]

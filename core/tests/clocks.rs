@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Several machines, boots and recordings through the whole model: ages, order and slots.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The cases of `conformance/`, all of them.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Promises of the model, held against brute force and against hostile rules.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Sources of every kind, on real sockets and files, several at once.
 
 #![allow(clippy::unwrap_used)]
@@ -180,7 +181,7 @@ fn faults_say_what_was_expected() {
         ("tcp:host", "expected tcp:HOST:PORT"),
         ("tcp:host:99999", "expected tcp:HOST:PORT"),
         ("udp:name:1", "expected udp:ADDRESS:PORT"),
-        ("unix:/x?token-file=/y", "a token-file of tcp alone"),
+        ("unix:/x?token-file=/y", "token-file= only for tcp:"),
     ] {
         let error = SourceSpec::parse(text).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(text), "{error}");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The example config: nothing in it is wrong, and what it says of defaults is true.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A small Debian system, for what is installed in it and started by its systemd.
 
 use std::ffi::OsStr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A thread of another process, made to make system calls as whoever took the process over would make them
 //! (ptrace(2)).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The programs, loaded for one test and gone with it.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What tests and benchmarks of the whole system share: network namespaces, loaded programs, running
 //! processes, and waiting for a condition with a deadline.
 

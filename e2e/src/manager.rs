@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A service manager that does with descriptors what systemd does: takes them by messages, and passes them on.
 
 use std::io::IoSliceMut;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A real name server, and what it was asked.
 
 use std::fs::Permissions;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Two network namespaces with a wire between them, removed with the test.
 
 use std::fs::File;

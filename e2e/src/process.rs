@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Running processes of LECO, and the one they watch.
 
 use std::io::{BufRead, BufReader, Read};

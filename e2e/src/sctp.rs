@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! SCTP, which the standard library has no sockets for: one association behaves like a stream.
 
 use std::io;

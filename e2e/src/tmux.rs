@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A terminal that a test can read and type into: a tmux server of its own.
 
 use std::process::{Command, Output};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Another kernel, booted in an emulator for one command.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether the numbers are right: what programs counted themselves beside what LECO reports, as the table of
 //! docs/ACCURACY.md. `LECO_BLESS=1` writes the table anew.
 

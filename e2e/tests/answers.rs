@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Answers of name servers, by whatever system call a process receives them.
 
 #![allow(clippy::unwrap_used)]

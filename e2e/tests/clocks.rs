@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Times of machines and boots whose clocks began apart, from the pipe to what a person is told; and time zones.
 
 #![allow(clippy::unwrap_used)]
@@ -475,7 +476,7 @@ fn every_form_of_tz_shows_the_time_that_date_does() {
     }
     let (out, err) = dump(Some("Europe/Pariss"));
     assert!(first(&out)["line"].as_str().unwrap().starts_with(&date(Some("UTC"))));
-    assert_eq!(err.matches("TZ=Europe/Pariss is no known time zone").count(), 1, "{err}");
+    assert_eq!(err.matches("TZ=Europe/Pariss is not a known time zone").count(), 1, "{err}");
 
     // While it runs it cannot read the zone's file any more.
     let mut command = Command::new(program("leco-event-pipe"));

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a machine lacks and what a person's environment says: each program names it, and goes on where it can.
 
 #![allow(clippy::unwrap_used)]
@@ -52,11 +53,7 @@ fn the_loader_says_what_it_lacks() {
             3,
             "needs root. Run it with sudo",
         ),
-        (
-            format!("setpriv --bounding-set=-all,+net_admin --inh-caps=-all $P --pin {pins}"),
-            3,
-            "was left without them",
-        ),
+        (format!("setpriv --bounding-set=-all,+net_admin --inh-caps=-all $P --pin {pins}"), 3, "lacks them"),
         (format!("$P --pin {pins}.x"), 4, "takes no dots in names"),
         // A soft limit is no reason to fail.
         (format!("ulimit -S -n 16; $P --pin {pins}"), 0, ""),
@@ -206,8 +203,12 @@ fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
         Stage::set(&[(".config/leco/widget.ini", config), ("leco/widget.ini", "[rx-proc]\nx = wrong\n")]);
     for (name, value, expected) in [
         ("XDG_CONFIG_HOME", "", ""),
-        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path: it is ignored\n"),
-        ("XDG_RUNTIME_DIR", "run", "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path: it is ignored\n"),
+        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path, so it is ignored\n"),
+        (
+            "XDG_RUNTIME_DIR",
+            "run",
+            "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path, so it is ignored\n",
+        ),
         ("XDG_RUNTIME_DIR", "", ""),
     ] {
         let output = stage.command("leco-tui", &["-r", "x"]).env(name, value).output().unwrap();
@@ -217,14 +218,13 @@ fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
     let output = stage.command("leco-tui", &["-r", "x"]).env("HOME", "").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("\nx\n"), "{output:?}");
     // The pipe's memory, too.
-    for (home, expected) in [("", "there is no state folder"), ("here", "HOME=here is not an absolute path")]
-    {
+    for (home, expected) in [("", "no state directory"), ("here", "HOME=here is not an absolute path")] {
         let output = stage.command("leco-event-pipe", &["--seen"]).env("HOME", home).output().unwrap();
         assert!(said(&output).contains(expected), "{output:?}");
         assert!(!output.status.success());
     }
     let output = stage.command("leco-event-pipe", &["--seen"]).output().unwrap();
-    assert!(said(&output).contains("nothing was remembered yet: there is no /"), "{output:?}");
+    assert!(said(&output).contains("no history yet: /"), "{output:?}");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn no_message_says_a_thing_twice() {
         (
             "leco-tui",
             &["--replay", "empty", "--once"],
-            "leco-tui: cannot play empty: there are no events in it: expected JSON lines as leco-event-pipe --record writes them\n",
+            "leco-tui: cannot play empty: it contains no events: expected JSON lines as leco-event-pipe --record writes them\n",
         ),
         (
             "leco-event-pipe",
@@ -276,7 +276,7 @@ fn options_do_what_they_say_or_are_refused() {
     );
     assert_eq!(printed(&["-s", "file:recording", "--once", "--filter", "wget"]), "b wget two\n");
     let debug = printed(&["--replay", "recording", "-d", "--filter", "curl"]);
-    assert!(debug.contains("new: a curl one") && debug.contains("not chosen by --filter"), "{debug}");
+    assert!(debug.contains("new: a curl one") && debug.contains("does not match --filter"), "{debug}");
     let json = printed(&["--replay", "recording", "--once", "--json"]);
     assert_eq!(json.lines().count(), 3, "{json}");
     for (arguments, expected) in [
@@ -285,7 +285,7 @@ fn options_do_what_they_say_or_are_refused() {
         (&["--speed", "0", "--replay", "recording"], "expected a number from 0.0625 to 1024"),
         (&["--speed", "inf", "--replay", "recording"], "expected a number from 0.0625 to 1024"),
         (&["-s", "unix:/x?filter=/y/", "--once"], "use --filter REGEX"),
-        (&["-s", "unix:/x?share=1/2", "--once"], "it is for outputs of leco-event-pipe"),
+        (&["-s", "unix:/x?share=1/2", "--once"], "only valid for outputs of leco-event-pipe"),
         (&["--json"], "--once|--rx-test"),
         (&["--once", "--record", "x"], "cannot be used with"),
         (&["--filter", "("], "this group is never closed"),
@@ -312,7 +312,7 @@ fn debug_reads_its_config_again() {
     input.write_all(event(1, "old").as_bytes()).unwrap();
     comes("new: first", &lines);
     fs::write(stage.path("widget.ini"), "[rx-proc]\nold = second\n").unwrap();
-    comes("the config was read again", &errors);
+    comes("reloaded the config", &errors);
     input.write_all(event(2, "old").as_bytes()).unwrap();
     comes("new: second", &lines);
     fs::write(stage.path("widget.ini"), "[rx-proc]\n(old = third\n").unwrap();
@@ -444,7 +444,7 @@ fn a_frontend_without_inotify_says_so_and_looks_again() {
     fifo.write_all(event(1, "old").as_bytes()).unwrap();
     comes("new: first", &lines);
     fs::write(stage.path("widget.ini"), "[rx-proc]\nold = second\n").unwrap();
-    comes("the config was read again", &errors);
+    comes("reloaded the config", &errors);
     fifo.write_all(event(2, "old").as_bytes()).unwrap();
     comes("new: second", &lines);
 
@@ -454,7 +454,7 @@ fn a_frontend_without_inotify_says_so_and_looks_again() {
     wait_for("inotify to be used again", || (!has_timer(pid)).then_some(()));
     fs::write(stage.path("widget.ini"), "[rx-proc]\nold = third\n").unwrap();
     wait_for("the config", || {
-        (errors.lines().iter().filter(|line| line.contains("was read again")).count() == 2).then_some(())
+        (errors.lines().iter().filter(|line| line.contains("reloaded the config")).count() == 2).then_some(())
     });
     let told = errors.lines().iter().filter(|line| line.contains("inotify")).count();
     assert_eq!(told, 1, "{:?}", errors.lines());
@@ -554,7 +554,7 @@ fn few_descriptors_are_named_or_enough() {
             if has_failed {
                 let is_waiting = said.contains("start leco-event-pipe");
                 assert!(
-                    is_waiting || said.contains("no file descriptor is left"),
+                    is_waiting || said.contains("no file descriptor is free"),
                     "{limit} {command}: {said}"
                 );
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is installed: the package in a bare system, and its units under the systemd of a booted one.
 
 #![allow(clippy::unwrap_used)]

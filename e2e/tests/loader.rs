@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The loader as a process.
 
 #![allow(clippy::unwrap_used)]
@@ -233,14 +234,14 @@ fn what_the_kernel_can_do_is_told_and_nothing_stays() {
     assert!(table.contains("\nbytes tp_btf sock_send_length, sock_recv_length ok\n"), "{table}");
     let table = check(&["--hook", "bytes=tracepoint", "--hook", "dns=off"]);
     assert!(
-        table.contains("\nbytes tracepoint sock_send_length, sock_recv_length as asked for\nlost: "),
+        table.contains("\nbytes tracepoint sock_send_length, sock_recv_length as requested\nlost: "),
         "{table}"
     );
     assert!(table.contains("\nstate tracepoint inet_sock_set_state it follows `bytes`\nlost: "), "{table}");
-    assert!(table.contains("\ndns off as asked for\nlost: names of addresses\n"), "{table}");
+    assert!(table.contains("\ndns off as requested\nlost: names of addresses\n"), "{table}");
     let report: serde_json::Value = serde_json::from_str(&check(&["--json", "--hook", "old=off"])).unwrap();
     let old = report["hooks"].as_array().unwrap().iter().find(|hook| hook["name"] == "old").unwrap();
-    assert_eq!((&old["used"], &old["why"]), (&"off".into(), &"as asked for".into()));
+    assert_eq!((&old["used"], &old["why"]), (&"off".into(), &"as requested".into()));
     let mut wrong = Command::new(program("leco-ebpf-load"));
     let output = wrong.args(["--check", "--hook", "dns=yes"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

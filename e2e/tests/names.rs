@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which name a connection has, and whose it is: real processes that ask a real name server.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The overlay on real Wayland compositors: sway, which has layers for it, and weston, which has none.
 
 #![allow(clippy::unwrap_used)]
@@ -277,5 +278,5 @@ fn odd_lines_and_sizes_are_shown_and_a_lost_compositor_is_one_line() {
     desktop.stop();
     assert_eq!(overlay.wait().code(), Some(1));
     let said = overlay.stderr.lines();
-    assert!(said.len() == 1 && said[0].contains("the Wayland compositor is gone"), "{said:?}");
+    assert!(said.len() == 1 && said[0].contains("the Wayland compositor closed the connection"), "{said:?}");
 }

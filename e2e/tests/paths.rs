@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Paths that a person gave: a mistyped one costs nothing, and what another user put there is not shown.
 
 #![allow(clippy::unwrap_used)]
@@ -118,15 +119,15 @@ fn empty_database() -> Vec<u8> {
 /// What is refused of which kind of option, and in what words: each of the places, and of the kinds `regular` (a file
 /// of LECO's is expected), `fifo` and `socket`.
 const TABLE: [(&str, [&str; 3]); 12] = [
-    ("passwd", ["not", "is not a fifo but a file", "is there and is no socket"]),
-    ("database", ["not", "is not a fifo but a file", "is there and is no socket"]),
-    ("directory", ["is a directory", "is not a fifo but a directory", "is there and is no socket"]),
-    ("link", ["not", "is not a fifo but a symbolic link", "is there and is no socket"]),
-    ("dangling", ["is a symbolic link", "is not a fifo but a symbolic link", "is there and is no socket"]),
-    ("device", ["is a device", "is not a fifo but a device", "is there and is no socket"]),
-    ("fifo", ["is a fifo", "", "is there and is no socket"]),
+    ("passwd", ["not", "is not a fifo but a file", "exists and is not a socket"]),
+    ("database", ["not", "is not a fifo but a file", "exists and is not a socket"]),
+    ("directory", ["is a directory", "is not a fifo but a directory", "exists and is not a socket"]),
+    ("link", ["not", "is not a fifo but a symbolic link", "exists and is not a socket"]),
+    ("dangling", ["is a symbolic link", "is not a fifo but a symbolic link", "exists and is not a socket"]),
+    ("device", ["is a device", "is not a fifo but a device", "exists and is not a socket"]),
+    ("fifo", ["is a fifo", "", "exists and is not a socket"]),
     ("socket", ["is a socket", "is not a fifo but a socket", "is served by another process"]),
-    ("left-over", ["is a socket", "is not a fifo but a socket", "was left there by user 54321"]),
+    ("left-over", ["is a socket", "is not a fifo but a socket", "was left behind by user 54321"]),
     ("passwd/new", ["Not a directory", "Not a directory", "Not a directory"]),
     ("readonly/new", ["Read-only file system", "Read-only file system", "Read-only file system"]),
     ("full/new", ["No space left on device", "No space left on device", "No space left on device"]),
@@ -202,7 +203,7 @@ fn a_mistyped_option_changes_nothing() {
         }
         let memory = format!("memory={path}");
         let complaint = complaint_of(pipe(&kernel, &["-c", &memory]), path);
-        assert!(complaint.contains(regular) && complaint.contains("not remembered"), "{memory}: {complaint}");
+        assert!(complaint.contains(regular) && complaint.contains("not saved"), "{memory}: {complaint}");
         assert!(places.snapshot() == before, "{memory} changed something: {complaint}");
         let mut seen = Command::new(program("leco-event-pipe"));
         seen.args(["--seen", "-c", &memory]);

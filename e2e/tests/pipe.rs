@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The pipe as a process: replay, fifo, privileges, and what it says when something is wrong.
 
 #![allow(clippy::unwrap_used)]
@@ -228,7 +229,7 @@ fn says_what_is_wrong_and_what_to_do() {
         "{said}"
     );
     let (_, said) = pipe(&["-p", "/tmp"]);
-    assert!(said.contains("must be a folder below /sys/fs/bpf"), "{said}");
+    assert!(said.contains("must be a directory below /sys/fs/bpf"), "{said}");
 
     let kernel = Kernel::load(&[]);
     let pins = kernel.pins().to_str().unwrap();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Who may read a ring, and who only looks.
 
 #![allow(clippy::unwrap_used)]
@@ -77,7 +78,7 @@ fn send(netns: &Netns, size: usize) -> (u32, u16) {
 fn refused(output: &Output, holder: u32) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("process {holder} (leco-event-pipe) reads them already")), "{said}");
+    assert!(said.contains(&format!("process {holder} (leco-event-pipe) already reads them")), "{said}");
     said
 }
 
@@ -100,7 +101,7 @@ fn a_second_reader_is_refused_and_told_what_to_use_instead() {
     hidden.args(["--pid", "--fork", "--mount-proc"]).arg(program("leco-event-pipe"));
     let hidden = ends(&hidden, kernel.pins(), &[]);
     let said = String::from_utf8_lossy(&hidden.stderr).into_owned();
-    assert!(!hidden.status.success() && said.contains("another process reads them already"), "{said}");
+    assert!(!hidden.status.success() && said.contains("another process already reads them"), "{said}");
 
     tells_all(&pipe, &connections());
     let stream = UnixStream::connect(folder.path().join("socket")).unwrap();

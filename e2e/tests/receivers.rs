@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The pipe with receivers, a service manager, containers, a resolver and a memory, all of them real.
 
 #![allow(clippy::unwrap_used)]
@@ -312,7 +313,7 @@ fn a_full_disk_is_told_once_and_ends_nothing() {
         }
         wait_or_explain(
             || format!("a complaint: {:?}", pipe.stderr.lines()),
-            || pipe.stderr.lines().iter().any(|line| line.contains("not remembered")).then_some(()),
+            || pipe.stderr.lines().iter().any(|line| line.contains("not saved")).then_some(()),
         );
     }
     drop(filler);
@@ -321,11 +322,7 @@ fn a_full_disk_is_told_once_and_ends_nothing() {
     let _ = pipe.latest(pid, &json!({"rport": port}));
     wait_for("it to go on", || seen(&folder.path("seen.sqlite"), &[]).contains("after").then_some(()));
     let complaints = pipe.stderr.lines();
-    assert_eq!(
-        complaints.iter().filter(|line| line.contains("not remembered")).count(),
-        1,
-        "{complaints:#?}"
-    );
+    assert_eq!(complaints.iter().filter(|line| line.contains("not saved")).count(), 1, "{complaints:#?}");
     drop(pipe);
     unmount(folder.0.path(), UnmountFlags::empty()).unwrap();
 }
@@ -379,11 +376,11 @@ fn garbage_from_readers_and_files_in_the_way() {
     fs::write(folder.path("file"), "precious").unwrap();
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for (output, words) in [
-        (folder.spec("unix", "file"), "is there and is no socket"),
+        (folder.spec("unix", "file"), "exists and is not a socket"),
         (folder.spec("unix", "none/socket"), "No such file or directory"),
         ("tcp:0.0.0.0:0".into(), "token-file"),
         ("fd:leco".into(), "no socket named leco was passed"),
-        ("http:x".into(), "there is no kind http"),
+        ("http:x".into(), "unknown kind http"),
     ] {
         let mut command = Command::new(program("leco-event-pipe"));
         let output = command.arg("--pin").arg(kernel.pins()).args(["-o", &output]).output().unwrap();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `script/run`, as the README tells a newcomer to start it.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What each part can still do, tried from within: its threads are made to make every call that it gave up.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Loader and pipe under a service manager, and what becomes of connections when programs are replaced.
 
 #![allow(clippy::unwrap_used)]
@@ -146,7 +147,7 @@ fn an_upgrade_takes_over_what_was_known() {
 
     // A map of another size cannot be taken over, and that is said.
     let smaller = manager.load(&["--max-conns", "100"]);
-    assert!(smaller.contains("is forgotten: flows, closed\n"), "{smaller}");
+    assert!(smaller.contains("were discarded: flows, closed\n"), "{smaller}");
     let pipe = start_pipe(&mut manager);
     let (pid, port) = send(&netns, 12);
     let _ = pipe.latest(pid, &json!({"rport": port, "tx": 12}));

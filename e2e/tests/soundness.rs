@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is another's is checked before it is used, and nobody who is slow is waited for.
 
 #![allow(clippy::unwrap_used)]

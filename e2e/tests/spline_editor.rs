@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `spline-editor.html` in a real browser: what it draws is the core's curve.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Nothing is missed and nothing grows: short processes, a million connections, answers of name servers.
 
 #![allow(clippy::unwrap_used)]

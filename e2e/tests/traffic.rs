@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Real traffic through the real kernel: who, where to, and exactly how much.
 
 #![allow(clippy::unwrap_used)]
@@ -459,6 +460,6 @@ fn a_full_ring_loses_no_connection() {
     });
     let said = || format!("the ring to overflow: {:?}", pipe.stderr.lines());
     wait_or_explain(said, || {
-        pipe.stderr.lines().iter().any(|line| line.contains("the ring was full")).then_some(())
+        pipe.stderr.lines().iter().any(|line| line.contains("the ring buffer was full")).then_some(())
     });
 }

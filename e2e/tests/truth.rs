@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What does not fit a row of docs/ACCURACY.md: thousands of connections at once, of which every last byte and every
 //! end has to be told.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-tui` on a real terminal, from a fifo as a pipe writes it and from the kernel.
 
 #![allow(clippy::unwrap_used)]
@@ -178,7 +179,7 @@ fn a_changed_config_takes_effect_at_once_and_a_bad_one_is_told() {
     std::fs::write(&beside, "[rx-proc]\nproc = third\n").unwrap();
     std::fs::rename(&beside, &config).unwrap();
     let screen = terminal.wait_for("the line as it is now", |screen| screen.contains("third-01"));
-    assert!(screen.contains("the changed config is in effect"), "{screen}");
+    assert!(screen.contains("reloaded the config"), "{screen}");
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn lines_are_searched_filtered_and_frozen() {
     terminal.wait_for("the oldest", |screen| screen.contains(">#") && screen.contains("proc-01 "));
     terminal.type_keys("Escape");
     terminal
-        .wait_for("the slots", |screen| screen.contains("sort (slots)") || !screen.contains("by last seen"));
+        .wait_for("the slots", |screen| screen.contains("sort (fixed)") || !screen.contains("by last seen"));
 
     terminal.type_keys("f");
     terminal.type_text("peer:192.0.2.7");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What programs say is never worth what they do: standard streams that are broken, full, closed or a terminal that is
 //! gone change nothing but that nothing is said. And terminals of sizes that nobody has.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The loop between source, model, painter and display: one thread that sleeps in `poll`.
 
 use std::io;
@@ -206,7 +207,7 @@ impl App {
     }
 
     fn reload(&mut self, reload: Reload) -> anyhow::Result<()> {
-        const STAYS: &str = "the config before stays";
+        const STAYS: &str = "keeping the previous config";
         match reload {
             Reload::Good(config) => {
                 let settings = config.settings.clone();
@@ -216,15 +217,15 @@ impl App {
                 if let Some(geometry) = self.geometry {
                     match new_painter(&settings, geometry) {
                         Ok(painter) => self.painter = Some(painter),
-                        Err(error) => tell(&format!("{error:#}; the font before stays")),
+                        Err(error) => tell(&format!("{error:#}; keeping the previous font")),
                     }
                 }
                 let sources = settings.run.all_sources().unwrap_or_else(|error| {
-                    tell(&format!("{error}; the sources before stay"));
+                    tell(&format!("{error}; keeping the previous sources"));
                     self.sources.specs().to_vec()
                 });
                 if settings.text.font.as_deref().is_some_and(|font| !self.sandbox.covers(font)) {
-                    tell("the font is in a folder that this program gave up: restart it to read there");
+                    tell("the font is in a directory that this program can no longer read: restart it");
                 }
                 if !self.are_sources_fixed && sources != self.sources.specs() {
                     if are_allowed(&self.sandbox, &sources) {

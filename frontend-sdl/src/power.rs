@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether the machine runs on its battery.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What shows the painter's pixels: a window of an X server, a surface of a Wayland compositor.
 
 use std::os::fd::BorrowedFd;

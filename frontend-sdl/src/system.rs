@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What has no safe interface: Xlib's connection and id of an SDL window, which SDL hands out as a pointer and a
 //! number. The one module of this crate with unsafe code.
 //!

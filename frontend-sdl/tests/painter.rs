@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Drawing only what has changed must give the same picture as drawing everything.
 
 #![allow(clippy::unwrap_used)]

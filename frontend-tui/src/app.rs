@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The loop between source, keys, model and screen.
 
 use std::io::{self, Write};
@@ -397,11 +398,11 @@ fn read_sources(specs: &[SourceSpec], mut record: Option<Recording>, sender: &Sy
 
 /// Lets a changed config take effect, if it is good; what to tell of it.
 fn apply(reload: Reload, overseer: &mut Overseer) -> String {
-    const STAYS: &str = "the config before stays";
+    const STAYS: &str = "keeping the previous config";
     match reload {
         Reload::Good(config) => {
             overseer.reload(*config);
-            "the changed config is in effect".into()
+            "reloaded the config".into()
         }
         Reload::Bad(diagnostics) => match diagnostics.as_slice() {
             [only] => format!("{only}; {STAYS}"),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Lines on their way from the thread that reads to the one that draws.
 
 use std::net::SocketAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Plays a recording: its events come when they came, on a clock of its own.
 
 use std::io::{self, Read};
@@ -41,7 +42,7 @@ pub enum PlayError {
     #[error("the recording is larger than {} MiB: play a part of it", MAX_RECORDING >> 20)]
     Large,
     /// It is none.
-    #[error("there are no events in it: expected JSON lines as leco-event-pipe --record writes them")]
+    #[error("it contains no events: expected JSON lines as leco-event-pipe --record writes them")]
     Empty,
 }
 

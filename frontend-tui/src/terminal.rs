@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The terminal on standard output: taken, drawn on in a size within reason, given back, and gone.
 
 use std::io::{self, Stdout, stdout};

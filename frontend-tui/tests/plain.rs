@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-tui` without a terminal: `--once`, `-d`, `-r`, and what it says of wrong usage.
 
 #![allow(clippy::unwrap_used)]

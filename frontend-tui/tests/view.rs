@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What stands on the screen, at several sizes and depths of colour.
 
 #![allow(clippy::unwrap_used)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes are a config, and what is wrong with them can be shown.
 #![no_main]
 

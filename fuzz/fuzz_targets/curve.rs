@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text is a curve or a named fault, and a curve stays within its bounds.
 #![no_main]
 

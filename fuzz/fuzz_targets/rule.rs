@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any rule takes any line: first line of the input the line, the rest the rules.
 #![no_main]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! An error and why it came, as one sentence.
 
 use std::error::Error;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Text that came from outside, made safe for a terminal and a screen.
 
 use std::borrow::Cow;

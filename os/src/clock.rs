@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The clocks, read in one place. Models never read them: time is handed to them.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Directories that a person's environment names, as the XDG Base Directory Specification has it: an empty variable
 //! counts as unset, a relative path as invalid.
 
@@ -25,7 +26,7 @@ pub fn ignored(names: &[&str]) -> Vec<String> {
     let told = |name: &&str| {
         let value = value(name).unwrap_or_default();
         let value = crate::clean::clean(&value.to_string_lossy()).into_owned();
-        format!("{name}={value} is not an absolute path: it is ignored")
+        format!("{name}={value} is not an absolute path, so it is ignored")
     };
     names.iter().filter(relative).map(told).collect()
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Opening a path that a person gave: whatever is there already stays as it is, unless it is what is expected.
 
 use std::fs::{self, File, FileType, OpenOptions};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What LECO's programs ask of their system: clocks, files, directories, signals, limits, the sandbox.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see say")]

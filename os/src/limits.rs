@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Limits of a process, named as they are raised.
 
 use std::io;
@@ -13,10 +14,10 @@ pub fn named(error: &io::Error) -> Option<io::Error> {
             let most =
                 getrlimit(Resource::Nofile).current.map_or_else(String::new, |most| format!("{most} of "));
             format!(
-                "no file descriptor is left: all {most}RLIMIT_NOFILE are in use (ulimit -n, LimitNOFILE=)"
+                "no file descriptor is free: all {most}RLIMIT_NOFILE are in use (ulimit -n, LimitNOFILE=)"
             )
         }
-        Errno::NFILE => "no file descriptor is left on this machine (fs.file-max)".to_owned(),
+        Errno::NFILE => "no file descriptor is free on this machine (fs.file-max)".to_owned(),
         Errno::NOMEM => {
             "there is not enough memory (ulimit -v, MemoryMax= of the unit, or the machine's)".to_owned()
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a program gives up once it has all it needs: files that are none of its business (Landlock), and system calls
 //! that it never makes (seccomp).
 //!
@@ -41,7 +42,7 @@ impl Sandbox {
     pub fn waits_for(mut self, path: &Path) -> Self {
         let places = places_of(path);
         if places.is_empty() {
-            let reason = "its folder is not there, restart this program once it is".to_owned();
+            let reason = "its directory does not exist; restart this program when it does".to_owned();
             self.lost.push(LostPath { path: path.to_owned(), reason });
         }
         self.readable.extend(places);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Words for a person, on standard output and standard error.
 //!
 //! Words that cannot be said are left out: `println!` and `eprintln!` panic where the reader has left, the disk is full

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Being told of changes of files: by inotify, or where none can be had by looking again once in a while.
 
 use std::ffi::OsStr;
@@ -158,8 +159,8 @@ fn note(limit: Limit) {
     let most = fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).unwrap_or_default();
     let most = if most.is_empty() { String::new() } else { format!(" = {}", most.trim()) };
     let text = format!(
-        "no inotify {what} is left for this user (fs.inotify.{name}{most}): looking at files every {} s instead. \
-         Raise the limit with sysctl, or close what uses it up",
+        "no inotify {what} is left for this user (fs.inotify.{name}{most}): checking files every {} s \
+         instead. Raise the limit with sysctl, or stop what uses it up",
         LOOK_INTERVAL.as_secs()
     );
     if let Ok(mut notice) = NOTICE.lock() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Memory is given back while other threads load and unload libraries, as name services do: what comes to be where a
 //! library was is nobody else's.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The config's man page, from the commented example: a test holds that to the keys and defaults of the code.
 
 use clap_mangen::roff::{Roff, bold, roman};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What documents promise is held against the tree and the programs: links lead somewhere, paths exist, examples of
 //! commands and configs are understood.
 

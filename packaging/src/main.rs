@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-packaging`: writes what is installed beside the programs, man pages and completions for shells, from what the
 //! programs themselves can be told.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A command's man page.
 
 use clap_mangen::Man;

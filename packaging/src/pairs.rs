@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which options go together: for each pair either both do something, or the command refuses them.
 
 use clap::Command;

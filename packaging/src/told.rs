@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the programs can be told: the same files that they are made of, since the overlay's library would bring SDL
 //! with it.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What `leco-event-pipe` can be told.
 
 use std::path::PathBuf;
@@ -10,14 +11,14 @@ use leco_pipe::settings::{TUNABLES, Tunable};
 
 const OUTPUTS: &str = "\
 Outputs:
-  fifo:PATH         a fifo, made if it is missing (mode=0600)
+  fifo:PATH         a fifo, created if missing (mode=0600)
   unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
-  tcp:ADDRESS:PORT  the same over TCP; addresses that other machines reach need token-file=PATH
+  tcp:ADDRESS:PORT  the same over TCP; addresses beyond loopback need token-file=PATH
   udp:ADDRESS:PORT  a datagram for each event
-  file:PATH         appended to, if it is new, empty or a recording
+  file:PATH         appended to, if new, empty or a recording
   fd:NAME           a listening socket passed by the service manager
   -                 standard output
-All take, after a `?` and joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
+Options follow a `?` and are joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
 connections), rate-limit=DURATION (between two events of a connection).";
 
 /// Outputs, and each tunable with its default.
@@ -30,11 +31,11 @@ fn details() -> String {
     text
 }
 
-/// Writes network connections as JSON lines, one event a line.
+/// Writes network connections as JSON lines, one event per line.
 ///
-/// First come the connections known so far, then each new or active one. Needs what leco-ebpf-load pinned,
-/// and no privileges besides reading that. One pipe at a time reads it, and any number of programs what that
-/// pipe writes; -C, --stats and --seen can be used beside it.
+/// The connections known so far come first, then each new or active one. Needs read access to what
+/// leco-ebpf-load pinned, and no other privileges. One pipe at a time reads it, and any number of programs
+/// read what that pipe writes; -C, --stats and --seen work while it runs.
 #[derive(Parser)]
 #[allow(clippy::struct_excessive_bools)]
 #[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]
@@ -45,13 +46,14 @@ pub(crate) struct Cli {
     /// The same as --output fifo:PATH
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo: Option<PathBuf>,
-    /// Mode of the fifo of --fifo, if it is made
+    /// Mode of the fifo of --fifo, if it is created
     #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo_mode: u32,
-    /// Append all events to this file, too, a new or empty one or a recording: leco-tui can replay it
+    /// Also append all events to this file, which must be new, empty or a recording: leco-tui can replay
+    /// it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) record: Option<PathBuf>,
-    /// Folder that was given to leco-ebpf-load [default: what the service manager passes]
+    /// Directory that was given to leco-ebpf-load --pin [default: what the service manager passes]
     #[arg(short, long, value_name = "DIR", conflicts_with = "seen")]
     pub(crate) pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
@@ -63,19 +65,19 @@ pub(crate) struct Cli {
     /// List which program talked to whom, first and last, and exit
     #[arg(long)]
     pub(crate) seen: bool,
-    /// With --seen: only lines that this regex chooses, as keys of rules do
+    /// With --seen: only lines that match this regex, written like the key of a rule
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true, requires = "seen")]
     pub(crate) filter: Option<String>,
     /// With --seen: only what was seen within this time
     #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
     pub(crate) since: Option<Duration>,
-    /// With --seen: as JSON, one object a line
+    /// With --seen: as JSON, one object per line
     #[arg(long, requires = "seen")]
     pub(crate) json: bool,
-    /// All fields in the JSON, not only the line
+    /// Write all fields of an event, not only the line
     #[arg(short = 'E', long, conflicts_with_all = ["stats", "seen"])]
     pub(crate) extra_ev_data: bool,
-    /// Tunables, see below; a value with spaces stands in quotes: key='a b'
+    /// Tunables, see below; quote a value with spaces: key='a b'
     #[arg(short, long, value_name = "KEY=VALUE …")]
     pub(crate) conf: Vec<String>,
 }

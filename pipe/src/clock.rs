@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The two clocks of the pipe, read in one place.
 
 use std::time::Duration;

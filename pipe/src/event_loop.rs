@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The event loop: one thread, one `poll`, one time-out.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-event-pipe`: kernel events in, JSON lines out, without privileges.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
@@ -114,10 +115,11 @@ fn cgroup_root() -> Option<PathBuf> {
     match &root {
         Some(root) if cgroup2::is_whole(root) => {}
         Some(root) => tracing::warn!(
-            "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of the namespace.",
+            "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of \
+             the namespace.",
             root.display()
         ),
-        None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are not known"),
+        None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are unknown"),
     }
     root
 }
@@ -154,13 +156,13 @@ fn remember(place: &MemoryPlace) -> Option<Memory> {
         return None;
     }
     let Some(path) = memory_path(place) else {
-        tracing::info!("there is no state folder: what is seen is not remembered (memory=PATH names a file)");
+        tracing::info!("no state directory: history is not saved (memory=PATH names a file)");
         return None;
     };
     match Memory::open(&path) {
         Ok(memory) => Some(memory),
         Err(error) => {
-            tracing::warn!("{error}. What is seen is not remembered.");
+            tracing::warn!("{error}. History is not saved.");
             None
         }
     }
@@ -179,7 +181,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     // What was remembered before it was turned off can still be listed.
     let place = Some(&tunables.memory).filter(|place| **place != MemoryPlace::Off);
     let path = memory_path(place.unwrap_or(&MemoryPlace::StateFolder));
-    let path = path.context("there is no state folder: name the file with --conf memory=PATH")?;
+    let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = cli.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| anyhow::anyhow!("--filter: {error}"))?;
     let now = Timestamp::now().as_second();
@@ -189,7 +191,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     anyhow::ensure!(
         path.try_exists().unwrap_or(true),
-        "nothing was remembered yet: there is no {} (another user's is named with --conf memory=PATH)",
+        "no history yet: {} does not exist (name another user's with --conf memory=PATH)",
         path.display()
     );
     let pairs = Store::open_to_read(&path)?.pairs()?;
@@ -223,15 +225,19 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
     let gaps = confinement.map_or(0, |confinement| confinement.gaps().len() as u64);
     let sandbox = confinement.map_or_else(|| "sandbox: turned off".to_owned(), ToString::to_string);
     let lines = [
-        ("ring-dropped", stats.ring_dropped, "announcements that found the ring full"),
+        ("ring-dropped", stats.ring_dropped, "announcements that found the ring buffer full"),
         ("sockets-skipped", stats.sockets_skipped, "sockets not counted, for lack of memory"),
         ("closed", *closed as u64, "closed connections remembered"),
         ("closed-evicted", forgotten(stats.closed_added, *closed), "closed connections forgotten"),
         ("flows", *flows as u64, "flows without a socket of their own"),
         ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
-        ("max-conns", *capacity as u64, "entries of closed and of flows that fit"),
-        ("blocked-skipped", stats.blocked_skipped, "blocked packets from outside, too many to tell"),
-        ("dns-skipped", stats.dns_skipped, "answers of name servers not copied: ring full, not in memory"),
+        ("max-conns", *capacity as u64, "capacity of closed and of flows, in entries"),
+        (
+            "blocked-skipped",
+            stats.blocked_skipped,
+            "incoming blocked packets beyond the rate limit, not shown",
+        ),
+        ("dns-skipped", stats.dns_skipped, "DNS responses not copied: ring buffer full, not in memory"),
         ("sandbox-gaps", gaps, &sandbox),
     ];
     let mut out = io::stdout().lock();

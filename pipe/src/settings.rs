@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What can be tuned, from the command line, the environment and the defaults, in this order.
 
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ pub enum TunableError {
     #[error("there is no tunable `{0}`, the keys are: {keys}", keys = TUNABLES.map(|tunable| tunable.key).join(" "))]
     UnknownKey(String),
     /// No `=`.
-    #[error("`{0}` is not `key=value`; a value with spaces stands in quotes: key='a b'")]
+    #[error("`{0}` is not `key=value`; quote a value with spaces: key='a b'")]
     NotAPair(String),
     /// A quote without another.
     #[error("a quote has no end in: {0}")]
@@ -147,13 +148,17 @@ const fn tunable(key: &'static str, default: &'static str, help: &'static str) -
 /// All of them.
 pub const TUNABLES: [Tunable; 21] = [
     tunable("replay-window", "4h", "connections without traffic for longer are not replayed"),
-    tunable("replay-skip-dead-pids", "0", "1 leaves connections of processes that are gone out of a replay"),
-    tunable("local-addr-port", "0", "1 shows the local address and port, too"),
-    tunable("line-direction", "1", "which end opened a connection, and what became of it; 0 shows neither"),
-    tunable("cg-label-cut", "20", "characters of a unit's or container's name; 0 or less turns it off"),
-    tunable("script-name-cut", "16", "characters of a script's name; 0 or less turns it off"),
-    tunable("conn-traffic-min", "5120", "bytes from which on traffic is shown"),
-    tunable("use-reltime-after", "22h30m", "age from which on the time is shown relative to now"),
+    tunable("replay-skip-dead-pids", "0", "1 leaves connections of ended processes out of a replay"),
+    tunable("local-addr-port", "0", "1 also shows the local address and port"),
+    tunable("line-direction", "1", "1 shows which end opened a connection, and how it failed"),
+    tunable(
+        "cg-label-cut",
+        "20",
+        "length of a unit's or container's name in characters; 0 or less turns it off",
+    ),
+    tunable("script-name-cut", "16", "length of a script's name in characters; 0 or less turns it off"),
+    tunable("conn-traffic-min", "5120", "hide traffic below this many bytes"),
+    tunable("use-reltime-after", "22h30m", "show the time relative to now from this age on"),
     tunable("cache-cg-paths", "4h", "how long a cgroup's path is remembered"),
     tunable(
         "cache-cg-labels",
@@ -161,20 +166,20 @@ pub const TUNABLES: [Tunable; 21] = [
         "how long a cgroup's name is kept after its last use; 0 turns names off",
     ),
     tunable("cache-users", "4h", "how long a user's name is remembered"),
-    tunable("cache-conn-ts", "1h", "how long it is remembered what was sent of a connection"),
+    tunable("cache-conn-ts", "1h", "how long sent events are remembered"),
     tunable("cache-pid-cmd", "3h", "how long a script's name is remembered; 0 turns script names off"),
     tunable(
         "names",
         "replace",
-        "names of addresses stand in their place (replace), behind them (append) or not at all (off)",
+        "show names instead of addresses (replace), after them (append) or not at all (off)",
     ),
-    tunable("cache-names", "24h", "how long a name is remembered after the answer that gave it"),
-    tunable("reverse-dns", "0", "1 asks the system's resolver for names of addresses that no answer named"),
-    tunable("asn-db", "", "database (.mmdb) of autonomous systems, whose numbers and owners are then told"),
-    tunable("parents", "0", "so many parents of a process are shown before it"),
-    tunable("memory", "on", "remember who talked to whom in the state folder; off, or a file"),
+    tunable("cache-names", "24h", "how long a name is remembered after its DNS response"),
+    tunable("reverse-dns", "0", "1 asks the system's resolver for names that no DNS response gave"),
+    tunable("asn-db", "", "database (.mmdb) of autonomous systems, to show their numbers and owners"),
+    tunable("parents", "0", "number of parent processes shown"),
+    tunable("memory", "on", "save who talked to whom: on (in the state directory), off, or a file"),
     tunable("extra-ev-data", "0", "1 is the same as --extra-ev-data"),
-    tunable("sandbox", "1", "0 gives up neither files nor system calls, where something else needs them"),
+    tunable("sandbox", "1", "0 turns the sandbox off"),
 ];
 
 fn is_key(text: &str) -> bool {
@@ -328,7 +333,7 @@ mod tests {
             ("cg-label-cut=x", "cg-label-cut=x"),
             ("lonely", "lonely"),
             ("replay-window=5q", "replay-window"),
-            ("asn-db=/a b/c", "a value with spaces stands in quotes"),
+            ("asn-db=/a b/c", "quote a value with spaces"),
             ("asn-db='/a b", "a quote has no end"),
             ("sandbox=maybe", "expected yes or no"),
             ("cg-label-cut=1.5", "0 or less turns it off"),

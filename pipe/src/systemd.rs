@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a service manager and the keyboard ask of the pipe: systemd's notification protocol and signals.
 
 use std::io::{self, Read};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Receivers of every kind, on real sockets, fifos and files.
 
 #![allow(clippy::unwrap_used)]
@@ -150,9 +151,9 @@ fn a_fifo_is_followed_and_nothing_else_taken_for_one() {
         assert!(error.contains("is not a fifo") && error.contains(what), "{error}");
     }
     let error = open(&[&unix(&file, "")]).unwrap_err().to_string();
-    assert!(error.contains("is there and is no socket"), "{error}");
+    assert!(error.contains("exists and is not a socket"), "{error}");
     let error = open(&[&unix(&link, "")]).unwrap_err().to_string();
-    assert!(error.contains("is there and is no socket"), "{error}");
+    assert!(error.contains("exists and is not a socket"), "{error}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 
@@ -264,7 +265,7 @@ fn a_recording_grows_by_whole_events_and_follows_its_path() {
     assert!(now.contains("two") && !now.contains("one"), "{now}");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let two = open(&[&format!("file:{}", path.display())]).unwrap_err().to_string();
-    assert!(two.contains("is being recorded to already") && two.contains(path.to_str().unwrap()), "{two}");
+    assert!(two.contains("is already being recorded to") && two.contains(path.to_str().unwrap()), "{two}");
     let error = open(&["file:/dev/null"]).unwrap_err().to_string();
     assert!(error.contains("/dev/null is a device, not an ordinary file"), "{error}");
 }

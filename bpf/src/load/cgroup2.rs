@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the cgroup2 hierarchy is mounted.
 
 use std::ffi::OsString;

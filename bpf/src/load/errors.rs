@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why nothing was loaded.
 
 use std::io;
@@ -30,7 +31,8 @@ pub enum LoadError {
     Option(String),
     /// There is no service manager, or it does not take what is to be left with it.
     #[error(
-        "cannot leave descriptors with the service manager: {0}. Without one, name a directory with --pin."
+        "cannot leave file descriptors with the service manager: {0}. Without a service manager, name a \
+         directory with --pin."
     )]
     Manager(io::Error),
 }

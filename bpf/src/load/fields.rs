@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Fields of the kernel's types that its configuration or version may leave out. The programs do without them; this is
 //! what that loses.
 
@@ -24,8 +25,8 @@ const fn field(field: &'static str, lost: &'static str) -> Missing {
 
 /// What the programs read only where it is there.
 const OPTIONAL: [Missing; 6] = [
-    field("sock_common.skc_v6_daddr", "peers over IPv6; a kernel without CONFIG_IPV6 has none"),
-    field("sock_common.skc_v6_rcv_saddr", "local addresses of IPv6; a kernel without CONFIG_IPV6 has none"),
+    field("sock_common.skc_v6_daddr", "IPv6 peers; a kernel without CONFIG_IPV6 has none"),
+    field("sock_common.skc_v6_rcv_saddr", "local IPv6 addresses; a kernel without CONFIG_IPV6 has none"),
     field(
         "rt6_info.rt6i_flags",
         "whether a dropped packet over IPv6 was for this machine; a kernel without CONFIG_IPV6 has none",

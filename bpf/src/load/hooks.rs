@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the kernel side does, by which hooks, and what is lost without them.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -125,14 +126,14 @@ pub(crate) const FEATURES: [Feature; 12] = [
                 name: TRACEPOINT,
                 hooks: LENGTHS,
                 programs: &[attached("send_length_tracepoint"), attached("recv_length_tracepoint")],
-                lost: "twice the cost, and incoming connections until a process accepts them",
+                lost: "speed (the cost is double), and incoming connections until a process accepts them",
             },
         ],
         lost: None,
     },
     feature(
         STATE,
-        "connect, direction, refusals and time-outs of TCP",
+        "TCP connects, direction, refusals and time-outs",
         &[
             best("tp_btf", SET_STATE, &[attached("set_socket_state")]),
             Level {
@@ -146,9 +147,9 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     feature(
         "accept",
-        "who accepted, before the first bytes",
+        "which process accepts, before the first bytes",
         &[best("cgroup", "getpeername4/6", &[cgroup("getpeername4"), cgroup("getpeername6")])],
-        "who accepted, until the first bytes: before that the process that listens",
+        "which process accepts: until the first bytes the listener is shown",
     ),
     feature(
         PEER,
@@ -163,7 +164,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
                 name: KPROBE,
                 hooks: "udp_sendmsg, udpv6_sendmsg",
                 programs: &[attached("udp_sendmsg"), attached("udpv6_sendmsg")],
-                lost: "who sent a datagram over unconnected UDP: it counts for the peer that was sent to last",
+                lost: "senders of datagrams over unconnected UDP: these count for the peer last sent to",
             },
         ],
         "peers of unconnected UDP",
@@ -181,14 +182,14 @@ pub(crate) const FEATURES: [Feature; 12] = [
                 name: "tp_btf",
                 hooks: "consume_skb",
                 programs: &[attached("raw_received")],
-                lost: "peers of raw and ping sockets over IPv4 until they answer; raw=cgroup_skb tells them, at a \
-                       cost for every packet that is sent",
+                lost: "peers of raw and ping sockets over IPv4 until they answer; raw=cgroup_skb shows \
+                       them, at a cost for every packet sent",
             },
             Level {
                 name: "cgroup_skb",
                 hooks: "egress",
                 programs: &[cgroup("raw_egress")],
-                lost: "a little of the speed of all",
+                lost: "a little speed, for every packet sent",
             },
         ],
         "peers of raw and ping sockets over IPv4",
@@ -197,25 +198,25 @@ pub(crate) const FEATURES: [Feature; 12] = [
         CLOSE,
         "the end of every socket, with its final counts",
         &[best("cgroup", "sock_release", &[cgroup("sock_release")])],
-        "the close of UDP, and bytes of TCP that are read after the peer's close",
+        "the close of UDP sockets, and TCP bytes that are read after the peer's close",
     ),
     feature(
         "exit",
         "the end of a process that shared a socket",
         &[best("tp_btf", "sched_process_exit", &[attached("process_exit")])],
-        "the end of what a process did over a socket that others still use, until the socket is closed",
+        "the end of a process's connections over a socket that others still use, until the socket is closed",
     ),
     feature(
         "refused",
         "datagrams that the peer's host refuses",
         &[best("tp_btf", "inet_sk_error_report", &[attached("error_report")])],
-        "a datagram's refusal that its process does not ask for",
+        "refused datagrams whose process does not ask for the error",
     ),
     feature(
         "firewall",
-        "packets that a firewall of this machine drops",
+        "packets that this machine's firewall drops",
         &[best("tp_btf", "kfree_skb", &[attached("dropped")])],
-        "what the firewall drops, but for sends that fail: nothing that comes in, nothing of TCP",
+        "firewall drops of incoming packets and of TCP; sends that fail are still shown",
     ),
     // By the hook of `bytes`, which finds them in the memory of who received them.
     feature(DNS, "answers of name servers", &[best("recv", "as of bytes", &[])], "names of addresses"),
@@ -240,13 +241,14 @@ pub(crate) const FEATURES: [Feature; 12] = [
                        namespace, those of other namespaces",
             },
         ],
-        "the last bytes before a silence until the next ones, and open connections for a pipe that starts later",
+        "the last bytes before a silence until the next ones, and open connections for a pipe that starts \
+         later",
     ),
     feature(
         "old",
         "connections older than the programs",
         &[best("iter", "task_file, once", &[once("old_listeners"), once("old_sockets")])],
-        "connections older than the programs until their next traffic, and that they came in",
+        "connections older than the programs until their next traffic, and which of them are incoming",
     ),
 ];
 

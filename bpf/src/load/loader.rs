@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Loads the programs, attaches each by itself, and pins maps and links.
 
 use std::fs::File;
@@ -306,7 +307,7 @@ fn attach(skel: &LecoSkel<'_>, plan: &Plan) -> Result<Vec<AttachedLink>, (usize,
     let mut links = Vec::new();
     for (choice, spec) in plan.programs() {
         let program = object.progs_mut().find(|program| program.name() == spec.name);
-        let program = program.ok_or_else(|| (choice, "not on this kind of machine".to_owned()))?;
+        let program = program.ok_or_else(|| (choice, "not supported on this architecture".to_owned()))?;
         let link = spec.attach(&program, &targets).map_err(|reason| (choice, reason))?;
         if matches!(spec.attach, Attach::Once) {
             run_once(&link).map_err(|error| (choice, error.to_string()))?;

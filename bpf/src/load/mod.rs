@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Loading: what the kernel takes, which programs, attached where.
 
 pub mod cgroup2;

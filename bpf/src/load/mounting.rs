@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The bpf filesystem, mounted where it is missing.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which level each feature is done at: the best that the kernel takes, or what was asked for.
 
 use std::fmt::Write;
@@ -145,7 +146,7 @@ impl Plan {
             // The last word counts.
             if let Some(forced) = forced.iter().rfind(|forced| forced.feature == feature.name) {
                 let level = feature.levels.iter().position(|level| level.name == forced.level);
-                choice.set(level.unwrap_or(feature.levels.len()), "as asked for".into());
+                choice.set(level.unwrap_or(feature.levels.len()), "as requested".into());
                 choice.is_forced = true;
             }
             choice
@@ -153,7 +154,7 @@ impl Plan {
         let mut plan = Self { choices: choices.collect() };
         if !knows_registers {
             for choice in plan.choices.iter_mut().filter(|choice| choice.name == DNS && choice.level == 0) {
-                choice.set(choice.feature.levels.len(), "not on this kind of machine".into());
+                choice.set(choice.feature.levels.len(), "not supported on this architecture".into());
             }
         }
         plan.couple();

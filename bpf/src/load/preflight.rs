@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What must be there before anything is loaded, each with the words a person needs when it is not.
 
 use std::ffi::CStr;
@@ -26,8 +27,8 @@ pub enum Missing {
     Privilege,
     /// Root, but without what makes it so.
     #[error(
-        "loading eBPF programs needs root with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: this \
-         process was left without them (a container, or CapabilityBoundingSet=)."
+        "loading eBPF programs needs root with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: \
+         this process lacks them (a container, or CapabilityBoundingSet=)."
     )]
     Capabilities,
     /// Root of a user namespace, which is nobody to the kernel.
@@ -47,7 +48,7 @@ pub enum Missing {
     Kernel(String),
     /// No BTF of the running kernel.
     #[error(
-        "this kernel has no BTF ({KERNEL_BTF} is missing), to which the programs are fitted. Use a kernel \
+        "this kernel has no BTF ({KERNEL_BTF} is missing), which the programs need. Use a kernel \
          built with CONFIG_DEBUG_INFO_BTF=y, as the large distributions do."
     )]
     Btf,

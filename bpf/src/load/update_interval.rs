@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The update interval, as programs and readers know it.
 
 use std::time::Duration;

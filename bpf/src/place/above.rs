@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a loader changed above its pins, so that removing them undoes it.
 //!
 //! It is kept where the pins are, as what a symbolic link among the links leads to: bpffs has no files for a text.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Pins put in place, opened to others and removed, each as a whole.
 
 use std::fs;

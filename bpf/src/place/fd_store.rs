@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the loader leaves with the service manager, and the pipe gets from it: descriptors by names, as
 //! `sd_pid_notify_with_fds(3)` and `sd_listen_fds(3)` have it.
 

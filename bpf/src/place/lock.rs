@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The lock under which pins are made and removed.
 
 use std::fs::{self, File};

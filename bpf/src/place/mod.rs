@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the loader leaves maps and links for the pipe: pins on bpffs, or a service manager's store of descriptors.
 
 pub(crate) mod above;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What maps and iterators are called, pinned or passed.
 
 /// Map of connections whose socket is gone.

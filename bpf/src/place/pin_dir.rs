@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The pin folder: `maps/` and `links/` on bpffs, put in place and removed as a whole.
 
 use std::fs;
@@ -17,21 +18,24 @@ pub(crate) const SEARCH_BY_OTHERS: u32 = 0o001;
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// Outside bpffs, or with `..` in it.
-    #[error("the pin folder must be a folder below {BPFFS}, without `..`: {0} is not")]
+    #[error("the pin directory must be a directory below {BPFFS}, without `..`: {0} is not")]
     Outside(PathBuf),
     /// With a name that bpffs does not take.
     #[error("{0}: a bpf filesystem takes no dots in names. Choose a name without one, like {1}")]
     Dots(PathBuf, String),
     /// Holds something that LECO did not make.
-    #[error("{0} holds something that is not LECO's ({1}): nothing was touched. Choose another folder.")]
+    #[error(
+        "{0} contains something that is not LECO's ({1}): nothing was changed. Choose another directory."
+    )]
     Foreign(PathBuf, String),
     /// Somebody else could change it at any moment.
     #[error(
-        "{0} {1}: whoever that is could make LECO read or remove anything. Remove it, or choose another folder."
+        "{0} {1}: another user could make LECO read or remove anything. Remove it, or choose another \
+         directory."
     )]
     Untrusted(PathBuf, &'static str),
     /// Another loader, or whoever holds its lock, does not come to an end.
-    #[error("another process keeps {BPFFS} locked (flock): end it, or wait until it has ended")]
+    #[error("another process holds the lock on {BPFFS} (flock): stop it, or wait until it ends")]
     Locked,
     /// The operating system refused a step.
     #[error("cannot {action} {path}: {source}")]
@@ -94,9 +98,9 @@ impl PinDir {
             let keeps_entries = there.mode() & Mode::SVTX.bits() != 0;
             let fault = match () {
                 () if there.is_symlink() => "is a symbolic link",
-                () if !there.is_dir() => "is not a folder",
+                () if !there.is_dir() => "is not a directory",
                 () if there.uid() != 0 => "does not belong to root",
-                () if is_writable && !keeps_entries => "can be changed by others than root",
+                () if is_writable && !keeps_entries => "can be changed by users other than root",
                 () => continue,
             };
             return Err(PinError::Untrusted(folder.to_owned(), fault));

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One reader of a ring at a time: two would take each other's announcements, and neither would know.
 //!
 //! The lock is an flock(2) of the folder of maps: it goes with its process however that ends, holds across namespaces
@@ -119,16 +120,16 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {
-            Some((pid, name)) if name.is_empty() => write!(f, "process {pid} reads them already")?,
-            Some((pid, name)) => write!(f, "process {pid} ({name}) reads them already")?,
-            None => f.write_str("another process reads them already")?,
+            Some((pid, name)) if name.is_empty() => write!(f, "process {pid} already reads them")?,
+            Some((pid, name)) => write!(f, "process {pid} ({name}) already reads them")?,
+            None => f.write_str("another process already reads them")?,
         }
         f.write_str(", and a second reader would take events from it. ")?;
         match &self.socket {
             Some(socket) => write!(f, "Read what it writes: leco-tui --source {socket}"),
             None => write!(
                 f,
-                "Start that one with --output {EXAMPLE} besides its other outputs, and read what it writes: \
+                "Start that one with a further --output {EXAMPLE}, and read what it writes: \
                  leco-tui --source {EXAMPLE}"
             ),
         }
@@ -204,12 +205,12 @@ mod tests {
     fn a_refusal_says_what_to_type() {
         let mut holder = Holder { process: Some((7, "leco-event-pipe".into())), socket: None };
         let said = holder.to_string();
-        assert!(said.starts_with("process 7 (leco-event-pipe) reads them already, "), "{said}");
+        assert!(said.starts_with("process 7 (leco-event-pipe) already reads them, "), "{said}");
         assert!(said.ends_with(": leco-tui --source unix:/run/leco.sock"), "{said}");
         holder.socket = Some("unix:/a".into());
         assert!(holder.to_string().ends_with(". Read what it writes: leco-tui --source unix:/a"));
         holder.process = None;
-        assert!(holder.to_string().starts_with("another process reads them already, "));
+        assert!(holder.to_string().starts_with("another process already reads them, "));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why the kernel side cannot be read.
 
 use std::io;
@@ -29,8 +30,8 @@ pub enum ReadError {
     },
     /// Neither a pin folder nor a service manager says where the programs are.
     #[error(
-        "the service manager passed nothing that leco-ebpf-load left with it. Name its folder with --pin DIR, \
-         or run leco-ebpf-load before this, as the unit leco@.service does."
+        "the service manager passed no file descriptors from leco-ebpf-load. Name its directory with --pin \
+         DIR, or run leco-ebpf-load first, as the unit leco@.service does."
     )]
     NotPassed,
     /// A pin may not be opened by this user.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the pipe reads what the kernel side knows: a pin folder, or descriptors that the service manager passed.
 
 use std::collections::HashMap;

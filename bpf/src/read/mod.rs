@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the kernel side knows, read by the unprivileged pipe.
 
 mod errors;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the unprivileged pipe reads: the map of connections, the ring, and the counters.
 
 use std::cmp::Reverse;

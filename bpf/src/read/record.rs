@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The records of the kernel side, decoded: the layout is `src/bpf/leco.h`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The ring of announcements, and what was not announced: for the one process that tells it to others.
 
 use std::cell::RefCell;

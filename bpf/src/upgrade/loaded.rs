@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Programs of LECO that are in the kernel already: how those of another version find them, and take their place
 //! without losing what they know.
 //!

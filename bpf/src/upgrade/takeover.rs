@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How new programs take the place of those of another version.
 
 use std::os::fd::AsFd;
@@ -77,7 +78,10 @@ impl Takeover {
     /// Lets the old ones count again, or no more.
     pub(crate) fn let_old_count(&self, counts: bool) -> Result<(), LoadError> {
         self.residents.iter().try_for_each(|resident| resident.count(counts)).map_err(|error| {
-            LoadError::Refused { what: "the change from the programs of before", reason: error.to_string() }
+            LoadError::Refused {
+                what: "the switch from the previously loaded programs",
+                reason: error.to_string(),
+            }
         })
     }
 
@@ -112,7 +116,7 @@ fn take_over(
         && old.max_entries() == map.max_entries();
     if is_same {
         map.reuse_fd(old.as_fd()).map_err(|error| LoadError::Refused {
-            what: "a map of the programs of before",
+            what: "a map of the previously loaded programs",
             reason: io_error(&error).to_string(),
         })?;
     }

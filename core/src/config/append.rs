@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Appending to a config, and to nothing else.
 
 use std::fs::{self, OpenOptions};
@@ -16,7 +17,7 @@ pub enum AppendError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// Something else is in it.
-    #[error("{0} is not a config: there is no section of LECO in it. Name another file.")]
+    #[error("{0} is not a LECO config: it has none of LECO's sections. Name another file.")]
     NotAConfig(PathBuf),
     /// It cannot be read or written.
     #[error("cannot append to {0}: {1}")]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A config, read: typed settings, rules, styles and curves, and what could not be used of it.
 
 use std::io::Read;
@@ -111,7 +112,7 @@ impl Config {
         let mut filters = Vec::new();
         for entry in &ini.entries {
             let read = match entry.section.as_str() {
-                "" => Err(Fault::new(entry.key_span(), "this key stands before the first section")
+                "" => Err(Fault::new(entry.key_span(), "this key comes before the first section")
                     .with_help("write a [section] above it")),
                 "curves" => {
                     keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
@@ -203,7 +204,7 @@ mod tests {
         insta::assert_snapshot!(shown.join("\n"));
         assert_eq!(config.settings.text.line_fade_time, Duration::from_mins(2));
         assert_eq!(config.settings.run.conn_list_cache, 9);
-        assert_eq!(config.settings.text.line_fade_curve, Points::default(), "the default stays");
+        assert_eq!(config.settings.text.line_fade_curve, Points::default(), "using the default");
         assert_eq!(config.rules.explain("fine").steps.len(), 1);
     }
 

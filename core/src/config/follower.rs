@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A config that is followed while the one who follows it does something else.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From the text of a key's value to its setting.
 
 use std::ops::Range;
@@ -131,7 +132,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
 pub(super) fn curve(entry: &Entry) -> Result<Points, Fault> {
     Points::parse(&entry.value).map_err(|error| {
         let fault = Fault::new(entry.value_span(Some(error.span)), format!("{}: {}", entry.key, error.fault));
-        fault.with_help("the curve before stays; spline-editor.html draws and writes curves")
+        fault.with_help("keeping the previous curve; spline-editor.html draws curves and writes them")
     })
 }
 
@@ -169,7 +170,7 @@ impl Value<'_> {
         let shown = &self.text[part.clone()];
         let span =
             if self.text.is_empty() { self.entry.key_span() } else { self.entry.value_span(Some(part)) };
-        Fault::new(span, format!("{key} = {shown}: expected {expected}")).with_help("the default stays")
+        Fault::new(span, format!("{key} = {shown}: expected {expected}")).with_help("using the default")
     }
 
     /// The value's words, each with its place.

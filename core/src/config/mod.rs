@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The config file: what it says, what is wrong with it, how it is followed and appended to.
 
 mod append;

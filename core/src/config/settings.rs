@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Typed settings; every default stands here, once.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Following the config file through every way in which editors and people replace it.
 
 use std::collections::{BTreeMap, BTreeSet};

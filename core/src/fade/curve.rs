@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Opacity as a function of time, as it stands in a config.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The curve of a line's opacity over time, as the steps of alpha that an 8-bit channel can tell apart.
 
 mod curve;

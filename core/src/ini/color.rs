@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Colours as they stand in a config.
 
 /// Red, green, blue, alpha.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What could not be used of a config, with its place and what to do.
 
 use std::fmt;

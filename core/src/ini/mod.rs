@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The ini file: entries with their places, colours, and what is wrong with either.
 
 mod color;

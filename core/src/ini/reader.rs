@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The ini reader: sections, keys and values with their places, nothing interpreted and nothing lost.
 
 use std::fmt;

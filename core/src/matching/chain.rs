@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The key of a rule: one regex, or several that must hold together.
 
 use crate::ini::{Entry, Fault};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A pattern that chooses lines.
 
 use std::fmt;

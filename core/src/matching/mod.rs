@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What chooses lines: regular expressions in the dialect of PCRE, chains of them, and what finds their candidates.
 
 mod chain;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One regex: linear-time where it can be, backtracking with a step limit where it needs look-around or
 //! back-references. It is read at once and compiled when it is first tried.
 

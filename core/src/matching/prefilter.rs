@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which of many chains may hold for a line: one pass finds what all of them need.
 
 use std::collections::HashMap;

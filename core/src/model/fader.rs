@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The opacity of a line, from all that has a say in it.
 
 use crate::fade::Fade;

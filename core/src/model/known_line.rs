@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A line as those who show it see it.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which connection stands in which slot.
 //!
 //! A connection (or group) keeps its slot while it is shown, so that what is new stands out: lines never

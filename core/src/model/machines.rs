@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whose clock an event's times are on, and what they are on ours.
 //!
 //! Boot clocks of machines began at different times. An event says by its `boot`, its `key` or the `clock` that it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a person should see now: `Overseer`, and what it is made of. It reads no clock and performs no I/O.
 
 mod fader;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The whole model behind one interface: events in, frames out. It performs no I/O and reads no clock.
 
 use std::sync::Arc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Bytes over time, in little memory.
 
 use leco_os::clock::BootNs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Every step from a line to what is shown of it.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Rules that rename, hide and group lines.
 
 mod explain;

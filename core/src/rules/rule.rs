@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One rule: a chain of regexes, and what a match becomes.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! All rules of a config, in the order of the file.
 
 use std::borrow::Cow;
@@ -230,7 +231,7 @@ mod tests {
             told,
             [
                 "w.ini:2:19: there is no group named q, so `$q` stays",
-                "w.ini:3:20: there is no group number 2, which leaves nothing here"
+                "w.ini:3:20: there is no group number 2, so nothing is inserted"
             ]
         );
         let mut rules = config.rules;

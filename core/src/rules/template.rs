@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Replacement templates: `$1`…`$9` (one digit), `$0`, `${12}`, `${name}`, `$name`, `\1`, `$$`.
 
 use std::ops::Range;
@@ -87,10 +88,10 @@ impl<'t> Reader<'t> {
         let groups = self.target.map_or(0, |pattern| pattern.groups);
         if group > groups {
             let help = match groups {
-                0 => "its regex has no groups: write $0 for all that matched, $$ for a $".to_owned(),
+                0 => "its regex has no groups: write $0 for the whole match, $$ for a $".to_owned(),
                 _ => format!("its regex has {groups}: write a number up to that, or $$ for a $"),
             };
-            self.doubt(length, format!("there is no group number {group}, which leaves nothing here"), help);
+            self.doubt(length, format!("there is no group number {group}, so nothing is inserted"), help);
         }
         self.flush();
         self.parts.push(Part::Group(group));
@@ -134,14 +135,14 @@ impl<'t> Reader<'t> {
             Some('&') => {
                 self.doubt(
                     2,
-                    "`$&` stands for itself here".into(),
-                    "write $0 for all that matched, $$& for the text".into(),
+                    "`$&` is taken literally here".into(),
+                    "write $0 for the whole match, $$& for the text".into(),
                 );
                 self.keep(2);
             }
             Some('+' | '<') if after[1..].starts_with(|c: char| c == '{' || c.is_alphabetic()) => {
                 let help = "write ${NAME} for a named group, or $$ for a $".to_owned();
-                self.doubt(2, "this is no reference here".into(), help);
+                self.doubt(2, "this is not a reference".into(), help);
                 self.keep(2);
             }
             Some(c) if c.is_alphabetic() || c == '_' => {
@@ -173,7 +174,7 @@ impl<'t> Reader<'t> {
                 let written = &self.rest()[..end + 3];
                 self.doubt(
                     end + 3,
-                    format!("`{written}` stands for itself here"),
+                    format!("`{written}` is taken literally here"),
                     "write ${NAME} or ${12} for a group, or $$ for a $".into(),
                 );
             }
@@ -187,7 +188,7 @@ impl<'t> Reader<'t> {
             return self.group(length + 3, group);
         }
         let help = self.names_help(&format!("$${{{name}}}"));
-        self.doubt(length + 3, format!("there is no group named {name}, which leaves nothing here"), help);
+        self.doubt(length + 3, format!("there is no group named {name}, so nothing is inserted"), help);
         self.at += length + 3;
     }
 
@@ -210,7 +211,7 @@ impl<'t> Reader<'t> {
             || after.starts_with("k{")
         {
             let help = "write ${NAME} or $1 for a group".to_owned();
-            self.doubt(3, format!("`{}` stands for itself here", &self.rest()[..3]), help);
+            self.doubt(3, format!("`{}` is taken literally here", &self.rest()[..3]), help);
         }
         self.keep(1);
     }
@@ -260,19 +261,19 @@ mod tests {
     #[test]
     fn what_refers_to_nothing_is_told() {
         for (template, meant, words) in [
-            ("x $5", "$5", "no group number 5, which leaves nothing here: its regex has 4"),
+            ("x $5", "$5", "no group number 5, so nothing is inserted: its regex has 4"),
             (r"x \5", r"\5", "no group number 5"),
             ("x ${12}", "${12}", "no group number 12"),
             ("x ${99999999999999999999}", "${99999999999999999999}", "no group number"),
-            ("${nobody}", "${nobody}", "leaves nothing here: write ${name} or ${n2}, or $${nobody} if"),
+            ("${nobody}", "${nobody}", "so nothing is inserted: write ${name} or ${n2}, or $${nobody} if"),
             ("$USD", "$USD", "so `$USD` stays: write ${name} or ${n2}, or $$USD if"),
             ("$&", "$&", "write $0"),
             ("$+{name}", "$+", "write ${NAME}"),
             ("$<name>", "$<", "write ${NAME}"),
             (r"\g<name>", r"\g<", "write ${NAME}"),
             (r"\k{name}", r"\k{", "write ${NAME}"),
-            ("${name:-x}", "${name:-x}", "stands for itself"),
-            ("${}", "${}", "stands for itself"),
+            ("${name:-x}", "${name:-x}", "is taken literally"),
+            ("${}", "${}", "is taken literally"),
         ] {
             let told = expand(template).1;
             assert!(

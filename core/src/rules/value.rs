@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The value of a rule: what a match becomes.
 
 /// The value of a rule as it stands there.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What rules make of a line, and who is told of each step.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reading events from a fifo that may come, go and be replaced at any time.
 
 use std::fmt;

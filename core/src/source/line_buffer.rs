@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Lines out of a stream of bytes.
 
 /// A line may be so long; of a longer one nothing is delivered. Bytes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whose a source is: what another user may have written is not shown unless that is asked for.
 
 use std::fs::Metadata;
@@ -22,10 +23,10 @@ pub enum Owner {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
     /// Another user made it.
-    #[error("refused, it belongs to user {0}: add ?owner=any behind its path to trust that user")]
+    #[error("refused, it belongs to user {0}: add ?owner=any to its path to trust that user")]
     Owner(String),
     /// Everybody may write to it.
-    #[error("refused, every user may write to it: chmod o-w, or add ?owner=any behind its path")]
+    #[error("refused, every user may write to it: chmod o-w, or add ?owner=any to its path")]
     Writable,
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Files to which events are appended: only those that hold events, or nothing, are taken.
 
 use std::fs::{File, OpenOptions};
@@ -23,11 +24,12 @@ pub enum RecordError {
     Place(#[from] PlaceError),
     /// Something else is in it.
     #[error(
-        "{0} is not a recording: its last line is no event. It was not changed; name another file, or an empty one."
+        "{0} is not a recording: its last line is not an event. It was not changed; name another file, or \
+         an empty one."
     )]
     NotARecording(PathBuf),
     /// Another writer appends to it.
-    #[error("{0} is being recorded to already: name another file")]
+    #[error("{0} is already being recorded to: name another file")]
     InUse(PathBuf),
     /// It cannot be read, or its last line cannot be ended.
     #[error("cannot record to {0}: {1}")]

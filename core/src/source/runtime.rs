@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The fifo that is read where nobody names one.
 
 use std::ffi::OsString;
@@ -11,8 +12,8 @@ const RUNTIME_FOLDERS: &str = "/run/user";
 /// There is no folder that the user alone can write to, so nothing can be trusted that is found in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no runtime folder of your own to find leco.fifo in: {0}. Name a source (--fifo PATH or --source), \
-     or set XDG_RUNTIME_DIR to a folder that you alone can write to"
+    "no runtime directory of yours in which to find leco.fifo: {0}. Name a source (--fifo PATH or --source), \
+     or set XDG_RUNTIME_DIR to a directory that only you can write to"
 )]
 pub struct NoRuntimeFolder(String);
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Several sources at once.
 
 use std::fs::{File, OpenOptions};
@@ -19,8 +20,8 @@ use super::stream::{Peer, Stream};
 use super::{LineBuffer, Owner};
 
 /// What to say of a source for which a sandbox has no room.
-pub const SOURCE_GIVEN_UP: &str =
-    "a source needs what this program gave up: the sources before stay, restart it to have others";
+pub const SOURCE_GIVEN_UP: &str = "a source needs access that this program has given up: keeping the previous sources; restart it to use \
+     the new ones";
 
 /// A sandbox that these sources can be followed in.
 #[must_use]
@@ -112,9 +113,9 @@ impl SourceSpec {
         let spec = Spec::parse(text, &KEYS).ok_or_else(|| fault(FORMS))?;
         if let Some((key, _)) = spec.options.iter().find(|(key, _)| ![TOKEN_FILE, OWNER].contains(key)) {
             return Err(fault(if *key == "filter" {
-                "no filter= here, which is for outputs of leco-event-pipe: use --filter REGEX"
+                "no filter=, which is only valid for outputs of leco-event-pipe: use --filter REGEX"
             } else {
-                "no such option: it is for outputs of leco-event-pipe"
+                "no such option, which is only valid for outputs of leco-event-pipe"
             }));
         }
         let path = || PathBuf::from(spec.target);
@@ -126,10 +127,10 @@ impl SourceSpec {
         let kind = match spec.kind {
             "tcp" if !is_host_and_port(spec.target) => return Err(fault("tcp:HOST:PORT")),
             "tcp" | "udp" | "-" if named_owner.is_some() => {
-                return Err(fault("an owner of fifo, unix and file alone"));
+                return Err(fault("owner= only for fifo:, unix: and file:"));
             }
             "tcp" => Kind::Stream(Peer::Tcp { address: spec.target.to_owned(), token_file }),
-            _ if token_file.is_some() => return Err(fault("a token-file of tcp alone")),
+            _ if token_file.is_some() => return Err(fault("token-file= only for tcp:")),
             "fifo" => Kind::Fifo(path(), owner),
             "unix" => Kind::Stream(Peer::Unix(path(), owner)),
             "udp" => Kind::Udp(spec.target.parse().map_err(|_| fault("udp:ADDRESS:PORT"))?),

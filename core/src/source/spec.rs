@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where events come from or go to, as a text: `KIND:TARGET?KEY=VALUE&KEY=VALUE`.
 
 /// A text such as `unix:/run/leco.sock?share=1/2&filter=/curl/ && !/443/`, taken apart.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Events from a connected socket, which is connected again when it is gone.
 
 use std::fs::{self, File};
@@ -88,7 +89,7 @@ impl Stream {
                 Err(TryRecvError::Disconnected) => self.again("the thread that connects is gone".into()),
             },
             State::Reading(file) => match file.read(buffer) {
-                Ok(0) => self.again("the other end closed it".into()),
+                Ok(0) => self.again("the peer closed it".into()),
                 Ok(count) => {
                     // It works: the next loss is a new one.
                     self.back_off = BACK_OFF.0;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Yes and no as people write them.
 
 /// What [`parse_flag`] takes, for an error.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Sizes, ages and addresses as they stand in a line.
 
 use std::fmt::{self, Display};

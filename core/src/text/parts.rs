@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The parts of a line, and what of them is beside the point.
 
 /// What stands between the parts of a line.

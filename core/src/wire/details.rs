@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is known of a connection: from the fields of its event where the writer tells them, else from its line.
 
 use leco_os::clean::clean;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The wire schema: one JSON object per line.
 
 use leco_os::clock::BootNs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Events as they travel, and what they say.
 
 pub mod details;

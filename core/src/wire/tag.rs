@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The short coloured tag by which an eye tells one connection from another.
 
 use base64::Engine;

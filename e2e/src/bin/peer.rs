@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The process that tests watch: makes exactly the traffic its arguments name, under a name of its own.
 //!
 //! `leco-e2e-peer NAME STEP…`, where NAME is hexadecimal bytes (empty: keep the name) and the steps are:

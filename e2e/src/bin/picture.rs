@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-e2e-picture RECORDING PNG ANIMATION`: plays recorded events to a real overlay over a picture of a desktop,
 //! and keeps what is seen. The README's pictures are made by it.
 

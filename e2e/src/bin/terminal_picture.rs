@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-e2e-terminal-picture RECORDING SVG`: plays recorded events in a real terminal view, presses some keys, and
 //! keeps what is seen as an animated picture. The README's is made by it.
 

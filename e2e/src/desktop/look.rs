@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What tests of the overlay look for, on whatever desktop.
 
 use std::time::{Duration, Instant};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Real display servers, each of a test's own: Xvfb with a compositor, sway and weston without a screen.
 
 mod look;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A running overlay, its config and its events.
 
 use std::fs::{self, File, OpenOptions};

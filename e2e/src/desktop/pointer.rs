@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A pointer of a test's own on a Wayland desktop.
 
 use std::os::unix::net::UnixStream;

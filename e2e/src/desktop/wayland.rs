@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Wayland compositors without a screen, run as an ordinary user: sway refuses to run as root.
 
 use std::os::unix::fs::{PermissionsExt, chown};

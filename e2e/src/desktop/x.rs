@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! An X server without a screen, with or without a compositor.
 
 use std::io::{BufRead, BufReader};

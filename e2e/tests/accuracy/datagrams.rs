@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Datagrams, and whose peers they are.
 
 use super::scenarios::{BASE, Scenario, Start, TCP_SERVER, UDP_SERVER};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether what is reported is what was counted.
 
 use std::collections::BTreeMap;

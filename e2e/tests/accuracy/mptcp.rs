@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! MPTCP, at both ends.
 
 use super::scenarios::{BASE, Scenario, Start};

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # What the scripts of the scenarios share. A script runs at the near end, where it is watched, or at the far one.
 import array, ctypes, fcntl, json, os, select, socket, struct, subprocess, sys, threading, time
 

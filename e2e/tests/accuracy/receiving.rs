@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Calls that take long, and looks that come meanwhile: never more is told than was there.
 
 use super::scenarios::{BASE, Scenario, Start};

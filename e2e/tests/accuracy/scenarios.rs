@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is done, by whom, and how it has to be reported: the ground that the other files of rows build on.
 
 /// Which end has to be there first: it tells its port.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Sockets of several processes, and who they are.
 
 use super::scenarios::{BASE, Scenario, Start, TCP_SERVER};

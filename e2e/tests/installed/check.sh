@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Runs in a booted system, as its service leco-check: what LECO's units do there, from the first start to the last
 # stop. Says what fails, and how many things did.
 

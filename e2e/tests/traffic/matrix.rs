@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The same traffic on other kernels, with the hooks that they prefer and with those they would fall back to.
 
 use std::time::Duration;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Pictures of colour fonts that are PNG images (CBDT and sbix tables), which `FreeType` reads only where it was
 //! built with libpng, and in one size only.
 

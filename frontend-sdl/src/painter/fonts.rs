@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Fonts: the one of the config or of the system, and others for characters that it lacks.
 
 use std::collections::HashSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the settings say about looks, in pixels of the display.
 
 use leco_core::config::{Effect, LineHeight, Settings, WindowSettings};

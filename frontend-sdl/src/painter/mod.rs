@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Rows of text on a picture that is kept, so that only what has changed is drawn and shown again. It knows no
 //! window and reads no clock.
 

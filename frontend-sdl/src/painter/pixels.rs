@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Pictures of premultiplied ARGB pixels, each a native `u32`, and how one is laid over another.
 
 use leco_core::ini::Rgba;

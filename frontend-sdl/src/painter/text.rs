@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A line of text as a picture: tag, parts in their colours, outline and shadows.
 
 use std::ops::Range;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A surface on a Wayland desktop: by layer-shell among the layers of the desktop, else as an ordinary window.
 //!
 //! It has a connection of its own. SDL has no window surface for software on Wayland, its wait does not return
@@ -397,7 +398,7 @@ impl Presenter for Wayland {
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        const GONE: &str = "the Wayland compositor is gone";
+        const GONE: &str = "the Wayland compositor closed the connection";
         if let Some(guard) = self.connection.prepare_read() {
             match guard.read() {
                 Ok(_) => {}

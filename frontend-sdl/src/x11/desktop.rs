@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What SDL does not do on an X desktop: layers, input, monitors, and whether there is a compositor.
 
 use anyhow::{Context, bail};
@@ -109,7 +110,9 @@ impl Desktop {
     /// Takes what the server has sent, without waiting.
     pub(super) fn dispatch(&mut self, ours: u32) -> anyhow::Result<Changes> {
         let mut changes = Changes::default();
-        while let Some(event) = self.connection.poll_for_event().context("the X server is gone")? {
+        while let Some(event) =
+            self.connection.poll_for_event().context("the X server closed the connection")?
+        {
             changes.any = true;
             match event {
                 Event::XfixesSelectionNotify(event) if event.selection == self.compositor_selection => {
@@ -248,7 +251,7 @@ impl Desktop {
             names.push(leco_os::clean::clean_bytes(&name).into_owned());
         }
         if names.is_empty() {
-            bail!("the X server tells of no monitor");
+            bail!("the X server reports no monitor");
         }
         Ok(names)
     }

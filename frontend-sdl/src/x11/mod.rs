@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A window on an X desktop. SDL makes it and shows its pixels; what SDL does not do, a second connection does.
 
 mod desktop;
@@ -133,7 +134,7 @@ impl X11 {
             self.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         poll(&mut fds, Some(&Timespec::default())).context("cannot ask for the state of a connection")?;
         let is_broken = |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
-        ensure!(!fds.iter().any(is_broken), "the X server is gone");
+        ensure!(!fds.iter().any(is_broken), "the X server closed the connection");
         Ok(fds.iter().skip(1).any(|fd| fd.revents().contains(PollFlags::IN)))
     }
 

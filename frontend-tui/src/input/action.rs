@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a person wants of a key or the mouse.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind};
@@ -187,20 +188,20 @@ fn of_command(key: &KeyEvent, is_control: bool) -> Option<Action> {
 /// Every key, for the help, in the order of use.
 pub const KEYS: [(&str, &str); 16] = [
     ("↑ ↓  j k", "select a line"),
-    ("PgUp PgDn  wheel", "scroll through all that is known"),
+    ("PgUp PgDn  wheel", "scroll through all known lines"),
     ("Home End  g G", "first, last"),
     ("⏎", "everything about the line"),
-    ("space", "freeze, go on"),
+    ("space", "freeze, resume"),
     ("/", "search; n next, N back"),
     ("f", "filter: user: proc: unit: peer: port: dir: state: host: new /regex/ -not"),
-    ("s", "sort: slots, last seen, rate, total"),
+    ("s", "sort: fixed places, last seen, rate, total"),
     ("r", "rules and their hits"),
     ("x", "a rule that hides the line"),
     ("e", "a rule that renames it"),
     ("m", "a rule that merges it with others"),
-    ("t", "a rule that you type; Tab: the other section"),
+    ("t", "a rule that you type; Tab changes the section"),
     ("Esc", "back"),
-    ("Ctrl-L", "draw anew"),
+    ("Ctrl-L", "redraw"),
     ("q  Ctrl-C", "leave"),
 ];
 

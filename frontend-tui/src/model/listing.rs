@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which lines stand on the screen: those in slots, or any of all that are known.
 
 use std::cmp::Reverse;
@@ -41,7 +42,7 @@ impl Sort {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Slots => "slots",
+            Self::Slots => "fixed",
             Self::LastSeen => "last seen",
             Self::Rate => "rate",
             Self::Total => "total",

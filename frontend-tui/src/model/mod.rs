@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the view is at, which lines it lists, and the rule that is being tried.
 
 pub mod listing;

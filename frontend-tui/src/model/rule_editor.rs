@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A rule that is tried on what is known before it is kept.
 
 use std::fs::OpenOptions;

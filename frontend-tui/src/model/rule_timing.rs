@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long rules take for a line, measured while somebody looks at them.
 
 use std::time::{Duration, Instant};

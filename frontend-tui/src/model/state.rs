@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the view is at: which lines are looked at, and what is being typed.
 
 use std::path::PathBuf;
@@ -462,7 +463,7 @@ impl State {
         };
         match found {
             Some(index) => self.select(index, &lines),
-            None => self.notice = Some("nothing like that here".into()),
+            None => self.notice = Some("not found".into()),
         }
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Parts of lines set under each other.
 
 use leco_core::text::SEPARATOR;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What can be opened beside the list: a line's details, the rules, a rule on trial, the keys.
 
 use std::path::Path;
@@ -43,7 +44,7 @@ pub(crate) fn detail(
     theme: Theme,
     (now, width): (u64, usize),
 ) -> Vec<Line<'static>> {
-    let Some(line) = line else { return vec![heading("this line is not known any more", theme)] };
+    let Some(line) = line else { return vec![heading("this line is gone", theme)] };
     let facts = line.facts();
     let mut lines = vec![heading(line.text(), theme)];
     if line.received() != line.text() {
@@ -81,11 +82,11 @@ pub(crate) fn detail(
                 .filter(|(_, value)| !value.is_empty())
                 .map(|(name, value)| field(name, value, theme)),
         );
-        lines.push(field("", "more is known with leco-event-pipe --extra-ev-data".into(), theme));
+        lines.push(field("", "more details with leco-event-pipe --extra-ev-data".into(), theme));
     }
     lines.extend(fields(facts.fields, width, theme));
     let steps = overseer.explain(line.received()).steps;
-    lines.push(heading(if steps.is_empty() { "no rule holds" } else { "rules that hold" }, theme));
+    lines.push(heading(if steps.is_empty() { "no rule matches" } else { "rules that match" }, theme));
     let file = file.map_or_else(
         || "widget.ini".into(),
         |file| file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -139,9 +140,9 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
             let value = match name.as_str() {
                 "rx" | "tx" => format!("{value} bytes"),
                 "name_src" => match value.as_str() {
-                    "dns" => "an answer to this process".into(),
-                    "dns-user" => "an answer to another process of the user".into(),
-                    "dns-system" => "an answer to the system's resolver".into(),
+                    "dns" => "a DNS response to this process".into(),
+                    "dns-user" => "a DNS response to another process of the user".into(),
+                    "dns-system" => "a DNS response to the system's resolver".into(),
                     "reverse" => "the resolver".into(),
                     _ => value,
                 },
@@ -181,7 +182,7 @@ pub(crate) fn rules(
         let text = format!(" {:>8}  {:>4}  {}", rule.hits.held, rule.line, clean(rule.key));
         let style = if rule.hits.held == 0 { theme.faint(160) } else { theme.text(220) };
         let slow = match times.get(index) {
-            _ if rule.hits.exceeded > 0 => "   too slow: it does not hold".to_owned(),
+            _ if rule.hits.exceeded > 0 => "   too slow: counts as not matching".to_owned(),
             Some(time) if *time >= slow_from => format!("   {} µs a line", time / 1000),
             _ => String::new(),
         };
@@ -203,7 +204,7 @@ pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
         vec![heading(&format!("a rule of [{}] at the end of the config would", trial.section), theme)];
     let does = match (&trial.error, trial.changed, trial.hidden) {
         (Some(error), ..) => format!("not work: {error}"),
-        (None, 0, 0) => "change nothing that is known".into(),
+        (None, 0, 0) => "affect none of the known lines".into(),
         (None, changed, hidden) => format!("change {changed} and hide {hidden} lines"),
     };
     lines.push(Line::styled(format!(" {does}"), theme.text(255)));
@@ -228,7 +229,7 @@ pub(crate) fn help(theme: Theme) -> Vec<Line<'static>> {
     }));
     let marks = [
         ("<-", "the peer connected to this machine"),
-        ("+", "its program was never seen with this peer before"),
+        ("+", "first connection of its program with this peer"),
         ("!refused !timeout", "what went wrong; !blocked: by a firewall of this machine"),
         ("v 1K / 2K ^", "bytes received and sent"),
     ];

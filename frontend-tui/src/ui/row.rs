@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One line on the screen.
 
 use leco_core::model::overseer::Row;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Opacity as a terminal can show it.
 
 use leco_core::config::StateColours;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is drawn: a header, the list or a pane, a footer.
 
 use leco_core::model::overseer::Overseer;
@@ -163,7 +164,7 @@ fn header_line(
     let lost = counts.malformed + status.source.overlong;
     let mut facts = match state.frozen(now) {
         Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
-        None => format!("{shown} shown · {} ruled away", counts.dropped),
+        None => format!("{shown} shown · {} hidden by rules", counts.dropped),
     };
     if lost > 0 {
         facts = format!("{facts} · {lost} malformed");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! System calls that fail in a sandbox (seccomp(2)).
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a program has really given up, which depends on its kernel.
 
 use std::fmt;
@@ -99,7 +100,7 @@ impl SystemCalls {
         match self {
             Self::Filtered => None,
             Self::NoFilterForProcessor => {
-                Some("system calls are not filtered on this kind of processor".to_owned())
+                Some("system calls are not filtered on this architecture".to_owned())
             }
             Self::Failed(reason) => Some(format!("system calls are not filtered: {reason}")),
         }

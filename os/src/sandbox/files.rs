@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Files, TCP, signals and abstract sockets that are out of reach in a sandbox (landlock(7)).
 
 use std::io::ErrorKind;

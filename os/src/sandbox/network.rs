@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which networks a sandbox leaves.
 
 /// What sockets of a network a program makes.

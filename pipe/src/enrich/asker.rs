@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Questions whose answers may take seconds, asked by threads that are there while there are any.
 
 use std::collections::VecDeque;

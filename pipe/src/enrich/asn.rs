@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Who operates a network: autonomous systems, from a database on this machine.
 
 use std::collections::HashMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A cache bounded in entries and in time.
 
 use std::hash::Hash;

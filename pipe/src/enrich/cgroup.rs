@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Labels of cgroups: from an id to a path, from a path to a name that no other cgroup has.
 
 use std::collections::{HashMap, VecDeque};

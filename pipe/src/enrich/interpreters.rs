@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Interpreters, and how each reads its arguments: from their manuals.
 
 /// How an interpreter reads its arguments. Options of one letter may stand together (`-Im`) and have their value

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
 use std::collections::HashMap;

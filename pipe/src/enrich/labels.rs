@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a connection is shown with.
 
 use std::rc::Rc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Who and whom: users, scripts, cgroups and peers by name, from bounded caches.
 
 mod asker;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What `/proc` tells of a process.
 
 use std::fs::{self, File};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What an interpreter runs, by the interpreter's own rules.
 
 use leco_os::clean::clean_bytes;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names cut to a length, told apart where cutting made them the same.
 
 /// Cuts to so many characters; a final `+` says that something is missing.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names of users, which come from a file or, where LDAP or SSSD have them, from another machine.
 
 use std::collections::HashSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What runs in a cgroup, from its path alone: a unit, a container, an app.
 
 /// Digits of a container's id that people use.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why the file cannot be used.
 
 use std::io;
@@ -9,17 +10,17 @@ use leco_os::files::PlaceError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Its folder cannot be made, or it cannot be opened.
-    #[error("cannot keep what was seen in {0}: {1}")]
+    #[error("cannot save the history in {0}: {1}")]
     Open(PathBuf, io::Error),
     /// The thread that writes cannot be started.
-    #[error("cannot write what was seen to {0}: {1}")]
+    #[error("cannot write the history to {0}: {1}")]
     Start(PathBuf, io::Error),
     /// Something else is there, or it cannot be opened.
-    #[error("cannot keep what was seen: {0}")]
+    #[error("cannot save the history: {0}")]
     Place(#[from] PlaceError),
     /// Another program made it, or nobody can tell who.
     #[error(
-        "{0} is not LECO's memory: it was not changed. Name another file with memory=PATH, or move it away."
+        "{0} is not a LECO history: it was not changed. Name another file with memory=PATH, or move it away."
     )]
     Foreign(PathBuf),
     /// A newer version made it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! By what a database is known to be LECO's: nothing else is written to, moved or removed.
 
 use std::fs::{self, File, OpenOptions};

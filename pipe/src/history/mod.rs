@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which program talked to which name or network before: what is new stands out.
 
 mod errors;
@@ -74,7 +75,7 @@ impl Memory {
                 match store.write(&batch) {
                     Ok(()) => has_failed = false,
                     Err(error) if !has_failed => {
-                        tracing::warn!("{error}. What was seen is not remembered until that ends.");
+                        tracing::warn!("{error}. History is not saved until this is fixed.");
                         has_failed = true;
                     }
                     Err(_) => {}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The file in which pairs are kept.
 
 use std::fs::{self, DirBuilder};
@@ -62,7 +63,7 @@ impl Store {
             Err(StoreError::Sqlite(_, error)) if found == Found::Marked && is_damage(&error) => {
                 let aside = put_aside(path)?;
                 let (path, aside) = (path.display(), aside.display());
-                tracing::warn!("{path} is damaged: it is now {aside}, and a new one is begun");
+                tracing::warn!("{path} is damaged: moved it to {aside} and started a new one");
             }
             opened => return opened,
         }
@@ -117,7 +118,7 @@ impl Store {
             _ if marked == APPLICATION_ID => return self.sql("ROLLBACK"),
             [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}"))?,
             schema if marked == 0 && mark::is_ours(schema) => {
-                tracing::debug!("{} is of an older version: it is taken over", self.path.display());
+                tracing::debug!("converting {}, which is of an older version", self.path.display());
             }
             _ => return Err(StoreError::Foreign(self.path.clone())),
         }
@@ -254,6 +255,6 @@ fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
         return Ok(aside);
     }
     Err(failed(io::Error::other(format!(
-        "it is damaged, as {MAX_ASIDE} before it: remove its *.damaged* files"
+        "it is damaged, like {MAX_ASIDE} before it: remove its *.damaged* files"
     ))))
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How the clock of events goes, told to each reader as a field of events that it gets anyway.
 
 use std::cell::OnceCell;

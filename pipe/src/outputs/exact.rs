@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What was just made at a path, and nothing that was put in its place meanwhile.
 
 use std::fs::{self, FileType, OpenOptions};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Receivers of events, each with a queue of its own, so that none can hurt another.
 
 mod clock;
@@ -56,7 +57,7 @@ pub enum OpenError {
     #[error("no socket named {0} was passed by the service manager: name it in FileDescriptorName=")]
     NotPassed(String),
     /// One reader gets each event once.
-    #[error("standard output is asked for twice")]
+    #[error("standard output is given twice")]
     TwoStdouts,
 }
 
@@ -197,7 +198,7 @@ impl Outputs {
         match failed {
             Some(error) if self.outputs.is_empty() => Err(error),
             Some(error) => {
-                tracing::warn!("cannot write to standard output: {error}. The other outputs go on.");
+                tracing::warn!("cannot write to standard output: {error}. The other outputs continue.");
                 Ok(true)
             }
             None => Ok(!self.outputs.is_empty()),
@@ -223,7 +224,7 @@ impl Outputs {
                 Target::Recording(recording) => recording.reopen().map_err(|error| error.to_string()),
             };
             if let Err(error) = result {
-                tracing::warn!("{error}. What was open stays so.");
+                tracing::warn!("{error}. Outputs that are open stay open.");
             }
         }
     }

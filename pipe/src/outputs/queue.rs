@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a receiver has still to be sent.
 
 use std::collections::{BTreeSet, HashMap};

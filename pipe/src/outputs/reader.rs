@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One who reads: what is still to be sent to it.
 
 use std::io::{self, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Outputs as they are asked for on the command line.
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -130,7 +131,7 @@ impl OutputSpec {
             "udp" => Destination::Udp(address(spec.target)?),
             "file" => Destination::File(path()),
             "fd" => Destination::Passed(spec.target.to_owned()),
-            other => return Err(format!("there is no kind {other}, expected {FORMS}")),
+            other => return Err(format!("unknown kind {other}, expected {FORMS}")),
         };
         let mut output = Self::plain(destination);
         for (key, value) in spec.options {
@@ -230,7 +231,7 @@ mod tests {
     fn faults_say_what_was_expected() {
         for (text, expected) in [
             ("/run/leco.fifo", "expected fifo:PATH"),
-            ("http://x", "no kind http"),
+            ("http://x", "unknown kind http"),
             ("udp:127.0.0.1:9?mode=0600", "mode=0600: this kind of output has no such option"),
             ("-?share=0/3", "share=0/3: expected I/N"),
             ("-?share=4/3", "share=4/3: expected I/N"),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a reader from another machine has to say before it is told anything.
 
 use std::fs::File;
@@ -27,7 +28,7 @@ pub enum TokenError {
     #[error("{0} can be read by other users: chmod 600 {0}")]
     Open(PathBuf),
     /// It is not one.
-    #[error("{0} holds no token: expected one line of {MIN_TOKEN} to {MAX_TOKEN} characters")]
+    #[error("{0} contains no token: expected one line of {MIN_TOKEN} to {MAX_TOKEN} characters")]
     Unusable(PathBuf),
 }
 

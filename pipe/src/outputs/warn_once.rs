@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A trouble that lasts is said once.
 
 /// What was complained of last.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writing a queue to a descriptor that may not take everything.
 
 use std::io::{self, Write};

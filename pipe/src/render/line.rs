@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The text of a line, and the JSON around it.
 
 use std::borrow::Cow;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The time zone of this process, by every form of tzset(3).
 
 use std::ffi::OsStr;
@@ -19,7 +20,9 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Why a zone cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("TZ={0} is no known time zone: times are in UTC. Use a name such as Europe/Paris, or see tzset(3).")]
+#[error(
+    "TZ={0} is not a known time zone: times are in UTC. Use a name such as Europe/Paris, or see tzset(3)."
+)]
 pub struct UnknownZone(String);
 
 /// The zone that the environment asks for, else the machine's. Files are read now, and never again.
@@ -131,7 +134,7 @@ mod tests {
         let folders = [folder.path().to_owned(), "/dev".into()];
         for value in ["Europe/Pariss", ":/nonexistent", "text", "zero", "X", "CET-1CEST,", "\u{1b}[2J"] {
             let error = of(OsStr::new(value), &folders).unwrap_err().to_string();
-            assert!(error.contains("is no known time zone") && !error.contains('\u{1b}'), "{error}");
+            assert!(error.contains("is not a known time zone") && !error.contains('\u{1b}'), "{error}");
         }
         assert!(of(OsStr::from_bytes(b"\xff"), &folders).is_err());
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Connections in the order in which they are told: the map first, then the ring, each thing once.
 
 use std::collections::HashSet;
@@ -362,7 +363,7 @@ impl Overflows {
         self.untold += count;
         if self.told.is_none_or(|told| now.saturating_sub(told) >= Self::PAUSE_NS) {
             let times = if self.untold == 1 { "once".to_owned() } else { format!("{} times", self.untold) };
-            tracing::info!("the ring was full {times}, reading sockets and maps instead");
+            tracing::info!("the ring buffer was full {times}, reading sockets and maps instead");
             (self.untold, self.told) = (0, Some(now));
         }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the kernel side tells, in order.
 
 pub mod kernel_events;

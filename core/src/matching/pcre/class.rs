@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Classes of characters, `[…]`, and what stands for some in one letter.
 
 use std::fmt::Write;
@@ -121,7 +122,7 @@ impl Parser<'_> {
             self.at += end;
             return Err(if self.regex[start..].starts_with("[:") {
                 let written = &self.regex[start..self.at];
-                self.fault(start, format!("`{written}` stands in no class"))
+                self.fault(start, format!("`{written}` is outside of a class"))
                     .help(format!("write [{written}]"))
             } else {
                 self.collating(start)
@@ -290,7 +291,7 @@ impl Parser<'_> {
     }
 
     fn hyphen(&self, start: usize) -> PatternError {
-        self.fault(start, "this hyphen stands beside what is no single character")
+        self.fault(start, "this hyphen is next to something that is not a single character")
             .help("write \\- if the sign is meant")
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What follows a backslash, outside of classes and, where it means the same there, inside.
 
 use super::node::Node;
@@ -135,7 +136,7 @@ impl Parser<'_> {
         code.and_then(|digits| u32::from_str_radix(digits, radix).ok()).and_then(char::from_u32).ok_or_else(
             || {
                 let kind = if radix == 16 { "hexadecimal" } else { "octal" };
-                self.fault(start, format!("this is no {kind} number of a character"))
+                self.fault(start, format!("this is not a valid {kind} number of a character"))
                     .help("write one like \\x{20AC} or \\o{101}")
             },
         )
@@ -212,8 +213,8 @@ impl Parser<'_> {
             && name.chars().count() <= 32;
         if !is_name {
             return Err(self
-                .fault(self.at, format!("`{name}` is no name"))
-                .help("a name has up to 32 letters, digits and _, and begins with no digit"));
+                .fault(self.at, format!("`{name}` is not a valid name"))
+                .help("a name has up to 32 letters, digits and _, and does not begin with a digit"));
         }
         self.at += end + 1;
         Ok(name)
@@ -286,6 +287,6 @@ impl Parser<'_> {
 
     /// Recursion, and calls of groups as if they were functions.
     pub(super) fn recursion(&self, start: usize) -> PatternError {
-        self.refuse(start, "recursion and calls of groups are", "write out again what the group matches")
+        self.refuse(start, "recursion and calls to groups are", "write out again what the group matches")
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What follows an opening bracket: groups, look-around, conditions and options.
 
 use super::node::Node;
@@ -76,11 +77,11 @@ impl Parser<'_> {
             }
             Some('<') if self.rest().starts_with("<*") => {
                 self.at += 2;
-                return Err(self.refuse(start, "look-around that is not atomic is", "write (?<=…)"));
+                return Err(self.refuse(start, "non-atomic look-around is", "write (?<=…)"));
             }
             Some('*') => {
                 self.at += 1;
-                return Err(self.refuse(start, "look-around that is not atomic is", "write (?=…)"));
+                return Err(self.refuse(start, "non-atomic look-around is", "write (?=…)"));
             }
             Some('<' | '\'') => {
                 let name = self.delimited_name(start)?;
@@ -98,7 +99,7 @@ impl Parser<'_> {
             Some('|') => {
                 self.at += 1;
                 let help = "write (?:…), and a group of its own number for each branch";
-                return Err(self.refuse(start, "branches that count their groups anew are", help));
+                return Err(self.refuse(start, "branches that restart the numbering of groups are", help));
             }
             Some('C') => {
                 self.at += self.rest().find(')').map_or(1, |end| end + 1);
@@ -183,7 +184,7 @@ impl Parser<'_> {
             let (least, most) = node.length;
             let Some(most) = most.filter(|most| *most <= MAX_BEHIND) else {
                 return Err(self
-                    .fault(start, "it is not known how far to look behind")
+                    .fault(start, "there is no limit to how far this looks behind")
                     .help("repeat a fixed number of times, or write what is looked for before \\K"));
             };
             // What more than text is looked for behind, not each engine takes.
@@ -260,7 +261,7 @@ impl Parser<'_> {
         }
         if inside.starts_with("VERSION") {
             self.at += end + 1;
-            return Err(self.refuse(start, "asking for a version is", "write the branch that is meant"));
+            return Err(self.refuse(start, "checking the version is", "write the branch that is meant"));
         }
         if inside.starts_with(['?', '*']) {
             self.at += end + 1;
@@ -318,7 +319,7 @@ impl Parser<'_> {
                 Some('J') => {
                     return Err(self.refuse(
                         start,
-                        "several groups of one name are",
+                        "several groups with the same name are",
                         "give each its own name",
                     ));
                 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Regexes as pcre2pattern(3) has them, translated into what the engines read.
 //!
 //! The engines understand much of PCRE's syntax, but not all of it alike (`\h` is a hex digit, `[a&&b]` an
@@ -259,12 +260,12 @@ impl<'r> Parser<'r> {
                             .help("leave the repetition out"));
                     }
                     if node.has_groups && quantifier.max == Some(0) {
-                        let message = "this group is repeated no times";
+                        let message = "this group is repeated zero times";
                         return Err(self.fault(start, message).help("leave it out"));
                     }
                     // What an empty round does is not the same in all engines.
                     if quantifier.max.is_none() && node.length.0 == 0 {
-                        let message = "what may match nothing is repeated without end";
+                        let message = "something that can match nothing is repeated without limit";
                         let help = "write + for a * in it, or leave one of the repetitions out";
                         return Err(self.fault(start, message).help(help));
                     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a line must contain for a regex to match, so that most regexes need not be tried at all.
 
 /// More alternatives than this are as good as none.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Parts of a translated regex, put together.
 
 use regex_syntax::escape_into;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `\p{…}`: what Unicode says of a character.
 
 use super::Parser;

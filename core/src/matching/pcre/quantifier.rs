@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How often: `* + ? {n} {n,} {n,m}`, lazy or possessive.
 
 use super::Parser;

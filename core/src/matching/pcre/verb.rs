@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `(*…)`: settings at the begin, and verbs.
 
 use super::Parser;
@@ -94,15 +95,15 @@ impl Parser<'_> {
             ),
             "" | "MARK" => self.refuse(start, "marks are", "leave it out"),
             "sr" | "script_run" | "asr" | "atomic_script_run" => {
-                self.refuse(start, "runs of one script are", "write the script like \\p{Greek}+")
+                self.refuse(start, "script runs are", "write the script like \\p{Greek}+")
             }
             "napla" | "non_atomic_positive_lookahead" | "naplb" | "non_atomic_positive_lookbehind" => {
-                self.refuse(start, "look-around that is not atomic is", "write (?=…) or (?<=…)")
+                self.refuse(start, "non-atomic look-around is", "write (?=…) or (?<=…)")
             }
             _ if SETTINGS.iter().any(|setting| setting[2..setting.len() - 1] == word)
                 || OTHER_SETTINGS.iter().any(|(setting, _)| setting[2..setting.len() - 1] == word) =>
             {
-                self.fault(start, format!("(*{word}) stands only at the begin of a regex"))
+                self.fault(start, format!("(*{word}) is only valid at the start of a regex"))
                     .help("leave it out, or move it there")
             }
             _ => self

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What an answer of a name server says: hostile bytes, read by `hickory-proto`.
 
 use std::net::IpAddr;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Addresses that no answer names: what points home has as many names as a blocking resolver has entries.
 
 use std::collections::HashSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names of peers, from the answers of name servers that processes received: nobody is asked, but by `reverse`.
 
 pub(crate) mod answer;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names of addresses from the system's resolver, asked by a thread of its own.
 
 use std::io;

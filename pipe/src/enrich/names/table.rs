@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names of peers, from the answers of name servers that processes received: nobody is asked.
 //!
 //! A connection is named by what its process had asked for last when it connected, and keeps that name. What others

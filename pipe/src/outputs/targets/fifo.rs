@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Events into a fifo, for whoever reads it.
 
 use std::fs::{self, File, FileType, OpenOptions};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Sockets on which readers are taken, each with a queue of its own.
 
 use std::fs::{self, File, FileType};
@@ -37,13 +38,13 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Something that is no socket is in its place.
-    #[error("{0} is there and is no socket: remove it, or choose another path")]
+    #[error("{0} exists and is not a socket: remove it, or choose another path")]
     NotASocket(PathBuf),
     /// Another process serves it.
     #[error("{0} is served by another process: stop it, or choose another path")]
     InUse(PathBuf),
     /// Nobody serves it, but it is not this user's to remove.
-    #[error("{0} was left there by user {1}: remove it, or choose another path")]
+    #[error("{0} was left behind by user {1}: remove it, or choose another path")]
     Foreign(PathBuf, u32),
     /// It cannot be made, or not be asked.
     #[error("cannot listen on {0}: {1}. Choose another path, or let this user make it.")]
@@ -136,7 +137,7 @@ impl Listener {
         let listens = sockopt::socket_acceptconn(&socket).map_err(io::Error::from);
         let usable = listens.and_then(|listens| {
             if !listens {
-                return Err(io::Error::other("it is no listening socket"));
+                return Err(io::Error::other("not a listening socket"));
             }
             Ok(rustix::io::ioctl_fionbio(&socket, true)?)
         });
@@ -213,7 +214,7 @@ impl Listener {
                 // One that left before it was taken.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error) => {
-                    self.complaint.tell(&format!("cannot take a reader: {error}"));
+                    self.complaint.tell(&format!("cannot accept a connection: {error}"));
                     self.paused_until = Some(now.saturating_add(RETRY_NS));
                     return;
                 }
@@ -226,7 +227,7 @@ impl Listener {
             match sockopt::socket_peercred(&socket) {
                 Ok(peer) if allow.contains(&peer.uid.as_raw()) => {}
                 Ok(peer) => {
-                    self.complaint.tell(&format!("refused a reader of user {}", peer.uid.as_raw()));
+                    self.complaint.tell(&format!("refused a connection from uid {}", peer.uid.as_raw()));
                     return;
                 }
                 Err(_) => return,

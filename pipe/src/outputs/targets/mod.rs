@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where events go, each kind in a file of its own.
 
 pub(super) mod fifo;

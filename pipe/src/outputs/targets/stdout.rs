@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Events on standard output.
 
 use std::fs::{File, OpenOptions};

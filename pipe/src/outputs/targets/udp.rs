@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Events as datagrams, to whoever may hear them.
 
 use std::io;
