@@ -202,7 +202,7 @@ pub const KEYS: [(&str, &str); 16] = [
     ("t", "a rule that you type; Tab changes the section"),
     ("Esc", "back"),
     ("Ctrl-L", "redraw"),
-    ("q  Ctrl-C", "leave"),
+    ("q  Ctrl-C", "quit"),
 ];
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ fn header_line(
     let lost = counts.malformed + status.source.overlong;
     let mut facts = match state.frozen(now) {
         Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
-        None => format!("{shown} shown · {} hidden by rules", counts.dropped),
+        None => format!("{shown} shown · {} hidden", counts.dropped),
     };
     if lost > 0 {
         facts = format!("{facts} · {lost} malformed");
