@@ -206,8 +206,8 @@ fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
         Stage::set(&[(".config/leco/widget.ini", config), ("leco/widget.ini", "[rx-proc]\nx = wrong\n")]);
     for (name, value, expected) in [
         ("XDG_CONFIG_HOME", "", ""),
-        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path, so it is ignored\n"),
-        ("XDG_RUNTIME_DIR", "run", "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path, so it is ignored\n"),
+        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path: ignored\n"),
+        ("XDG_RUNTIME_DIR", "run", "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path: ignored\n"),
         ("XDG_RUNTIME_DIR", "", ""),
     ] {
         let output = stage.command("leco-tui", &["-r", "x"]).env(name, value).output().unwrap();
@@ -217,8 +217,7 @@ fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
     let output = stage.command("leco-tui", &["-r", "x"]).env("HOME", "").output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("\nx\n"), "{output:?}");
     // The pipe's memory, too.
-    for (home, expected) in [("", "no state directory"), ("here", "HOME=here is not an absolute path")]
-    {
+    for (home, expected) in [("", "no state directory"), ("here", "HOME=here is not an absolute path")] {
         let output = stage.command("leco-event-pipe", &["--seen"]).env("HOME", home).output().unwrap();
         assert!(said(&output).contains(expected), "{output:?}");
         assert!(!output.status.success());

@@ -23,7 +23,9 @@ pub enum PinError {
     #[error("{0}: a bpf filesystem takes no dots in names. Choose a name without one, like {1}")]
     Dots(PathBuf, String),
     /// Holds something that LECO did not make.
-    #[error("{0} contains something that is not LECO's ({1}): nothing was changed. Choose another directory.")]
+    #[error(
+        "{0} contains something that is not LECO's ({1}): nothing was changed. Choose another directory."
+    )]
     Foreign(PathBuf, String),
     /// Somebody else could change it at any moment.
     #[error(

@@ -77,7 +77,10 @@ impl Takeover {
     /// Lets the old ones count again, or no more.
     pub(crate) fn let_old_count(&self, counts: bool) -> Result<(), LoadError> {
         self.residents.iter().try_for_each(|resident| resident.count(counts)).map_err(|error| {
-            LoadError::Refused { what: "the switch from the previously loaded programs", reason: error.to_string() }
+            LoadError::Refused {
+                what: "the switch from the previously loaded programs",
+                reason: error.to_string(),
+            }
         })
     }
 

@@ -109,7 +109,9 @@ impl Desktop {
     /// Takes what the server has sent, without waiting.
     pub(super) fn dispatch(&mut self, ours: u32) -> anyhow::Result<Changes> {
         let mut changes = Changes::default();
-        while let Some(event) = self.connection.poll_for_event().context("the X server closed the connection")? {
+        while let Some(event) =
+            self.connection.poll_for_event().context("the X server closed the connection")?
+        {
             changes.any = true;
             match event {
                 Event::XfixesSelectionNotify(event) if event.selection == self.compositor_selection => {

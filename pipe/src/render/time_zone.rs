@@ -19,7 +19,9 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Why a zone cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("TZ={0} is not a known time zone: times are in UTC. Use a name such as Europe/Paris, or see tzset(3).")]
+#[error(
+    "TZ={0} is not a known time zone: times are in UTC. Use a name such as Europe/Paris, or see tzset(3)."
+)]
 pub struct UnknownZone(String);
 
 /// The zone that the environment asks for, else the machine's. Files are read now, and never again.
