@@ -27,10 +27,10 @@ fn details() -> String {
 
 /// Loads LECO's eBPF programs, and pins them for leco-event-pipe or leaves them with the service manager.
 ///
-/// Pinned programs stay when this command ends. Without --pin it is a command before a service's own
-/// (ExecStartPre=): the service manager then passes them to leco-event-pipe, and unloads them when the service
-/// is stopped. Running it again is harmless: the same version with the same options is left as it is, any
-/// other is replaced and what it knew is taken over.
+/// Pinned programs stay when this command ends. Without --pin it runs before a service starts (ExecStartPre=):
+/// the service manager then passes the programs to leco-event-pipe, and unloads them when the service stops.
+/// It is safe to run again: the same version with the same options is left as it is, any other is replaced,
+/// and what it knew is taken over.
 #[derive(Parser)]
 #[command(name = "leco-ebpf-load", version, after_help = details())]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -66,7 +66,7 @@ pub(crate) struct Cli {
     /// Print what this kernel supports, and what is lost where it does not; nothing stays loaded
     #[arg(long, conflicts_with_all = ["pin", "unload"])]
     pub(crate) check: bool,
-    /// The same as JSON
+    /// With --check: print JSON
     #[arg(long, requires = "check")]
     pub(crate) json: bool,
     /// Remove the pins, which unloads the programs

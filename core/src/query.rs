@@ -15,7 +15,7 @@ pub const FIELDS: [(&str, &str); 9] = [
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
-    ("port", "of the service; 443, 8000-8999"),
+    ("port", "port of the service: 443, 8000-8999"),
     ("dir", "in, out"),
     ("state", "open, closed, refused, reset, timeout, unreachable, unanswered, blocked"),
     ("host", "machine"),

@@ -203,12 +203,8 @@ fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
         Stage::set(&[(".config/leco/widget.ini", config), ("leco/widget.ini", "[rx-proc]\nx = wrong\n")]);
     for (name, value, expected) in [
         ("XDG_CONFIG_HOME", "", ""),
-        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path, so it is ignored\n"),
-        (
-            "XDG_RUNTIME_DIR",
-            "run",
-            "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path, so it is ignored\n",
-        ),
+        ("XDG_CONFIG_HOME", ".", "leco-tui: XDG_CONFIG_HOME=. is not an absolute path: ignored\n"),
+        ("XDG_RUNTIME_DIR", "run", "leco-tui: XDG_RUNTIME_DIR=run is not an absolute path: ignored\n"),
         ("XDG_RUNTIME_DIR", "", ""),
     ] {
         let output = stage.command("leco-tui", &["-r", "x"]).env(name, value).output().unwrap();

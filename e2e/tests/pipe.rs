@@ -273,7 +273,7 @@ fn an_unwritable_folder_is_named() {
     let output = command.arg("-f").arg(folder.path().join("fifo")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot make the fifo") && said.contains("Permission denied"), "{said}");
+    assert!(said.contains("cannot create the fifo") && said.contains("Permission denied"), "{said}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn window_id(window: &Window) -> anyhow::Result<u32> {
     let properties = properties(window);
     // SAFETY: its name is a C string; a property that is not there is the default, 0.
     let id = unsafe { SDL_GetNumberProperty(properties, SDL_PROP_WINDOW_X11_WINDOW_NUMBER, 0) };
-    u32::try_from(id).ok().filter(|id| *id != 0).context("SDL made a window that X does not know")
+    u32::try_from(id).ok().filter(|id| *id != 0).context("SDL created a window that X does not know")
 }
 
 /// What becomes readable when the X server has sent SDL something.

@@ -26,7 +26,7 @@ pub fn ignored(names: &[&str]) -> Vec<String> {
     let told = |name: &&str| {
         let value = value(name).unwrap_or_default();
         let value = crate::clean::clean(&value.to_string_lossy()).into_owned();
-        format!("{name}={value} is not an absolute path, so it is ignored")
+        format!("{name}={value} is not an absolute path: ignored")
     };
     names.iter().filter(relative).map(told).collect()
 }

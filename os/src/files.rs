@@ -15,7 +15,7 @@ pub enum PlaceError {
     #[error("{0} is {1}, not an ordinary file: choose another path")]
     NotAFile(PathBuf, &'static str),
     /// A link is there whose target is missing.
-    #[error("{0} is a symbolic link to a file that does not exist: make that file, or remove the link")]
+    #[error("{0} is a symbolic link to a file that does not exist: create that file, or remove the link")]
     DanglingLink(PathBuf),
     /// The operating system refused it.
     #[error("cannot open {0}: {1}. Choose another path, or let this user open it.")]

@@ -232,11 +232,7 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
         ("flows", *flows as u64, "flows without a socket of their own"),
         ("flows-evicted", forgotten(stats.flows_added, *flows), "of them forgotten"),
         ("max-conns", *capacity as u64, "capacity of closed and of flows, in entries"),
-        (
-            "blocked-skipped",
-            stats.blocked_skipped,
-            "incoming blocked packets beyond the rate limit, not shown",
-        ),
+        ("blocked-skipped", stats.blocked_skipped, "incoming blocked packets beyond the rate limit"),
         ("dns-skipped", stats.dns_skipped, "DNS responses not copied: ring buffer full, not in memory"),
         ("sandbox-gaps", gaps, &sandbox),
     ];

@@ -154,9 +154,9 @@ pub const TUNABLES: [Tunable; 21] = [
     tunable(
         "cg-label-cut",
         "20",
-        "length of a unit's or container's name in characters; 0 or less turns it off",
+        "cut a unit's or container's name to this many characters; 0 or less turns it off",
     ),
-    tunable("script-name-cut", "16", "length of a script's name in characters; 0 or less turns it off"),
+    tunable("script-name-cut", "16", "cut a script's name to this many characters; 0 or less turns it off"),
     tunable("conn-traffic-min", "5120", "hide traffic below this many bytes"),
     tunable("use-reltime-after", "22h30m", "show the time relative to now from this age on"),
     tunable("cache-cg-paths", "4h", "how long a cgroup's path is remembered"),

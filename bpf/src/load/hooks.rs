@@ -140,7 +140,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
                 name: TRACEPOINT,
                 hooks: SET_STATE,
                 programs: &[attached("set_socket_state_tracepoint")],
-                lost: "as of bytes",
+                lost: "the same as for bytes",
             },
         ],
         "connections without traffic, who opened them, and refusals, time-outs and resets of TCP",
@@ -219,7 +219,7 @@ pub(crate) const FEATURES: [Feature; 12] = [
         "firewall drops of incoming packets and of TCP; sends that fail are still shown",
     ),
     // By the hook of `bytes`, which finds them in the memory of who received them.
-    feature(DNS, "answers of name servers", &[best("recv", "as of bytes", &[])], "names of addresses"),
+    feature(DNS, "DNS responses", &[best("recv", "those of bytes", &[])], "names of addresses"),
     feature(
         "live",
         "the last bytes before a silence; open connections for a later pipe",

@@ -72,7 +72,7 @@ impl PinDir {
     pub(crate) fn open_the_way(&self, above: &mut Above) -> Result<Vec<PathBuf>, PinError> {
         let mut changed = Vec::new();
         for folder in self.path().ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS)) {
-            let mode = fs::metadata(folder).map_err(PinError::io("look at", folder))?.permissions().mode();
+            let mode = fs::metadata(folder).map_err(PinError::io("inspect", folder))?.permissions().mode();
             if mode & SEARCH_BY_OTHERS == 0 {
                 fs::set_permissions(folder, fs::Permissions::from_mode(mode | SEARCH_BY_OTHERS))
                     .map_err(PinError::io("set the mode of", folder))?;
@@ -101,7 +101,7 @@ impl PinDir {
         // An iterator that the kernel refused has no pin.
         for (path, mode) in shared.into_iter().filter(|(path, _)| path.exists()) {
             if let Some(group) = group {
-                chown(&path, None, Some(group)).map_err(PinError::io("give to the group", &path))?;
+                chown(&path, None, Some(group)).map_err(PinError::io("change the group of", &path))?;
             }
             let mode = if group.is_some() { mode } else { mode & 0o700 };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))
@@ -110,7 +110,7 @@ impl PinDir {
         // The folder above keeps others out. Who was passed a descriptor of this one opens it anew to lock it.
         let maps = self.maps();
         if let Some(group) = group {
-            chown(&maps, None, Some(group)).map_err(PinError::io("give to the group", &maps))?;
+            chown(&maps, None, Some(group)).map_err(PinError::io("change the group of", &maps))?;
         }
         fs::set_permissions(&maps, fs::Permissions::from_mode(0o755))
             .map_err(PinError::io("set the mode of", &maps))

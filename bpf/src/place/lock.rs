@@ -33,8 +33,8 @@ pub(crate) fn lock() -> Result<File, PinError> {
             }
         }
         // Where another loader mounted a filesystem meanwhile, the next one would not see this lock.
-        let there = fs::metadata(root).map_err(PinError::io("look at", root))?;
-        let locked = file.metadata().map_err(PinError::io("look at", root))?;
+        let there = fs::metadata(root).map_err(PinError::io("inspect", root))?;
+        let locked = file.metadata().map_err(PinError::io("inspect", root))?;
         if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) {
             return Ok(file);
         }

@@ -91,7 +91,7 @@ impl PinDir {
         for folder in above.chain([self.path.as_path(), staged.path.as_path()]) {
             let there = match fs::symlink_metadata(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                there => there.map_err(PinError::io("look at", folder))?,
+                there => there.map_err(PinError::io("inspect", folder))?,
             };
             // Into one like /tmp others may put things, but not touch what root has put there.
             let is_writable = there.mode() & 0o022 != 0;

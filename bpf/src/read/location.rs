@@ -107,7 +107,7 @@ impl Place {
             Self::Pinned { dir, .. } => pinned_map(&dir.map(names::EVENTS), 0),
             Self::Passed { events, .. } => events.try_clone().map_err(refused("open the ring of", MANAGER)),
         }?;
-        let there = Layout::of(ring.as_fd()).map_err(refused("look at", names::EVENTS))?;
+        let there = Layout::of(ring.as_fd()).map_err(refused("inspect", names::EVENTS))?;
         // As many bytes are mapped into memory, twice.
         let max_entries = there.max_entries.checked_next_power_of_two().unwrap_or_default();
         let wanted = Layout { kind: MapType::RingBuf, key_size: 0, value_size: 0, max_entries };

@@ -102,7 +102,7 @@ impl Reader {
 
     fn over(closed: OwnedFd, flows: OwnedFd, stats: OwnedFd, place: Place) -> Result<Self, ReadError> {
         let map = |fd, name: &str, (kind, key_size, value_size), most: Option<usize>| {
-            let map = Map::new(fd).map_err(refused("look at", name))?;
+            let map = Map::new(fd).map_err(refused("inspect", name))?;
             let max_entries = most.unwrap_or(map.layout().max_entries);
             place.check(name, map.layout(), Layout { kind, key_size, value_size, max_entries }).map(|()| map)
         };

@@ -61,7 +61,7 @@ impl Stream {
         let lock = lock.map_err(|holder| ReadError::Taken { place: place.clone(), holder })?;
         let ring = reader.place.ring()?;
         // What happens from now on is seen by the watch.
-        if reader.place.is_gone().map_err(refused("look at the maps of", &place))? {
+        if reader.place.is_gone().map_err(refused("inspect the maps of", &place))? {
             return Err(ReadError::Unloaded(place));
         }
         let records = Rc::new(RefCell::new(Records::default()));

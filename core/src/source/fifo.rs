@@ -249,7 +249,7 @@ impl fmt::Display for FifoState {
         match self {
             Self::Reading => f.write_str("reading"),
             Self::Missing => f.write_str("waiting for"),
-            Self::NotAFifo => f.write_str("waiting: this is not a fifo:"),
+            Self::NotAFifo => f.write_str("waiting: not a fifo:"),
             Self::Unreadable(error) => write!(f, "waiting ({error}):"),
             Self::Refused(stranger) => write!(f, "waiting ({stranger}):"),
         }

@@ -86,7 +86,7 @@ impl Stream {
                 }
                 Ok(Err(error)) => self.again(error.to_string()),
                 Err(TryRecvError::Empty) => Ok(()),
-                Err(TryRecvError::Disconnected) => self.again("the thread that connects is gone".into()),
+                Err(TryRecvError::Disconnected) => self.again("the thread that connects has ended".into()),
             },
             State::Reading(file) => match file.read(buffer) {
                 Ok(0) => self.again("the peer closed it".into()),

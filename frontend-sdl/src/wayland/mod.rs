@@ -143,8 +143,8 @@ impl Client {
         settings: WindowSettings,
     ) -> anyhow::Result<Self> {
         let mut client = Self {
-            compositor: globals.bind(&handle, 1..=6, ()).context("the compositor makes no surfaces")?,
-            shm: globals.bind(&handle, 1..=1, ()).context("the compositor shares no memory")?,
+            compositor: globals.bind(&handle, 1..=6, ()).context("the compositor has no wl_compositor")?,
+            shm: globals.bind(&handle, 1..=1, ()).context("the compositor has no wl_shm")?,
             layer_shell: globals.bind(&handle, 1..=4, ()).ok(),
             wm_base: globals.bind(&handle, 1..=2, ()).ok(),
             viewporter: globals.bind(&handle, 1..=1, ()).ok(),

@@ -106,7 +106,7 @@ impl X11 {
         let mut builder =
             self.video.window(&settings.title.replace('\0', ""), side(place.width), side(place.height));
         builder.set_flags(flags(settings)).position(place.x, place.y);
-        let mut window = builder.build().context("cannot make a window")?;
+        let mut window = builder.build().context("cannot create a window")?;
         let (id, fd) = (system::window_id(&window)?, system::connection_fd(&window)?);
         if settings.click_through {
             self.desktop.let_clicks_through(id)?;

@@ -145,7 +145,7 @@ fn ranges(bytes: &[u8]) -> Result<Vec<Range>, String> {
         }
     }
     if ranges.is_empty() {
-        return Err("it holds nothing".into());
+        return Err("it is empty".into());
     }
     ranges.sort_unstable_by_key(|range| range.first);
     Ok(ranges)
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_no_database_is_told_with_its_line() {
         for (text, told) in [
-            (&b""[..], "it holds nothing"),
+            (&b""[..], "it is empty"),
             (b"192.0.2.0\t192.0.2.1\t1\tZZ\tOK\nnonsense\x1b\n", "line 2: nonsense\u{fffd}"),
             (b"\xab\xcd\xefMaxMind.com", "mmdb"),
         ] {

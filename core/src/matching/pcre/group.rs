@@ -185,7 +185,7 @@ impl Parser<'_> {
             let Some(most) = most.filter(|most| *most <= MAX_BEHIND) else {
                 return Err(self
                     .fault(start, "there is no limit to how far this looks behind")
-                    .help("repeat a fixed number of times, or write what is looked for before \\K"));
+                    .help("repeat a fixed number of times, or match that part in front of \\K"));
             };
             // What more than text is looked for behind, not each engine takes.
             self.demands.is_doubtful |= !is_plain || least != most;

@@ -333,14 +333,14 @@ impl<'r> Parser<'r> {
             '$' => self.end_of_line(),
             '*' | '+' | '?' => {
                 return Err(self
-                    .fault(start, "nothing stands here to be repeated")
+                    .fault(start, "there is nothing to repeat here")
                     .help("write \\* \\+ or \\? if the sign is meant"));
             }
             '{' => {
                 self.at = start;
                 if self.quantifier()?.is_some() {
                     return Err(self
-                        .fault(start, "nothing stands here to be repeated")
+                        .fault(start, "there is nothing to repeat here")
                         .help("write \\{ if the brace is meant"));
                 }
                 self.at = start + 1;

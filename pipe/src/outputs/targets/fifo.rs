@@ -26,7 +26,7 @@ pub enum FifoError {
     #[error("{0} is not a fifo but {1}: remove it, or choose another path with --fifo")]
     NotAFifo(PathBuf, &'static str),
     /// It cannot be made.
-    #[error("cannot make the fifo {0}: {1}. Choose another path, or let this user make it.")]
+    #[error("cannot create the fifo {0}: {1}. Choose another path, or let this user create it.")]
     Make(PathBuf, io::Error),
     /// It cannot be opened.
     #[error("cannot open the fifo {0}: {1}. Its mode must let this user read and write.")]

@@ -47,7 +47,7 @@ pub enum ListenError {
     #[error("{0} was left behind by user {1}: remove it, or choose another path")]
     Foreign(PathBuf, u32),
     /// It cannot be made, or not be asked.
-    #[error("cannot listen on {0}: {1}. Choose another path, or let this user make it.")]
+    #[error("cannot listen on {0}: {1}. Choose another path, or let this user create it.")]
     Path(PathBuf, io::Error),
     /// Something failed on the way.
     #[error("cannot listen on {0}: {1}")]
