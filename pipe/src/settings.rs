@@ -116,7 +116,7 @@ pub enum TunableError {
     #[error("`{0}` is not `key=value`; quote a value with spaces: key='a b'")]
     NotAPair(String),
     /// A quote without another.
-    #[error("a quote has no end in: {0}")]
+    #[error("unclosed quote in: {0}")]
     OpenQuote(String),
     /// Not a value of that key.
     #[error("{key}={value}: expected {expected}")]
@@ -334,7 +334,7 @@ mod tests {
             ("lonely", "lonely"),
             ("replay-window=5q", "replay-window"),
             ("asn-db=/a b/c", "quote a value with spaces"),
-            ("asn-db='/a b", "a quote has no end"),
+            ("asn-db='/a b", "unclosed quote"),
             ("sandbox=maybe", "expected yes or no"),
             ("cg-label-cut=1.5", "0 or less turns it off"),
             ("parents=-1", "0 or more"),

@@ -191,7 +191,7 @@ pub(crate) fn rules(
     if lines.len() == 1 {
         let file = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
         lines.push(Line::styled(
-            format!("no rules{file}: press t, or select a line and press x, e or m"),
+            format!(" no rules{file}: press t, or select a line and press x, e or m"),
             theme.faint(255),
         ));
     }
