@@ -108,10 +108,7 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
         say::out(format_args!("mounted a bpf filesystem at {BPFFS}"));
     }
     for folder in opened {
-        say::out(format_args!(
-            "added o+x to {}, so that the group can reach its pins",
-            folder.display()
-        ));
+        say::out(format_args!("added o+x to {}, so that the group can reach its pins", folder.display()));
     }
     for old in replaced {
         say::out(format_args!("replaced {old}"));

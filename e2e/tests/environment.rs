@@ -52,11 +52,7 @@ fn the_loader_says_what_it_lacks() {
             3,
             "needs root. Run it with sudo",
         ),
-        (
-            format!("setpriv --bounding-set=-all,+net_admin --inh-caps=-all $P --pin {pins}"),
-            3,
-            "lacks them",
-        ),
+        (format!("setpriv --bounding-set=-all,+net_admin --inh-caps=-all $P --pin {pins}"), 3, "lacks them"),
         (format!("$P --pin {pins}.x"), 4, "takes no dots in names"),
         // A soft limit is no reason to fail.
         (format!("ulimit -S -n 16; $P --pin {pins}"), 0, ""),

@@ -321,11 +321,7 @@ fn a_full_disk_is_told_once_and_ends_nothing() {
     let _ = pipe.latest(pid, &json!({"rport": port}));
     wait_for("it to go on", || seen(&folder.path("seen.sqlite"), &[]).contains("after").then_some(()));
     let complaints = pipe.stderr.lines();
-    assert_eq!(
-        complaints.iter().filter(|line| line.contains("not saved")).count(),
-        1,
-        "{complaints:#?}"
-    );
+    assert_eq!(complaints.iter().filter(|line| line.contains("not saved")).count(), 1, "{complaints:#?}");
     drop(pipe);
     unmount(folder.0.path(), UnmountFlags::empty()).unwrap();
 }
