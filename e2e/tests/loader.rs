@@ -418,7 +418,7 @@ fn a_lock_that_somebody_holds_is_named() {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let output = loader.run(&["--unload"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(4) && said.contains("keeps /sys/fs/bpf locked"), "{said}");
+    assert!(output.status.code() == Some(4) && said.contains("holds the lock on /sys/fs/bpf"), "{said}");
 }
 
 /// The kernel's types as they were if its configuration left out these fields: others have their place.

@@ -241,7 +241,10 @@ fn pinned_and_passed_readers_exclude_each_other() {
         let mut third = passed(&manager);
         assert!(!third.wait().success());
         let said = third.stderr.lines().join("\n");
-        assert!(said.contains(&format!("process {} (leco-event-pipe) reads", second.id())), "{said}");
+        assert!(
+            said.contains(&format!("process {} (leco-event-pipe) already reads them", second.id())),
+            "{said}"
+        );
         second.signal(Signal::TERM);
         second.wait();
     }
