@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::panic;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -13,20 +13,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use crossterm::event::{self, Event};
+use crossterm::event::Event;
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use leco_core::config::{ConfigWatch, Fingerprint, Reload};
+use leco_core::config::{Fingerprint, Reload};
 use leco_core::model::overseer as core_overseer;
 use leco_core::model::overseer::Overseer;
+use leco_core::source::SourceSpec;
 use leco_core::source::recording::Recording;
-use leco_core::source::{SourceSpec, Sources};
 use leco_os::clock::{BootNs, Now, boot_ns};
 use leco_os::reclaim::give_back;
-use leco_os::{limits, say, signals, watch};
+use leco_os::{signals, watch};
 use ratatui::layout::Size;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use signal_hook::iterator::Signals;
 
 use crate::handoff::Batch;
@@ -34,6 +32,7 @@ use crate::input::action::{Action, Mode, PlayIntention, intention, play_intentio
 use crate::model::rule_timing;
 use crate::model::state::{Effect, FADE_TOLERANCE, State};
 use crate::player::Player;
+use crate::readers::{Message, read_sources, read_terminal, watch_terminal_and_config};
 use crate::terminal::{self, Terminal};
 use crate::ui::theme::Theme;
 use crate::ui::view;
@@ -49,30 +48,11 @@ const FADE_INTERVAL: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_secs(1);
 /// Asked to leave by a signal, it takes at most so long.
 const LEAVING_TIME: Duration = Duration::from_secs(1);
-/// What reading keys takes at most: an epoll, the terminal, two pipes.
-const INPUT_DESCRIPTORS: usize = 8;
 /// Why there is none, mostly.
 const NO_THREAD: &str =
     "cannot start a thread: too little memory, or too many processes (ulimit -v, ulimit -u, TasksMax=)";
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
 const MESSAGES: usize = 64;
-
-/// What happens to the view.
-#[derive(Debug)]
-pub enum Message {
-    /// Events, each a line of the wire, with where it came from.
-    Events(Batch),
-    /// The source came, went or lost something.
-    Source(Source),
-    /// The config changed.
-    Config(Reload),
-    /// A key, a resize.
-    Terminal(Event),
-    /// Asked to leave by a signal, or by the end of the terminal.
-    Leave,
-    /// The terminal or the source cannot be read any more.
-    Broken(String),
-}
 
 /// What is shown, and how.
 #[derive(Debug)]
@@ -354,48 +334,6 @@ fn copy(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn read_sources(specs: &[SourceSpec], mut record: Option<Recording>, sender: &SyncSender<Message>) {
-    // So that a test can see the terminal given back.
-    #[cfg(debug_assertions)]
-    assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
-    let broken = |error: io::Error| Message::Broken(format!("cannot follow {error}"));
-    let mut sources = match Sources::open(specs) {
-        Ok(sources) => sources,
-        Err(error) => {
-            let _ = sender.send(broken(error));
-            return;
-        }
-    };
-    let mut told = None;
-    loop {
-        let state = sources.state();
-        if told.as_ref() != Some(&state) {
-            let source =
-                Source { text: state.text.clone(), is_reading: state.is_reading, overlong: state.overlong };
-            told = Some(state);
-            if sender.send(Message::Source(source)).is_err() {
-                return;
-            }
-        }
-        let mut batch = Batch::default();
-        let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
-            Ok(_) if batch.is_empty() => continue,
-            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.append(&batch.events())) {
-                Ok(()) => Message::Events(batch),
-                Err(error) => {
-                    let path = record.as_ref().map_or(Path::new(""), Recording::path);
-                    Message::Broken(format!("cannot record to {}: {error}", path.display()))
-                }
-            },
-            Err(error) => broken(error),
-        };
-        let is_broken = matches!(message, Message::Broken(_));
-        if sender.send(message).is_err() || is_broken {
-            return;
-        }
-    }
-}
-
 /// Lets a changed config take effect, if it is good; what to tell of it.
 fn apply(reload: Reload, overseer: &mut Overseer) -> String {
     const STAYS: &str = "keeping the previous config";
@@ -410,49 +348,5 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
             [] => STAYS.into(),
         },
         Reload::Unreadable(reason) => format!("{reason}; {STAYS}"),
-    }
-}
-
-/// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
-/// cannot be followed only never changes.
-fn watch_terminal_and_config(followed: Option<(PathBuf, Option<Fingerprint>)>, sender: &SyncSender<Message>) {
-    let mut config = followed.and_then(|(path, in_force)| ConfigWatch::follow(&path, in_force).ok());
-    let out = io::stdout();
-    loop {
-        let mut fds = vec![say::waits_for_end(&out)];
-        fds.extend(config.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
-        if !matches!(poll(&mut fds, None), Ok(_) | Err(Errno::INTR)) {
-            return;
-        }
-        if say::has_ended(&fds[0]) {
-            let _ = sender.send(Message::Leave);
-            return;
-        }
-        let Some(watch) = &mut config else { continue };
-        match watch.look() {
-            Ok(None) => {}
-            Ok(Some(reload)) => {
-                if sender.send(Message::Config(reload)).is_err() {
-                    return;
-                }
-            }
-            Err(_) => config = None,
-        }
-    }
-}
-
-fn read_terminal(sender: &SyncSender<Message>) {
-    loop {
-        let message = match event::read() {
-            Ok(event) => Message::Terminal(event),
-            Err(error) => {
-                let error = limits::out_of_descriptors(INPUT_DESCRIPTORS).unwrap_or(error);
-                Message::Broken(format!("cannot read the terminal: {error}"))
-            }
-        };
-        let is_broken = matches!(message, Message::Broken(_));
-        if sender.send(message).is_err() || is_broken {
-            return;
-        }
     }
 }

@@ -8,5 +8,6 @@ pub mod handoff;
 pub mod input;
 pub mod model;
 pub mod player;
+pub mod readers;
 pub mod terminal;
 pub mod ui;

@@ -5,3 +5,4 @@ pub mod listing;
 pub mod rule_editor;
 pub mod rule_timing;
 pub mod state;
+mod typing;

@@ -5,21 +5,18 @@ use std::path::PathBuf;
 
 use leco_core::model::known_line::LineId;
 use leco_core::model::overseer::{Overseer, Row};
-use leco_core::query::{self, Query, QueryError};
+use leco_core::query::{Query, QueryError};
 use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
-use tui_input::{Input, InputRequest};
+use tui_input::Input;
 
-use crate::input::action::{Action, Mode, Offer};
+use crate::input::action::{Action, Mode};
 use crate::model::listing::{Listing, Matches, Sort, ordered, readable};
 use crate::model::rule_editor::Trial;
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
 pub const FADE_TOLERANCE: u8 = 4;
-
-/// Values of so many of the last lines are offered to complete a filter.
-const COMPLETED_FROM: usize = 500;
 
 /// What the loop has to do, because the state cannot.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +73,7 @@ pub struct State {
     /// First line of a list that is shown; `None`: follows the end.
     offset: Option<usize>,
     /// Which saved filter was taken last.
-    saved: Option<usize>,
+    pub(super) saved: Option<usize>,
     /// Where lines stand on the screen.
     list: Rect,
     listing: Listing,
@@ -344,110 +341,14 @@ impl State {
         self.error = None;
     }
 
-    fn accept(&mut self) -> Effect {
-        match self.mode {
-            Mode::Filter if self.error.is_some() => return Effect::None,
-            Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
-            Mode::Trial => {
-                let Some(trial) = self.trial.as_ref().filter(|trial| !trial.text.trim().is_empty()) else {
-                    return Effect::None;
-                };
-                self.notice = Some("copied: paste it into the config".into());
-                return Effect::Copy(trial.config_text());
-            }
-            Mode::Confirm => {
-                self.mode = Mode::Trial;
-                return Effect::None;
-            }
-            _ => {}
-        }
-        self.mode = Mode::List;
-        Effect::None
-    }
-
-    fn set_query(&mut self, query: Query) {
+    pub(super) fn set_query(&mut self, query: Query) {
         self.query = query;
         self.matches.clear();
         self.offset = None;
     }
 
-    /// Lets what was typed take effect at once.
-    fn typed(&mut self, overseer: &Overseer, now: BootNs) {
-        let text = self.input.value().to_owned();
-        match self.mode {
-            Mode::Search => {
-                self.search = text.to_lowercase();
-                self.go_to_match(0, overseer, now);
-            }
-            Mode::Filter => match Query::parse(&text) {
-                Ok(query) => {
-                    self.error = None;
-                    self.set_query(query);
-                }
-                Err(error) => self.error = Some(error),
-            },
-            Mode::Trial => {
-                if let Some(trial) = &mut self.trial {
-                    trial.set(&text, self.config.as_deref(), overseer);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// How the filter that is typed may go on.
-    #[must_use]
-    pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
-        let text = self.input.value();
-        let seen: Vec<_> = if query::completes_values(text) {
-            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.facts()).collect()
-        } else {
-            Vec::new()
-        };
-        query::completions(text, &seen)
-    }
-
-    fn complete(&mut self, overseer: &Overseer, now: BootNs) {
-        if self.mode == Mode::Trial
-            && let Some(trial) = &mut self.trial
-        {
-            trial.change_section(self.config.as_deref(), overseer);
-        }
-        if self.mode != Mode::Filter {
-            return;
-        }
-        let completions = self.completions(overseer);
-        let Some((first, _)) = completions.first() else { return };
-        // As far as all agree, or all of the first where they part at once.
-        let common = completions.iter().skip(1).fold(first.as_str(), |common, (other, _)| {
-            let same = common.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
-            &common[..same.map_or(common.len().min(other.len()), |((at, _), _)| at)]
-        });
-        let more = if common.is_empty() { first.clone() } else { common.to_owned() };
-        self.input.handle(InputRequest::GoToEnd);
-        for c in more.chars() {
-            self.input.handle(InputRequest::InsertChar(c));
-        }
-        self.typed(overseer, now);
-    }
-
-    fn take_saved(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
-        let saved = overseer.filters();
-        if self.mode != Mode::Filter || saved.is_empty() {
-            return;
-        }
-        let next = match self.saved {
-            None if by > 0 => 0,
-            None => saved.len() - 1,
-            Some(at) => at.saturating_add_signed(by).min(saved.len() - 1),
-        };
-        self.saved = Some(next);
-        self.input = Input::new(saved[next].1.clone());
-        self.typed(overseer, now);
-    }
-
     /// Goes to the line that holds what is looked for: by 0 the next one from here on, by 1 the one after.
-    fn go_to_match(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
+    pub(super) fn go_to_match(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
         if self.search.is_empty() {
             return;
         }
@@ -465,34 +366,6 @@ impl State {
             Some(index) => self.select(index, &lines),
             None => self.notice = Some("not found".into()),
         }
-    }
-
-    fn offer(&mut self, offer: Offer, overseer: &Overseer) {
-        let trial = match (offer, self.selected(overseer)) {
-            (Offer::Blank, _) => Trial::blank(),
-            (_, Some(line)) => {
-                Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
-            }
-            (_, None) => {
-                self.notice = Some("select a line first (↑ ↓)".into());
-                return;
-            }
-        };
-        self.input = Input::new(trial.text.clone());
-        self.trial = Some(trial);
-        self.mode = Mode::Trial;
-    }
-
-    fn append(&mut self) {
-        self.mode = Mode::List;
-        let (Some(trial), Some(config)) = (self.trial.take(), &self.config) else {
-            self.notice = Some("there is no config to append to: name one on the command line".into());
-            return;
-        };
-        self.notice = Some(match trial.append_to(config) {
-            Ok(()) => format!("appended to {}", config.display()),
-            Err(error) => error.to_string(),
-        });
     }
 }
 

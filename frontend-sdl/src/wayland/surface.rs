@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The surface: made, placed, scaled, given memory to draw in, and closed.
+
+use anyhow::Context;
+use leco_core::config::{Layer, WindowFlag, WindowHint, WindowSettings};
+use wayland_client::QueueHandle;
+use wayland_client::globals::GlobalList;
+use wayland_client::protocol::wl_output::WlOutput;
+use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1;
+use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{Anchor, KeyboardInteractivity};
+
+use super::buffers::Buffers;
+use super::{Client, MAX_SIDE, NAMESPACE, Output, Role, Surface};
+use crate::presenter::no_monitor;
+
+impl Client {
+    pub(super) fn new(
+        globals: &GlobalList,
+        handle: QueueHandle<Self>,
+        settings: WindowSettings,
+    ) -> anyhow::Result<Self> {
+        let mut client = Self {
+            compositor: globals.bind(&handle, 1..=6, ()).context("the compositor has no wl_compositor")?,
+            shm: globals.bind(&handle, 1..=1, ()).context("the compositor has no wl_shm")?,
+            layer_shell: globals.bind(&handle, 1..=4, ()).ok(),
+            wm_base: globals.bind(&handle, 1..=2, ()).ok(),
+            viewporter: globals.bind(&handle, 1..=1, ()).ok(),
+            fractional_scales: globals.bind(&handle, 1..=1, ()).ok(),
+            handle,
+            outputs: Vec::new(),
+            settings,
+            surface: None,
+            awaits_outputs: false,
+            is_closed: false,
+            generation: 0,
+            notices: Vec::new(),
+            error: None,
+        };
+        globals.contents().with_list(|list| {
+            for global in list.iter().filter(|global| global.interface == "wl_output") {
+                client.add_output(globals.registry(), global.name, global.version);
+            }
+        });
+        Ok(client)
+    }
+
+    /// The monitor of the config; `Err` where it is not there, `Ok(None)` where the compositor may choose.
+    pub(super) fn wanted_output(&self) -> Result<Option<&Output>, ()> {
+        match self.settings.monitor.as_deref() {
+            None | Some("primary") => Ok(None),
+            Some(name) => {
+                self.outputs.iter().find(|output| output.name.as_deref() == Some(name)).map(Some).ok_or(())
+            }
+        }
+    }
+
+    pub(super) fn make_surface(&mut self) {
+        // Until it is there.
+        self.awaits_outputs = true;
+        let Ok(wanted) = self.wanted_output() else {
+            let known: Vec<String> = self.outputs.iter().filter_map(|output| output.name.clone()).collect();
+            self.notices.push(no_monitor(&self.settings, &known));
+            return;
+        };
+        if self.outputs.is_empty() {
+            return;
+        }
+        let wanted = wanted.map(|output| output.proxy.clone());
+        let surface = self.compositor.create_surface(&self.handle, ());
+        let role = match (&self.layer_shell, &self.wm_base) {
+            (Some(shell), _) => {
+                let layer = match self.settings.layer {
+                    Layer::Overlay => zwlr_layer_shell_v1::Layer::Overlay,
+                    _ if self.settings.has(WindowFlag::AlwaysOnTop) => zwlr_layer_shell_v1::Layer::Top,
+                    Layer::Top => zwlr_layer_shell_v1::Layer::Top,
+                    // Of the surfaces in the layer of the background, where wallpapers are, sway before 1.9
+                    // puts the newest below the others: we would be hidden.
+                    Layer::Bottom | Layer::Background => zwlr_layer_shell_v1::Layer::Bottom,
+                };
+                let namespace = NAMESPACE.to_owned();
+                Role::Layer(shell.get_layer_surface(
+                    &surface,
+                    wanted.as_ref(),
+                    layer,
+                    namespace,
+                    &self.handle,
+                    (),
+                ))
+            }
+            (None, Some(wm_base)) => {
+                let xdg = wm_base.get_xdg_surface(&surface, &self.handle, ());
+                let toplevel = xdg.get_toplevel(&self.handle, ());
+                toplevel.set_app_id(NAMESPACE.to_owned());
+                toplevel.set_title(self.settings.title.clone());
+                Role::Window(xdg, toplevel)
+            }
+            (None, None) => {
+                self.error =
+                    Some(anyhow::anyhow!("this Wayland compositor has neither layer-shell nor xdg-shell"));
+                return;
+            }
+        };
+        let fractional_scale = self
+            .fractional_scales
+            .as_ref()
+            .filter(|_| self.viewporter.is_some())
+            .map(|manager| manager.get_fractional_scale(&surface, &self.handle, ()));
+        let viewport =
+            self.viewporter.as_ref().map(|viewporter| viewporter.get_viewport(&surface, &self.handle, ()));
+        if self.settings.click_through {
+            let nothing = self.compositor.create_region(&self.handle, ());
+            surface.set_input_region(Some(&nothing));
+            nothing.destroy();
+        }
+        let factor = if fractional_scale.is_some() { 1.0 } else { self.scale_of(wanted.as_ref()) };
+        self.surface = Some(Surface {
+            proxy: surface,
+            role,
+            viewport,
+            fractional_scale,
+            size: None,
+            factor,
+            output: wanted,
+            buffers: None,
+            is_frame_done: true,
+        });
+        self.awaits_outputs = false;
+        self.place();
+        if let Some(surface) = &self.surface {
+            surface.proxy.commit();
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn scale_of(&self, output: Option<&WlOutput>) -> f32 {
+        self.outputs
+            .iter()
+            .find(|known| Some(&known.proxy) == output)
+            .map_or(1.0, |output| output.scale as f32)
+    }
+
+    pub(super) fn output_of_surface(&self) -> Option<&Output> {
+        let output = self.surface.as_ref()?.output.as_ref();
+        self.outputs.iter().find(|known| Some(&known.proxy) == output).or(self.outputs.first())
+    }
+
+    /// Whether the config's pixels are the display's own.
+    pub(super) fn is_in_display_pixels(&self) -> bool {
+        self.settings.is_on(WindowHint::WaylandScaleToDisplay)
+    }
+
+    /// Size and place of the config, in units of the compositor.
+    #[allow(clippy::cast_possible_truncation)]
+    pub(super) fn wanted_place(&self) -> (i32, i32, i32, i32) {
+        let settings = &self.settings;
+        let factor = self.surface.as_ref().map_or(1.0, |surface| surface.factor);
+        let divisor = if self.is_in_display_pixels() { factor } else { 1.0 };
+        let unit = |length: f32| (length / divisor).round() as i32;
+        let (left, top) = (unit(settings.init_offset_left as f32), unit(settings.init_offset_top as f32));
+        let (most_wide, most_high) = self
+            .output_of_surface()
+            .and_then(|output| output.size)
+            .map_or((MAX_SIDE, MAX_SIDE), |(width, height)| {
+                ((width as f32 / factor).ceil() as i32, (height as f32 / factor).ceil() as i32)
+            });
+        let width = unit(settings.init_width as f32).clamp(1, most_wide.max(1));
+        let height = unit(settings.init_height as f32).clamp(1, most_high.max(1));
+        (left, top, width, height)
+    }
+
+    /// Asks for size and place; the next commit carries it.
+    pub(super) fn place(&mut self) {
+        let (left, top, width, height) = self.wanted_place();
+        let fills = self.settings.has(WindowFlag::Fullscreen) || self.settings.has(WindowFlag::Maximized);
+        match self.surface.as_ref().map(|surface| &surface.role) {
+            Some(Role::Layer(layer)) => {
+                if fills {
+                    layer.set_anchor(Anchor::all());
+                    layer.set_size(0, 0);
+                } else {
+                    layer.set_anchor(Anchor::Top | Anchor::Left);
+                    layer.set_size(width.unsigned_abs(), height.unsigned_abs());
+                    layer.set_margin(top, 0, 0, left);
+                }
+                // Offsets count from the monitor's edge, not from that of a panel.
+                layer.set_exclusive_zone(-1);
+                layer.set_keyboard_interactivity(KeyboardInteractivity::None);
+            }
+            Some(Role::Window(_, toplevel)) => {
+                if self.settings.has(WindowFlag::Fullscreen) {
+                    toplevel.set_fullscreen(None);
+                } else if self.settings.has(WindowFlag::Maximized) {
+                    toplevel.set_maximized();
+                }
+                if self.settings.has(WindowFlag::Minimized) {
+                    toplevel.set_minimized();
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The compositor said how large the surface is; 0 leaves it to us.
+    pub(super) fn configured(&mut self, width: i32, height: i32) {
+        let (_, _, own_width, own_height) = self.wanted_place();
+        if let Some(surface) = &mut self.surface {
+            let or = |said: i32, own: i32| if said > 0 { said.min(MAX_SIDE) } else { own };
+            surface.size = Some((or(width, own_width), or(height, own_height)));
+        }
+        self.fit_buffers();
+    }
+
+    pub(super) fn scaled(&mut self, factor: f32) {
+        let Some(surface) = &mut self.surface else { return };
+        if (surface.factor - factor).abs() < f32::EPSILON {
+            return;
+        }
+        surface.factor = factor;
+        if self.is_in_display_pixels() {
+            self.place();
+        }
+        self.fit_buffers();
+    }
+
+    /// Makes buffers of the surface's size in pixels.
+    pub(super) fn fit_buffers(&mut self) {
+        let Some(surface) = &mut self.surface else { return };
+        let Some(size) = surface.size else { return };
+        let (width, height) = in_pixels(size, surface.factor);
+        if surface.buffers.as_ref().map(Buffers::size) == Some((width, height)) {
+            return;
+        }
+        self.generation += 1;
+        match Buffers::new(&self.shm, &self.handle, width, height) {
+            Ok(buffers) => surface.buffers = Some(buffers),
+            Err(error) => self.error = Some(anyhow::Error::from(error).context("cannot share memory")),
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.surface = None;
+        self.awaits_outputs = true;
+    }
+}
+
+/// A size in pixels, of one in units of the compositor.
+#[allow(clippy::cast_possible_truncation)]
+pub(super) fn in_pixels((width, height): (i32, i32), factor: f32) -> (i32, i32) {
+    let pixels = |length: i32| ((length as f32 * factor).round() as i32).max(1);
+    (pixels(width), pixels(height))
+}
+
+impl Drop for Surface {
+    fn drop(&mut self) {
+        if let Some(scale) = &self.fractional_scale {
+            scale.destroy();
+        }
+        if let Some(viewport) = &self.viewport {
+            viewport.destroy();
+        }
+        match &self.role {
+            Role::Layer(layer) => layer.destroy(),
+            Role::Window(xdg, toplevel) => {
+                toplevel.destroy();
+                xdg.destroy();
+            }
+        }
+        self.proxy.destroy();
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What becomes of what is typed: a search, a filter, a rule.
+
+use leco_core::model::overseer::Overseer;
+use leco_core::query::{self, Query};
+use leco_os::clock::BootNs;
+use tui_input::{Input, InputRequest};
+
+use crate::input::action::{Mode, Offer};
+use crate::model::rule_editor::Trial;
+use crate::model::state::{Effect, State};
+
+/// Values of so many of the last lines are offered to complete a filter.
+const COMPLETED_FROM: usize = 500;
+
+impl State {
+    pub(super) fn accept(&mut self) -> Effect {
+        match self.mode {
+            Mode::Filter if self.error.is_some() => return Effect::None,
+            Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
+            Mode::Trial => {
+                let Some(trial) = self.trial.as_ref().filter(|trial| !trial.text.trim().is_empty()) else {
+                    return Effect::None;
+                };
+                self.notice = Some("copied: paste it into the config".into());
+                return Effect::Copy(trial.config_text());
+            }
+            Mode::Confirm => {
+                self.mode = Mode::Trial;
+                return Effect::None;
+            }
+            _ => {}
+        }
+        self.mode = Mode::List;
+        Effect::None
+    }
+
+    /// Lets what was typed take effect at once.
+    pub(super) fn typed(&mut self, overseer: &Overseer, now: BootNs) {
+        let text = self.input.value().to_owned();
+        match self.mode {
+            Mode::Search => {
+                self.search = text.to_lowercase();
+                self.go_to_match(0, overseer, now);
+            }
+            Mode::Filter => match Query::parse(&text) {
+                Ok(query) => {
+                    self.error = None;
+                    self.set_query(query);
+                }
+                Err(error) => self.error = Some(error),
+            },
+            Mode::Trial => {
+                if let Some(trial) = &mut self.trial {
+                    trial.set(&text, self.config.as_deref(), overseer);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How the filter that is typed may go on.
+    #[must_use]
+    pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
+        let text = self.input.value();
+        let seen: Vec<_> = if query::completes_values(text) {
+            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.facts()).collect()
+        } else {
+            Vec::new()
+        };
+        query::completions(text, &seen)
+    }
+
+    pub(super) fn complete(&mut self, overseer: &Overseer, now: BootNs) {
+        if self.mode == Mode::Trial
+            && let Some(trial) = &mut self.trial
+        {
+            trial.change_section(self.config.as_deref(), overseer);
+        }
+        if self.mode != Mode::Filter {
+            return;
+        }
+        let completions = self.completions(overseer);
+        let Some((first, _)) = completions.first() else { return };
+        // As far as all agree, or all of the first where they part at once.
+        let common = completions.iter().skip(1).fold(first.as_str(), |common, (other, _)| {
+            let same = common.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+            &common[..same.map_or(common.len().min(other.len()), |((at, _), _)| at)]
+        });
+        let more = if common.is_empty() { first.clone() } else { common.to_owned() };
+        self.input.handle(InputRequest::GoToEnd);
+        for c in more.chars() {
+            self.input.handle(InputRequest::InsertChar(c));
+        }
+        self.typed(overseer, now);
+    }
+
+    pub(super) fn take_saved(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
+        let saved = overseer.filters();
+        if self.mode != Mode::Filter || saved.is_empty() {
+            return;
+        }
+        let next = match self.saved {
+            None if by > 0 => 0,
+            None => saved.len() - 1,
+            Some(at) => at.saturating_add_signed(by).min(saved.len() - 1),
+        };
+        self.saved = Some(next);
+        self.input = Input::new(saved[next].1.clone());
+        self.typed(overseer, now);
+    }
+
+    pub(super) fn offer(&mut self, offer: Offer, overseer: &Overseer) {
+        let trial = match (offer, self.selected(overseer)) {
+            (Offer::Blank, _) => Trial::blank(),
+            (_, Some(line)) => {
+                Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
+            }
+            (_, None) => {
+                self.notice = Some("select a line first (↑ ↓)".into());
+                return;
+            }
+        };
+        self.input = Input::new(trial.text.clone());
+        self.trial = Some(trial);
+        self.mode = Mode::Trial;
+    }
+
+    pub(super) fn append(&mut self) {
+        self.mode = Mode::List;
+        let (Some(trial), Some(config)) = (self.trial.take(), &self.config) else {
+            self.notice = Some("there is no config to append to: name one on the command line".into());
+            return;
+        };
+        self.notice = Some(match trial.append_to(config) {
+            Ok(()) => format!("appended to {}", config.display()),
+            Err(error) => error.to_string(),
+        });
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Threads that read: the sources, the terminal, the config. Each sends what it read to the one that draws.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+
+use crossterm::event::{self, Event};
+use leco_core::config::{ConfigWatch, Fingerprint, Reload};
+use leco_core::source::recording::Recording;
+use leco_core::source::{SourceSpec, Sources};
+use leco_os::{limits, say};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::handoff::Batch;
+use crate::ui::view::Source;
+
+/// What reading keys takes at most: an epoll, the terminal, two pipes.
+const INPUT_DESCRIPTORS: usize = 8;
+
+/// What happens to the view.
+#[derive(Debug)]
+pub enum Message {
+    /// Events, each a line of the wire, with where it came from.
+    Events(Batch),
+    /// The source came, went or lost something.
+    Source(Source),
+    /// The config changed.
+    Config(Reload),
+    /// A key, a resize.
+    Terminal(Event),
+    /// Asked to leave by a signal, or by the end of the terminal.
+    Leave,
+    /// The terminal or the source cannot be read any more.
+    Broken(String),
+}
+
+pub(crate) fn read_sources(
+    specs: &[SourceSpec],
+    mut record: Option<Recording>,
+    sender: &SyncSender<Message>,
+) {
+    // So that a test can see the terminal given back.
+    #[cfg(debug_assertions)]
+    assert!(std::env::var_os("LECO_TUI_PANIC").is_none(), "asked to panic");
+    let broken = |error: io::Error| Message::Broken(format!("cannot follow {error}"));
+    let mut sources = match Sources::open(specs) {
+        Ok(sources) => sources,
+        Err(error) => {
+            let _ = sender.send(broken(error));
+            return;
+        }
+    };
+    let mut told = None;
+    loop {
+        let state = sources.state();
+        if told.as_ref() != Some(&state) {
+            let source =
+                Source { text: state.text.clone(), is_reading: state.is_reading, overlong: state.overlong };
+            told = Some(state);
+            if sender.send(Message::Source(source)).is_err() {
+                return;
+            }
+        }
+        let mut batch = Batch::default();
+        let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
+            Ok(_) if batch.is_empty() => continue,
+            Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.append(&batch.events())) {
+                Ok(()) => Message::Events(batch),
+                Err(error) => {
+                    let path = record.as_ref().map_or(Path::new(""), Recording::path);
+                    Message::Broken(format!("cannot record to {}: {error}", path.display()))
+                }
+            },
+            Err(error) => broken(error),
+        };
+        let is_broken = matches!(message, Message::Broken(_));
+        if sender.send(message).is_err() || is_broken {
+            return;
+        }
+    }
+}
+
+/// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
+/// cannot be followed only never changes.
+pub(crate) fn watch_terminal_and_config(
+    followed: Option<(PathBuf, Option<Fingerprint>)>,
+    sender: &SyncSender<Message>,
+) {
+    let mut config = followed.and_then(|(path, in_force)| ConfigWatch::follow(&path, in_force).ok());
+    let out = io::stdout();
+    loop {
+        let mut fds = vec![say::waits_for_end(&out)];
+        fds.extend(config.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        if !matches!(poll(&mut fds, None), Ok(_) | Err(Errno::INTR)) {
+            return;
+        }
+        if say::has_ended(&fds[0]) {
+            let _ = sender.send(Message::Leave);
+            return;
+        }
+        let Some(watch) = &mut config else { continue };
+        match watch.look() {
+            Ok(None) => {}
+            Ok(Some(reload)) => {
+                if sender.send(Message::Config(reload)).is_err() {
+                    return;
+                }
+            }
+            Err(_) => config = None,
+        }
+    }
+}
+
+pub(crate) fn read_terminal(sender: &SyncSender<Message>) {
+    loop {
+        let message = match event::read() {
+            Ok(event) => Message::Terminal(event),
+            Err(error) => {
+                let error = limits::out_of_descriptors(INPUT_DESCRIPTORS).unwrap_or(error);
+                Message::Broken(format!("cannot read the terminal: {error}"))
+            }
+        };
+        let is_broken = matches!(message, Message::Broken(_));
+        if sender.send(message).is_err() || is_broken {
+            return;
+        }
+    }
+}
