@@ -115,6 +115,28 @@ pub struct Conn {
     pub comm: [u8; 16],
 }
 
+/// Numbers of a record, in the machine's order, by their offsets; `None` behind its end.
+#[derive(Clone, Copy)]
+struct Fields<'b>(&'b [u8]);
+
+impl Fields<'_> {
+    fn block<const N: usize>(self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..at.checked_add(N)?)?.try_into().ok()
+    }
+
+    fn word(self, at: usize) -> Option<u64> {
+        self.block(at).map(u64::from_ne_bytes)
+    }
+
+    fn half(self, at: usize) -> Option<u32> {
+        self.block(at).map(u32::from_ne_bytes)
+    }
+
+    fn short(self, at: usize) -> Option<u16> {
+        self.block(at).map(u16::from_ne_bytes)
+    }
+}
+
 impl Conn {
     /// Whether a process is known: a packet that a firewall drops on its way in has none.
     #[must_use]
@@ -128,36 +150,30 @@ impl Conn {
         if bytes.len() != CONN_SIZE {
             return None;
         }
-        let word =
-            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
-        let half =
-            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
-        let short =
-            |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
-        let block = |at: usize| -> Option<[u8; 16]> { bytes.get(at..at + 16)?.try_into().ok() };
+        let fields = Fields(bytes);
         let (family, fate) = (*bytes.get(102)?, *bytes.get(103)?);
         Some(Self {
-            ns: word(16)?,
-            ns_trx: word(24)?,
-            rx: word(0)?,
-            tx: word(8)?,
-            cgroup: word(32)?,
-            started: word(40)?,
-            socket: word(48)?,
-            local: address(family, block(56)?)?,
-            remote: address(family, block(72)?)?,
-            pid: half(88)?,
-            uid: half(92)?,
-            local_port: short(96)?,
-            remote_port: short(98)?,
-            protocol: short(100)?,
+            ns: fields.word(16)?,
+            ns_trx: fields.word(24)?,
+            rx: fields.word(0)?,
+            tx: fields.word(8)?,
+            cgroup: fields.word(32)?,
+            started: fields.word(40)?,
+            socket: fields.word(48)?,
+            local: address(family, fields.block(56)?)?,
+            remote: address(family, fields.block(72)?)?,
+            pid: fields.half(88)?,
+            uid: fields.half(92)?,
+            local_port: fields.short(96)?,
+            remote_port: fields.short(98)?,
+            protocol: fields.short(100)?,
             direction: match fate >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
                 _ => return None,
             },
             state: *STATES.get(usize::from(fate & 0xf))?,
-            comm: block(104)?,
+            comm: fields.block(104)?,
         })
     }
 
@@ -165,10 +181,9 @@ impl Conn {
     #[must_use]
     pub fn decode_flow(bytes: &[u8]) -> Option<Self> {
         let mut conn = Self::decode(bytes.get(FLOW_CONN..FLOW_CONN + CONN_SIZE)?)?;
-        let word =
-            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
-        conn.rx = conn.rx.max(word(FLOW_READ)?);
-        conn.tx = conn.tx.max(word(FLOW_WRITTEN)?);
+        let fields = Fields(bytes);
+        conn.rx = conn.rx.max(fields.word(FLOW_READ)?);
+        conn.tx = conn.tx.max(fields.word(FLOW_WRITTEN)?);
         (conn.ns > 0).then_some(conn)
     }
 
@@ -324,21 +339,16 @@ impl DnsAnswer {
         if bytes.len() != DNS_SIZE {
             return None;
         }
-        let word =
-            |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
-        let half =
-            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
-        let short =
-            |at: usize| -> Option<u16> { Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?)) };
-        let len = short(32)?;
+        let fields = Fields(bytes);
+        let len = fields.short(32)?;
         Some(Self {
-            ns: word(0)?,
-            started: word(8)?,
-            cgroup: word(16)?,
-            pid: half(24)?,
-            uid: half(28)?,
-            full_len: short(34)?,
-            is_in_user_ns: half(36)? != 0,
+            ns: fields.word(0)?,
+            started: fields.word(8)?,
+            cgroup: fields.word(16)?,
+            pid: fields.half(24)?,
+            uid: fields.half(28)?,
+            full_len: fields.short(34)?,
+            is_in_user_ns: fields.half(36)? != 0,
             payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
         })
     }
