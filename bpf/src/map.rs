@@ -226,7 +226,7 @@ impl Callback {
 impl Drop for Callback {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: it came from a box, and whoever had the pointer calls no more.
+        // SAFETY: it came from a box, and libbpf, which had the pointer, no longer calls.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

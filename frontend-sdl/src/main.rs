@@ -64,7 +64,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// Gives up all that plain lines do not need, and tells what that is here.
 fn confine(overseer: &Overseer, named: &[SourceSpec], config: Option<&Path>) -> Sandbox {
-    // Where there is none, whoever opens them says so.
+    // Where there is none, opening them reports it.
     let configured = overseer.settings().run.all_sources().unwrap_or_default();
     let sources = if named.is_empty() { &configured } else { named };
     let sandbox = with_sources(Sandbox::default(), sources);

@@ -96,7 +96,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);
     terminal::give_back();
-    // Whoever closed it asked to leave, as a signal does.
+    // The person who closed it asked to leave, as a signal does.
     if terminal::is_gone() { Ok(()) } else { result }
 }
 
@@ -117,7 +117,7 @@ fn start_threads(
                 while for_signals.try_send(Message::Leave).is_err() && Instant::now() < end {
                     thread::sleep(FRAME_INTERVAL);
                 }
-                // A terminal that takes nothing any more holds up whoever draws: it cannot be given back either.
+                // A terminal that accepts no more output blocks the drawing thread, and cannot be restored either.
                 thread::sleep(end.saturating_duration_since(Instant::now()));
                 process::exit(1);
             }

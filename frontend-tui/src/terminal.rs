@@ -94,7 +94,7 @@ impl Backend for Tty {
         self.backend.hide_cursor()
     }
 
-    /// A destructor of ratatui calls it and panics where its failure cannot be printed; whoever draws finds out anyway.
+    /// A destructor of ratatui calls it and panics where its failure cannot be printed; the drawing thread finds out anyway.
     fn show_cursor(&mut self) -> io::Result<()> {
         let _ = self.backend.show_cursor();
         Ok(())

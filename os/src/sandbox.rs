@@ -2,7 +2,7 @@
 //! What a program gives up once it has all it needs: files that are none of its business (Landlock), and system calls
 //! that it never makes (seccomp).
 //!
-//! Whoever takes over a program that reads names from the kernel or lines from a socket then finds no way to run
+//! An attacker who takes over a program that reads names from the kernel or lines from a socket then has no way to run
 //! others, to read what its user has, or to ask the kernel for more. See `landlock(7)` and `seccomp(2)`.
 
 mod calls;

@@ -84,7 +84,7 @@ impl Watchdog {
     }
 }
 
-/// Descriptors that the service manager passed, by their names (`sd_listen_fds(3)`): to whoever asks first, who is to
+/// Descriptors that the service manager passed, by their names (`sd_listen_fds(3)`): for the first caller, who is to
 /// do so before anything else is opened. Miri cannot run it, for want of a service manager.
 #[allow(unsafe_code)]
 pub fn passed_descriptors() -> io::Result<PassedFds> {

@@ -34,7 +34,7 @@ pub enum PinError {
          directory."
     )]
     Untrusted(PathBuf, &'static str),
-    /// Another loader, or whoever holds its lock, does not come to an end.
+    /// Another process keeps the lock of loaders.
     #[error("another process holds the lock on {BPFFS} (flock): stop it, or wait until it ends")]
     Locked,
     /// The operating system refused a step.

@@ -129,7 +129,7 @@ impl Config {
                 section if SETTINGS.iter().any(|(name, _)| *name == section) => {
                     keys::set(&mut settings, entry)
                 }
-                // Rules and styles come below; an unknown section is told once, at its header.
+                // Rules and styles come below; an unknown section is reported once, at its header.
                 _ => Ok(()),
             };
             faults.extend(read.err());

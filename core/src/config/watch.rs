@@ -269,7 +269,7 @@ mod tests {
         assert!(is_readable(&watch));
         expect(&mut watch, 2);
         assert!(!is_readable(&watch));
-        assert!(watch.look().unwrap().is_none(), "it is told once");
+        assert!(watch.look().unwrap().is_none(), "one change is reported once");
         fs::write(&path, config(3)).unwrap();
         expect(&mut watch, 3);
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// Why a text is no duration; whoever says so names the text.
+/// Why a text is not a duration. The message leaves the text out: its caller names it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected seconds, [[HH:]MM:]SS, or like 1d8h, 5h30m, 7days")]
 pub struct DurationError;

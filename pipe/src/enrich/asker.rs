@@ -126,7 +126,7 @@ impl<Q: Send + 'static, A: Send + 'static> Asker<Q, A> {
                     question
                 };
                 let answered = ask(&question);
-                // Whoever asked may be gone.
+                // The caller may be gone.
                 if answer.send((question, answered)).is_err() {
                     return;
                 }

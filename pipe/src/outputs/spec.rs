@@ -29,7 +29,7 @@ pub enum Destination {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
-        /// Users that are taken; `None`: whoever the permissions let in.
+        /// Users that are taken; `None`: all that the permissions let in.
         allow: Option<Vec<u32>>,
     },
     /// A TCP port on which readers are taken.

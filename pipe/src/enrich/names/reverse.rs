@@ -58,7 +58,7 @@ impl ReverseDns {
         self.asker.bell().stop();
         let mut named = Vec::new();
         while let Some((address, name)) = self.asker.take() {
-            // Whoever answers for an address may name it as he likes.
+            // The owner of an address may give it any name.
             if let Some(name) = name.as_deref().and_then(host_name) {
                 self.names.insert(address, Some(name.into()), now);
                 named.push(address);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::enrich::process::Process;
 
-/// In which surroundings a process runs. Whoever is root in a container is nobody outside of it.
+/// In which surroundings a process runs. Root in a container is nobody outside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// The machine itself.

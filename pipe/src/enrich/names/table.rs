@@ -255,7 +255,7 @@ impl Names {
             if let Some(heard) = newest(&|heard| heard.asker == asker, self.lifetime) {
                 return of(heard, NameSource::Dns);
             }
-            // Nobody asked for whoever calls: what others call that address is no more than a guess.
+            // A peer that calls was asked for by nobody: what others call that address is no more than a guess.
             if conn.direction == Direction::Incoming {
                 return None;
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Events into a fifo, for whoever reads it.
+//! Events into a fifo, for its reader.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
