@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::Barrier;
 use std::time::Duration;
 
 use leco_bpf::place::pin_dir::PinDir;
@@ -191,6 +192,47 @@ fn flows_that_are_forgotten_are_counted() {
     let (flows, evicted) = (counter(kernel.pins(), "flows"), counter(kernel.pins(), "flows-evicted"));
     assert!(flows <= 8192 && evicted > 0, "{flows} flows, {evicted} forgotten");
     assert!(flows + evicted >= u64::from(PEERS) * 9 / 10, "{flows} flows, {evicted} forgotten");
+}
+
+/// Readers tell connections apart by the time of their first event: two that begin in the same nanosecond, on two
+/// processors, are two all the same.
+#[test]
+fn connections_that_begin_at_the_same_moment_are_told_apart() {
+    const ROUNDS: u32 = 8;
+    const PEERS: u32 = 50_000;
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&["--ring-size", "67108864", "--no-dns"]);
+    let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
+    let netns = Netns::new();
+    let mut begins: HashMap<u64, (IpAddr, u16)> = HashMap::new();
+    for round in 0..ROUNDS {
+        netns.at_far_end(|| {
+            // What it is sent is dropped once its buffer is full, and nothing is refused.
+            let silent = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let port = silent.local_addr().unwrap().port();
+            let start = Barrier::new(2);
+            std::thread::scope(|scope| {
+                for network in [0x7f01_0000, 0x7f81_0000_u32] {
+                    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                    let (start, first) = (&start, network + round * 0x1_0000);
+                    scope.spawn(move || {
+                        start.wait();
+                        for address in first..first + PEERS {
+                            socket.send_to(b"x", (Ipv4Addr::from(address), port)).unwrap();
+                        }
+                    });
+                }
+            });
+        });
+        for conn in reader.drain().unwrap().conns {
+            let other = *begins.entry(conn.ns).or_insert((conn.remote, conn.local_port));
+            assert_eq!(other, (conn.remote, conn.local_port), "{} is the begin of both", conn.ns);
+        }
+    }
+    let all = (ROUNDS * 2 * PEERS) as usize;
+    assert!(begins.len() > all / 2, "{} of {all} were told", begins.len());
 }
 
 /// Sends an answer of this size from port 53 to a socket that waits for it; what the kernel side copied.

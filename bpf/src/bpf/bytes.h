@@ -107,7 +107,7 @@ static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_
 	fill_ends(&fresh.conn, READABLE(struct sock, sk), &key->peer);
 	fresh.conn.fate = direction_of_flow(t, key, sent) << 4 | OPEN;
 	fresh.conn.socket = key->cookie;
-	fresh.conn.ns = fresh.conn.ns_trx = bpf_ktime_get_boot_ns();
+	fresh.conn.ns = fresh.conn.ns_trx = unique_boot_ns();
 	fresh.announced = bpf_jiffies64() - update_interval_jiffies;
 	fresh.shared = 1;
 	/* Another thread of the process may be first: its entry stands, these bytes join it. */

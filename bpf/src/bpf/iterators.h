@@ -204,7 +204,7 @@ int old_sockets(struct bpf_iter__task_file *ctx)
 		note_old_base(sk, t);
 	if (is_new) {
 		t->announced = bpf_jiffies64();
-		t->conn.ns = t->conn.ns_trx = bpf_ktime_get_boot_ns();
+		t->conn.ns = t->conn.ns_trx = unique_boot_ns();
 	} else {
 		WRITE_ONCE(t->seen, bpf_jiffies64());
 		WRITE_ONCE(t->pending, 1);

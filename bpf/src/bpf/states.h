@@ -5,7 +5,7 @@
 /* MPTCP tells its state before it knows its peer: the connection is told when it is known. */
 static __always_inline void wait_for_ends(struct tracked *t)
 {
-	t->conn.ns = bpf_ktime_get_boot_ns();
+	t->conn.ns = unique_boot_ns();
 	t->seen = bpf_jiffies64();
 	t->pending = 1;
 }
@@ -66,7 +66,7 @@ static __always_inline void arrived(void *sk, struct tracked *t)
 	else if (is_owned)
 		wait_for_ends(t);
 	else
-		t->conn.ns = bpf_ktime_get_boot_ns();
+		t->conn.ns = unique_boot_ns();
 }
 
 static void listening(void *sk)
