@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What was just made at a path, and nothing that was put in its place meanwhile.
 
-use std::fs::{self, FileType, OpenOptions};
+use std::fs::{self, FileType};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 /// Device and inode.
 pub(crate) type Identity = (u64, u64);
@@ -17,17 +17,21 @@ pub(crate) fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|there| (there.dev(), there.ino()))
 }
 
-/// Gives what this process has made at a path exactly this mode, whatever the umask is, and tells what it is. Refuses
-/// what is of another kind or user.
-pub(crate) fn set_mode(path: &Path, is_kind: fn(&FileType) -> bool, mode: u32) -> io::Result<Identity> {
-    let flags = (OFlags::PATH | OFlags::NOFOLLOW).bits().cast_signed();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let there = opened.metadata()?;
+/// Runs what makes a file with exactly this mode, which the umask takes nothing from: at no moment may more users use
+/// it, and a sandbox refuses to change modes afterwards. Meanwhile other threads make files with no more than that.
+pub(crate) fn with_mode<T>(mode: u32, make: impl FnOnce(Mode) -> T) -> T {
+    let mode = Mode::from_raw_mode(mode);
+    let before = umask(Mode::from_raw_mode(0o777).difference(mode));
+    let result = make(mode);
+    umask(before);
+    result
+}
+
+/// What this process has just made at a path. Refuses what is of another kind or user.
+pub(crate) fn made(path: &Path, is_kind: fn(&FileType) -> bool) -> io::Result<Identity> {
+    let there = fs::symlink_metadata(path)?;
     if !is_kind(&there.file_type()) || there.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other("another process replaced it"));
     }
-    // By what is open, since the path may lead elsewhere at any moment.
-    let open = format!("/proc/self/fd/{}", opened.as_raw_fd());
-    fs::set_permissions(open, fs::Permissions::from_mode(mode))?;
     Ok((there.dev(), there.ino()))
 }

@@ -11,10 +11,10 @@ use inotify::{EventMask, WatchDescriptor, WatchMask};
 use leco_os::files::kind_of;
 use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, mknodat};
+use rustix::fs::{CWD, OFlags, mknodat};
 
 use crate::outputs::clock::ClockField;
-use crate::outputs::exact::{Identity, identity, set_mode};
+use crate::outputs::exact::{Identity, identity, made, with_mode};
 use crate::outputs::reader::{QueueLimits, Reader};
 use crate::outputs::warn_once::WarnOnce;
 use crate::outputs::writer::PIPE_BATCH;
@@ -152,9 +152,10 @@ impl FifoOutput {
 
     fn make(&mut self) -> Result<(), FifoError> {
         let make_error = |error: io::Error| FifoError::Make(self.path.clone(), error);
-        mknodat(CWD, &self.path, rustix::fs::FileType::Fifo, Mode::empty(), 0)
+        let kind = rustix::fs::FileType::Fifo;
+        with_mode(self.mode, |mode| mknodat(CWD, &self.path, kind, mode, 0))
             .map_err(|error| make_error(error.into()))?;
-        self.made = Some(set_mode(&self.path, FileType::is_fifo, self.mode).map_err(make_error)?);
+        self.made = Some(made(&self.path, FileType::is_fifo).map_err(make_error)?);
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use leco_os::clock::BootNs;
 use rustix::event::PollFlags;
-use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
@@ -19,7 +18,7 @@ use rustix::net::{
 };
 
 use crate::outputs::clock::ClockField;
-use crate::outputs::exact::{Identity, identity, set_mode};
+use crate::outputs::exact::{Identity, identity, made, with_mode};
 use crate::outputs::reader::{QueueLimits, Reader};
 use crate::outputs::token::{Handshake, Token, TokenError};
 use crate::outputs::warn_once::WarnOnce;
@@ -303,15 +302,12 @@ fn listen_at(path: &Path, mode: u32) -> Result<(OwnedFd, Identity), ListenError>
     remove_left_over(path, &address)?;
     let listening = || -> rustix::io::Result<OwnedFd> {
         let socket = unix_socket()?;
-        // The file is made with the socket's mode: at no moment may more users connect.
-        fchmod(&socket, Mode::from_raw_mode(mode))?;
-        bind(&socket, &address)?;
+        with_mode(mode, |_| bind(&socket, &address))?;
         listen(&socket, BACKLOG)?;
         Ok(socket)
     };
     let socket = listening().map_err(|error| failed(error.into()))?;
-    // The umask took something from it.
-    let identity = set_mode(path, FileType::is_socket, mode).map_err(failed)?;
+    let identity = made(path, FileType::is_socket).map_err(failed)?;
     Ok((socket, identity))
 }
 
