@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Registers as `NT_PRSTATUS` has them, and instructions, of a processor.
 #[cfg(target_arch = "x86_64")]
@@ -103,6 +104,14 @@ impl Hijacked {
         for (request, data) in [(libc::PTRACE_SEIZE, options), (libc::PTRACE_INTERRUPT, 0)] {
             match hijacked.try_ptrace(request, 0, data) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                    hijacked.has_ended.set(true);
+                    return None;
+                }
+                // A thread that is about to end may not be traced any more (ptrace_attach() of the kernel).
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) && pid != tid => {
+                    let task = format!("/proc/{pid}/task/{tid}");
+                    let is_gone = || (!Path::new(&task).exists()).then_some(());
+                    crate::wait_or_explain(|| format!("{tid} to end, which may not be traced"), is_gone);
                     hijacked.has_ended.set(true);
                     return None;
                 }

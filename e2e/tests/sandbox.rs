@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -21,8 +22,8 @@ use leco_e2e::{
     EventPipe, Kernel, LineReader, Tmux, can_test_the_kernel, can_use_tmux, program, skip, wait_or_explain,
 };
 use leco_os::sandbox::{
-    Confinement, MORE_REFUSED_CALLS, NAMESPACE_FLAGS, Network, REFUSED_CALLS, REFUSED_IOCTLS, Sandbox,
-    X32_BIT,
+    Confinement, MORE_REFUSED_CALLS, NAMESPACE_FLAGS, Network, REFUSED_CALLS, REFUSED_IOCTLS,
+    SHARED_MEMORY_CALLS, Sandbox, X32_BIT,
 };
 
 const BAD: u64 = u64::MAX;
@@ -44,8 +45,23 @@ const TYPES: [i32; 7] = [1, 2, 3, 4, 5, 6, 10];
 #[derive(Clone, Copy, Default)]
 struct Keeps {
     network: Network,
-    programs: bool,
-    maps: bool,
+    unix_sockets: bool,
+    /// Runs programs, and shares memory with a server of X11.
+    desktop: bool,
+    /// Maps of the kernel's, and what is known of all processes.
+    kernel: bool,
+}
+
+impl Keeps {
+    fn makes_unix_sockets(self) -> bool {
+        self.unix_sockets || self.network == Network::All
+    }
+
+    /// What a part says that keeps this on this kernel.
+    fn told(self) -> String {
+        let confinement = of_this_kernel();
+        Confinement { keeps_unix_sockets: self.makes_unix_sockets(), ..confinement }.to_string()
+    }
 }
 
 /// Something that whoever takes a program over would like to get at.
@@ -112,7 +128,7 @@ fn assert_confined(part: &str, pid: u32, keeps: Keeps) {
     for thread in &threads {
         try_calls(thread, keeps, &mut faults);
         try_sockets(thread, keeps, &mut faults);
-        try_reach(thread, &prey, version, &mut faults);
+        try_reach(thread, &prey, version, keeps, &mut faults);
     }
     assert!(faults.0.is_empty(), "{part} can still do, or not do any more: {:#?}", faults.0);
     assert_eq!(fs::read_to_string(prey.secret()).unwrap(), "secret");
@@ -155,22 +171,30 @@ fn try_calls(thread: &Hijacked, keeps: Keeps, faults: &mut Faults) {
         }
     }
     for (name, call) in [("execve", libc::SYS_execve), ("execveat", libc::SYS_execveat)] {
-        faults.refused(!keeps.programs, name, thread.call(call, [BAD; 6]));
+        faults.refused(!keeps.desktop, name, thread.call(call, [BAD; 6]));
     }
     for command in 0..BPF_COMMANDS {
         let made = thread.call(libc::SYS_bpf, [command.into(), BAD, BAD, 0, 0, 0]);
-        let is_kept = keeps.maps && READING_MAPS.contains(&command);
+        let is_kept = keeps.kernel && READING_MAPS.contains(&command);
         faults.refused(!is_kept, format!("bpf {command}"), made);
     }
+    for (name, call) in SHARED_MEMORY_CALLS {
+        faults.refused(!keeps.desktop, *name, thread.call(*call, [BAD; 6]));
+    }
+    // The bad pointer is what is wrong with those of its own.
+    for (pid, is_refused) in [(0, false), (std::process::id(), true), (1, true)] {
+        let made = thread.call(libc::SYS_prlimit64, [pid.into(), libc::RLIMIT_NOFILE.into(), BAD, 0, 0, 0]);
+        faults.refused(is_refused, format!("prlimit64 of {pid}"), made);
+    }
     let made = thread.call(libc::SYS_open_by_handle_at, [BAD; 6]);
-    faults.refused(!keeps.maps, "open_by_handle_at", made);
+    faults.refused(!keeps.kernel, "open_by_handle_at", made);
 }
 
 fn try_sockets(thread: &Hijacked, keeps: Keeps, faults: &mut Faults) {
     for family in 0..FAMILIES {
         for kind in TYPES {
             let is_kept = match (family, keeps.network) {
-                (libc::AF_UNIX, _) => true,
+                (libc::AF_UNIX, _) => keeps.makes_unix_sockets(),
                 (libc::AF_INET | libc::AF_INET6, Network::Udp) => kind == libc::SOCK_DGRAM,
                 (libc::AF_INET | libc::AF_INET6, Network::All) => {
                     [libc::SOCK_DGRAM, libc::SOCK_STREAM].contains(&kind)
@@ -183,13 +207,18 @@ fn try_sockets(thread: &Hijacked, keeps: Keeps, faults: &mut Faults) {
                 close(thread, made);
             }
         }
-        let pair = thread.call(libc::SYS_socketpair, [number(family), 1, 0, BAD, 0, 0]);
-        faults.refused(family != libc::AF_UNIX, format!("socketpair of family {family}"), pair);
+        for kind in TYPES {
+            let pair = thread.call(libc::SYS_socketpair, [number(family), number(kind), 0, BAD, 0, 0]);
+            // Of such a pair an end can connect to another socket.
+            let is_loose = [libc::SOCK_DGRAM, libc::SOCK_RAW].contains(&kind);
+            let is_kept = family == libc::AF_UNIX && (keeps.makes_unix_sockets() || !is_loose);
+            faults.refused(!is_kept, format!("socketpair of family {family}, type {kind}"), pair);
+        }
     }
 }
 
 /// What this version of Landlock keeps away.
-fn try_reach(thread: &Hijacked, prey: &Prey, version: u32, faults: &mut Faults) {
+fn try_reach(thread: &Hijacked, prey: &Prey, version: u32, keeps: Keeps, faults: &mut Faults) {
     let put = |path: &Path| thread.put(&[path.as_os_str().as_bytes(), b"\0"].concat());
     let here = number(libc::AT_FDCWD);
     let open = |file: &Path, flags: i32| {
@@ -210,6 +239,13 @@ fn try_reach(thread: &Hijacked, prey: &Prey, version: u32, faults: &mut Faults) 
         }
         let read = open(users, libc::O_RDONLY);
         faults.unless(matches!(read, Outcome::Returned(_)), "reads files of the system", read);
+        // This process has privileges: who has none does not read what it was started with, root or not.
+        let of_others =
+            |name: &str| open(&Path::new("/proc").join(std::process::id().to_string()).join(name), 0);
+        let environment = of_others("environ");
+        faults.unless(environment == DENIED, "reads the environment of others", environment);
+        let stat = of_others("stat");
+        faults.unless((stat == DENIED) != keeps.kernel, "reads about other processes", stat);
     }
     if version >= 3 {
         let cut = thread.call(libc::SYS_truncate, [put(&secret), 0, 0, 0, 0, 0]);
@@ -218,6 +254,8 @@ fn try_reach(thread: &Hijacked, prey: &Prey, version: u32, faults: &mut Faults) 
     if version >= 6 {
         let sent = thread.call(libc::SYS_kill, [std::process::id().into(), 0, 0, 0, 0, 0]);
         faults.refused(true, "sends signals", sent);
+    }
+    if version >= 6 && keeps.makes_unix_sockets() {
         let made = thread.call(libc::SYS_socket, [number(libc::AF_UNIX), 1, 0, 0, 0, 0]);
         let Outcome::Returned(socket) = made else { panic!("a unix socket: {made:?}") };
         let family = u16::try_from(libc::AF_UNIX).unwrap().to_ne_bytes();
@@ -237,12 +275,12 @@ fn close(thread: &Hijacked, opened: Outcome) {
 }
 
 /// A process says once what it gave up, and that is what this kernel gives.
-fn assert_told(stderr: &LineReader) {
+fn assert_told(stderr: &LineReader, keeps: Keeps) {
     let told = || stderr.lines().into_iter().filter(|line| line.contains("sandbox: ")).collect::<Vec<_>>();
     let what = || format!("a word about the sandbox in {:?}", stderr.lines());
     let line = wait_or_explain(what, || told().pop());
     println!("{line}");
-    assert!(line.ends_with(&of_this_kernel().to_string()), "{line}");
+    assert!(line.ends_with(&keeps.told()), "{line}");
     assert_eq!(told().len(), 1);
 }
 
@@ -252,9 +290,45 @@ fn the_pipe() {
         return;
     }
     let kernel = Kernel::load(&[]);
-    let pipe = EventPipe::start(kernel.pins(), &["-o", "-"]);
-    assert_told(&pipe.stderr);
-    assert_confined("the pipe", pipe.id(), Keeps { maps: true, ..Keeps::default() });
+    for (services, unix_sockets) in [("files", false), ("files systemd", true)] {
+        let pipe = pipe_with_names_from(services, &kernel);
+        let keeps = Keeps { kernel: true, unix_sockets, ..Keeps::default() };
+        assert_told(&pipe.stderr, keeps);
+        assert_confined(&format!("the pipe with names of users from {services}"), pipe.id(), keeps);
+    }
+}
+
+/// Sees its own `/etc/nsswitch.conf`.
+fn pipe_with_names_from(services: &str, kernel: &Kernel) -> EventPipe {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "passwd: {services}").unwrap();
+    let script = "[ -e /etc/nsswitch.conf ] || echo >/etc/nsswitch.conf
+        mount -o bind \"$0\" /etc/nsswitch.conf && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script]).arg(file.path()).arg(program("leco-event-pipe"));
+    let pipe = EventPipe::spawn({
+        command.arg("--pin").arg(kernel.pins()).args(["-o", "-"]);
+        command
+    });
+    // It is read by then.
+    wait_or_explain(
+        || format!("a word about the sandbox in {:?}", pipe.stderr.lines()),
+        || pipe.stderr.lines().iter().any(|line| line.contains("sandbox: ")).then_some(()),
+    );
+    pipe
+}
+
+#[test]
+fn the_pipe_that_serves_a_socket() {
+    if !can_test() {
+        return;
+    }
+    let (kernel, folder) = (Kernel::load(&[]), tempfile::tempdir().unwrap());
+    let output = format!("unix:{}", folder.path().join("leco.sock").display());
+    let pipe = EventPipe::start(kernel.pins(), &["-o", &output]);
+    let keeps = Keeps { kernel: true, unix_sockets: true, ..Keeps::default() };
+    assert_told(&pipe.stderr, keeps);
+    assert_confined("the pipe with a socket", pipe.id(), keeps);
 }
 
 #[test]
@@ -265,8 +339,8 @@ fn the_pipe_that_asks_for_names_and_remembers() {
     let (kernel, folder) = (Kernel::load(&[]), tempfile::tempdir().unwrap());
     let conf = format!("memory={} reverse-dns=1", folder.path().join("memory").display());
     let pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-c", &conf]);
-    assert_told(&pipe.stderr);
-    let keeps = Keeps { maps: true, network: Network::All, ..Keeps::default() };
+    let keeps = Keeps { kernel: true, network: Network::All, ..Keeps::default() };
+    assert_told(&pipe.stderr, keeps);
     assert_confined("the pipe with reverse-dns", pipe.id(), keeps);
 }
 
@@ -305,15 +379,20 @@ fn frontends_that_print_plain_lines() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // A name, which is looked up without netlink.
     let tcp = format!("tcp:localhost:{}", listener.local_addr().unwrap().port());
-    let sources = [(&*fifo, Network::None), ("udp:127.0.0.1:0", Network::Udp), (&*tcp, Network::All)];
+    let unix = format!("unix:{}", folder.path().join("socket").display());
+    let sources = [
+        (&*fifo, Keeps::default()),
+        (&*unix, Keeps { unix_sockets: true, ..Keeps::default() }),
+        ("udp:127.0.0.1:0", Keeps { network: Network::Udp, ..Keeps::default() }),
+        (&*tcp, Keeps { network: Network::All, ..Keeps::default() }),
+    ];
     for name in ["leco-tui", "leco-sdl-widget"] {
-        for (source, network) in sources {
+        for (source, keeps) in sources {
             let plain = Plain::start(name, source);
-            assert_told(&plain.stderr);
-            if network == Network::All {
+            assert_told(&plain.stderr, keeps);
+            if keeps.network == Network::All {
                 drop(listener.accept().unwrap());
             }
-            let keeps = Keeps { network, ..Keeps::default() };
             assert_confined(&format!("{name} that reads {source}"), plain.child.id(), keeps);
         }
     }
@@ -340,7 +419,7 @@ fn the_overlay() {
     }
     let server = XServer::start();
     let overlay = Overlay::on_x(&server, &still_config("", ""));
-    assert_confined("the overlay", overlay.id(), Keeps { programs: true, ..Keeps::default() });
+    assert_confined("the overlay", overlay.id(), Keeps { desktop: true, ..Keeps::default() });
 }
 
 /// Each path that is kept takes a descriptor for a moment. Those that get none are lost, and that is told.
@@ -374,9 +453,9 @@ fn the_sandbox_can_be_asked_for() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = said.lines().find(|line| line.starts_with("sandbox-gaps "));
     let line = line.unwrap_or_else(|| panic!("{said}"));
-    let expected = of_this_kernel();
-    assert_eq!(line.split_whitespace().nth(1).unwrap(), expected.gaps().len().to_string(), "{line}");
-    assert!(line.ends_with(&expected.to_string()), "{line}");
+    let gaps = of_this_kernel().gaps().len().to_string();
+    assert_eq!(line.split_whitespace().nth(1).unwrap(), gaps, "{line}");
+    assert!(line.contains(&Keeps::default().told()), "{line}");
 }
 
 /// The same on another kernel, where it says this of its Landlock.
@@ -384,7 +463,7 @@ fn on_linux(series: &str, words: &str, tests: &str) {
     let Some(kernel) = VmKernel::find(series) else { return };
     let mut programs = vec![std::env::current_exe().unwrap()];
     programs.extend(["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget"].map(program));
-    programs.push(which("ip"));
+    programs.extend(["ip", "unshare"].map(which));
     let this = programs[0].file_name().unwrap().to_str().unwrap();
     let command = format!(
         "ip link set lo up; echo '127.0.0.1 localhost' >/etc/hosts; \

@@ -346,7 +346,7 @@ impl App {
 
 /// What is needed once the display is there: fonts, fontconfig's programs, config and sources.
 fn sandbox(settings: &Settings, sources: &[SourceSpec], config_file: Option<&Path>) -> Sandbox {
-    let mut sandbox = with_sources(Sandbox::default().with_programs(), sources);
+    let mut sandbox = with_sources(Sandbox::default().with_programs().with_shared_memory(), sources);
     for path in config_file.into_iter().chain(settings.text.font.as_deref()) {
         sandbox = sandbox.reads(path);
     }

@@ -9,14 +9,19 @@ mod calls;
 mod confinement;
 mod files;
 mod network;
+mod privileges;
 
 use std::path::{Path, PathBuf};
 
 use self::calls::Calls;
-pub use self::calls::{MORE_REFUSED_CALLS, NAMESPACE_FLAGS, REFUSED_CALLS, REFUSED_IOCTLS, X32_BIT};
+pub use self::calls::{
+    MORE_REFUSED_CALLS, NAMESPACE_FLAGS, REFUSED_CALLS, REFUSED_IOCTLS, SHARED_MEMORY_CALLS, X32_BIT,
+};
 pub use self::confinement::{Confinement, Gap, LANDLOCK_WANTED, Landlock, LostPath, SystemCalls};
 use self::files::{Files, OF_THE_SYSTEM};
 pub use self::network::Network;
+use self::network::Sockets;
+pub use self::privileges::Privileges;
 
 /// What a program keeps.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +29,10 @@ pub struct Sandbox {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
     lost: Vec<LostPath>,
-    network: Network,
+    sockets: Sockets,
     runs_programs: bool,
     reads_maps: bool,
+    shares_memory: bool,
 }
 
 impl Sandbox {
@@ -63,10 +69,32 @@ impl Sandbox {
         self
     }
 
-    /// Makes sockets of a network, besides unix sockets. Those that are open before need no word.
+    /// Makes sockets of a network. Those that are open before need no word.
     #[must_use]
     pub fn with_network(mut self, network: Network) -> Self {
-        self.network = self.network.max(network);
+        self.sockets.network = self.sockets.network.max(network);
+        self.sockets.unix |= network == Network::All;
+        self
+    }
+
+    /// Makes unix sockets, by which it may ask other programs of its user to do something.
+    #[must_use]
+    pub fn with_unix_sockets(mut self) -> Self {
+        self.sockets.unix = true;
+        self
+    }
+
+    /// Shares memory with a display's server (MIT-SHM of X11).
+    #[must_use]
+    pub fn with_shared_memory(mut self) -> Self {
+        self.shares_memory = true;
+        self
+    }
+
+    /// Reads what `/proc` has about all processes.
+    #[must_use]
+    pub fn with_processes(mut self) -> Self {
+        self.readable.push(PathBuf::from("/proc"));
         self
     }
 
@@ -100,18 +128,29 @@ impl Sandbox {
     /// Whether it still makes sockets of a network.
     #[must_use]
     pub fn permits(&self, network: Network) -> bool {
-        self.network >= network
+        self.sockets.network >= network
+    }
+
+    /// Whether it still makes unix sockets.
+    #[must_use]
+    pub fn permits_unix_sockets(&self) -> bool {
+        self.sockets.unix
     }
 
     /// Gives up everything else, for this thread and all that it starts from now on. What that was depends on the kernel:
     /// it goes on with less.
     pub fn enter(&self) -> Confinement {
-        let Self { readable, writable, network, runs_programs, reads_maps, .. } = self;
-        let (network, runs_programs, reads_maps) = (*network, *runs_programs, *reads_maps);
-        let (landlock, unopened) = Files { readable, writable, runs_programs, network }.keep();
+        let Self { readable, writable, sockets, runs_programs, reads_maps, shares_memory, .. } = self;
+        let (sockets, runs_programs) = (*sockets, *runs_programs);
+        let files = Files { readable, writable, runs_programs, network: sockets.network };
+        // What follows can be had only by what these leave.
+        let privileges = Privileges::drop();
+        let (landlock, unopened) = files.keep();
         let lost = self.lost.iter().cloned().chain(unopened).collect();
-        let calls = Calls { runs_programs, reads_maps, network }.keep();
-        Confinement { landlock, calls, keeps_tcp: network == Network::All, lost }
+        let (reads_maps, shares_memory) = (*reads_maps, *shares_memory);
+        let calls = Calls { runs_programs, reads_maps, shares_memory, sockets }.keep();
+        let (keeps_tcp, keeps_unix_sockets) = (sockets.network == Network::All, sockets.unix);
+        Confinement { landlock, calls, privileges, keeps_tcp, keeps_unix_sockets, lost }
     }
 }
 

@@ -25,6 +25,7 @@ use leco_os::sandbox::{Confinement, Network, Sandbox};
 use leco_os::{environment, say};
 use leco_pipe::clock::Now;
 use leco_pipe::enrich::labeler::Labeler;
+use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
 use leco_pipe::history::{Memory, Store, seen};
@@ -139,7 +140,11 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
         return None;
     }
     let network = if tunables.reverse_dns { Network::All } else { Network::None };
-    let mut sandbox = Sandbox::default().with_maps().with_network(network);
+    let mut sandbox = Sandbox::default().with_maps().with_processes().with_network(network);
+    let serves = specs.iter().any(|spec| matches!(spec.destination, Destination::Unix { .. }));
+    if serves || std::env::var_os("NOTIFY_SOCKET").is_some() || name_services::are_asked_for_users() {
+        sandbox = sandbox.with_unix_sockets();
+    }
     for path in tunables.asn_db.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::reads)) {
         sandbox = sandbox.reads(path);
     }

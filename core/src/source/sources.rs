@@ -28,6 +28,7 @@ pub const SOURCE_GIVEN_UP: &str = "a source needs access that this program has g
 pub fn with_sources(sandbox: Sandbox, sources: &[SourceSpec]) -> Sandbox {
     sources.iter().fold(sandbox, |sandbox, source| {
         let sandbox = sandbox.with_network(source.network());
+        let sandbox = if source.is_unix_socket() { sandbox.with_unix_sockets() } else { sandbox };
         match source.path() {
             Some(path) => sandbox.waits_for(path),
             None => sandbox,
@@ -39,7 +40,9 @@ pub fn with_sources(sandbox: Sandbox, sources: &[SourceSpec]) -> Sandbox {
 #[must_use]
 pub fn are_allowed(sandbox: &Sandbox, sources: &[SourceSpec]) -> bool {
     sources.iter().all(|source| {
-        sandbox.permits(source.network()) && source.path().is_none_or(|path| sandbox.covers(path))
+        let has_socket =
+            sandbox.permits(source.network()) && (!source.is_unix_socket() || sandbox.permits_unix_sockets());
+        has_socket && source.path().is_none_or(|path| sandbox.covers(path))
     })
 }
 
@@ -105,6 +108,10 @@ impl SourceSpec {
             Kind::Udp(_) => Network::Udp,
             Kind::Fifo(..) | Kind::File(..) | Kind::Stream(Peer::Unix(..)) | Kind::Stdin => Network::None,
         }
+    }
+
+    fn is_unix_socket(&self) -> bool {
+        matches!(&self.0, Kind::Stream(Peer::Unix(..)))
     }
 
     /// Reads `KIND:TARGET`, with `?token-file=PATH` after that of `tcp`, and `?owner=any` after a path.

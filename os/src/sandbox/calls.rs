@@ -9,7 +9,7 @@ use seccompiler::{
 };
 
 use super::confinement::SystemCalls;
-use super::network::Network;
+use super::network::{Network, Sockets};
 
 /// libc does not have it everywhere (the kernel's `include/uapi/asm-generic/unistd.h`).
 #[cfg(target_arch = "riscv64")]
@@ -19,8 +19,12 @@ const SYS_KEXEC_FILE_LOAD: libc::c_long = 294;
 const SYS_KEXEC_FILE_LOAD: libc::c_long = 381;
 #[cfg(not(any(target_arch = "riscv64", target_arch = "s390x")))]
 const SYS_KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
-/// The same number everywhere, not yet in libc (Linux 6.15): `open_tree` by another name.
+/// The same numbers everywhere, not yet in libc (Linux 6.6, 6.13, 6.15, 6.17).
+const SYS_FCHMODAT2: libc::c_long = 452;
+const SYS_SETXATTRAT: libc::c_long = 463;
+const SYS_REMOVEXATTRAT: libc::c_long = 466;
 const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
+const SYS_FILE_SETATTR: libc::c_long = 469;
 
 /// Names and numbers of system calls.
 macro_rules! calls {
@@ -30,8 +34,16 @@ macro_rules! calls {
 /// Calls that fail with `EPERM` in every sandbox, with their names: nothing here makes them, but somebody would who
 /// took a program over.
 pub const REFUSED_CALLS: &[(&str, libc::c_long)] = calls! {
-    // Other processes.
-    SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev SYS_pidfd_getfd SYS_kcmp
+    // Other processes: what they hold, how they run, and what they share.
+    SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev SYS_pidfd_getfd SYS_kcmp SYS_process_madvise
+    SYS_process_mrelease SYS_migrate_pages SYS_move_pages
+    SYS_setpriority SYS_ioprio_set SYS_sched_setscheduler SYS_sched_setparam SYS_sched_setattr
+    SYS_sched_setaffinity
+    SYS_msgget SYS_msgsnd SYS_msgrcv SYS_msgctl SYS_semget SYS_semop SYS_semtimedop SYS_semctl
+    SYS_mq_open SYS_mq_unlink SYS_mq_timedsend SYS_mq_timedreceive SYS_mq_notify SYS_mq_getsetattr
+    // What files are like: who may use them, whose they are, how old they look.
+    SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_utimensat
+    SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr
     // Other views of the file system.
     SYS_mount SYS_umount2 SYS_pivot_root SYS_chroot SYS_move_mount SYS_open_tree SYS_fsopen SYS_fsconfig
     SYS_fsmount SYS_fspick SYS_mount_setattr SYS_setns SYS_unshare
@@ -50,6 +62,22 @@ pub const REFUSED_CALLS: &[(&str, libc::c_long)] = calls! {
 pub const MORE_REFUSED_CALLS: &[(&str, libc::c_long)] = &[
     ("SYS_kexec_file_load", SYS_KEXEC_FILE_LOAD),
     ("SYS_open_tree_attr", SYS_OPEN_TREE_ATTR),
+    ("SYS_fchmodat2", SYS_FCHMODAT2),
+    ("SYS_setxattrat", SYS_SETXATTRAT),
+    ("SYS_removexattrat", SYS_REMOVEXATTRAT),
+    ("SYS_file_setattr", SYS_FILE_SETATTR),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_chmod", libc::SYS_chmod),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_chown", libc::SYS_chown),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_lchown", libc::SYS_lchown),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_utime", libc::SYS_utime),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_utimes", libc::SYS_utimes),
+    #[cfg(target_arch = "x86_64")]
+    ("SYS_futimesat", libc::SYS_futimesat),
     #[cfg(target_arch = "x86_64")]
     ("SYS_iopl", libc::SYS_iopl),
     #[cfg(target_arch = "x86_64")]
@@ -68,8 +96,12 @@ pub const NAMESPACE_FLAGS: [libc::c_int; 7] = [
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
 ];
-/// Requests of ioctl(2) that type into a terminal: what a program types there, the shell after it runs.
-pub const REFUSED_IOCTLS: [u32; 2] = [0x5412, 0x541C]; // TIOCSTI, TIOCLINUX
+/// Calls that share memory with other programs, as a server of X11 wants it.
+pub const SHARED_MEMORY_CALLS: &[(&str, libc::c_long)] = calls! { SYS_shmget SYS_shmat SYS_shmctl SYS_shmdt };
+/// Requests of ioctl(2) that type into a terminal (TIOCSTI, TIOCLINUX): what a program types there, the shell after it
+/// runs. And such as change what files are like (`FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`, as processors number them
+/// for which there is a filter).
+pub const REFUSED_IOCTLS: [u32; 4] = [0x5412, 0x541C, 0x4008_6602, 0x401C_5820];
 /// From here on numbers are those of the x32 ABI on x86-64, under which every call would have another number. Nowhere
 /// else are there so many calls.
 pub const X32_BIT: u32 = 0x4000_0000;
@@ -98,7 +130,8 @@ mod code {
 pub(super) struct Calls {
     pub(super) runs_programs: bool,
     pub(super) reads_maps: bool,
-    pub(super) network: Network,
+    pub(super) shares_memory: bool,
+    pub(super) sockets: Sockets,
 }
 
 impl Calls {
@@ -125,7 +158,12 @@ impl Calls {
         rules.insert(libc::SYS_clone, any_flag_of(0, &NAMESPACE_FLAGS.map(i32::cast_unsigned))?);
         rules.insert(libc::SYS_ioctl, one_of(1, &REFUSED_IOCTLS)?);
         rules.insert(libc::SYS_socket, self.refused_sockets()?);
-        rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX.cast_unsigned()])?]);
+        rules.insert(libc::SYS_socketpair, self.refused_pairs()?);
+        // Limits of other processes: its own are asked for as those of 0.
+        rules.insert(libc::SYS_prlimit64, vec![none_of(0, &[0])?]);
+        if !self.shares_memory {
+            rules.extend(SHARED_MEMORY_CALLS.iter().map(|(_, number)| (*number, Vec::new())));
+        }
         if self.reads_maps {
             rules.insert(libc::SYS_bpf, vec![none_of(0, &READING_MAPS)?]);
         } else {
@@ -138,24 +176,33 @@ impl Calls {
     }
 
     fn refused_sockets(self) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-        let inet = [libc::AF_INET, libc::AF_INET6];
-        let kept = |has_inet: bool| inet.into_iter().filter(move |_| has_inet).chain([libc::AF_UNIX]);
-        let families: Vec<u32> = kept(self.network != Network::None).map(i32::cast_unsigned).collect();
-        let mut rules = vec![none_of(0, &families)?];
-        let streams = Some(libc::SOCK_STREAM).filter(|_| self.network != Network::All);
+        let Sockets { network, unix } = self.sockets;
+        let inet = [libc::AF_INET, libc::AF_INET6].into_iter().filter(|_| network != Network::None);
+        let kept = inet.clone().chain(Some(libc::AF_UNIX).filter(|_| unix));
+        let kept: Vec<u32> = kept.map(i32::cast_unsigned).collect();
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut rules = vec![none_of(0, &kept)?];
+        let streams = Some(libc::SOCK_STREAM).filter(|_| network != Network::All);
         for kind in NEVER_TYPES.into_iter().chain(streams) {
-            for family in inet {
-                let kind = u64::from(kind.cast_unsigned());
+            for family in inet.clone() {
                 rules.push(SeccompRule::new(vec![
                     compare(0, SeccompCmpOp::Eq, family.cast_unsigned())?,
-                    SeccompCondition::new(
-                        1,
-                        SeccompCmpArgLen::Dword,
-                        SeccompCmpOp::MaskedEq(TYPE_MASK),
-                        kind,
-                    )?,
+                    is_of_type(kind)?,
                 ])?);
             }
+        }
+        Ok(rules)
+    }
+
+    /// A pair of streams is connected for ever. One end of a pair of datagram sockets could connect to another socket.
+    fn refused_pairs(self) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+        let mut rules = vec![none_of(0, &[libc::AF_UNIX.cast_unsigned()])?];
+        if !self.sockets.unix {
+            rules.push(SeccompRule::new(vec![is_of_type(libc::SOCK_DGRAM)?])?);
+            // Another name of the same for unix sockets.
+            rules.push(SeccompRule::new(vec![is_of_type(libc::SOCK_RAW)?])?);
         }
         Ok(rules)
     }
@@ -185,6 +232,12 @@ fn compare(
     value: u32,
 ) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, value.into())
+}
+
+/// Holds where the second argument is this type of a socket, with whatever flags.
+fn is_of_type(kind: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
+    let how = SeccompCmpOp::MaskedEq(TYPE_MASK);
+    SeccompCondition::new(1, SeccompCmpArgLen::Dword, how, kind.cast_unsigned().into())
 }
 
 /// Holds where an argument is none of these.

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::privileges::Privileges;
+
 /// The version of Landlock's ABI that has all that is asked for (Linux 6.12).
 pub const LANDLOCK_WANTED: u32 = 6;
 
@@ -15,8 +17,12 @@ pub struct Confinement {
     pub landlock: Landlock,
     /// What keeps system calls away, and sockets of kinds that are not needed.
     pub calls: SystemCalls,
+    /// What root may do beyond other users.
+    pub privileges: Privileges,
     /// Whether it was to keep TCP.
     pub keeps_tcp: bool,
+    /// Whether it was to keep unix sockets, by which it could ask another program to do something.
+    pub keeps_unix_sockets: bool,
     /// What it was to keep and lost.
     pub lost: Vec<LostPath>,
 }
@@ -71,6 +77,8 @@ pub enum Gap {
     AbstractSockets,
     /// Make every system call.
     SystemCalls,
+    /// Use privileges of root.
+    Privileges,
 }
 
 impl Landlock {
@@ -117,6 +125,7 @@ impl fmt::Display for Gap {
             Self::Signals => "send signals",
             Self::AbstractSockets => "connect to abstract sockets",
             Self::SystemCalls => "make every system call",
+            Self::Privileges => "use privileges of root",
         })
     }
 }
@@ -135,6 +144,7 @@ impl Confinement {
             (version < 6, Gap::Signals),
             (version < 6, Gap::AbstractSockets),
             (!is_filtered, Gap::SystemCalls),
+            (self.privileges != Privileges::Dropped, Gap::Privileges),
         ];
         gaps.into_iter().filter_map(|(is_open, gap)| is_open.then_some(gap)).collect()
     }
@@ -152,6 +162,7 @@ impl fmt::Display for Confinement {
         let gaps = self.gaps();
         let Some((last, before)) = gaps.split_last() else {
             write!(f, "sandbox: complete (Landlock {}, system calls filtered)", self.landlock.version())?;
+            self.write_kept(f)?;
             return self.write_lost(f);
         };
         f.write_str("sandbox: incomplete, this program could still ")?;
@@ -159,14 +170,24 @@ impl fmt::Display for Confinement {
             write!(f, "{}{gap}", if number > 0 { ", " } else { "" })?;
         }
         write!(f, "{}{last}", if before.is_empty() { "" } else { " and " })?;
-        let reasons = [self.landlock.shortcoming(), self.calls.shortcoming()];
+        let privileges = match &self.privileges {
+            Privileges::Dropped => None,
+            Privileges::Failed(reason) => Some(format!("privileges cannot be dropped: {reason}")),
+        };
+        let reasons = [self.landlock.shortcoming(), self.calls.shortcoming(), privileges];
         let reasons: Vec<_> = reasons.into_iter().flatten().collect();
         write!(f, " ({})", reasons.join("; "))?;
+        self.write_kept(f)?;
         self.write_lost(f)
     }
 }
 
 impl Confinement {
+    fn write_kept(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_filtered = self.calls == SystemCalls::Filtered;
+        if self.keeps_unix_sockets && is_filtered { f.write_str("; it needs unix sockets") } else { Ok(()) }
+    }
+
     fn write_lost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, more)) = self.lost.split_first() else { return Ok(()) };
         let others = match more.len() {
@@ -188,7 +209,15 @@ mod tests {
     use super::*;
 
     fn with(landlock: Landlock, calls: SystemCalls) -> Confinement {
-        Confinement { landlock, calls, keeps_tcp: false, lost: Vec::new() }
+        let privileges = Privileges::Dropped;
+        Confinement {
+            landlock,
+            calls,
+            privileges,
+            keeps_tcp: false,
+            keeps_unix_sockets: false,
+            lost: Vec::new(),
+        }
     }
 
     /// What the table of docs/SECURITY.md says.
@@ -231,6 +260,14 @@ mod tests {
     fn each_shortcoming_is_told_with_its_reason() {
         let whole = with(Landlock::Version(6), SystemCalls::Filtered);
         assert_eq!(whole.to_string(), "sandbox: complete (Landlock 6, system calls filtered)");
+        let needy = Confinement { keeps_unix_sockets: true, ..whole.clone() };
+        assert!(needy.is_whole() && needy.to_string().ends_with(" filtered); it needs unix sockets"));
+        let root = Confinement { privileges: Privileges::Failed("no".into()), ..whole.clone() };
+        assert_eq!(root.gaps(), [Gap::Privileges]);
+        assert_eq!(
+            root.to_string(),
+            "sandbox: incomplete, this program could still use privileges of root (privileges cannot be dropped: no)"
+        );
         let older = with(Landlock::Version(3), SystemCalls::Filtered).to_string();
         assert_eq!(
             older,

@@ -14,15 +14,18 @@ use super::confinement::{Landlock, LostPath};
 use super::network::Network;
 use crate::limits;
 
-/// What every program reads: libraries, settings of the system, names of users and hosts, processes and cgroups.
-pub(super) const OF_THE_SYSTEM: [&str; 14] = [
+/// What every program reads: libraries, settings of the system, names of users and hosts, and about itself.
+pub(super) const OF_THE_SYSTEM: [&str; 17] = [
     "/usr",
     "/lib",
     "/lib64",
     "/bin",
     "/etc",
     "/dev/urandom",
-    "/proc",
+    "/proc/self",
+    "/proc/sys",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
     "/sys",
     "/run/systemd",
     "/run/nscd",

@@ -8,6 +8,7 @@ pub mod cgroup;
 mod interpreters;
 pub mod labeler;
 pub mod labels;
+pub mod name_services;
 pub mod names;
 pub(crate) mod process;
 mod script;
