@@ -57,6 +57,9 @@ pub(crate) struct Cli {
     /// Do not read the DNS responses that processes receive
     #[arg(long, conflicts_with = "unload")]
     pub(crate) no_dns: bool,
+    /// Do not read the names that processes send when they connect (TLS, QUIC, proxies)
+    #[arg(long, conflicts_with = "unload")]
+    pub(crate) no_hello: bool,
     /// Use only this level of a hook, see below
     #[arg(long, value_name = "NAME=LEVEL", conflicts_with = "unload")]
     pub(crate) hook: Vec<Forced>,

@@ -53,8 +53,8 @@ fn exit_code(error: &LoadError) -> u8 {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let group = cli.group.as_deref().map(group_id).transpose()?;
-    let no_dns = cli.no_dns.then(Forced::no_dns);
-    let named: Vec<&Forced> = cli.hook.iter().chain(&no_dns).collect();
+    let off = [cli.no_dns.then(Forced::no_dns), cli.no_hello.then(Forced::no_hello)];
+    let named: Vec<&Forced> = cli.hook.iter().chain(off.iter().flatten()).collect();
     for (at, one) in named.iter().enumerate() {
         if let Some(other) =
             named[..at].iter().find(|other| other.feature() == one.feature() && *other != one)
@@ -67,7 +67,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         max_conns: cli.max_conns,
         ring_size: cli.ring_size,
         group,
-        forced: cli.hook.iter().cloned().chain(no_dns.clone()).collect(),
+        forced: named.into_iter().cloned().collect(),
         btf: cli.btf.clone(),
     };
     if cli.check {

@@ -459,6 +459,7 @@ static __always_inline void start_anew(struct tracked *t)
 	t->conn.fate = 0;
 	t->read = t->written = 0;
 	t->owner = t->addressed = t->claimed = 0;
+	t->sends_seen = t->recvs_seen = t->sent_header = 0;
 	t->many_peers = t->shared = t->kept = t->has_base = t->is_older = t->released = t->provisional = 0;
 	t->peer = none;
 }

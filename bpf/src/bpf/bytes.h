@@ -135,6 +135,8 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 			return 0;
 	}
 	add_bytes(sk, flow, len, sent);
+	if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_UDP && peer->port != DNS_PORT && is_at_begin(flow))
+		look_at_begin(flow, IPPROTO_UDP, len, sent);
 	return 0;
 }
 
@@ -299,9 +301,12 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	}
 	/* Where a probe notes peers, it is for each datagram to be looked up. */
 	bool is_probed = peers_by_probe && protocol == IPPROTO_UDP && !t->dport;
-	if (!is_raw && !is_dns && !is_probed && !t->shared)
+	bool is_looked_at = !is_raw && !is_dns && is_at_begin(t);
+	if (!is_raw && !is_dns && !is_probed && !t->shared && !is_looked_at)
 		t->owner = pid;
 	add_bytes(socket, t, len, sent);
+	if (is_looked_at)
+		look_at_begin(t, protocol, len, sent);
 	return 0;
 }
 

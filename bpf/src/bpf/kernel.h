@@ -27,6 +27,7 @@ typedef _Bool bool;
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -110,6 +111,7 @@ struct pt_regs {
 };
 #define SYSCALL_NUMBER(regs) ((regs)->orig_rax)
 enum { SYS_READ = 0, SYS_READV = 19, SYS_RECVFROM = 45, SYS_RECVMSG = 47, SYS_RECVMMSG = 299 };
+enum { SYS_WRITE = 1, SYS_WRITEV = 20, SYS_SENDTO = 44, SYS_SENDMSG = 46, SYS_SENDMMSG = 307 };
 #elif defined(__TARGET_ARCH_arm64)
 #define HAS_REGISTERS
 struct user_pt_regs {
@@ -126,6 +128,7 @@ struct pt_regs___number {
 } __attribute__((preserve_access_index));
 #define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->syscallno)
 enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+enum { SYS_WRITE = 64, SYS_WRITEV = 66, SYS_SENDTO = 206, SYS_SENDMSG = 211, SYS_SENDMMSG = 269 };
 #elif defined(__TARGET_ARCH_riscv)
 #define HAS_REGISTERS
 struct user_regs_struct {
@@ -136,6 +139,7 @@ struct pt_regs {
 };
 #define SYSCALL_NUMBER(regs) ((regs)->user_regs.a7)
 enum { SYS_READ = 63, SYS_READV = 65, SYS_RECVFROM = 207, SYS_RECVMSG = 212, SYS_RECVMMSG = 243 };
+enum { SYS_WRITE = 64, SYS_WRITEV = 66, SYS_SENDTO = 206, SYS_SENDMSG = 211, SYS_SENDMMSG = 269 };
 #elif defined(__TARGET_ARCH_s390)
 #define HAS_REGISTERS
 typedef struct {
@@ -154,6 +158,7 @@ struct pt_regs___number {
 } __attribute__((preserve_access_index));
 #define SYSCALL_NUMBER(regs) (((const struct pt_regs___number *)(regs))->int_code & 0xffff)
 enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 371, SYS_RECVMSG = 372, SYS_RECVMMSG = 357 };
+enum { SYS_WRITE = 4, SYS_WRITEV = 146, SYS_SENDTO = 369, SYS_SENDMSG = 370, SYS_SENDMMSG = 358 };
 /* What C libraries use that also run on kernels before 4.3. */
 #define SYS_SOCKETCALL 102
 #elif defined(__TARGET_ARCH_powerpc)
@@ -164,7 +169,9 @@ struct pt_regs {
 };
 #define SYSCALL_NUMBER(regs) ((regs)->gpr[0])
 enum { SYS_READ = 3, SYS_READV = 145, SYS_RECVFROM = 337, SYS_RECVMSG = 342, SYS_RECVMMSG = 343 };
+enum { SYS_WRITE = 4, SYS_WRITEV = 146, SYS_SENDTO = 335, SYS_SENDMSG = 341, SYS_SENDMMSG = 349 };
 #define SYS_RECV 336
+#define SYS_SEND 334
 #define SYS_SOCKETCALL 102
 #endif
 

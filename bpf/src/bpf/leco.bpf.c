@@ -15,6 +15,7 @@
 #include "announce.h"
 #include "calls.h"
 #include "dns.h"
+#include "hello.h"
 #include "bytes.h"
 #include "peers.h"
 #include "raw.h"

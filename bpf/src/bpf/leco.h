@@ -108,8 +108,11 @@ struct tracked {
 	struct peer peer; /* the socket's own, or that one */
 	__u8 kept;        /* in `closed`, as it ended */
 	__u8 has_base;
-	__u8 is_older; /* than the programs */
-	__u8 padding[5];
+	__u8 is_older;    /* than the programs */
+	__u8 sends_seen;  /* in which a name was looked for */
+	__u8 recvs_seen;  /* before that came to an end */
+	__u8 sent_header; /* of a record of TLS, and nothing of it yet */
+	__u8 padding[2];
 };
 
 /* Key of `flows`. A peer of family 0 is not known. */
@@ -144,6 +147,48 @@ struct dns_answer {
 _Static_assert(sizeof(struct dns_answer) == 552 && __builtin_offsetof(struct dns_answer, payload) == 40,
 	       "not as record.rs reads it");
 
+/* Whose word a name is. */
+enum hello_source {
+	FROM_TLS,
+	FROM_CONNECT, /* a request to an HTTP proxy */
+	FROM_SOCKS,   /* one to a proxy of SOCKS version 5 */
+};
+
+/* Bytes that are looked at of what a connection begins with. */
+#define HELLO_BYTES 4096
+#define NAME_MAX 255
+#define ALPN_MAX 32
+
+/* Whom a process said that it connects to: a record of the `events` ring. */
+struct hello {
+	__u64 conn_ns; /* conn.ns of the connection */
+	__u16 port;    /* host byte order; behind a proxy of SOCKS */
+	__u8 source;   /* enum hello_source */
+	__u8 has_ech;  /* the name may be a cover for another one */
+	__u8 name_len;
+	__u8 alpn_len;
+	__u16 padding;
+	__u8 alpn[ALPN_MAX]; /* the first protocol that it offers */
+	__u8 name[NAME_MAX + 1];
+};
+/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+_Static_assert(sizeof(struct hello) == 304 && __builtin_offsetof(struct hello, name) == 48,
+	       "not as record.rs reads it");
+
+/* Initial packets of QUIC fill datagrams of this length at least (RFC 9000, 14.1). */
+#define QUIC_DATAGRAM_MIN 1200
+#define QUIC_MAX 1500
+/* What begins like one: a record of the `events` ring. */
+struct quic_datagram {
+	__u64 conn_ns; /* conn.ns of the connection */
+	__u32 len;     /* bytes of `payload` that count */
+	__u32 padding;
+	__u8 payload[QUIC_MAX + 4];
+};
+/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+_Static_assert(sizeof(struct quic_datagram) == 1520 && __builtin_offsetof(struct quic_datagram, payload) == 16,
+	       "not as record.rs reads it");
+
 /* What loaded programs are known by, to those of another version that take their place: so it never changes. */
 struct resident {
 	char magic[8];      /* RESIDENT_MAGIC */
@@ -160,5 +205,6 @@ struct stats {
 	__u64 closed_added;       /* to `closed`, which forgets the oldest */
 	__u64 blocked_skipped;    /* packets dropped on their way in that came too fast to be told one by one */
 	__u64 dns_skipped;        /* answers not copied: the ring was full, or their page not there */
+	__u64 hellos_skipped;     /* not read: the ring was full, their page not there, or their call not known */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */
 };

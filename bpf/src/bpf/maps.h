@@ -22,6 +22,9 @@ const volatile bool peers_by_hook = true;
 /* Whether answers of name servers are copied to the ring. */
 const volatile bool copies_answers = true;
 
+/* Whether the names are read that processes send when they connect. */
+const volatile bool reads_hellos = true;
+
 /* The loader changes from one version to another by two writes to memory: no byte is counted by both. */
 volatile struct resident resident SEC(".data.resident") = { .magic = RESIDENT_MAGIC, .is_counting = 1 };
 

@@ -11,6 +11,7 @@ struct call {
 #ifdef SYS_SOCKETCALL
 /* Calls behind one number, with their arguments in memory (uapi linux/net.h). */
 enum { SOCKETCALL_RECV = 10, SOCKETCALL_RECVFROM = 12, SOCKETCALL_RECVMSG = 17, SOCKETCALL_RECVMMSG = 19 };
+enum { SOCKETCALL_SEND = 9, SOCKETCALL_SENDTO = 11, SOCKETCALL_SENDMSG = 16, SOCKETCALL_SENDMMSG = 20 };
 
 static __always_inline bool unpack_socketcall(struct call *call)
 {
@@ -30,6 +31,16 @@ static __always_inline bool unpack_socketcall(struct call *call)
 	case SOCKETCALL_RECVMMSG:
 		call->number = SYS_RECVMMSG;
 		return !bpf_probe_read_user(call->args, 5 * sizeof(__u64), args);
+	case SOCKETCALL_SEND:
+	case SOCKETCALL_SENDTO:
+		call->number = SYS_SENDTO;
+		return !bpf_probe_read_user(call->args, 4 * sizeof(__u64), args);
+	case SOCKETCALL_SENDMSG:
+		call->number = SYS_SENDMSG;
+		return !bpf_probe_read_user(call->args, 3 * sizeof(__u64), args);
+	case SOCKETCALL_SENDMMSG:
+		call->number = SYS_SENDMMSG;
+		return !bpf_probe_read_user(call->args, 4 * sizeof(__u64), args);
 	}
 	return false;
 }
@@ -50,6 +61,8 @@ static __always_inline bool running_call(struct call *call)
 		call->number = SYS_RECVFROM;
 		call->args[4] = 0;
 	}
+	if (call->number == SYS_SEND)
+		call->number = SYS_SENDTO;
 #endif
 #ifdef SYS_SOCKETCALL
 	if (call->number == SYS_SOCKETCALL)

@@ -23,7 +23,9 @@ static __always_inline void connecting(void *sk)
 	fill_current_process(&t->conn);
 	fill_own_ends(t, sk);
 	t->conn.fate = OUTGOING << 4 | CONNECTING;
-	t->owner = t->conn.pid;
+	/* Else its first sends are looked at. */
+	if (!reads_hellos)
+		t->owner = t->conn.pid;
 	t->announced = bpf_jiffies64();
 	if (t->dport)
 		announce(sk, t);

@@ -66,6 +66,8 @@ pub(crate) const CLOSE: &str = "close";
 pub(crate) const PEER: &str = "peer";
 /// Copies answers of name servers.
 pub(crate) const DNS: &str = "dns";
+/// Reads the names that processes send when they connect.
+pub(crate) const HELLO: &str = "hello";
 /// The level that has no storage of sockets.
 pub(crate) const TRACEPOINT: &str = "tracepoint";
 /// The level of [`PEER`] that has none.
@@ -116,7 +118,7 @@ impl Feature {
 }
 
 /// Every feature. What is run once comes last, when all others count already.
-pub(crate) const FEATURES: [Feature; 12] = [
+pub(crate) const FEATURES: [Feature; 13] = [
     Feature {
         name: BYTES,
         purpose: "who sent and received how much",
@@ -220,6 +222,13 @@ pub(crate) const FEATURES: [Feature; 12] = [
     ),
     // By the hook of `bytes`, which finds them in the memory of who received them.
     feature(DNS, "DNS responses", &[best("recv", "those of bytes", &[])], "names of addresses"),
+    // The same, in the memory of who sent them.
+    feature(
+        HELLO,
+        "names that programs send: TLS, QUIC, proxies",
+        &[best("send", "those of bytes", &[])],
+        "names of peers that were asked for over HTTPS or through a proxy, and of those that share an address",
+    ),
     feature(
         "live",
         "the last bytes before a silence; open connections for a later pipe",

@@ -410,6 +410,7 @@ fn open<'obj>(
         rodata.closed_slots = options.max_conns;
         rodata.has_release = plan.has_release();
         rodata.copies_answers = plan.copies_answers();
+        rodata.reads_hellos = plan.reads_hellos();
         rodata.by_address = plan.is_by_address();
         rodata.peers_by_probe = plan.has_peers_by_probe();
         rodata.peers_by_hook = plan.has_peers_by_hook();

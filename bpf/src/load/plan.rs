@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::load::hooks::{
-    BYTES, CLOSE, DNS, FEATURES, Feature, KPROBE, Level, OFF, PEER, Program, STATE, TRACEPOINT,
+    BYTES, CLOSE, DNS, FEATURES, Feature, HELLO, KPROBE, Level, OFF, PEER, Program, STATE, TRACEPOINT,
 };
 
 /// A feature's name and the level that it shall have.
@@ -50,6 +50,12 @@ impl Forced {
     #[must_use]
     pub fn no_dns() -> Self {
         Self { feature: DNS, level: OFF }
+    }
+
+    /// Leaves alone what processes send.
+    #[must_use]
+    pub fn no_hello() -> Self {
+        Self { feature: HELLO, level: OFF }
     }
 }
 
@@ -153,7 +159,8 @@ impl Plan {
         });
         let mut plan = Self { choices: choices.collect() };
         if !knows_registers {
-            for choice in plan.choices.iter_mut().filter(|choice| choice.name == DNS && choice.level == 0) {
+            let in_memory = |choice: &&mut Choice| [DNS, HELLO].contains(&choice.name) && choice.level == 0;
+            for choice in plan.choices.iter_mut().filter(in_memory) {
                 choice.set(choice.feature.levels.len(), "not supported on this architecture".into());
             }
         }
@@ -228,6 +235,11 @@ impl Plan {
         self.level_of(DNS) != OFF
     }
 
+    /// Whether the names are read that processes send when they connect.
+    pub(crate) fn reads_hellos(&self) -> bool {
+        self.level_of(HELLO) != OFF
+    }
+
     /// Whether the end of every socket is told.
     pub(crate) fn has_release(&self) -> bool {
         self.level_of(CLOSE) != OFF
@@ -273,6 +285,7 @@ mod tests {
         for (knows_registers, level) in [(true, "recv"), (false, "off")] {
             let plan = Plan::on(knows_registers, &[]);
             assert_eq!(plan.level_of(DNS), level);
+            assert_eq!(plan.reads_hellos(), knows_registers);
             assert_eq!(plan.copies_answers(), knows_registers);
         }
         let forced: Vec<Forced> = vec!["dns=recv".parse().unwrap()];

@@ -23,8 +23,15 @@ pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of one encoded [`DnsAnswer`].
 pub const DNS_SIZE: usize = 552;
 const DNS_PAYLOAD: usize = 40;
+/// Bytes of one encoded [`SentName`].
+pub const HELLO_SIZE: usize = 304;
+const HELLO_ALPN: usize = 16;
+const HELLO_NAME: usize = 48;
+/// Bytes of one encoded [`QuicDatagram`].
+pub const QUIC_SIZE: usize = 1520;
+const QUIC_PAYLOAD: usize = 16;
 /// Bytes of the value of `stats`.
-pub const STATS_SIZE: usize = 56;
+pub const STATS_SIZE: usize = 64;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -354,6 +361,81 @@ impl DnsAnswer {
     }
 }
 
+/// Whose word a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSource {
+    /// The hello of TLS.
+    Tls,
+    /// A request to an HTTP proxy: the name is `HOST:PORT`.
+    Connect,
+    /// A request to a proxy of SOCKS version 5, for this port.
+    Socks(u16),
+}
+
+/// Whom a process said that it connects to, when the connection began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentName {
+    /// Of the connection, as in [`Conn::ns`].
+    pub conn_ns: u64,
+    /// Whose word it is.
+    pub source: NameSource,
+    /// Whether it may be a cover for another name (encrypted ClientHello).
+    pub has_ech: bool,
+    /// The name: hostile bytes, 255 at most.
+    pub name: Vec<u8>,
+    /// The first protocol that it offers (ALPN): hostile bytes, 32 at most.
+    pub alpn: Vec<u8>,
+}
+
+impl SentName {
+    /// Decodes a record; `None` where it is not one that this version writes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != HELLO_SIZE {
+            return None;
+        }
+        let fields = Fields(bytes);
+        let [source, has_ech, name_len, alpn_len] = fields.block(10)?;
+        let source = match source {
+            0 => NameSource::Tls,
+            1 => NameSource::Connect,
+            2 => NameSource::Socks(fields.short(8)?),
+            _ => return None,
+        };
+        let alpn = HELLO_ALPN..HELLO_ALPN + usize::from(alpn_len);
+        Some(Self {
+            conn_ns: fields.word(0)?,
+            source,
+            has_ech: has_ech != 0,
+            name: bytes.get(HELLO_NAME..HELLO_NAME + usize::from(name_len))?.to_vec(),
+            alpn: bytes.get(alpn).filter(|alpn| alpn.len() <= HELLO_NAME - HELLO_ALPN)?.to_vec(),
+        })
+    }
+}
+
+/// A datagram that begins like an Initial packet of QUIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuicDatagram {
+    /// Of the connection, as in [`Conn::ns`].
+    pub conn_ns: u64,
+    /// Its first bytes, 1,500 at most: hostile.
+    pub payload: Vec<u8>,
+}
+
+impl QuicDatagram {
+    /// Decodes a record; `None` where it is not one that this version writes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != QUIC_SIZE {
+            return None;
+        }
+        let fields = Fields(bytes);
+        let len = usize::try_from(fields.half(8)?).ok()?;
+        let payload = bytes.get(QUIC_PAYLOAD..)?.get(..len)?.to_vec();
+        Some(Self { conn_ns: fields.word(0)?, payload })
+    }
+}
+
 /// What the kernel side could not deliver or no longer holds, counted since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -369,6 +451,8 @@ pub struct Stats {
     pub blocked_skipped: u64,
     /// Answers of name servers that were left out to leave the ring to announcements.
     pub dns_skipped: u64,
+    /// Names that processes sent and that could not be read.
+    pub hellos_skipped: u64,
     /// A connection is announced at most once in this time; what came since is pending.
     pub update_interval: Duration,
 }
@@ -385,6 +469,7 @@ impl Stats {
             self.closed_added,
             self.blocked_skipped,
             self.dns_skipped,
+            self.hellos_skipped,
             interval,
         ];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -397,7 +482,7 @@ impl Stats {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
-        let words: [u64; 7] =
+        let words: [u64; 8] =
             words.iter().map(|word| u64::from_ne_bytes(*word)).collect::<Vec<_>>().try_into().ok()?;
         let [
             ring_dropped,
@@ -406,6 +491,7 @@ impl Stats {
             closed_added,
             blocked_skipped,
             dns_skipped,
+            hellos_skipped,
             interval,
         ] = words;
         rest.is_empty().then(|| Self {
@@ -415,6 +501,7 @@ impl Stats {
             closed_added,
             blocked_skipped,
             dns_skipped,
+            hellos_skipped,
             update_interval: Duration::from_nanos(interval),
         })
     }
@@ -474,7 +561,8 @@ mod tests {
             closed_added: 4,
             blocked_skipped: 5,
             dns_skipped: 6,
-            update_interval: Duration::from_millis(7),
+            hellos_skipped: 7,
+            update_interval: Duration::from_millis(8),
         };
         assert_eq!(Stats::decode(&stats.encode()), Some(stats));
         assert_eq!(Stats::decode(&[0; STATS_SIZE - 1]), None);
@@ -549,5 +637,29 @@ mod tests {
         assert_eq!(DnsAnswer::decode(&record), None);
         record[32..34].copy_from_slice(&512_u16.to_ne_bytes());
         assert_eq!(DnsAnswer::decode(&record).unwrap().payload.len(), 512);
+    }
+
+    #[test]
+    fn a_name_that_claims_to_be_longer_than_its_record_is_refused() {
+        let mut record = [0; HELLO_SIZE];
+        record[..8].copy_from_slice(&5_u64.to_ne_bytes());
+        record[8..10].copy_from_slice(&443_u16.to_ne_bytes());
+        (record[10], record[11], record[12], record[13]) = (2, 1, 255, 32);
+        let name = SentName::decode(&record).unwrap();
+        assert_eq!((name.conn_ns, name.source, name.has_ech), (5, NameSource::Socks(443), true));
+        assert_eq!((name.name.len(), name.alpn.len()), (255, 32));
+        record[13] = 33;
+        assert_eq!(SentName::decode(&record), None);
+        (record[10], record[13]) = (3, 0);
+        assert_eq!(SentName::decode(&record), None);
+    }
+
+    #[test]
+    fn a_datagram_that_claims_to_be_longer_than_its_record_is_refused() {
+        let mut record = vec![0; QUIC_SIZE];
+        record[8..12].copy_from_slice(&1504_u32.to_ne_bytes());
+        assert_eq!(QuicDatagram::decode(&record).unwrap().payload.len(), 1504);
+        record[8..12].copy_from_slice(&1505_u32.to_ne_bytes());
+        assert_eq!(QuicDatagram::decode(&record), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::place::names;
 use crate::place::reader_lock::ReaderLock;
 use crate::read::errors::{ReadError, refused};
 use crate::read::reader::{Reader, values};
-use crate::read::record::{Conn, DnsAnswer, Ending};
+use crate::read::record::{Conn, DnsAnswer, Ending, QuicDatagram, SentName};
 
 /// The kernel side with its ring, which one process at a time reads.
 pub struct Stream {
@@ -35,6 +35,8 @@ struct Records {
     conns: Vec<Conn>,
     answers: Vec<DnsAnswer>,
     endings: Vec<Ending>,
+    names: Vec<SentName>,
+    datagrams: Vec<QuicDatagram>,
     malformed: u64,
 }
 
@@ -47,6 +49,10 @@ pub struct Drained {
     pub answers: Vec<DnsAnswer>,
     /// What ended several connections at once, oldest first; [`Reader::parts`] has them.
     pub endings: Vec<Ending>,
+    /// Names that processes sent when they connected, oldest first.
+    pub names: Vec<SentName>,
+    /// Datagrams in which there may be such names, oldest first.
+    pub datagrams: Vec<QuicDatagram>,
     /// Records that this version could not read.
     pub malformed: u64,
 }
@@ -74,6 +80,10 @@ impl Stream {
                 sink.answers.push(answer);
             } else if let Some(ending) = Ending::decode(record) {
                 sink.endings.push(ending);
+            } else if let Some(name) = SentName::decode(record) {
+                sink.names.push(name);
+            } else if let Some(datagram) = QuicDatagram::decode(record) {
+                sink.datagrams.push(datagram);
             } else {
                 sink.malformed += 1;
             }
@@ -96,6 +106,8 @@ impl Stream {
             conns: std::mem::take(&mut records.conns),
             answers: std::mem::take(&mut records.answers),
             endings: std::mem::take(&mut records.endings),
+            names: std::mem::take(&mut records.names),
+            datagrams: std::mem::take(&mut records.datagrams),
             malformed: std::mem::take(&mut records.malformed),
         })
     }

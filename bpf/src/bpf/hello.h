@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The name of its peer that a program sends in the open when a connection begins: in the hello of TLS (RFC 8446,
+ * 4.1.2), or to a proxy (RFC 9110, 9.3.6; RFC 1928). Of what else it sends nothing leaves the programs, but for the
+ * first datagrams of QUIC, which only user space can open (RFC 9001, 5). */
+#pragma once
+
+/* Sends of a connection that are looked at, and receives until then. */
+#define SENDS_SEEN_MAX 3
+#define RECVS_SEEN_MAX 8
+
+#ifdef HAS_REGISTERS
+/* Buffers of one send that are joined. */
+#define SEND_BUFFERS_MAX 8
+/* Tells which protocol it is. */
+#define HEAD_BYTES 16
+#define EXTENSIONS_MAX 64
+
+#define TLS_HANDSHAKE 22
+#define TLS_RECORD_HEADER 5
+#define TLS_CLIENT_HELLO 1
+/* Of the handshake message: its type and length, a version, random bytes; then the length of the session's id. */
+#define SESSION_ID_AT 38
+/* Types of extensions (RFC 6066, 3; RFC 7301, 3.1; RFC 9849). */
+#define TLS_SERVER_NAME 0
+#define TLS_ALPN 16
+#define TLS_ENCRYPTED_CLIENT_HELLO 0xfe0d
+
+#define QUIC_VERSION_1 1
+#define QUIC_VERSION_2 0x6b3343cf
+
+/* What a process sends, in one piece. */
+struct sent_bytes {
+	__u32 len;
+	/* Behind the first half there is room for one more read of as much. */
+	__u8 bytes[2 * HELLO_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sent_bytes);
+} sent SEC(".maps");
+
+/* Where things stand in them; 0 where they are not. */
+struct found {
+	__u32 name_at;
+	__u32 name_len;
+	__u32 alpn_at;
+	__u32 alpn_len;
+	__u32 port;
+	__u32 source; /* enum hello_source */
+	__u32 has_ech;
+};
+
+/* The buffers of the running call; of several messages those of the first. */
+static __always_inline bool send_buffers(struct user_msghdr *buffers, struct iovec *one)
+{
+	struct call call;
+	if (!running_call(&call))
+		return false;
+	void *arg = (void *)call.args[1];
+	buffers->msg_iov = arg;
+	buffers->msg_iovlen = call.args[2];
+	switch (call.number) {
+	case SYS_WRITE:
+	case SYS_SENDTO:
+		one->base = arg;
+		one->len = call.args[2];
+		buffers->msg_iov = NULL;
+		buffers->msg_iovlen = 1;
+		return true;
+	case SYS_WRITEV:
+		return true;
+	case SYS_SENDMSG:
+	case SYS_SENDMMSG:
+		return !bpf_probe_read_user(buffers, sizeof(*buffers), arg);
+	}
+	return false;
+}
+
+/* Copies the first bytes, so many at most, of what the running call sends; false where they cannot be read. */
+__noinline int gather_sent(struct sent_bytes *to, __u32 most)
+{
+	if (!to || most > HELLO_BYTES)
+		return false;
+	struct user_msghdr buffers = {};
+	struct iovec buffer = {};
+	if (!send_buffers(&buffers, &buffer))
+		return false;
+	__u32 len = 0;
+	for (unsigned int i = 0; i < SEND_BUFFERS_MAX && i < buffers.msg_iovlen && len < most; i++) {
+		if (buffers.msg_iov && bpf_probe_read_user(&buffer, sizeof(buffer), buffers.msg_iov + i))
+			return false;
+		__u64 part = buffer.len < most - len ? buffer.len : most - len;
+		if (!part)
+			continue;
+		if (part > HELLO_BYTES || len >= HELLO_BYTES)
+			return false;
+		if (bpf_probe_read_user(to->bytes + len, part, buffer.base))
+			return false;
+		len += part;
+	}
+	to->len = len;
+	return true;
+}
+
+static __always_inline __u32 byte_at(const struct sent_bytes *b, __u32 at)
+{
+	return b->bytes[at & (HELLO_BYTES - 1)];
+}
+
+static __always_inline __u32 two_bytes_at(const struct sent_bytes *b, __u32 at)
+{
+	return byte_at(b, at) << 8 | byte_at(b, at + 1);
+}
+
+/* One extension, which lies in these bytes whole. */
+static __always_inline void look_at_extension(const struct sent_bytes *b, __u32 type, __u32 at, __u32 len,
+					      struct found *f)
+{
+	if (type == TLS_ENCRYPTED_CLIENT_HELLO) {
+		f->has_ech = true;
+	} else if (type == TLS_SERVER_NAME && len >= 5 && !byte_at(b, at + 2)) {
+		/* A list, of which the first is a host's name; there is no other kind. */
+		__u32 name_len = two_bytes_at(b, at + 3);
+		if (name_len <= NAME_MAX && name_len + 5 <= len) {
+			f->name_at = at + 5;
+			f->name_len = name_len;
+		}
+	} else if (type == TLS_ALPN && len >= 3) {
+		__u32 alpn_len = byte_at(b, at + 2);
+		if (alpn_len <= ALPN_MAX && alpn_len + 3 <= len) {
+			f->alpn_at = at + 3;
+			f->alpn_len = alpn_len;
+		}
+	}
+}
+
+/* A hello that begins at `at`, the header of its record before it; false where it is none, or is cut off before a name
+ * was found. */
+__noinline int find_in_hello(struct sent_bytes *b, struct found *f, __u32 at)
+{
+	if (!b || !f)
+		return false;
+	__u32 len = b->len;
+	if (at > TLS_RECORD_HEADER || at + SESSION_ID_AT >= len || byte_at(b, at) != TLS_CLIENT_HELLO)
+		return false;
+	at += SESSION_ID_AT;
+	at += 1 + byte_at(b, at);
+	if (at + 2 > len)
+		return false;
+	at += 2 + two_bytes_at(b, at); /* ciphers */
+	if (at + 1 > len)
+		return false;
+	at += 1 + byte_at(b, at); /* ways of compression */
+	if (at + 2 > len)
+		return false;
+	__u32 end = at + 2 + two_bytes_at(b, at);
+	at += 2;
+	f->source = FROM_TLS;
+	for (int i = 0; i < EXTENSIONS_MAX && at + 4 <= end && at + 4 <= len; i++) {
+		__u32 type = two_bytes_at(b, at), size = two_bytes_at(b, at + 2);
+		at += 4;
+		if (at + size > end || at + size > len)
+			break;
+		look_at_extension(b, type, at, size, f);
+		at += size;
+	}
+	return f->name_len || at >= end;
+}
+
+/* `CONNECT host:port HTTP/1.1`: all of the target, which user space takes apart. */
+__noinline int find_in_connect(struct sent_bytes *b, struct found *f)
+{
+	if (!b || !f)
+		return false;
+	__u32 len = 0;
+	while (len < NAME_MAX && 8 + len < b->len && byte_at(b, 8 + len) > ' ')
+		len++;
+	if (8 + len >= b->len || byte_at(b, 8 + len) != ' ')
+		return false;
+	f->source = FROM_CONNECT;
+	f->name_at = 8;
+	f->name_len = len;
+	return len > 0;
+}
+
+/* A request of SOCKS version 5 to connect to a name; a client that needs no answer sends it behind its greeting. */
+static __always_inline bool find_in_socks(const struct sent_bytes *b, struct found *f)
+{
+	__u32 at = 0, methods = byte_at(b, 1);
+	if (b->len > 2 + methods && byte_at(b, 2 + methods) == 5)
+		at = 2 + methods;
+	if (at + 5 > b->len || byte_at(b, at + 1) != 1 || byte_at(b, at + 2) || byte_at(b, at + 3) != 3)
+		return false;
+	__u32 len = byte_at(b, at + 4);
+	if (at + 5 + len + 2 > b->len)
+		return false;
+	f->source = FROM_SOCKS;
+	f->name_at = at + 5;
+	f->name_len = len;
+	f->port = two_bytes_at(b, at + 5 + len);
+	return len > 0;
+}
+
+/* No record is reserved that would push out announcements. */
+static __always_inline bool has_room(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2;
+}
+
+static __always_inline void tell_hello(const struct sent_bytes *b, const struct found *f, __u64 conn_ns)
+{
+	struct hello *hello = has_room() ? bpf_ringbuf_reserve(&events, sizeof(*hello), 0) : NULL;
+	if (!hello) {
+		COUNT(hellos_skipped);
+		return;
+	}
+	__u64 now = bpf_ktime_get_boot_ns();
+	hello->conn_ns = conn_ns;
+	hello->port = f->port;
+	hello->source = f->source;
+	hello->has_ech = f->has_ech;
+	__u32 name_len = f->name_len & 0xff, alpn_len = f->alpn_len & (ALPN_MAX * 2 - 1);
+	if (alpn_len > ALPN_MAX)
+		alpn_len = 0;
+	hello->name_len = name_len;
+	hello->alpn_len = alpn_len;
+	hello->padding = 0;
+	bpf_probe_read_kernel(hello->name, name_len, b->bytes + (f->name_at & (HELLO_BYTES - 1)));
+	bpf_probe_read_kernel(hello->alpn, alpn_len, b->bytes + (f->alpn_at & (HELLO_BYTES - 1)));
+	bpf_ringbuf_submit(hello, wakeup_flags(now));
+}
+
+/* What begins like an Initial packet of QUIC (RFC 9000, 17.2.2; RFC 9369, 3.2). */
+static __always_inline bool is_quic(const struct sent_bytes *b, int len)
+{
+	__u32 version = two_bytes_at(b, 1) << 16 | two_bytes_at(b, 3), first = byte_at(b, 0);
+	if (b->len < HEAD_BYTES || len < QUIC_DATAGRAM_MIN || (first & 0xc0) != 0xc0)
+		return false;
+	return version == QUIC_VERSION_1 ? !(first & 0x30) : version == QUIC_VERSION_2 && (first & 0x30) == 0x10;
+}
+
+static __always_inline bool tell_datagram(struct sent_bytes *b, __u64 conn_ns)
+{
+	struct quic_datagram *datagram = has_room() ? bpf_ringbuf_reserve(&events, sizeof(*datagram), 0) : NULL;
+	if (!datagram)
+		return false;
+	__u64 now = bpf_ktime_get_boot_ns();
+	datagram->conn_ns = conn_ns;
+	datagram->len = b->len < QUIC_MAX ? b->len : QUIC_MAX;
+	datagram->padding = 0;
+	bpf_probe_read_kernel(datagram->payload, sizeof(datagram->payload), b->bytes);
+	bpf_ringbuf_submit(datagram, wakeup_flags(now));
+	return true;
+}
+
+/* Looks at a datagram, until one is none of QUIC's. */
+static __noinline int look_at_datagram(struct tracked *t, int len)
+{
+	__u32 zero = 0;
+	struct sent_bytes *b = bpf_map_lookup_elem(&sent, &zero);
+	if (!t || !b || len < QUIC_DATAGRAM_MIN || !gather_sent(b, HEAD_BYTES) || !is_quic(b, len)) {
+		if (t)
+			t->sends_seen = SENDS_SEEN_MAX;
+		return 0;
+	}
+	t->sends_seen++;
+	if (!gather_sent(b, QUIC_MAX) || !tell_datagram(b, t->conn.ns))
+		COUNT(hellos_skipped);
+	return 0;
+}
+
+/* Looks at what a stream begins with. */
+static __noinline int look_at_stream(struct tracked *t, int len)
+{
+	__u32 zero = 0;
+	struct sent_bytes *b = bpf_map_lookup_elem(&sent, &zero);
+	if (!t || !b)
+		return 0;
+	t->sends_seen++;
+	if (!gather_sent(b, HEAD_BYTES)) {
+		t->sends_seen = SENDS_SEEN_MAX;
+		COUNT(hellos_skipped);
+		return 0;
+	}
+	__u32 first = byte_at(b, 0), second = byte_at(b, 1);
+	bool had_header = t->sent_header, is_tls = first == TLS_HANDSHAKE && second == 3;
+	t->sent_header = is_tls && len == TLS_RECORD_HEADER;
+	if (t->sent_header)
+		return 0;
+	bool is_connect = first == 'C' && second == 'O' && two_bytes_at(b, 2) == ('N' << 8 | 'N') &&
+			  two_bytes_at(b, 4) == ('E' << 8 | 'C') && two_bytes_at(b, 6) == ('T' << 8 | ' ');
+	bool is_socks = first == 5;
+	had_header = had_header && first == TLS_CLIENT_HELLO;
+	if (!is_tls && !had_header && !is_connect && !is_socks)
+		return 0;
+	struct found found = {};
+	if (!gather_sent(b, HELLO_BYTES)) {
+		COUNT(hellos_skipped);
+		return 0;
+	}
+	if (b->len > (__u32)len)
+		b->len = len;
+	bool has_found;
+	if (is_socks)
+		has_found = find_in_socks(b, &found);
+	else if (is_connect)
+		has_found = find_in_connect(b, &found);
+	else
+		has_found = find_in_hello(b, &found, had_header ? 0 : TLS_RECORD_HEADER);
+	/* The request to a SOCKS server follows its greeting. */
+	if (has_found || !is_socks)
+		t->sends_seen = SENDS_SEEN_MAX;
+	if (has_found && (found.name_len || found.alpn_len || found.has_ech))
+		tell_hello(b, &found, t->conn.ns);
+	else if (!has_found && !is_socks)
+		COUNT(hellos_skipped);
+	return 0;
+}
+
+/* Whether a connection is at its begin, and its process may name its peer yet. */
+static __always_inline bool is_at_begin(const struct tracked *t)
+{
+	return reads_hellos && t->sends_seen < SENDS_SEEN_MAX && t->recvs_seen < RECVS_SEEN_MAX &&
+	       direction_of(&t->conn) == OUTGOING && !t->is_older;
+}
+
+/* Looks at a call that has been counted: of what it sends the connection is told before its name. */
+static __always_inline void look_at_begin(struct tracked *t, __u16 protocol, int len, bool was_sent)
+{
+	if (!was_sent)
+		t->recvs_seen++;
+	else if (protocol == IPPROTO_UDP)
+		look_at_datagram(t, len);
+	else
+		look_at_stream(t, len);
+}
+#else
+static __always_inline bool is_at_begin(const struct tracked *t)
+{
+	return false;
+}
+
+static __always_inline void look_at_begin(struct tracked *t, __u16 protocol, int len, bool was_sent)
+{
+}
+#endif
