@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashlink::LruCache;
+use hashlink::{LinkedHashMap, LruCache};
 use leco_bpf::read::ReadError;
 use leco_bpf::read::record::Conn;
 use leco_os::clock::{BootNs, boot_ns};
@@ -16,7 +16,7 @@ use leco_os::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
-use crate::enrich::labeler::Labeler;
+use crate::enrich::labeler::{HELLO_NS, Labeler};
 use crate::enrich::names::reverse::REVERSE_QUEUE;
 use crate::history::Memory;
 use crate::outputs::Outputs;
@@ -71,6 +71,8 @@ struct Loop {
     unnamed: LruCache<IpAddr, Conn>,
     /// Connections that were told with the number of a user whose name may still come, each as it was told last.
     unnamed_users: LruCache<BootNs, Conn>,
+    /// Connections whose process may name its peer yet, the oldest first: until then nobody knows whether it is new.
+    undecided: LinkedHashMap<BootNs, Conn>,
 }
 
 impl Pipe {
@@ -78,8 +80,9 @@ impl Pipe {
     pub fn run(self, signals: &Signals) -> Result<(), RunError> {
         let unnamed = LruCache::new(REVERSE_QUEUE);
         let unnamed_users = LruCache::new(self.feed.capacity());
+        let undecided = LinkedHashMap::new();
         let losses = Losses::default();
-        Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users }.run(signals)
+        Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided }.run(signals)
     }
 }
 
@@ -95,7 +98,13 @@ impl Loop {
             }
             let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
             let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
-            let timers = [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at];
+            let timers = [
+                drain_at,
+                self.pipe.outputs.due(),
+                self.pipe.watchdog.due(),
+                memory_at,
+                self.undecided_due(),
+            ];
             let ready = self.wait(signals, timers.into_iter().flatten().min())?;
             if ready.stop {
                 return self.finish();
@@ -124,6 +133,7 @@ impl Loop {
             if ready.users {
                 self.tell_users(&now);
             }
+            self.decide(&now);
             self.pipe.outputs.set_clock(&now);
             self.pipe.outputs.look(&ready.outputs, now.boot);
             self.pipe.outputs.keep_time(now.boot);
@@ -206,9 +216,12 @@ impl Loop {
         for answer in &news.answers {
             named.extend(self.pipe.labeler.learn(answer, now.boot));
         }
+        let sent: Vec<BootNs> =
+            news.names.iter().filter_map(|name| self.pipe.labeler.learn_sent(name)).collect();
         for conn in &news.conns {
             self.tell(conn, true, now);
         }
+        named.extend(sent.into_iter().filter_map(|ns| self.pipe.feed.open(ns)));
         // Connections of before that got a name by it are told anew.
         for conn in named.iter().filter(|conn| news.conns.iter().all(|told| told.ns != conn.ns)) {
             self.tell(conn, true, now);
@@ -265,6 +278,25 @@ impl Loop {
         }
     }
 
+    /// When to call [`Self::decide`].
+    fn undecided_due(&self) -> Option<BootNs> {
+        let is_full = self.undecided.len() > self.pipe.feed.capacity();
+        self.undecided.front().map(|(ns, _)| if is_full { 0 } else { ns.saturating_add(HELLO_NS) })
+    }
+
+    /// Tells connections anew that are the first of their program with their peer, whose process named none.
+    fn decide(&mut self, now: &Now) {
+        while self.undecided_due().is_some_and(|due| due <= now.boot) {
+            let Some((ns, conn)) = self.undecided.pop_front() else { return };
+            let conn = self.pipe.feed.open(ns).unwrap_or(conn);
+            let labels = self.pipe.labeler.labels(&conn, now.boot);
+            let memory = self.pipe.memory.as_mut();
+            if memory.is_some_and(|memory| memory.see(&conn, &labels, now)) {
+                self.tell(&conn, true, now);
+            }
+        }
+    }
+
     /// The labels are asked for even when nobody listens: later the process may be gone.
     fn tell(&mut self, conn: &Conn, is_news: bool, now: &Now) {
         // What it sends to receivers would make events that make it send; what it asks for names, too.
@@ -273,7 +305,12 @@ impl Loop {
         }
         let mut labels = self.pipe.labeler.labels(conn, now.boot);
         if let Some(memory) = &mut self.pipe.memory {
-            labels.is_new = memory.see(conn, &labels, now);
+            if self.pipe.labeler.awaits_name(conn, now.boot) {
+                self.undecided.entry(conn.ns).or_insert(*conn);
+            } else {
+                self.undecided.remove(&conn.ns);
+                labels.is_new = memory.see(conn, &labels, now);
+            }
         }
         if labels.name.is_none() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);

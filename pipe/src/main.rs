@@ -239,6 +239,7 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
         ("max-conns", *capacity as u64, "capacity of closed and of flows, in entries"),
         ("blocked-skipped", stats.blocked_skipped, "incoming blocked packets beyond the rate limit"),
         ("dns-skipped", stats.dns_skipped, "DNS responses not copied: ring buffer full, not in memory"),
+        ("hellos-skipped", stats.hellos_skipped, "names that programs sent and that could not be read"),
         ("sandbox-gaps", gaps, &sandbox),
     ];
     let mut out = io::stdout().lock();

@@ -40,6 +40,8 @@ pub struct Tunables {
     pub names: NamesShown,
     /// How long a name is remembered after the answer that gave it.
     pub cache_names: Duration,
+    /// Use the names that processes send when they connect.
+    pub hello: bool,
     /// Ask the system's resolver for names of addresses that no answer named.
     pub reverse_dns: bool,
     /// Database of autonomous systems.
@@ -74,6 +76,7 @@ impl Default for Tunables {
             cache_pid_cmd: hours(3),
             names: NamesShown::Replace,
             cache_names: hours(24),
+            hello: true,
             reverse_dns: false,
             asn_db: None,
             parents: 0,
@@ -146,7 +149,7 @@ const fn tunable(key: &'static str, default: &'static str, help: &'static str) -
 }
 
 /// All of them.
-pub const TUNABLES: [Tunable; 21] = [
+pub const TUNABLES: [Tunable; 22] = [
     tunable("replay-window", "4h", "connections without traffic for longer are not replayed"),
     tunable("replay-skip-dead-pids", "0", "1 leaves connections of ended processes out of a replay"),
     tunable("local-addr-port", "0", "1 also shows the local address and port"),
@@ -174,6 +177,7 @@ pub const TUNABLES: [Tunable; 21] = [
         "show names instead of addresses (replace), after them (append) or not at all (off)",
     ),
     tunable("cache-names", "24h", "how long a name is remembered after its DNS response"),
+    tunable("hello", "1", "0 ignores the names that programs send when they connect (TLS, QUIC, proxies)"),
     tunable("reverse-dns", "0", "1 asks the system's resolver for names that no DNS response gave"),
     tunable("asn-db", "", "database (.mmdb) of autonomous systems, to show their numbers and owners"),
     tunable("parents", "0", "number of parent processes shown"),
@@ -250,6 +254,7 @@ impl Tunables {
                 }
             }
             "cache-names" => self.cache_names = duration()?,
+            "hello" => self.hello = flag()?,
             "reverse-dns" => self.reverse_dns = flag()?,
             "asn-db" => self.asn_db = (!value.is_empty()).then(|| value.into()),
             "parents" => {

@@ -253,10 +253,17 @@ pub struct Details<'a> {
     /// Name of the remote address, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a str>,
-    /// Where the name is from: `dns`, an answer that the process received; `dns-user`, `dns-system`, one that others
+    /// Where the name is from: `hello`, `quic`, `proxy`, the process sent it itself; `ech`, the same, but it may be a
+    /// cover for another name; `dns`, an answer that the process received; `dns-user`, `dns-system`, one that others
     /// did; `reverse`, the system's resolver was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_src: Option<&'a str>,
+    /// Port of the target, where the peer is a proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<u16>,
+    /// First protocol that the process offered in a hello (ALPN).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<&'a str>,
     /// Number of the autonomous system that announces the remote address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asn: Option<u32>,

@@ -99,7 +99,7 @@ pub(crate) fn detail(
 }
 
 /// Fields of an event in the order in which a person asks for them, and what they are called.
-const FIELDS: [(&str, &str); 25] = [
+const FIELDS: [(&str, &str); 27] = [
     ("host", "machine"),
     ("user", "user"),
     ("uid", "user id"),
@@ -119,6 +119,8 @@ const FIELDS: [(&str, &str); 25] = [
     ("rport", "to port"),
     ("name", "name"),
     ("name_src", "name from"),
+    ("target_port", "port behind it"),
+    ("alpn", "protocol offered"),
     ("asn", "system"),
     ("as_org", "operator"),
     ("state", "state"),
@@ -140,6 +142,10 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
             let value = match name.as_str() {
                 "rx" | "tx" => format!("{value} bytes"),
                 "name_src" => match value.as_str() {
+                    "hello" => "this process, in TLS".into(),
+                    "quic" => "this process, in QUIC".into(),
+                    "proxy" => "this process, to a proxy".into(),
+                    "ech" => "this process, in TLS; may be a cover (ECH)".into(),
                     "dns" => "a DNS response to this process".into(),
                     "dns-user" => "a DNS response to another process of the user".into(),
                     "dns-system" => "a DNS response to the system's resolver".into(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::read::record::{Conn, DnsAnswer};
+use leco_bpf::read::record::{Conn, Direction, DnsAnswer, SentName};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::{BootNs, boot_ns};
 
@@ -17,13 +17,14 @@ use crate::enrich::asn::{AsnError, Asns};
 use crate::enrich::cache::TimedCache;
 pub use crate::enrich::cgroup::CGROUP_ENTRIES;
 use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
-use crate::enrich::labels::{Labels, NameSource, PeerName, Who};
+use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied, Who};
 use crate::enrich::names::home::is_special;
 use crate::enrich::names::reverse::ReverseDns;
 use crate::enrich::names::standing::{Place, Standing};
 use crate::enrich::names::table::Names;
 use crate::enrich::process::{Process, ProcessDir, is_blank, lineage, parents};
 use crate::enrich::script;
+use crate::enrich::sent_names::{Sent, SentNames};
 use crate::enrich::short_name::{cut, cut_with_suffix};
 pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
@@ -40,6 +41,10 @@ pub const SCRIPT_ENTRIES: usize = 4096;
 const LIVE_ENTRIES: usize = 1024;
 /// So long it is remembered what a process is called now.
 const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
+/// So long after its begin a connection's process may send a name, in ns.
+pub(crate) const HELLO_NS: u64 = 2_000_000_000;
+const UDP: u16 = 17;
+const DNS_PORT: u16 = 53;
 /// Connections whose name is remembered, unless more are said to be.
 const CONNECTIONS: usize = 16_384;
 
@@ -71,6 +76,8 @@ pub struct Labeler {
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
     names: Names,
+    /// Nothing where they are not wanted.
+    sent: Option<SentNames>,
     lines: TimedCache<(u32, u64), Rc<[Process]>>,
     /// What processes are called now, where that is wanted; `None` for those that are gone.
     names_now: Option<NamesNow>,
@@ -111,6 +118,7 @@ impl Labeler {
             cgroups: cgroups_shown
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
             names: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
+            sent: tunables.hello.then(|| SentNames::new(CONNECTIONS)),
             lines: TimedCache::new(LIVE_ENTRIES, PROCESS_LIFETIME),
             names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
             reverse,
@@ -122,6 +130,7 @@ impl Labeler {
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.names.remember(connections);
+        self.sent = self.sent.map(|_| SentNames::new(connections));
         self
     }
 
@@ -187,26 +196,67 @@ impl Labeler {
         self.names.learn(answer, &Standing { place, line }, now)
     }
 
+    /// Learns what a process sent when it connected. Returns the begin of the connection that it names.
+    pub fn learn_sent(&mut self, record: &SentName) -> Option<BootNs> {
+        let sent = Sent::of(record)?;
+        self.sent.as_mut()?.learn(record.conn_ns, sent).then_some(record.conn_ns)
+    }
+
+    /// Whether a connection's process may send its name yet: until then it is not known who its peer is.
+    #[must_use]
+    pub fn awaits_name(&self, conn: &Conn, now: BootNs) -> bool {
+        self.sent.as_ref().is_some_and(|sent| {
+            conn.direction == Direction::Outgoing
+                && conn.is_open()
+                && conn.has_process()
+                && (conn.protocol, conn.remote_port) != (UDP, DNS_PORT)
+                && now.saturating_sub(conn.ns) < HELLO_NS
+                && !sent.knows(conn.ns)
+        })
+    }
+
     /// What a connection is shown with.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
-        let name = self.name(conn, &who, now);
+        let sent = self.sent.as_mut().and_then(|sent| sent.of(conn.ns)).cloned();
+        let alpn = sent.as_ref().and_then(|sent| sent.alpn.clone());
+        let own = sent.as_ref().and_then(|sent| Some((sent, sent.name.clone()?)));
+        let mut proxied = None;
+        let name = match own {
+            Some((sent, text)) if !sent.may_be_cover => {
+                if let Some(port) = sent.port {
+                    let proxy = self.heard_name(conn, &who, now).map(|proxy| proxy.text);
+                    proxied = Some(Proxied { port, proxy });
+                }
+                Some(PeerName { text, source: sent.source })
+            }
+            // The extension may be there without anything in it: then the name is the one that was asked for.
+            Some((sent, text)) => Some(match self.heard_name(conn, &who, now) {
+                Some(heard) if heard.text != text => heard,
+                Some(_) => PeerName { text, source: sent.source },
+                None => PeerName { text, source: NameSource::Cover },
+            }),
+            None => self.heard_name(conn, &who, now),
+        };
+        let name = name.or_else(|| self.reverse_name(conn, now));
         let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
         let comm_now = self.comm_now(conn, &who, now);
-        Labels { who, name, system, is_new: false, comm_now }
+        Labels { who, name, proxied, alpn, system, is_new: false, comm_now }
     }
 
     /// The name that its peer had for its process when it connected, which it keeps.
-    fn name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
+    fn heard_name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
         if let Some(known) = self.names.known(conn) {
             return Some(known);
         }
         let place = place(who.cgroup_path.is_some(), who.container.as_ref());
         let lines = &mut self.lines;
         let line = || line_of(lines, conn.pid, conn.started, now);
-        if let Some(name) = self.names.decide(conn, &place, line, now) {
-            return Some(name);
-        }
+        self.names.decide(conn, &place, line, now)
+    }
+
+    /// The name that the system's resolver has for its peer.
+    fn reverse_name(&mut self, conn: &Conn, now: BootNs) -> Option<PeerName> {
         let reverse = self.reverse.as_mut().filter(|_| !is_special(conn.remote))?;
         // Nor would a name of this machine say more than its address.
         if self.names.is_home(conn, now) {

@@ -35,9 +35,26 @@ pub struct PeerName {
     pub source: NameSource,
 }
 
-/// Who said that an address has a name.
+/// What stands behind a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxied {
+    /// The target's port.
+    pub port: u16,
+    /// The proxy's own name, where one is known.
+    pub proxy: Option<Rc<str>>,
+}
+
+/// Who said that an address, or a connection, has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSource {
+    /// The connection's process, in the hello of TLS.
+    Hello,
+    /// The same in the hello of QUIC.
+    Quic,
+    /// The same in a request to a proxy.
+    Proxy,
+    /// The same, where it may be a cover for another name, and nothing says that it is not.
+    Cover,
     /// An answer that the connection's process received.
     Dns,
     /// An answer that another process of its user received.
@@ -55,6 +72,10 @@ pub struct Labels {
     pub who: Rc<Who>,
     /// Name of its peer, where one is known.
     pub name: Option<PeerName>,
+    /// What is behind its peer, where that is a proxy.
+    pub proxied: Option<Proxied>,
+    /// The first protocol that its process offered in a hello.
+    pub alpn: Option<Rc<str>>,
     /// Who operates its peer's network, where that is known.
     pub system: Option<Rc<AutonomousSystem>>,
     /// Its program was never seen with its peer before.

@@ -12,6 +12,7 @@ pub mod name_services;
 pub mod names;
 pub(crate) mod process;
 mod script;
+mod sent_names;
 mod short_name;
 mod users;
 mod workload;

@@ -269,7 +269,15 @@ mod tests {
     fn labels(program: &str, name: Option<&str>) -> Labels {
         let who = Who { comm: program.into(), ..Who::nobody() };
         let name = name.map(|name| PeerName { text: name.into(), source: NameSource::Dns });
-        Labels { who: Rc::new(who), name, system: None, is_new: false, comm_now: None }
+        Labels {
+            who: Rc::new(who),
+            name,
+            proxied: None,
+            alpn: None,
+            system: None,
+            is_new: false,
+            comm_now: None,
+        }
     }
 
     fn at(second: u64) -> Now {

@@ -11,7 +11,7 @@ use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
-use crate::enrich::labels::{Labels, NameSource, PeerName};
+use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied};
 use crate::enrich::process::is_blank;
 use crate::settings::{NamesShown, Tunables};
 use crate::source::kernel_events::Losses;
@@ -120,16 +120,24 @@ impl Formatter {
             _ => ("", conn.remote_port),
         };
         push(line, &[SEPARATOR, mark]);
-        match (self.tunables.names, &labels.name) {
+        match (self.tunables.names, &labels.name, &labels.proxied) {
             // Datagrams of whom nobody knows who sent them.
             _ if protocol == Protocol::Udp && conn.remote_port == 0 && conn.remote.is_unspecified() => {
                 write!(line, "*{}", port_of(port, protocol))?;
             }
-            (NamesShown::Replace, Some(PeerName { text, .. })) => {
-                write!(line, "{text}{}", port_of(port, protocol))?;
+            (NamesShown::Replace | NamesShown::Append, Some(name), Some(Proxied { port: target, proxy })) => {
+                write!(line, "{} {target} via ", name.text)?;
+                match proxy {
+                    Some(proxy) => write!(line, "{proxy}{}", port_of(port, protocol))?,
+                    None => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
+                }
             }
-            (NamesShown::Append, Some(PeerName { text, .. })) => {
-                write!(line, "{} ({text}){}", address(conn.remote), port_of(port, protocol))?;
+            (NamesShown::Replace, Some(name), None) => {
+                write!(line, "{}{}{}", cover_mark(name), name.text, port_of(port, protocol))?;
+            }
+            (NamesShown::Append, Some(name), None) => {
+                let (address, mark, text) = (address(conn.remote), cover_mark(name), &name.text);
+                write!(line, "{address} ({mark}{text}){}", port_of(port, protocol))?;
             }
             _ => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
         }
@@ -220,11 +228,17 @@ impl Formatter {
             rport: conn.remote_port,
             name: labels.name.as_ref().map(|name| &*name.text),
             name_src: labels.name.as_ref().map(|name| match name.source {
+                NameSource::Hello => "hello",
+                NameSource::Quic => "quic",
+                NameSource::Proxy => "proxy",
+                NameSource::Cover => "ech",
                 NameSource::Dns => "dns",
                 NameSource::User => "dns-user",
                 NameSource::System => "dns-system",
                 NameSource::Reverse => "reverse",
             }),
+            target_port: labels.proxied.as_ref().map(|proxied| proxied.port),
+            alpn: labels.alpn.as_deref(),
             asn: labels.system.as_ref().map(|system| system.number),
             as_org: labels.system.as_ref().map(|system| &*system.organization),
             rx: conn.rx,
@@ -258,6 +272,11 @@ fn write_json(json: &mut Vec<u8>, record: &EventRecord<'_>) {
     // Writing to memory cannot fail, and the record has no map whose key is no text.
     let _ = serde_json::to_writer(&mut *json, record);
     json.push(b'\n');
+}
+
+/// Stands before a name that may be a cover for another one.
+fn cover_mark(name: &PeerName) -> &'static str {
+    if name.source == NameSource::Cover { "~" } else { "" }
 }
 
 fn state_name(state: State) -> &'static str {
@@ -348,7 +367,15 @@ mod tests {
     }
 
     fn of(who: Who) -> Labels {
-        Labels { who: Rc::new(who), name: None, system: None, is_new: false, comm_now: None }
+        Labels {
+            who: Rc::new(who),
+            name: None,
+            proxied: None,
+            alpn: None,
+            system: None,
+            is_new: false,
+            comm_now: None,
+        }
     }
 
     fn labels() -> Labels {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hashlink::LinkedHashMap;
 use leco_bpf::read::ReadError;
 use leco_bpf::read::reader::Reader;
-use leco_bpf::read::record::{Conn, DnsAnswer, State, Stats};
-use leco_bpf::read::stream::Stream;
+use leco_bpf::read::record::{Conn, DnsAnswer, QuicDatagram, SentName, State, Stats};
+use leco_bpf::read::stream::{Drained, Stream};
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
@@ -75,6 +75,11 @@ impl Told {
             self.horizon = self.horizon.max(oldest);
         }
         true
+    }
+
+    /// A connection that goes on, as it was told last.
+    fn open(&self, ns: BootNs) -> Option<Conn> {
+        self.latest.get(&ns).and_then(|latest| latest.open.as_deref()).copied()
     }
 
     /// Connections that were told as open and are not among these, all that there are: as ended at a moment of the
@@ -177,6 +182,10 @@ pub struct News {
     pub conns: Vec<Conn>,
     /// Answers of name servers, oldest first.
     pub answers: Vec<DnsAnswer>,
+    /// Names that processes sent when they connected, oldest first.
+    pub names: Vec<SentName>,
+    /// Datagrams in which there may be such names, oldest first.
+    pub datagrams: Vec<QuicDatagram>,
     /// Whether another look is due soon.
     pub look_again: bool,
 }
@@ -277,11 +286,13 @@ impl Feed {
 
     /// Everything that is news.
     pub fn drain(&mut self, now: BootNs) -> Result<News, ReadError> {
-        let drained = self.reader.drain()?;
-        let mut conns = drained.conns;
+        let mut drained = self.reader.drain()?;
+        let mut conns = std::mem::take(&mut drained.conns);
         let found = !conns.is_empty()
             || !drained.answers.is_empty()
             || !drained.endings.is_empty()
+            || !drained.names.is_empty()
+            || !drained.datagrams.is_empty()
             || drained.malformed > 0;
         let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
@@ -307,7 +318,8 @@ impl Feed {
             self.last = stats;
         }
         conns.retain(|conn| self.told.tell(conn, now));
-        Ok(News { conns, answers: drained.answers, look_again })
+        let Drained { answers, names, datagrams, .. } = drained;
+        Ok(News { conns, answers, names, datagrams, look_again })
     }
 
     /// What the ring could not take is still in the kernel, unless so much came that it was forgotten there.
@@ -336,6 +348,12 @@ impl Feed {
     #[must_use]
     pub fn losses(&self) -> Losses {
         self.losses
+    }
+
+    /// A connection that goes on, as it was told last.
+    #[must_use]
+    pub fn open(&self, ns: BootNs) -> Option<Conn> {
+        self.told.open(ns)
     }
 
     /// What a new reader is told first, oldest first.

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Names that processes themselves sent when they connected: of each connection its own.
+
+use std::rc::Rc;
+
+use hashlink::LruCache;
+use leco_bpf::read::record::{NameSource as Sender, SentName};
+use leco_os::clean::clean_bytes;
+use leco_os::clock::BootNs;
+
+use crate::enrich::labels::NameSource;
+
+/// Whom a process said that it connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// The name, in lower case; `None` where it sent none.
+    pub(crate) name: Option<Rc<str>>,
+    /// How it was sent.
+    pub(crate) source: NameSource,
+    /// Whether it may be a cover for another one.
+    pub(crate) may_be_cover: bool,
+    /// The port of the target behind a proxy.
+    pub(crate) port: Option<u16>,
+    /// The first protocol that it offered.
+    pub(crate) alpn: Option<Rc<str>>,
+}
+
+impl Sent {
+    /// What a record of the kernel side says; `None` where that is nothing.
+    pub(crate) fn of(record: &SentName) -> Option<Self> {
+        let (name, source, port) = match record.source {
+            Sender::Tls => (host_name(&record.name), NameSource::Hello, None),
+            Sender::Connect => {
+                let (host, port) = host_and_port(&record.name)?;
+                (Some(host), NameSource::Proxy, Some(port))
+            }
+            Sender::Socks(port) => (Some(host_name(&record.name)?), NameSource::Proxy, Some(port)),
+        };
+        let alpn = Some(clean_bytes(&record.alpn)).filter(|alpn| !alpn.is_empty()).map(Rc::from);
+        let sent = Self { name, source, may_be_cover: record.has_ech, port, alpn };
+        (sent.name.is_some() || sent.alpn.is_some()).then_some(sent)
+    }
+}
+
+/// The target of a request to a proxy (RFC 9110, 7.1: `authority-form`).
+fn host_and_port(target: &[u8]) -> Option<(Rc<str>, u16)> {
+    let target = std::str::from_utf8(target).ok()?;
+    let (host, port) = target.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    Some((host_name(host.as_bytes())?, port))
+}
+
+/// The latest of them, by the begin of their connection.
+#[derive(Debug)]
+pub(crate) struct SentNames(LruCache<BootNs, Sent>);
+
+impl SentNames {
+    /// Remembers those of so many connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        Self(LruCache::new(connections.max(1)))
+    }
+
+    /// Whether this is news: a connection keeps the first name that it has.
+    pub(crate) fn learn(&mut self, conn_ns: BootNs, sent: Sent) -> bool {
+        if self.0.peek(&conn_ns).is_some_and(|known| known.name.is_some()) {
+            return false;
+        }
+        self.0.insert(conn_ns, sent);
+        true
+    }
+
+    /// Whether something was sent over a connection.
+    pub(crate) fn knows(&self, conn_ns: BootNs) -> bool {
+        self.0.contains_key(&conn_ns)
+    }
+
+    /// What was sent over a connection.
+    pub(crate) fn of(&mut self, conn_ns: BootNs) -> Option<&Sent> {
+        self.0.get(&conn_ns)
+    }
+}
+
+fn host_name(bytes: &[u8]) -> Option<Rc<str>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    (text.len() <= 253 && text.split('.').all(is_label)).then(|| text.into())
+}
