@@ -106,7 +106,7 @@ fn what_real_programs_send_is_the_name() {
             let name = format!("{program}.example");
             assert_eq!(names(&event), [Some(&*name), Some("hello"), alpn], "{options:?} {event}");
             let line = event["line"].as_str().unwrap();
-            assert!(line.contains(&format!(" :: {name} {port} :: ")), "{line}");
+            assert!(line.contains(&format!(" :: {name} {port} ")), "{line}");
         }
     }
 }
@@ -151,7 +151,7 @@ fn what_is_behind_a_proxy_is_named() {
         assert_eq!(names(&event), [Some("behind.example"), Some("proxy"), None], "{event}");
         assert_eq!(event["target_port"], 8443);
         let line = event["line"].as_str().unwrap();
-        assert!(line.contains(&format!(" :: behind.example 8443 via {ip} {port} :: ")), "{line}");
+        assert!(line.contains(&format!(" :: behind.example 8443 via {ip} {port} ")), "{line}");
     }
 }
 
@@ -167,4 +167,117 @@ fn nothing_is_read_where_that_is_not_wanted() {
         let event = scene.run(address.port(), "python3", &arguments);
         assert_eq!(names(&event), [None; 3], "{event}");
     }
+}
+
+/// Sends hellos of its own making, each over a connection of its own whose port it prints.
+const CRAFTED: &str = r#"
+import ctypes, socket, struct, sys
+HOST, PORT = sys.argv[1], int(sys.argv[2])
+def ext(kind, body, size=None): return struct.pack("!HH", kind, len(body) if size is None else size) + body
+def sni(name, size=None): 
+    entry = b"\0" + struct.pack("!H", len(name) if size is None else size) + name
+    return ext(0, struct.pack("!H", len(entry)) + entry)
+def hello(*extensions, session=b"s" * 32, size=None):
+    all_of_them = b"".join(extensions)
+    body = b"\3\3" + b"r" * 32 + bytes([len(session)]) + session + b"\0\2\x13\1" + b"\1\0"
+    body += struct.pack("!H", len(all_of_them) if size is None else size) + all_of_them
+    return b"\x16\3\1" + struct.pack("!H", 4 + len(body)) + b"\1\0" + struct.pack("!H", len(body)) + body
+def filler(size): return ext(21, b"x" * size)
+def connect():
+    s = socket.create_connection((HOST, PORT))
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
+def in_pieces(data, size): return [data[at:at + size] for at in range(0, len(data), size)]
+def writes(*parts):
+    s = connect()
+    for part in parts: s.send(part)
+    return s
+def gathered(*parts):
+    s = connect()
+    s.sendmsg(list(parts))
+    return s
+def fast_open(data):
+    s = socket.socket()
+    s.sendto(data, socket.MSG_FASTOPEN, (HOST, PORT))
+    return s
+class Header(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_int), ("iov", ctypes.c_void_p), ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int), ("len", ctypes.c_uint)]
+class Buffer(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+def sendmmsg(data):
+    s = connect()
+    place = ctypes.create_string_buffer(data, len(data))
+    buffer = Buffer(ctypes.addressof(place), len(data))
+    header = Header(iov=ctypes.addressof(buffer), iovlen=1)
+    assert ctypes.CDLL(None).sendmmsg(s.fileno(), ctypes.byref(header), 1, 0) == 1
+    return s
+plain = hello(filler(40), sni(b"right.example"), filler(9))
+late = hello(filler(1900), ext(16, b"\0\3\2h2"), sni(b"right.example"))
+for label, s in eval(sys.argv[3]):
+    print(s.getsockname()[1], label, flush=True)
+"#;
+
+/// Each of these, and the name that it gives.
+const CASES: &str = r#"[
+    *((f"right.example gathered in pieces of {size}", gathered(*in_pieces(plain, size))) for size in (30, 41, 64, 77)),
+    ("right.example gathered", gathered(plain[:5], plain[5:9], plain[9:])),
+    ("right.example gathered, empty ones between", gathered(plain[:1], b"", plain[1:3], b"", plain[3:])),
+    ("right.example header first", writes(plain[:5], plain[5:])),
+    ("right.example in the second send", writes(b"EHLO x\r\n", plain)),
+    ("right.example in the third send", writes(b"EHLO x\r\n", b"STARTTLS\r\n", plain)),
+    ("right.example late in the hello", writes(late)),
+    ("right.example of two hellos, the first", writes(plain, hello(sni(b"wrong.example")))),
+    ("right.example by fast open", fast_open(plain)),
+    ("right.example by sendmmsg", sendmmsg(plain)),
+    ("right.example with data behind it", writes(plain + b"x" * 100000)),
+    ("right.example with a long session id", writes(hello(sni(b"right.example"), session=b"s" * 255))),
+    ("- in the fourth send", writes(b"a", b"b", b"c", plain)),
+    ("- in 40 writes", writes(*in_pieces(plain, len(plain) // 40 + 1))),
+    ("- no name", writes(hello(filler(10)))),
+    ("- an empty name", writes(hello(sni(b"")))),
+    ("- nothing but extensions, 64 KiB", writes(hello(*(filler(4090) for _ in range(15))) + b"x" * 4000)),
+    ("- a name behind 64 extensions", writes(hello(*(filler(1) for _ in range(64)), sni(b"wrong.example")))),
+    ("- a name that says it is longer", writes(hello(sni(b"wrong.example", size=200)))),
+    ("- a name that says it is 64 KiB", writes(hello(sni(b"wrong.example", size=0xffff)))),
+    ("- an extension that says it is longer", writes(hello(ext(21, b"x", size=60000), sni(b"wrong.example")))),
+    ("- extensions that say they are shorter", writes(hello(filler(20), sni(b"wrong.example"), size=20))),
+    ("- NUL", writes(hello(sni(b"wro\0ng.example")))),
+    ("- a space", writes(hello(sni(b"wro ng.example")))),
+    ("- an escape sequence", writes(hello(sni(b"\x1b[31mwrong.example")))),
+    ("- no UTF-8", writes(hello(sni(b"\xff\xfe.example")))),
+    ("- 255 bytes", writes(hello(sni(b"a" * 255)))),
+    ("- an address", writes(hello(sni(b"10.1.2.3")))),
+    ("- another record", writes(b"\x17\3\3" + plain[3:])),
+    ("- another message", writes(plain[:5] + b"\2" + plain[6:])),
+    ("- CONNECT without an end", writes(b"CONNECT " + b"a" * 5000)),
+    ("- CONNECT without a port", writes(b"CONNECT wrong.example HTTP/1.1\r\n\r\n")),
+    ("- SOCKS that says it is longer", writes(b"\5\1\0", b"\5\1\0\3\xffwrong.example\1\xbb")),
+    ("- SOCKS that binds", writes(b"\5\1\0", b"\5\2\0\3\rwrong.example\1\xbb")),
+]"#;
+
+#[test]
+fn no_hello_gives_a_wrong_name() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let address = listen(&scene.netns, b"");
+    let mut command = scene.netns.near_command("python3");
+    command.args(["-c", CRAFTED, &address.ip().to_string(), &address.port().to_string(), CASES]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.lines().count(), CASES.lines().count() - 2 + 3);
+    let mut wrong = Vec::new();
+    for line in output.lines() {
+        let (port, case) = line.split_once(' ').unwrap();
+        let port: u16 = port.parse().unwrap();
+        let expected = case.split(' ').next().filter(|name| *name != "-");
+        let ended = |event: &Value| !["open", "connecting"].contains(&event["state"].as_str().unwrap());
+        let event = scene.latest(address.port(), |event| event["lport"] == port && ended(event));
+        if event["name"].as_str() != expected {
+            wrong.push(format!("{case}: {}", event["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
