@@ -5,10 +5,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use leco_e2e::{DEADLINE, EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, wait_for, wait_or_explain};
+use leco_e2e::{
+    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, wait_for, wait_or_explain,
+};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A server that reads what comes, answers with this, and hangs up when its client does.
@@ -280,4 +284,101 @@ fn no_hello_gives_a_wrong_name() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Sends a hello and stays, until its standard input ends.
+const STAYING: &str = "
+import socket, ssl, sys
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+tls.check_hostname = False
+sent = ssl.MemoryBIO()
+hello = tls.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=sys.argv[3])
+try: hello.do_handshake()
+except ssl.SSLWantReadError: pass
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.send(sent.read())
+sys.stdin.read()
+";
+
+/// A pipe that remembers.
+fn remembering(kernel: &Kernel, memory: &Path) -> EventPipe {
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).args(["-E", "-c", "conn-traffic-min=0"]);
+    EventPipe::spawn({
+        command.env("LECO_MEMORY", memory);
+        command
+    })
+}
+
+#[test]
+fn a_later_pipe_knows_the_names_of_an_earlier_one() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), tempfile::tempdir().unwrap());
+    let memory = folder.path().join("memory");
+    let address = listen(&netns, b" ");
+    let mut pipe = remembering(&kernel, &memory);
+    let mut command = netns.near_command("python3");
+    command.args(["-c", STAYING, &address.ip().to_string(), &address.port().to_string(), "kept.example"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let of_child = |pipe: &EventPipe| {
+        let events = pipe.events().into_iter();
+        events.filter(|event| event["pid"] == child.id()).collect::<Vec<_>>()
+    };
+    let is_named = |event: &Value| names(event)[..2] == [Some("kept.example"), Some("hello")];
+    wait_for("the name", || of_child(&pipe).iter().any(is_named).then_some(()));
+    pipe.signal(Signal::TERM);
+    pipe.wait();
+    let later = remembering(&kernel, &memory);
+    let replayed = wait_for("the connection", || of_child(&later).into_iter().next());
+    assert!(is_named(&replayed), "{replayed}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+/// It is new by the name that its process sends, not by its address before, and only once.
+#[test]
+fn what_is_new_is_decided_when_the_name_is_known() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), tempfile::tempdir().unwrap());
+    let pipe = remembering(&kernel, &folder.path().join("memory"));
+    let address = listen(&netns, b"");
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let mut news = Vec::new();
+    for name in ["one.example", "two.example", "one.example"] {
+        let mut command = netns.near_command("python3");
+        let mut child = command.args(["-c", PYTHON, &ip, &port, name]).spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        let of_child = || -> Vec<Value> {
+            pipe.events().into_iter().filter(|event| event["pid"] == pid && event["dir"] == "out").collect()
+        };
+        wait_for("its end", || {
+            of_child()
+                .iter()
+                .any(|event| !["open", "connecting"].contains(&event["state"].as_str().unwrap()))
+                .then_some(())
+        });
+        let events = of_child();
+        assert!(events.iter().all(|event| event["new"].is_null() || event["name"] == name), "{events:#?}");
+        news.push(events.last().unwrap()["new"] == true);
+    }
+    assert_eq!(news, [true, true, false]);
+    // One that sends no name is new by its address, a little later.
+    let mut command = netns.near_command("python3");
+    command.args([
+        "-c",
+        "import socket, sys\ns = socket.create_connection((sys.argv[1], int(sys.argv[2])))\nsys.stdin.read()",
+    ]);
+    let mut child = command.args([&ip, &port]).stdin(Stdio::piped()).spawn().unwrap();
+    let (pid, stdin) = (child.id(), child.stdin.take());
+    let new = wait_for("the word that it is new", || {
+        pipe.events().into_iter().find(|event| event["pid"] == pid && event["new"] == true)
+    });
+    assert_eq!(new["state"], "open", "{new}");
+    drop(stdin);
+    child.wait().unwrap();
 }

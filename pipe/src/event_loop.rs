@@ -312,6 +312,9 @@ impl Loop {
                 labels.is_new = memory.see(conn, &labels, now);
             }
         }
+        if let Some(memory) = &mut self.pipe.memory {
+            memory.keep_name(conn, &labels, now);
+        }
         if labels.name.is_none() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);
         }

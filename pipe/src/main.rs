@@ -28,7 +28,7 @@ use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
-use leco_pipe::history::{Memory, Store, seen};
+use leco_pipe::history::{KeptName, Memory, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
@@ -101,9 +101,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         None => tracing::info!("sandbox: turned off (sandbox=0)"),
     }
     let feed = Feed::new(stream, &tunables)?;
-    let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
-    let memory = remember(&tunables.memory);
-    let formatter = Formatter::new(tunables, zone, Machine::this());
+    let mut labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
+    let machine = Machine::this();
+    let memory = remember(&tunables.memory, &machine.boot_id).map(|(memory, names)| {
+        labeler.restore(names);
+        memory
+    });
+    let formatter = Formatter::new(tunables, zone, machine);
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
     Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
@@ -156,7 +160,7 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
 }
 
 /// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
-fn remember(place: &MemoryPlace) -> Option<Memory> {
+fn remember(place: &MemoryPlace, boot: &str) -> Option<(Memory, Vec<KeptName>)> {
     if *place == MemoryPlace::Off {
         return None;
     }
@@ -164,8 +168,8 @@ fn remember(place: &MemoryPlace) -> Option<Memory> {
         tracing::info!("no state directory: history is not saved (memory=PATH names a file)");
         return None;
     };
-    match Memory::open(&path) {
-        Ok(memory) => Some(memory),
+    match Memory::open(&path, boot) {
+        Ok(opened) => Some(opened),
         Err(error) => {
             tracing::warn!("{error}. History is not saved.");
             None

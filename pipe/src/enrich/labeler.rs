@@ -29,6 +29,7 @@ use crate::enrich::short_name::{cut, cut_with_suffix};
 pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
 use crate::enrich::workload::Workload;
+use crate::history::KeptName;
 use crate::settings::Tunables;
 
 /// Processes whose names are remembered, all together.
@@ -200,6 +201,21 @@ impl Labeler {
     pub fn learn_sent(&mut self, record: &SentName) -> Option<BootNs> {
         let sent = Sent::of(record)?;
         self.sent.as_mut()?.learn(record.conn_ns, sent).then_some(record.conn_ns)
+    }
+
+    /// Knows again what connections were called before this pipe.
+    pub fn restore(&mut self, names: Vec<KeptName>) {
+        for kept in names {
+            let KeptName { ns, address, name, source, port, alpn, .. } = kept;
+            let (name, alpn) = (Rc::from(name), alpn.map(Rc::from));
+            if !source.is_sent() {
+                self.names.restore(ns, address, PeerName { text: name, source });
+            } else if let Some(sent) = &mut self.sent {
+                let may_be_cover = source == NameSource::Cover;
+                let source = if may_be_cover { NameSource::Hello } else { source };
+                sent.learn(ns, Sent { name: Some(name), source, may_be_cover, port, alpn });
+            }
+        }
     }
 
     /// Whether a connection's process may send its name yet: until then it is not known who its peer is.

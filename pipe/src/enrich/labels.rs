@@ -65,6 +65,38 @@ pub enum NameSource {
     Reverse,
 }
 
+/// Each with the word of `name_src`.
+const SOURCES: [(NameSource, &str); 8] = [
+    (NameSource::Hello, "hello"),
+    (NameSource::Quic, "quic"),
+    (NameSource::Proxy, "proxy"),
+    (NameSource::Cover, "ech"),
+    (NameSource::Dns, "dns"),
+    (NameSource::User, "dns-user"),
+    (NameSource::System, "dns-system"),
+    (NameSource::Reverse, "reverse"),
+];
+
+impl NameSource {
+    /// As `name_src` has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        SOURCES.iter().find(|(source, _)| *source == self).map_or("", |(_, word)| word)
+    }
+
+    /// What [`Self::word`] says.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        SOURCES.iter().find(|(_, known)| *known == word).map(|(source, _)| *source)
+    }
+
+    /// Whether a process sent it over the connection itself.
+    #[must_use]
+    pub fn is_sent(self) -> bool {
+        matches!(self, Self::Hello | Self::Quic | Self::Proxy | Self::Cover)
+    }
+}
+
 /// What a connection is shown with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {

@@ -3,6 +3,7 @@
 
 mod errors;
 mod mark;
+mod names;
 pub mod seen;
 mod store;
 
@@ -24,6 +25,7 @@ use crate::clock::Now;
 use crate::enrich::asn::network;
 use crate::enrich::labels::Labels;
 pub use crate::history::errors::StoreError;
+pub use crate::history::names::{KeptName, NAME_ROWS};
 pub use crate::history::store::{Pair, SEEN_ROWS, Store};
 
 /// What was seen is written at most so often.
@@ -49,30 +51,38 @@ pub struct Memory {
     /// What waits to be written, and the ids of it.
     pending: Vec<Pair>,
     pending_ids: HashSet<u64>,
+    /// Names that wait to be written, and a hash of the one that was written last of each connection.
+    pending_names: Vec<KeptName>,
+    named: LruCache<BootNs, u64>,
     due: Option<BootNs>,
     /// `None` where nothing is written: in tests, or since the disk could not be used.
     writer: Option<Writer>,
 }
 
+/// What is written at once.
+type Batch = (Vec<Pair>, Vec<KeptName>);
+
 #[derive(Debug)]
 struct Writer {
-    batches: SyncSender<Vec<Pair>>,
+    batches: SyncSender<Batch>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Memory {
-    /// Goes on with what is in this file.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Goes on with what is in this file. Also returns what connections of this boot were called.
+    pub fn open(path: &Path, boot: &str) -> Result<(Self, Vec<KeptName>), StoreError> {
         let mut store = Store::open(path)?;
+        let names = store.names(boot)?;
+        let boot = boot.to_owned();
         let mut memory = Self::default();
         for id in store.ids()? {
             memory.known.insert(id, Known { first: 0, latest: 0 });
         }
-        let (batches, to_write) = sync_channel::<Vec<Pair>>(BATCHES);
+        let (batches, to_write) = sync_channel::<Batch>(BATCHES);
         let thread = thread::Builder::new().name("memory".into()).spawn(move || {
             let mut has_failed = false;
-            for batch in to_write {
-                match store.write(&batch) {
+            for (pairs, names) in to_write {
+                match store.write(&pairs, &boot, &names) {
                     Ok(()) => has_failed = false,
                     Err(error) if !has_failed => {
                         tracing::warn!("{error}. History is not saved until this is fixed.");
@@ -85,7 +95,27 @@ impl Memory {
             }
         });
         let thread = thread.map_err(|error| StoreError::Start(path.to_owned(), error))?;
-        Ok(Self { writer: Some(Writer { batches, thread }), ..memory })
+        Ok((Self { writer: Some(Writer { batches, thread }), ..memory }, names))
+    }
+
+    /// Keeps what a connection is called, for the next pipe.
+    pub fn keep_name(&mut self, conn: &Conn, labels: &Labels, now: &Now) {
+        let Some(kept) = KeptName::of(conn, labels, now.wall.as_second()) else { return };
+        let mut hasher = SipHasher13::new();
+        (&kept.name, kept.source.word(), kept.address).hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.writer.is_some() && self.named.insert(conn.ns, hash) != Some(hash) {
+            self.pending_names.push(kept);
+            self.write_soon(now.boot);
+        }
+    }
+
+    fn write_soon(&mut self, now: BootNs) {
+        let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+        self.due.get_or_insert(now.saturating_add(interval));
+        if self.pending.len() >= BATCH || self.pending_names.len() >= BATCH {
+            self.write(now);
+        }
     }
 
     /// Whether this connection is the first ever of its program to its peer.
@@ -114,11 +144,7 @@ impl Memory {
                 first: now.wall_at(conn.ns).as_second(),
                 last: now.wall.as_second(),
             });
-            let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
-            self.due.get_or_insert(now.boot.saturating_add(interval));
-            if self.pending.len() >= BATCH {
-                self.write(now.boot);
-            }
+            self.write_soon(now.boot);
         }
         first == conn.ns
     }
@@ -140,11 +166,13 @@ impl Memory {
         let Some(writer) = &self.writer else {
             self.pending.clear();
             self.pending_ids.clear();
+            self.pending_names.clear();
             return;
         };
-        match writer.batches.try_send(std::mem::take(&mut self.pending)) {
-            Err(TrySendError::Full(batch)) if batch.len() < SEEN_ROWS => {
-                self.pending = batch;
+        let batch = (std::mem::take(&mut self.pending), std::mem::take(&mut self.pending_names));
+        match writer.batches.try_send(batch) {
+            Err(TrySendError::Full((pairs, names))) if pairs.len() < SEEN_ROWS && names.len() < NAME_ROWS => {
+                (self.pending, self.pending_names) = (pairs, names);
                 self.due = Some(now.saturating_add(1_000_000_000));
             }
             _ => self.pending_ids.clear(),
@@ -168,6 +196,8 @@ impl Default for Memory {
             known: LruCache::new(SEEN_ROWS),
             pending: Vec::new(),
             pending_ids: HashSet::new(),
+            pending_names: Vec::new(),
+            named: LruCache::new(NAME_ROWS),
             due: None,
             writer: None,
         }

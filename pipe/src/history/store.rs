@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::history::errors::StoreError;
 use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
+use crate::history::names::{self, KeptName, NAMES};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Damaged databases that are kept; of more, nothing is remembered until they are removed.
 const MAX_ASIDE: u32 = 8;
 /// Version of the table.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A program and whom it talked to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -97,6 +98,9 @@ impl Store {
         if version > VERSION {
             return Err(StoreError::Newer(path.to_owned(), version));
         }
+        if version < VERSION {
+            add_names(&store)?;
+        }
         // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
         store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
         if store.first::<String>("PRAGMA quick_check(1)")? != "ok" {
@@ -116,9 +120,10 @@ impl Store {
         match schema.as_slice() {
             // Another pipe was faster.
             _ if marked == APPLICATION_ID => return self.sql("ROLLBACK"),
-            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}"))?,
+            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}; {NAMES}"))?,
             schema if marked == 0 && mark::is_ours(schema) => {
                 tracing::debug!("converting {}, which is of an older version", self.path.display());
+                self.sql(NAMES)?;
             }
             _ => return Err(StoreError::Foreign(self.path.clone())),
         }
@@ -166,8 +171,14 @@ impl Store {
         read().map_err(self.failed())
     }
 
-    /// Adds pairs, or the time at which those that are known were seen again. All or nothing.
-    pub fn write(&mut self, pairs: &[Pair]) -> Result<(), StoreError> {
+    /// Names of connections of a boot, the one that was told last at the end.
+    pub fn names(&self, boot: &str) -> Result<Vec<KeptName>, StoreError> {
+        names::read(&self.connection, boot).map_err(self.failed())
+    }
+
+    /// Adds pairs, or the time at which those that are known were seen again, and names of connections of a boot. All or
+    /// nothing.
+    pub fn write(&mut self, pairs: &[Pair], boot: &str, names: &[KeptName]) -> Result<(), StoreError> {
         let path = &self.path;
         let connection = &mut self.connection;
         let mut write = || -> rusqlite::Result<()> {
@@ -198,6 +209,7 @@ impl Store {
                     )?;
                 }
             }
+            names::write(&transaction, boot, names)?;
             transaction.commit()
         };
         write().map_err(|error| StoreError::Sqlite(path.clone(), error))
@@ -224,6 +236,12 @@ impl Store {
         };
         read().map_err(self.failed())
     }
+}
+
+/// A database of version 1 has no names of connections.
+fn add_names(store: &Store) -> Result<(), StoreError> {
+    let names = NAMES.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS");
+    store.sql(&format!("BEGIN IMMEDIATE; {names}; PRAGMA user_version={VERSION}; COMMIT"))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -213,6 +213,11 @@ impl Names {
         self.home.holds(conn, now)
     }
 
+    /// A connection had this name already, before this pipe.
+    pub(crate) fn restore(&mut self, ns: BootNs, remote: IpAddr, name: PeerName) {
+        self.decided.insert((ns, remote.to_canonical()), name);
+    }
+
     /// From now on a connection has this name.
     pub(crate) fn keep(&mut self, conn: &Conn, name: &PeerName) {
         self.waiting.remove(&key(conn));
