@@ -338,14 +338,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/leco/seen.sqlite");
         let curl = labels("curl", None);
-        let mut memory = Memory::open(&path).unwrap();
+        let mut memory = Memory::open(&path, "boot").unwrap().0;
         assert!(memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)));
         assert_eq!(memory.due(), Some(6 * SECOND));
         memory.keep_time(6 * SECOND);
         assert_eq!(memory.due(), None, "nothing waits");
         memory.finish(6 * SECOND);
         // What was not yet written is lost with a killed pipe, and nothing else.
-        let mut memory = Memory::open(&path).unwrap();
+        let mut memory = Memory::open(&path, "boot").unwrap().0;
         assert!(!memory.see(&conn(7 * SECOND, "192.0.2.1"), &curl, &at(8)));
         assert!(memory.see(&conn(8 * SECOND, "192.0.9.1"), &curl, &at(9)));
         memory.keep_time(20 * SECOND);
@@ -374,11 +374,11 @@ mod tests {
             last: i64::try_from(id).unwrap(),
         };
         let all: Vec<_> = (0..SEEN_ROWS + 100).map(pair).collect();
-        store.write(&all).unwrap();
+        store.write(&all, "boot", &[]).unwrap();
         let ids = store.ids().unwrap();
         assert_eq!((ids.len(), ids[0]), (SEEN_ROWS, 100));
         drop(store);
-        let memory = Memory::open(&path).unwrap();
+        let memory = Memory::open(&path, "boot").unwrap().0;
         assert_eq!(memory.known.len(), SEEN_ROWS);
     }
 
@@ -501,7 +501,7 @@ mod tests {
         std::fs::write(aside("seen.sqlite.damaged"), "precious").unwrap();
         std::fs::write(&path, "").unwrap();
         for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
-            let mut memory = Memory::open(&path).unwrap();
+            let mut memory = Memory::open(&path, "boot").unwrap().0;
             memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
             memory.finish(SECOND);
             let mut bytes = std::fs::read(&path).unwrap();
