@@ -216,8 +216,9 @@ impl Loop {
         for answer in &news.answers {
             named.extend(self.pipe.labeler.learn(answer, now.boot));
         }
-        let sent: Vec<BootNs> =
-            news.names.iter().filter_map(|name| self.pipe.labeler.learn_sent(name)).collect();
+        let labeler = &mut self.pipe.labeler;
+        let mut sent: Vec<BootNs> = news.names.iter().filter_map(|name| labeler.learn_sent(name)).collect();
+        sent.extend(news.datagrams.iter().filter_map(|datagram| labeler.learn_quic(datagram, now.boot)));
         for conn in &news.conns {
             self.tell(conn, true, now);
         }

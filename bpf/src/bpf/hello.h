@@ -28,13 +28,6 @@
 #define QUIC_VERSION_1 1
 #define QUIC_VERSION_2 0x6b3343cf
 
-/* What a process sends, in one piece. */
-struct sent_bytes {
-	__u32 len;
-	/* Behind the first half there is room for one more read of as much. */
-	__u8 bytes[2 * HELLO_BYTES];
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -244,16 +237,11 @@ static __always_inline bool is_quic(const struct sent_bytes *b, int len)
 
 static __always_inline bool tell_datagram(struct sent_bytes *b, __u64 conn_ns)
 {
-	struct quic_datagram *datagram = has_room() ? bpf_ringbuf_reserve(&events, sizeof(*datagram), 0) : NULL;
-	if (!datagram)
+	__u64 size = __builtin_offsetof(struct sent_bytes, bytes) + (__u64)b->len;
+	if (b->len > HELLO_BYTES || !has_room())
 		return false;
-	__u64 now = bpf_ktime_get_boot_ns();
-	datagram->conn_ns = conn_ns;
-	datagram->len = b->len < QUIC_MAX ? b->len : QUIC_MAX;
-	datagram->padding = 0;
-	bpf_probe_read_kernel(datagram->payload, sizeof(datagram->payload), b->bytes);
-	bpf_ringbuf_submit(datagram, wakeup_flags(now));
-	return true;
+	b->conn_ns = conn_ns;
+	return !bpf_ringbuf_output(&events, b, size, wakeup_flags(bpf_ktime_get_boot_ns()));
 }
 
 /* Looks at a datagram, until one is none of QUIC's. */
@@ -267,7 +255,7 @@ static __noinline int look_at_datagram(struct tracked *t, int len)
 		return 0;
 	}
 	t->sends_seen++;
-	if (!gather_sent(b, QUIC_MAX) || !tell_datagram(b, t->conn.ns))
+	if (!gather_sent(b, HELLO_BYTES) || !tell_datagram(b, t->conn.ns))
 		COUNT(hellos_skipped);
 	return 0;
 }

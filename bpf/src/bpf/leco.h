@@ -177,17 +177,15 @@ _Static_assert(sizeof(struct hello) == 304 && __builtin_offsetof(struct hello, n
 
 /* Initial packets of QUIC fill datagrams of this length at least (RFC 9000, 14.1). */
 #define QUIC_DATAGRAM_MIN 1200
-#define QUIC_MAX 1500
-/* What begins like one: a record of the `events` ring. */
-struct quic_datagram {
+/* What a process sends, in one piece. Of what begins like an Initial packet of QUIC it is, up to `len` bytes, a record of
+ * the `events` ring: one datagram, or several that are sent in one call. */
+struct sent_bytes {
 	__u64 conn_ns; /* conn.ns of the connection */
-	__u32 len;     /* bytes of `payload` that count */
+	__u32 len;     /* bytes that count */
 	__u32 padding;
-	__u8 payload[QUIC_MAX + 4];
+	/* Behind the first half there is room for one more read of as much. */
+	__u8 bytes[2 * HELLO_BYTES];
 };
-/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
-_Static_assert(sizeof(struct quic_datagram) == 1520 && __builtin_offsetof(struct quic_datagram, payload) == 16,
-	       "not as record.rs reads it");
 
 /* What loaded programs are known by, to those of another version that take their place: so it never changes. */
 struct resident {

@@ -27,9 +27,10 @@ const DNS_PAYLOAD: usize = 40;
 pub const HELLO_SIZE: usize = 304;
 const HELLO_ALPN: usize = 16;
 const HELLO_NAME: usize = 48;
-/// Bytes of one encoded [`QuicDatagram`].
-pub const QUIC_SIZE: usize = 1520;
+/// Bytes before the payload of an encoded [`QuicDatagram`].
 const QUIC_PAYLOAD: usize = 16;
+/// Bytes of a datagram that can be one, and of what is copied at most. No other record is as long.
+const QUIC_BYTES: std::ops::RangeInclusive<usize> = 1200..=4096;
 /// Bytes of the value of `stats`.
 pub const STATS_SIZE: usize = 64;
 
@@ -413,12 +414,12 @@ impl SentName {
     }
 }
 
-/// A datagram that begins like an Initial packet of QUIC.
+/// What begins like an Initial packet of QUIC: a datagram, or several that were sent in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuicDatagram {
     /// Of the connection, as in [`Conn::ns`].
     pub conn_ns: u64,
-    /// Its first bytes, 1,500 at most: hostile.
+    /// Its first bytes, 4,096 at most: hostile.
     pub payload: Vec<u8>,
 }
 
@@ -426,13 +427,10 @@ impl QuicDatagram {
     /// Decodes a record; `None` where it is not one that this version writes.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != QUIC_SIZE {
-            return None;
-        }
         let fields = Fields(bytes);
-        let len = usize::try_from(fields.half(8)?).ok()?;
-        let payload = bytes.get(QUIC_PAYLOAD..)?.get(..len)?.to_vec();
-        Some(Self { conn_ns: fields.word(0)?, payload })
+        let (conn_ns, len) = (fields.word(0)?, usize::try_from(fields.half(8)?).ok()?);
+        let payload = bytes.get(QUIC_PAYLOAD..).filter(|payload| payload.len() == len)?;
+        QUIC_BYTES.contains(&len).then(|| Self { conn_ns, payload: payload.to_vec() })
     }
 }
 
@@ -655,11 +653,17 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_that_claims_to_be_longer_than_its_record_is_refused() {
-        let mut record = vec![0; QUIC_SIZE];
-        record[8..12].copy_from_slice(&1504_u32.to_ne_bytes());
-        assert_eq!(QuicDatagram::decode(&record).unwrap().payload.len(), 1504);
-        record[8..12].copy_from_slice(&1505_u32.to_ne_bytes());
-        assert_eq!(QuicDatagram::decode(&record), None);
+    fn a_datagram_is_as_long_as_it_says() {
+        let record = |size: usize, len: u32| {
+            let mut record = vec![0; size];
+            record[8..12].copy_from_slice(&len.to_ne_bytes());
+            QuicDatagram::decode(&record)
+        };
+        assert_eq!(record(16 + 1250, 1250).unwrap().payload.len(), 1250);
+        for (size, len) in
+            [(16 + 1250, 1251), (16 + 1250, 1249), (16 + 1199, 1199), (16 + 4097, 4097), (12, 0)]
+        {
+            assert_eq!(record(size, len), None, "{size} {len}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::read::record::{Conn, Direction, DnsAnswer, SentName};
+use leco_bpf::read::record::{Conn, Direction, DnsAnswer, QuicDatagram, SentName};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::{BootNs, boot_ns};
 
@@ -17,6 +17,7 @@ use crate::enrich::asn::{AsnError, Asns};
 use crate::enrich::cache::TimedCache;
 pub use crate::enrich::cgroup::CGROUP_ENTRIES;
 use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
+use crate::enrich::hello::quic::InitialPackets;
 use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied, Who};
 use crate::enrich::names::home::is_special;
 use crate::enrich::names::reverse::ReverseDns;
@@ -79,6 +80,7 @@ pub struct Labeler {
     names: Names,
     /// Nothing where they are not wanted.
     sent: Option<SentNames>,
+    quic: InitialPackets,
     lines: TimedCache<(u32, u64), Rc<[Process]>>,
     /// What processes are called now, where that is wanted; `None` for those that are gone.
     names_now: Option<NamesNow>,
@@ -120,6 +122,7 @@ impl Labeler {
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
             names: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
             sent: tunables.hello.then(|| SentNames::new(CONNECTIONS)),
+            quic: InitialPackets::new(),
             lines: TimedCache::new(LIVE_ENTRIES, PROCESS_LIFETIME),
             names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
             reverse,
@@ -201,6 +204,14 @@ impl Labeler {
     pub fn learn_sent(&mut self, record: &SentName) -> Option<BootNs> {
         let sent = Sent::of(record)?;
         self.sent.as_mut()?.learn(record.conn_ns, sent).then_some(record.conn_ns)
+    }
+
+    /// The same from what began like QUIC.
+    pub fn learn_quic(&mut self, datagram: &QuicDatagram, now: BootNs) -> Option<BootNs> {
+        let QuicDatagram { conn_ns, payload } = datagram;
+        let sent = self.sent.as_mut()?;
+        let hello = self.quic.push(*conn_ns, payload, now)?;
+        sent.learn(*conn_ns, hello.into()).then_some(*conn_ns)
     }
 
     /// Knows again what connections were called before this pipe.

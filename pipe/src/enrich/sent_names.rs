@@ -8,6 +8,8 @@ use leco_bpf::read::record::{NameSource as Sender, SentName};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 
+use crate::enrich::hello::Hello;
+use crate::enrich::hello::host_name::host_name;
 use crate::enrich::labels::NameSource;
 
 /// Whom a process said that it connects to.
@@ -29,12 +31,12 @@ impl Sent {
     /// What a record of the kernel side says; `None` where that is nothing.
     pub(crate) fn of(record: &SentName) -> Option<Self> {
         let (name, source, port) = match record.source {
-            Sender::Tls => (host_name(&record.name), NameSource::Hello, None),
+            Sender::Tls => (name_in(&record.name), NameSource::Hello, None),
             Sender::Connect => {
                 let (host, port) = host_and_port(&record.name)?;
                 (Some(host), NameSource::Proxy, Some(port))
             }
-            Sender::Socks(port) => (Some(host_name(&record.name)?), NameSource::Proxy, Some(port)),
+            Sender::Socks(port) => (Some(name_in(&record.name)?), NameSource::Proxy, Some(port)),
         };
         let alpn = Some(clean_bytes(&record.alpn)).filter(|alpn| !alpn.is_empty()).map(Rc::from);
         let sent = Self { name, source, may_be_cover: record.has_ech, port, alpn };
@@ -42,12 +44,28 @@ impl Sent {
     }
 }
 
+impl From<Hello> for Sent {
+    fn from(hello: Hello) -> Self {
+        Self {
+            name: hello.name.map(Rc::from),
+            source: NameSource::Quic,
+            may_be_cover: hello.has_ech,
+            port: None,
+            alpn: hello.alpn.map(Rc::from),
+        }
+    }
+}
+
+fn name_in(bytes: &[u8]) -> Option<Rc<str>> {
+    std::str::from_utf8(bytes).ok().and_then(host_name).map(Rc::from)
+}
+
 /// The target of a request to a proxy (RFC 9110, 7.1: `authority-form`).
 fn host_and_port(target: &[u8]) -> Option<(Rc<str>, u16)> {
     let target = std::str::from_utf8(target).ok()?;
     let (host, port) = target.rsplit_once(':')?;
     let port = port.parse().ok()?;
-    Some((host_name(host.as_bytes())?, port))
+    Some((name_in(host.as_bytes())?, port))
 }
 
 /// The latest of them, by the begin of their connection.
@@ -78,14 +96,4 @@ impl SentNames {
     pub(crate) fn of(&mut self, conn_ns: BootNs) -> Option<&Sent> {
         self.0.get(&conn_ns)
     }
-}
-
-fn host_name(bytes: &[u8]) -> Option<Rc<str>> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    (text.len() <= 253 && text.split('.').all(is_label)).then(|| text.into())
 }

@@ -11,6 +11,7 @@ use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
+use crate::enrich::hello::host_name::shown;
 use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied};
 use crate::enrich::process::is_blank;
 use crate::settings::{NamesShown, Tunables};
@@ -126,17 +127,17 @@ impl Formatter {
                 write!(line, "*{}", port_of(port, protocol))?;
             }
             (NamesShown::Replace | NamesShown::Append, Some(name), Some(Proxied { port: target, proxy })) => {
-                write!(line, "{} {target} via ", name.text)?;
+                write!(line, "{} {target} via ", shown(&name.text))?;
                 match proxy {
-                    Some(proxy) => write!(line, "{proxy}{}", port_of(port, protocol))?,
+                    Some(proxy) => write!(line, "{}{}", shown(proxy), port_of(port, protocol))?,
                     None => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
                 }
             }
             (NamesShown::Replace, Some(name), None) => {
-                write!(line, "{}{}{}", cover_mark(name), name.text, port_of(port, protocol))?;
+                write!(line, "{}{}{}", cover_mark(name), shown(&name.text), port_of(port, protocol))?;
             }
             (NamesShown::Append, Some(name), None) => {
-                let (address, mark, text) = (address(conn.remote), cover_mark(name), &name.text);
+                let (address, mark, text) = (address(conn.remote), cover_mark(name), shown(&name.text));
                 write!(line, "{address} ({mark}{text}){}", port_of(port, protocol))?;
             }
             _ => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
