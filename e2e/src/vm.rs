@@ -202,10 +202,15 @@ impl VmKernel {
 /// When there is none.
 #[must_use]
 pub fn which(name: &str) -> PathBuf {
+    find_program(name).unwrap_or_else(|| panic!("there is no {name}"))
+}
+
+/// Where a program of the system is, if it is there.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("there is no {name}"))
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Shared libraries of a program, its loader among them.

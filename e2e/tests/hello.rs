@@ -4,15 +4,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use leco_e2e::desktop::can_use;
+use leco_e2e::vm::find_program;
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, wait_for, wait_or_explain,
+    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, skip, wait_for, wait_or_explain,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 /// A server that reads what comes, answers with this, and hangs up when its client does.
@@ -88,6 +91,12 @@ require('tls').connect({host: process.argv[1], port: +process.argv[2], servernam
     ALPNProtocols: ['h2', 'http/1.1']}).on('error', () => {})
 ";
 
+/// By `GnuTLS`.
+const WGET: &str = "
+echo \"$0 wget.example\" >/tmp/hosts.$$ && mount --bind /tmp/hosts.$$ /etc/hosts && rm /tmp/hosts.$$
+exec wget -q --tries=1 --no-check-certificate https://wget.example:$1/
+";
+
 #[test]
 fn what_real_programs_send_is_the_name() {
     if !can_test_the_kernel() {
@@ -105,12 +114,115 @@ fn what_real_programs_send_is_the_name() {
             ("curl", vec!["-sk", "--resolve", &resolve("curl.example"), &url("curl.example")], Some("h2")),
             ("python3", vec!["-c", PYTHON, &ip, &port, "python3.example"], None),
             ("node", vec!["-e", NODE, &ip, &port, "node.example"], Some("h2")),
+            // It knows no name that is not looked up.
+            ("unshare", vec!["-m", "sh", "-c", WGET, &ip, &port], None),
         ] {
+            if program == "node" && find_program(program).is_none() {
+                println!("there is no {program} here");
+                continue;
+            }
             let event = scene.run(address.port(), program, &arguments);
-            let name = format!("{program}.example");
+            let name = format!("{}.example", if program == "unshare" { "wget" } else { program });
             assert_eq!(names(&event), [Some(&*name), Some("hello"), alpn], "{options:?} {event}");
             let line = event["line"].as_str().unwrap();
             assert!(line.contains(&format!(" :: {name} {port} ")), "{line}");
+        }
+    }
+}
+
+/// A browser that looks up nothing and opens one page, over QUIC if that is wanted.
+struct Browser {
+    child: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    fn open(netns: &Netns, address: SocketAddr, name: &str, over_quic: bool) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut command = netns.near_command("chromium");
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+        command.arg(format!("--user-data-dir={}", profile.path().display()));
+        command.arg(format!("--host-resolver-rules=MAP * {}", address.ip()));
+        if over_quic {
+            command.arg("--enable-quic").arg(format!("--origin-to-force-quic-on={name}:{}", address.port()));
+        }
+        command.arg(format!("https://{name}:{}/", address.port()));
+        command.env("HOME", profile.path()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap(), _profile: profile }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // With all its processes.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_browser_is_named_by_what_it_sends() {
+    if !can_test_the_kernel() || !can_use(&["chromium"]) {
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let tcp = listen(&scene.netns, b"");
+    let udp = scene.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 443)).unwrap());
+    let udp_address = udp.local_addr().unwrap();
+    for (address, name, over_quic) in [(tcp, "tls.example", false), (udp_address, "quic.example", true)] {
+        let _browser = Browser::open(&scene.netns, address, name, over_quic);
+        let event = scene.latest(address.port(), |event| event["name"] == name);
+        // It sends the extension with nothing in it, and nobody was asked whose address it is.
+        assert_eq!(event["name_src"], "ech", "{event}");
+        let port = address.port();
+        let shown = if over_quic { format!(":: ~{name} {port}/udp") } else { format!(":: ~{name} {port}") };
+        assert!(event["line"].as_str().unwrap().contains(&shown), "{event}");
+    }
+}
+
+/// Begins a connection over QUIC; nobody answers.
+const AIOQUIC: &str = "
+import asyncio, sys
+from aioquic.asyncio.client import connect
+from aioquic.quic.configuration import QuicConfiguration
+async def main():
+    settings = QuicConfiguration(is_client=True, alpn_protocols=['h3'], server_name=sys.argv[3],
+        original_version=int(sys.argv[4], 16), supported_versions=[int(sys.argv[4], 16)])
+    async with connect(sys.argv[1], int(sys.argv[2]), configuration=settings): pass
+asyncio.run(main())
+";
+
+#[test]
+fn both_versions_of_quic_name_their_peer() {
+    let modules = program("leco-event-pipe").parent().unwrap().join("../tools/aioquic");
+    let has_aioquic = modules.exists() || skip("aioquic is missing: run script/bootstrap test");
+    if !can_test_the_kernel() || !has_aioquic {
+        return;
+    }
+    for options in [&[][..], &["--hook", "peer=off"]] {
+        let scene = Scene::new(options);
+        let server = scene.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+        let address = server.local_addr().unwrap();
+        for (version, name) in [("00000001", "one.example"), ("6b3343cf", "two.example")] {
+            let mut command = scene.netns.near_command("python3");
+            command.args([
+                "-c",
+                AIOQUIC,
+                &address.ip().to_string(),
+                &address.port().to_string(),
+                name,
+                version,
+            ]);
+            let mut child = command.env("PYTHONPATH", &modules).stderr(Stdio::null()).spawn().unwrap();
+            let pid = child.id();
+            let event = wait_or_explain(
+                || format!("{name} among {:#?}", scene.pipe.events()),
+                || scene.pipe.events().into_iter().find(|event| event["pid"] == pid && event["name"] == name),
+            );
+            assert_eq!(names(&event), [Some(name), Some("quic"), Some("h3")], "{event}");
+            child.kill().unwrap();
+            child.wait().unwrap();
         }
     }
 }
