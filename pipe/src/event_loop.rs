@@ -16,8 +16,9 @@ use leco_os::watch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Now;
-use crate::enrich::labeler::{HELLO_NS, Labeler};
+use crate::enrich::labeler::Labeler;
 use crate::enrich::names::reverse::REVERSE_QUEUE;
+use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
 use crate::outputs::Outputs;
 use crate::render::line::Formatter;
@@ -216,9 +217,9 @@ impl Loop {
         for answer in &news.answers {
             named.extend(self.pipe.labeler.learn(answer, now.boot));
         }
-        let labeler = &mut self.pipe.labeler;
-        let mut sent: Vec<BootNs> = news.names.iter().filter_map(|name| labeler.learn_sent(name)).collect();
-        sent.extend(news.datagrams.iter().filter_map(|datagram| labeler.learn_quic(datagram, now.boot)));
+        let peers = self.pipe.labeler.peers();
+        let mut sent: Vec<BootNs> = news.names.iter().filter_map(|name| peers.learn_sent(name)).collect();
+        sent.extend(news.datagrams.iter().filter_map(|datagram| peers.learn_quic(datagram, now.boot)));
         for conn in &news.conns {
             self.tell(conn, true, now);
         }
@@ -258,7 +259,7 @@ impl Loop {
 
     /// Tells connections anew whose address has a name now.
     fn tell_names(&mut self, now: &Now) {
-        for address in self.pipe.labeler.take_resolved(now.boot) {
+        for address in self.pipe.labeler.peers().take_resolved(now.boot) {
             if let Some(conn) = self.unnamed.remove(&address) {
                 self.tell(&conn, true, now);
             }
@@ -306,7 +307,7 @@ impl Loop {
         }
         let mut labels = self.pipe.labeler.labels(conn, now.boot);
         if let Some(memory) = &mut self.pipe.memory {
-            if self.pipe.labeler.awaits_name(conn, now.boot) {
+            if self.pipe.labeler.peers().may_come(conn, now.boot) {
                 self.undecided.entry(conn.ns).or_insert(*conn);
             } else {
                 self.undecided.remove(&conn.ns);

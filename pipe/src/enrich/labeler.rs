@@ -3,29 +3,24 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::read::record::{Conn, Direction, DnsAnswer, QuicDatagram, SentName};
+use leco_bpf::read::record::{Conn, DnsAnswer};
 use leco_os::clean::clean_bytes;
-use leco_os::clock::{BootNs, boot_ns};
+use leco_os::clock::BootNs;
 
 use crate::enrich::asn::{AsnError, Asns};
 use crate::enrich::cache::TimedCache;
 pub use crate::enrich::cgroup::CGROUP_ENTRIES;
 use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
-use crate::enrich::hello::quic::InitialPackets;
-use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied, Who};
-use crate::enrich::names::home::is_special;
-use crate::enrich::names::reverse::ReverseDns;
-use crate::enrich::names::standing::{Place, Standing};
-use crate::enrich::names::table::Names;
-use crate::enrich::process::{Process, ProcessDir, is_blank, lineage, parents};
+use crate::enrich::labels::{Labels, Who};
+use crate::enrich::names::standing::Place;
+use crate::enrich::peer_names::{Called, PeerNames};
+use crate::enrich::process::{ProcessDir, is_blank, parents};
 use crate::enrich::script;
-use crate::enrich::sent_names::{Sent, SentNames};
 use crate::enrich::short_name::{cut, cut_with_suffix};
 pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
@@ -43,12 +38,6 @@ pub const SCRIPT_ENTRIES: usize = 4096;
 const LIVE_ENTRIES: usize = 1024;
 /// So long it is remembered what a process is called now.
 const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
-/// So long after its begin a connection's process may send a name, in ns.
-pub(crate) const HELLO_NS: u64 = 2_000_000_000;
-const UDP: u16 = 17;
-const DNS_PORT: u16 = 53;
-/// Connections whose name is remembered, unless more are said to be.
-const CONNECTIONS: usize = 16_384;
 
 /// What tells one process from another, and from what it executed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,14 +66,9 @@ pub struct Labeler {
     parents: usize,
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
-    names: Names,
-    /// Nothing where they are not wanted.
-    sent: Option<SentNames>,
-    quic: InitialPackets,
-    lines: TimedCache<(u32, u64), Rc<[Process]>>,
+    peers: PeerNames,
     /// What processes are called now, where that is wanted; `None` for those that are gone.
     names_now: Option<NamesNow>,
-    reverse: Option<ReverseDns>,
     asns: Option<Asns>,
 }
 
@@ -107,7 +91,6 @@ impl Labeler {
         let caches = [tunables.cache_cg_labels, tunables.cache_users, tunables.cache_pid_cmd];
         let lifetime =
             caches.into_iter().filter(|cache| !cache.is_zero()).fold(PROCESS_LIFETIME, Duration::min);
-        let reverse = tunables.reverse_dns.then(ReverseDns::start).transpose().map_err(LabelError::Ask)?;
         let asns = tunables.asn_db.as_deref().map(Asns::open).transpose()?;
         Ok(Self {
             processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
@@ -120,12 +103,8 @@ impl Labeler {
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
             cgroups: cgroups_shown
                 .then(|| CgroupLabels::new(tunables.cg_label_cut, tunables.cache_cg_labels)),
-            names: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
-            sent: tunables.hello.then(|| SentNames::new(CONNECTIONS)),
-            quic: InitialPackets::new(),
-            lines: TimedCache::new(LIVE_ENTRIES, PROCESS_LIFETIME),
+            peers: PeerNames::new(tunables).map_err(LabelError::Ask)?,
             names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
-            reverse,
             asns,
         })
     }
@@ -133,8 +112,7 @@ impl Labeler {
     /// Remembers the names of so many connections.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
-        self.names.remember(connections);
-        self.sent = self.sent.map(|_| SentNames::new(connections));
+        self.peers.remember(connections);
         self
     }
 
@@ -154,12 +132,6 @@ impl Labeler {
     /// Takes note of cgroups that came and went.
     pub fn follow_cgroups(&mut self, now: BootNs) {
         self.paths.follow(now);
-    }
-
-    /// Becomes readable when the resolver answered.
-    #[must_use]
-    pub fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.reverse.as_ref().map(|reverse| reverse.bell().as_fd())
     }
 
     /// Becomes readable when names of users came.
@@ -186,113 +158,37 @@ impl Labeler {
         changed.into_iter().map(|(uid, _)| uid).collect()
     }
 
-    /// Takes the resolver's answers; the addresses that have a name now.
-    pub fn take_resolved(&mut self, now: BootNs) -> Vec<IpAddr> {
-        self.reverse.as_mut().map(|reverse| reverse.take_answers(now)).unwrap_or_default()
-    }
-
     /// Learns names from an answer that a process received. Returns connections that had no name and have one now.
     pub fn learn(&mut self, answer: &DnsAnswer, now: BootNs) -> Vec<Conn> {
         let path = self.paths.path(answer.cgroup, answer.pid, now);
         let container = path.as_deref().and_then(|path| Workload::of(path).container);
-        let place = place(path.is_some(), container.map(Rc::from).as_ref());
-        let line = line_of(&mut self.lines, answer.pid, answer.started, now);
-        self.names.learn(answer, &Standing { place, line }, now)
+        let place = Place::of(path.is_some(), container.map(Rc::from).as_ref());
+        self.peers.learn_answer(answer, place, now)
     }
 
-    /// Learns what a process sent when it connected. Returns the begin of the connection that it names.
-    pub fn learn_sent(&mut self, record: &SentName) -> Option<BootNs> {
-        let sent = Sent::of(record)?;
-        self.sent.as_mut()?.learn(record.conn_ns, sent).then_some(record.conn_ns)
+    /// What is known of peers.
+    pub(crate) fn peers(&mut self) -> &mut PeerNames {
+        &mut self.peers
     }
 
-    /// The same from what began like QUIC.
-    pub fn learn_quic(&mut self, datagram: &QuicDatagram, now: BootNs) -> Option<BootNs> {
-        let QuicDatagram { conn_ns, payload } = datagram;
-        let sent = self.sent.as_mut()?;
-        let hello = self.quic.push(*conn_ns, payload, now)?;
-        sent.learn(*conn_ns, hello.into()).then_some(*conn_ns)
+    /// Becomes readable when the resolver answered.
+    #[must_use]
+    pub fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.peers.resolver_fd()
     }
 
     /// Knows again what connections were called before this pipe.
     pub fn restore(&mut self, names: Vec<KeptName>) {
-        for kept in names {
-            let KeptName { ns, address, name, source, port, alpn, .. } = kept;
-            let (name, alpn) = (Rc::from(name), alpn.map(Rc::from));
-            if !source.is_sent() {
-                self.names.restore(ns, address, PeerName { text: name, source });
-            } else if let Some(sent) = &mut self.sent {
-                let may_be_cover = source == NameSource::Cover;
-                let source = if may_be_cover { NameSource::Hello } else { source };
-                sent.learn(ns, Sent { name: Some(name), source, may_be_cover, port, alpn });
-            }
-        }
-    }
-
-    /// Whether a connection's process may send its name yet: until then it is not known who its peer is.
-    #[must_use]
-    pub fn awaits_name(&self, conn: &Conn, now: BootNs) -> bool {
-        self.sent.as_ref().is_some_and(|sent| {
-            conn.direction == Direction::Outgoing
-                && conn.is_open()
-                && conn.has_process()
-                && (conn.protocol, conn.remote_port) != (UDP, DNS_PORT)
-                && now.saturating_sub(conn.ns) < HELLO_NS
-                && !sent.knows(conn.ns)
-        })
+        self.peers.restore(names);
     }
 
     /// What a connection is shown with.
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
-        let sent = self.sent.as_mut().and_then(|sent| sent.of(conn.ns)).cloned();
-        let alpn = sent.as_ref().and_then(|sent| sent.alpn.clone());
-        let own = sent.as_ref().and_then(|sent| Some((sent, sent.name.clone()?)));
-        let mut proxied = None;
-        let name = match own {
-            Some((sent, text)) if !sent.may_be_cover => {
-                if let Some(port) = sent.port {
-                    let proxy = self.heard_name(conn, &who, now).map(|proxy| proxy.text);
-                    proxied = Some(Proxied { port, proxy });
-                }
-                Some(PeerName { text, source: sent.source })
-            }
-            // The extension may be there without anything in it: then the name is the one that was asked for.
-            Some((sent, text)) => Some(match self.heard_name(conn, &who, now) {
-                Some(heard) if heard.text != text => heard,
-                Some(_) => PeerName { text, source: sent.source },
-                None => PeerName { text, source: NameSource::Cover },
-            }),
-            None => self.heard_name(conn, &who, now),
-        };
-        let name = name.or_else(|| self.reverse_name(conn, now));
+        let Called { name, proxied, alpn } = self.peers.of(conn, &who, now);
         let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
         let comm_now = self.comm_now(conn, &who, now);
         Labels { who, name, proxied, alpn, system, is_new: false, comm_now }
-    }
-
-    /// The name that its peer had for its process when it connected, which it keeps.
-    fn heard_name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
-        if let Some(known) = self.names.known(conn) {
-            return Some(known);
-        }
-        let place = place(who.cgroup_path.is_some(), who.container.as_ref());
-        let lines = &mut self.lines;
-        let line = || line_of(lines, conn.pid, conn.started, now);
-        self.names.decide(conn, &place, line, now)
-    }
-
-    /// The name that the system's resolver has for its peer.
-    fn reverse_name(&mut self, conn: &Conn, now: BootNs) -> Option<PeerName> {
-        let reverse = self.reverse.as_mut().filter(|_| !is_special(conn.remote))?;
-        // Nor would a name of this machine say more than its address.
-        if self.names.is_home(conn, now) {
-            return None;
-        }
-        let text = reverse.name(conn.remote.to_canonical(), now)?;
-        let name = PeerName { text, source: NameSource::Reverse };
-        self.names.keep(conn, &name);
-        Some(name)
     }
 
     /// A process may rename itself, or execute another program.
@@ -395,28 +291,6 @@ impl Labeler {
         }
         name.into()
     }
-}
-
-fn place(is_known: bool, container: Option<&Rc<str>>) -> Place {
-    match container {
-        Some(container) => Place::Container(Rc::clone(container)),
-        None if is_known => Place::Host,
-        None => Place::Unknown,
-    }
-}
-
-fn line_of(
-    lines: &mut TimedCache<(u32, u64), Rc<[Process]>>,
-    pid: u32,
-    started: u64,
-    now: BootNs,
-) -> Rc<[Process]> {
-    if let Some(known) = lines.get(&(pid, started), now) {
-        return Rc::clone(known);
-    }
-    let line: Rc<[Process]> = lineage(pid, started).into();
-    lines.insert((pid, started), Rc::clone(&line), now);
-    line
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod labeler;
 pub mod labels;
 pub mod name_services;
 pub mod names;
+pub(crate) mod peer_names;
 pub(crate) mod process;
 mod script;
 mod sent_names;

@@ -16,6 +16,17 @@ pub(crate) enum Place {
     Unknown,
 }
 
+impl Place {
+    /// Of a process whose cgroup is known, or not, and its container.
+    pub(crate) fn of(is_known: bool, container: Option<&Rc<str>>) -> Self {
+        match container {
+            Some(container) => Self::Container(Rc::clone(container)),
+            None if is_known => Self::Host,
+            None => Self::Unknown,
+        }
+    }
+}
+
 /// A process among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What a connection's peer is called: by its process, which says so or had asked, else by the system's resolver.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use leco_bpf::read::record::{Conn, Direction, DnsAnswer, QuicDatagram, SentName};
+use leco_os::clock::{BootNs, boot_ns};
+
+use crate::enrich::cache::TimedCache;
+use crate::enrich::hello::quic::InitialPackets;
+use crate::enrich::labels::{NameSource, PeerName, Proxied, Who};
+use crate::enrich::names::home::is_special;
+use crate::enrich::names::reverse::ReverseDns;
+use crate::enrich::names::standing::{Place, Standing};
+use crate::enrich::names::table::Names;
+use crate::enrich::process::{Process, lineage};
+use crate::enrich::sent_names::{Sent, SentNames};
+use crate::history::KeptName;
+use crate::settings::Tunables;
+
+/// Connections whose name is remembered, unless more are said to be.
+const CONNECTIONS: usize = 16_384;
+/// So long after its begin a connection's process may send a name, in ns.
+pub(crate) const HELLO_NS: u64 = 2_000_000_000;
+/// Processes whose parents are remembered, and for how long.
+const LINE_ENTRIES: usize = 1024;
+const LINE_LIFETIME: Duration = Duration::from_secs(60);
+const UDP: u16 = 17;
+const DNS_PORT: u16 = 53;
+
+/// What there is to say of a peer, besides its address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Called {
+    pub(crate) name: Option<PeerName>,
+    pub(crate) proxied: Option<Proxied>,
+    pub(crate) alpn: Option<Rc<str>>,
+}
+
+/// Learns and remembers names of peers.
+#[derive(Debug)]
+pub(crate) struct PeerNames {
+    heard: Names,
+    /// Nothing where they are not wanted.
+    sent: Option<SentNames>,
+    quic: InitialPackets,
+    reverse: Option<ReverseDns>,
+    lines: TimedCache<(u32, u64), Rc<[Process]>>,
+}
+
+impl PeerNames {
+    /// Knows none yet.
+    pub(crate) fn new(tunables: &Tunables) -> io::Result<Self> {
+        Ok(Self {
+            heard: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
+            sent: tunables.hello.then(|| SentNames::new(CONNECTIONS)),
+            quic: InitialPackets::new(),
+            reverse: tunables.reverse_dns.then(ReverseDns::start).transpose()?,
+            lines: TimedCache::new(LINE_ENTRIES, LINE_LIFETIME),
+        })
+    }
+
+    /// From now on names of so many connections are remembered.
+    pub(crate) fn remember(&mut self, connections: usize) {
+        self.heard.remember(connections);
+        self.sent = self.sent.take().map(|_| SentNames::new(connections));
+    }
+
+    /// Becomes readable when the resolver answered.
+    pub(crate) fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.reverse.as_ref().map(|reverse| reverse.bell().as_fd())
+    }
+
+    /// Takes the resolver's answers; the addresses that have a name now.
+    pub(crate) fn take_resolved(&mut self, now: BootNs) -> Vec<IpAddr> {
+        self.reverse.as_mut().map(|reverse| reverse.take_answers(now)).unwrap_or_default()
+    }
+
+    /// Learns names from an answer that a process in a place received. Returns connections that had no name and have one
+    /// now.
+    pub(crate) fn learn_answer(&mut self, answer: &DnsAnswer, place: Place, now: BootNs) -> Vec<Conn> {
+        let line = line_of(&mut self.lines, answer.pid, answer.started, now);
+        self.heard.learn(answer, &Standing { place, line }, now)
+    }
+
+    /// Learns what a process sent when it connected. Returns the begin of the connection that it names.
+    pub(crate) fn learn_sent(&mut self, record: &SentName) -> Option<BootNs> {
+        let sent = Sent::of(record)?;
+        self.sent.as_mut()?.learn(record.conn_ns, sent).then_some(record.conn_ns)
+    }
+
+    /// The same from what began like QUIC.
+    pub(crate) fn learn_quic(&mut self, datagram: &QuicDatagram, now: BootNs) -> Option<BootNs> {
+        let QuicDatagram { conn_ns, payload } = datagram;
+        let sent = self.sent.as_mut()?;
+        let hello = self.quic.push(*conn_ns, payload, now)?;
+        sent.learn(*conn_ns, hello.into()).then_some(*conn_ns)
+    }
+
+    /// Knows again what connections were called before this pipe.
+    pub(crate) fn restore(&mut self, names: Vec<KeptName>) {
+        for kept in names {
+            let KeptName { ns, address, name, source, port, alpn, .. } = kept;
+            let (name, alpn) = (Rc::from(name), alpn.map(Rc::from));
+            if !source.is_sent() {
+                self.heard.restore(ns, address, PeerName { text: name, source });
+            } else if let Some(sent) = &mut self.sent {
+                let may_be_cover = source == NameSource::Cover;
+                let source = if may_be_cover { NameSource::Hello } else { source };
+                sent.learn(ns, Sent { name: Some(name), source, may_be_cover, port, alpn });
+            }
+        }
+    }
+
+    /// Whether a connection's process may send its name yet: until then it is not known who its peer is.
+    pub(crate) fn may_come(&self, conn: &Conn, now: BootNs) -> bool {
+        self.sent.as_ref().is_some_and(|sent| {
+            conn.direction == Direction::Outgoing
+                && conn.is_open()
+                && conn.has_process()
+                && (conn.protocol, conn.remote_port) != (UDP, DNS_PORT)
+                && now.saturating_sub(conn.ns) < HELLO_NS
+                && !sent.knows(conn.ns)
+        })
+    }
+
+    /// What a connection's peer is called.
+    pub(crate) fn of(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Called {
+        let sent = self.sent.as_mut().and_then(|sent| sent.of(conn.ns)).cloned();
+        let heard = self.heard_name(conn, who, now);
+        let mut called = called(sent, heard);
+        if called.name.is_none() {
+            called.name = self.reverse_name(conn, now);
+        }
+        called
+    }
+
+    /// The name that its peer had for its process when it connected, which it keeps.
+    fn heard_name(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Option<PeerName> {
+        if let Some(known) = self.heard.known(conn) {
+            return Some(known);
+        }
+        let place = Place::of(who.cgroup_path.is_some(), who.container.as_ref());
+        let lines = &mut self.lines;
+        let line = || line_of(lines, conn.pid, conn.started, now);
+        self.heard.decide(conn, &place, line, now)
+    }
+
+    /// The name that the system's resolver has for its peer.
+    fn reverse_name(&mut self, conn: &Conn, now: BootNs) -> Option<PeerName> {
+        let reverse = self.reverse.as_mut().filter(|_| !is_special(conn.remote))?;
+        // Nor would a name of this machine say more than its address.
+        if self.heard.is_home(conn, now) {
+            return None;
+        }
+        let text = reverse.name(conn.remote.to_canonical(), now)?;
+        let name = PeerName { text, source: NameSource::Reverse };
+        self.heard.keep(conn, &name);
+        Some(name)
+    }
+}
+
+/// Which name counts: what a process sent over the connection itself, unless that may be a cover and it had asked for
+/// another one.
+fn called(sent: Option<Sent>, heard: Option<PeerName>) -> Called {
+    let Some(Sent { name, source, may_be_cover, port, alpn }) = sent else {
+        return Called { name: heard, ..Called::default() };
+    };
+    let Some(text) = name else {
+        return Called { name: heard, proxied: None, alpn };
+    };
+    let answered = heard.filter(|heard| heard.source != NameSource::Reverse);
+    if let Some(port) = port {
+        let proxied = Some(Proxied { port, proxy: answered.map(|proxy| proxy.text) });
+        return Called { name: Some(PeerName { text, source }), proxied, alpn };
+    }
+    let name = match answered {
+        Some(answered) if may_be_cover && answered.text != text => answered,
+        // The extension may be there with nothing in it: then the name is the one that was asked for.
+        None if may_be_cover => PeerName { text, source: NameSource::Cover },
+        _ => PeerName { text, source },
+    };
+    Called { name: Some(name), proxied: None, alpn }
+}
+
+fn line_of(
+    lines: &mut TimedCache<(u32, u64), Rc<[Process]>>,
+    pid: u32,
+    started: u64,
+    now: BootNs,
+) -> Rc<[Process]> {
+    if let Some(known) = lines.get(&(pid, started), now) {
+        return Rc::clone(known);
+    }
+    let line: Rc<[Process]> = lineage(pid, started).into();
+    lines.insert((pid, started), Rc::clone(&line), now);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(name: &str, may_be_cover: bool, port: Option<u16>) -> Option<Sent> {
+        let source = if port.is_some() { NameSource::Proxy } else { NameSource::Hello };
+        Some(Sent { name: Some(name.into()), source, may_be_cover, port, alpn: Some("h2".into()) })
+    }
+
+    fn heard(name: &str, source: NameSource) -> Option<PeerName> {
+        Some(PeerName { text: name.into(), source })
+    }
+
+    fn shown(sent: Option<Sent>, heard: Option<PeerName>) -> Option<(String, &'static str)> {
+        called(sent, heard).name.map(|name| (name.text.to_string(), name.source.word()))
+    }
+
+    #[test]
+    fn what_a_process_sends_counts_before_what_it_asked_for() {
+        use NameSource::{Dns, Reverse};
+        let is = |name: &str, source| Some((name.to_owned(), source));
+        assert_eq!(shown(None, None), None);
+        assert_eq!(shown(None, heard("a.example", Dns)), is("a.example", "dns"));
+        assert_eq!(shown(sent("b.example", false, None), heard("a.example", Dns)), is("b.example", "hello"));
+        assert_eq!(shown(sent("b.example", false, None), None), is("b.example", "hello"));
+        // A cover counts only where nothing else is known, and an empty one is none.
+        assert_eq!(shown(sent("c.example", true, None), heard("a.example", Dns)), is("a.example", "dns"));
+        assert_eq!(shown(sent("a.example", true, None), heard("a.example", Dns)), is("a.example", "hello"));
+        assert_eq!(shown(sent("c.example", true, None), None), is("c.example", "ech"));
+        assert_eq!(shown(sent("c.example", true, None), heard("r.example", Reverse)), is("c.example", "ech"));
+        let nameless = Sent { name: None, ..sent("", false, None).unwrap() };
+        let called = called(Some(nameless), heard("a.example", Dns));
+        assert_eq!((called.name, called.alpn.as_deref()), (heard("a.example", Dns), Some("h2")));
+    }
+
+    #[test]
+    fn behind_a_proxy_is_the_name_and_before_it_the_proxys() {
+        let behind = |heard| called(sent("b.example", false, Some(443)), heard);
+        let proxy = behind(heard("proxy.example", NameSource::User));
+        assert_eq!(proxy.name.unwrap().source, NameSource::Proxy);
+        assert_eq!(proxy.proxied, Some(Proxied { port: 443, proxy: Some("proxy.example".into()) }));
+        assert_eq!(behind(None).proxied, Some(Proxied { port: 443, proxy: None }));
+    }
+}
