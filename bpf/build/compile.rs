@@ -28,7 +28,7 @@ pub(crate) fn compile(source: &str, object: &Path) -> Result<SkeletonBuilder> {
     if Command::new(&clang).arg("--version").output().is_err() {
         bail!(
             "`{clang}` is needed to compile the eBPF programs: run script/bootstrap, set CLANG, or set LECO_BPF_OBJECT \
-             to the object that came with a release (docs/RELEASING.md)"
+             to the object that came with a release (README.md, Install)"
         );
     }
     let order = format!("-m{}-endian", byte_order());
