@@ -176,7 +176,7 @@ fn a_value_is_completed_from_what_is_seen() {
 fn a_rule_that_is_typed_goes_into_either_section() {
     let keys: Vec<_> = [Action::Open(Mode::Rules), Action::Offer(Offer::Blank)]
         .into_iter()
-        .chain(typed(" ssh = shell"))
+        .chain(typed("ssh = shell"))
         .collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("rx-proc") && screen.contains("change 1 and hide 0"), "{screen}");
@@ -209,7 +209,7 @@ fn a_search() {
 }
 
 #[test]
-fn a_rule_on_trial() {
+fn a_rule_that_is_tried() {
     each_size("trial", &[Action::Move(1), Action::Offer(Offer::Hide)]);
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::explain::{Explanation, Recorder};
-use super::rule::{Replaced, Rule, Section};
+use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
 use crate::ini::{Fault, Ini};
 use crate::matching::{Candidates, LimitExceeded, Prefilter};
@@ -66,11 +66,7 @@ impl RuleSet {
         let mut faults = Vec::new();
         let mut lines = (1, 0);
         for entry in &ini.entries {
-            let section = match entry.section.as_str() {
-                "rx-group" => Section::Group,
-                "rx-proc" => Section::Proc,
-                _ => continue,
-            };
+            let Some(section) = RuleSection::parse(&entry.section) else { continue };
             // Entries come in the order of the file.
             lines.0 += text[lines.1..entry.key_at].matches('\n').count();
             lines.1 = entry.key_at;
@@ -138,7 +134,7 @@ impl RuleSet {
     }
 
     /// The rules of a section that may hold, from an index on.
-    fn next_in(&self, section: Section, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
+    fn next_in(&self, section: RuleSection, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
         let mut from = from;
         loop {
             let index = candidates.next_from(from)?;
@@ -153,7 +149,7 @@ impl RuleSet {
         let mut candidates = self.prefilter.candidates(line);
         let mut group = None;
         let mut from = 0;
-        while let Some((index, rule)) = self.next_in(Section::Group, &candidates, from) {
+        while let Some((index, rule)) = self.next_in(RuleSection::Group, &candidates, from) {
             from = index + 1;
             match rule.group_key(line) {
                 Ok(None) => {}
@@ -173,7 +169,7 @@ impl RuleSet {
         }
         let mut current = Cow::Borrowed(line);
         from = 0;
-        while let Some((index, rule)) = self.next_in(Section::Proc, &candidates, from) {
+        while let Some((index, rule)) = self.next_in(RuleSection::Proc, &candidates, from) {
             from = index + 1;
             let replaced = match rule.replace(&current) {
                 Ok(Some(replaced)) => replaced,
@@ -225,13 +221,14 @@ mod tests {
 
     #[test]
     fn what_a_value_refers_to_wrongly_is_told_with_its_place_and_the_rule_stays() {
-        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\n");
+        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\nc = \\U$0\n");
         let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(
             told,
             [
                 "w.ini:2:19: there is no group named q, so `$q` stays",
-                "w.ini:3:20: there is no group number 2, so nothing is inserted"
+                "w.ini:3:20: there is no group number 2, so nothing is inserted",
+                "w.ini:4:5: `\\U` is taken literally here",
             ]
         );
         let mut rules = config.rules;

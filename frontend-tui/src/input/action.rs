@@ -19,8 +19,8 @@ pub enum Mode {
     Detail,
     /// Every rule.
     Rules,
-    /// A rule is tried.
-    Trial,
+    /// A rule is typed and tried.
+    EditRule,
     /// Whether to append it to the config.
     Confirm,
     /// Every key.
@@ -140,7 +140,7 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
         _ => {}
     }
     match mode {
-        Mode::Search | Mode::Filter | Mode::Trial => match key.code {
+        Mode::Search | Mode::Filter | Mode::EditRule => match key.code {
             KeyCode::Tab => Some(I::Complete),
             KeyCode::Up => Some(I::Saved(-1)),
             KeyCode::Down => Some(I::Saved(1)),
@@ -233,7 +233,7 @@ mod tests {
             (Mode::Filter, KeyCode::Tab, none, Some(I::Complete)),
             (Mode::Filter, KeyCode::Up, none, Some(I::Saved(-1))),
             (Mode::Filter, KeyCode::Esc, none, Some(I::Back)),
-            (Mode::Trial, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
+            (Mode::EditRule, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
             (Mode::Confirm, KeyCode::Char('y'), none, Some(I::Confirm)),
             (Mode::Confirm, KeyCode::Char('q'), none, Some(I::Back)),
         ];

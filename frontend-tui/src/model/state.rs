@@ -12,7 +12,7 @@ use tui_input::Input;
 
 use crate::input::action::{Action, Mode};
 use crate::model::listing::{Listing, Matches, Sort, ordered, readable};
-use crate::model::rule_editor::Trial;
+use crate::model::rule_editor::RuleEditor;
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
@@ -60,7 +60,7 @@ pub struct State {
     /// How far a pane is scrolled.
     pub pane_offset: usize,
     /// The rule that is tried.
-    pub trial: Option<Trial>,
+    pub editor: Option<RuleEditor>,
     /// Time that each rule takes for a line, in ns, as far as it was measured.
     pub rule_times: Vec<u64>,
     /// What is to be told, once.
@@ -201,8 +201,8 @@ impl State {
             }
             Action::Complete => self.complete(overseer, now),
             Action::Saved(by) => self.take_saved(by, overseer, now),
-            Action::Append if self.mode == Mode::Trial => {
-                if self.trial.as_ref().is_some_and(Trial::is_complete) {
+            Action::Append if self.mode == Mode::EditRule => {
+                if self.editor.as_ref().is_some_and(RuleEditor::is_complete) {
                     self.mode = Mode::Confirm;
                 }
             }
@@ -332,10 +332,10 @@ impl State {
                 self.set_query(before);
                 self.mode = Mode::List;
             }
-            Mode::Confirm => self.mode = Mode::Trial,
-            Mode::Detail | Mode::Rules | Mode::Trial | Mode::Help => {
+            Mode::Confirm => self.mode = Mode::EditRule,
+            Mode::Detail | Mode::Rules | Mode::EditRule | Mode::Help => {
                 self.mode = Mode::List;
-                self.trial = None;
+                self.editor = None;
             }
         }
         self.error = None;

@@ -7,7 +7,7 @@ use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
 use crate::input::action::{Mode, Offer};
-use crate::model::rule_editor::Trial;
+use crate::model::rule_editor::RuleEditor;
 use crate::model::state::{Effect, State};
 
 /// Values of so many of the last lines are offered to complete a filter.
@@ -18,15 +18,16 @@ impl State {
         match self.mode {
             Mode::Filter if self.error.is_some() => return Effect::None,
             Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
-            Mode::Trial => {
-                let Some(trial) = self.trial.as_ref().filter(|trial| !trial.text.trim().is_empty()) else {
+            Mode::EditRule => {
+                let Some(editor) = self.editor.as_ref().filter(|editor| !editor.text.trim().is_empty())
+                else {
                     return Effect::None;
                 };
                 self.notice = Some("copied: paste it into the config".into());
-                return Effect::Copy(trial.config_text());
+                return Effect::Copy(editor.config_text());
             }
             Mode::Confirm => {
-                self.mode = Mode::Trial;
+                self.mode = Mode::EditRule;
                 return Effect::None;
             }
             _ => {}
@@ -50,9 +51,9 @@ impl State {
                 }
                 Err(error) => self.error = Some(error),
             },
-            Mode::Trial => {
-                if let Some(trial) = &mut self.trial {
-                    trial.set(&text, self.config.as_deref(), overseer);
+            Mode::EditRule => {
+                if let Some(editor) = &mut self.editor {
+                    editor.set(&text, self.config.as_deref(), overseer);
                 }
             }
             _ => {}
@@ -72,10 +73,10 @@ impl State {
     }
 
     pub(super) fn complete(&mut self, overseer: &Overseer, now: BootNs) {
-        if self.mode == Mode::Trial
-            && let Some(trial) = &mut self.trial
+        if self.mode == Mode::EditRule
+            && let Some(editor) = &mut self.editor
         {
-            trial.change_section(self.config.as_deref(), overseer);
+            editor.change_section(self.config.as_deref(), overseer);
         }
         if self.mode != Mode::Filter {
             return;
@@ -111,28 +112,28 @@ impl State {
     }
 
     pub(super) fn offer(&mut self, offer: Offer, overseer: &Overseer) {
-        let trial = match (offer, self.selected(overseer)) {
-            (Offer::Blank, _) => Trial::blank(),
+        let editor = match (offer, self.selected(overseer)) {
+            (Offer::Blank, _) => RuleEditor::blank(),
             (_, Some(line)) => {
-                Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
+                RuleEditor::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
             }
             (_, None) => {
                 self.notice = Some("select a line first (↑ ↓)".into());
                 return;
             }
         };
-        self.input = Input::new(trial.text.clone());
-        self.trial = Some(trial);
-        self.mode = Mode::Trial;
+        self.input = Input::new(editor.text.clone());
+        self.editor = Some(editor);
+        self.mode = Mode::EditRule;
     }
 
     pub(super) fn append(&mut self) {
         self.mode = Mode::List;
-        let (Some(trial), Some(config)) = (self.trial.take(), &self.config) else {
+        let (Some(editor), Some(config)) = (self.editor.take(), &self.config) else {
             self.notice = Some("there is no config to append to: name one on the command line".into());
             return;
         };
-        self.notice = Some(match trial.append_to(config) {
+        self.notice = Some(match editor.append_to(config) {
             Ok(()) => format!("appended to {}", config.display()),
             Err(error) => error.to_string(),
         });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What can be opened beside the list: a line's details, the rules, a rule on trial, the keys.
+//! What can be opened beside the list: a line's details, the rules, a rule that is edited, the keys.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use crate::input::action::KEYS;
-use crate::model::rule_editor::Trial;
+use crate::model::rule_editor::RuleEditor;
 use crate::model::rule_timing::slow_from;
 use crate::ui::row::sparkline;
 use crate::ui::theme::Theme;
@@ -199,16 +199,18 @@ pub(crate) fn rules(
 }
 
 /// What a rule would do to what is known.
-pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
-    let mut lines =
-        vec![heading(&format!("a rule of [{}] at the end of the config would", trial.section), theme)];
-    let does = match (&trial.error, trial.changed, trial.hidden) {
+pub(crate) fn rule_editor(editor: &RuleEditor, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![heading(
+        &format!("a rule of [{}] at the end of the config would", editor.section.name()),
+        theme,
+    )];
+    let does = match (&editor.error, editor.changed, editor.hidden) {
         (Some(error), ..) => format!("not work: {error}"),
         (None, 0, 0) => "affect none of the known lines".into(),
         (None, changed, hidden) => format!("change {changed} and hide {hidden} lines"),
     };
     lines.push(Line::styled(format!(" {does}"), theme.text(255)));
-    for (before, after) in &trial.examples {
+    for (before, after) in &editor.examples {
         lines.push(Line::styled(format!(" - {before}"), theme.faint(255)));
         let after = after
             .as_ref()

@@ -45,13 +45,13 @@ pub struct Source {
 
 /// Header, list, pane and footer, where there is room.
 fn layout(area: Rect, mode: Mode) -> [Rect; 4] {
-    let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::Trial | Mode::Confirm);
+    let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::EditRule | Mode::Confirm);
     let header = u16::from(area.height >= 3);
     let footer = u16::from(area.height >= 8 || is_typing && area.height >= 2);
     let rest = area.height - header - footer;
     let pane = match mode {
         Mode::List | Mode::Search | Mode::Filter => 0,
-        Mode::Trial | Mode::Confirm if rest >= LEAST_LIST + 8 => 8,
+        Mode::EditRule | Mode::Confirm if rest >= LEAST_LIST + 8 => 8,
         Mode::Detail if rest >= 2 * LEAST_LIST => rest / 2,
         // On a small screen it has all of it.
         _ => rest,
@@ -137,13 +137,13 @@ fn draw_pane(
     now: BootNs,
 ) {
     let file = state.config.as_deref();
-    let lines = match (state.mode, &state.trial) {
+    let lines = match (state.mode, &state.editor) {
         (Mode::Detail, _) => {
             panes::detail(state.selected(overseer), overseer, file, theme, (now, area.width.into()))
         }
         (Mode::Rules, _) => panes::rules(overseer, file, &state.rule_times, theme),
         (Mode::Help, _) => panes::help(theme),
-        (Mode::Trial | Mode::Confirm, Some(trial)) => panes::trial(trial, theme),
+        (Mode::EditRule | Mode::Confirm, Some(editor)) => panes::rule_editor(editor, theme),
         _ => return,
     };
     state.pane_offset = state.pane_offset.min(lines.len().saturating_sub(usize::from(area.height)));
@@ -203,7 +203,7 @@ fn draw_footer(
     let prompt = match state.mode {
         Mode::Search => Some(" search  ".to_owned()),
         Mode::Filter => Some(" filter  ".to_owned()),
-        Mode::Trial => state.trial.as_ref().map(|trial| format!(" [{}]  ", trial.section)),
+        Mode::EditRule => state.editor.as_ref().map(|editor| format!(" [{}]  ", editor.section.name())),
         _ => None,
     };
     let Some(prompt) = prompt else {
@@ -242,7 +242,7 @@ fn draw_footer(
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
             format!("   {} of {}{tab}", listing.all, overseer.known().len())
         }
-        (None, Mode::Trial) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
+        (None, Mode::EditRule) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
         (None, _) => state.notice.as_ref().map(|notice| format!("   {notice}")).unwrap_or_default(),
     };
     spans.push(Span::styled(hint, theme.faint(255)));
