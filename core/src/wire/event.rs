@@ -201,7 +201,7 @@ pub struct EventRecord<'a> {
     pub details: Option<Details<'a>>,
 }
 
-/// Fields beyond the three that every reader knows.
+/// Fields beyond the three that every reader knows: one for each on the wire, in its order, so they are not split.
 #[derive(Debug, Serialize)]
 pub struct Details<'a> {
     /// Version of these fields.
