@@ -29,8 +29,9 @@ use signal_hook::iterator::Signals;
 
 use crate::handoff::Batch;
 use crate::input::action::{Action, Mode, PlayIntention, intention, play_intention};
+use crate::model::line_list::FADE_TOLERANCE;
 use crate::model::rule_timing;
-use crate::model::state::{Effect, FADE_TOLERANCE, State};
+use crate::model::state::{Effect, State};
 use crate::player::Player;
 use crate::readers::{Message, read_sources, read_terminal, watch_terminal_and_config};
 use crate::terminal::{self, Terminal};
@@ -231,12 +232,12 @@ impl App {
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
-        let fade = match self.state.frozen(now) {
+        let fade = match self.state.lines.frozen(now) {
             None => self.overseer.next_visible_change(now, FADE_TOLERANCE),
             Some(_) => None,
         };
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
-        let tick = view::ticks(&self.overseer, &self.state, self.state.listed(), now).then_some(TICK);
+        let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).min();
         match &self.player {
             None => next,
@@ -262,7 +263,7 @@ impl App {
         for (origin, line) in batch.iter() {
             let received = self.overseer.receive_from(origin, line, now);
             if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
-                self.state.line_appeared();
+                self.state.lines.line_appeared();
             }
         }
         self.status.notice =

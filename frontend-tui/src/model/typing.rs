@@ -16,8 +16,8 @@ const COMPLETED_FROM: usize = 500;
 impl State {
     pub(super) fn accept(&mut self) -> Effect {
         match self.mode {
-            Mode::Filter if self.error.is_some() => return Effect::None,
-            Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
+            Mode::Filter if self.prompt.error.is_some() => return Effect::None,
+            Mode::Filter => self.prompt.input.value().trim().clone_into(&mut self.lines.filter),
             Mode::EditRule => {
                 let Some(editor) = self.editor.as_ref().filter(|editor| !editor.text.trim().is_empty())
                 else {
@@ -38,7 +38,7 @@ impl State {
 
     /// Lets what was typed take effect at once.
     pub(super) fn typed(&mut self, overseer: &Overseer, now: BootNs) {
-        let text = self.input.value().to_owned();
+        let text = self.prompt.input.value().to_owned();
         match self.mode {
             Mode::Search => {
                 self.search = text.to_lowercase();
@@ -46,10 +46,10 @@ impl State {
             }
             Mode::Filter => match Query::parse(&text) {
                 Ok(query) => {
-                    self.error = None;
-                    self.set_query(query);
+                    self.prompt.error = None;
+                    self.lines.set_query(query);
                 }
-                Err(error) => self.error = Some(error),
+                Err(error) => self.prompt.error = Some(error),
             },
             Mode::EditRule => {
                 if let Some(editor) = &mut self.editor {
@@ -63,7 +63,7 @@ impl State {
     /// How the filter that is typed may go on.
     #[must_use]
     pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
-        let text = self.input.value();
+        let text = self.prompt.input.value();
         let seen: Vec<_> = if query::completes_values(text) {
             overseer.known().rev().take(COMPLETED_FROM).map(|line| line.facts()).collect()
         } else {
@@ -89,9 +89,9 @@ impl State {
             &common[..same.map_or(common.len().min(other.len()), |((at, _), _)| at)]
         });
         let more = if common.is_empty() { first.clone() } else { common.to_owned() };
-        self.input.handle(InputRequest::GoToEnd);
+        self.prompt.input.handle(InputRequest::GoToEnd);
         for c in more.chars() {
-            self.input.handle(InputRequest::InsertChar(c));
+            self.prompt.input.handle(InputRequest::InsertChar(c));
         }
         self.typed(overseer, now);
     }
@@ -101,13 +101,13 @@ impl State {
         if self.mode != Mode::Filter || saved.is_empty() {
             return;
         }
-        let next = match self.saved {
+        let next = match self.prompt.saved {
             None if by > 0 => 0,
             None => saved.len() - 1,
             Some(at) => at.saturating_add_signed(by).min(saved.len() - 1),
         };
-        self.saved = Some(next);
-        self.input = Input::new(saved[next].1.clone());
+        self.prompt.saved = Some(next);
+        self.prompt.input = Input::new(saved[next].1.clone());
         self.typed(overseer, now);
     }
 
@@ -122,7 +122,7 @@ impl State {
                 return;
             }
         };
-        self.input = Input::new(editor.text.clone());
+        self.prompt.input = Input::new(editor.text.clone());
         self.editor = Some(editor);
         self.mode = Mode::EditRule;
     }

@@ -75,7 +75,7 @@ pub fn draw(
     now: BootNs,
 ) {
     let [header, list, pane, footer] = layout(screen.area(), state.mode);
-    state.list(overseer, list, now);
+    state.lines.list(overseer, list, now);
     let header_text = header_line(overseer, state, status, header.width, now);
     screen.render_widget(header_text.style(theme.frame()), header);
     draw_list(screen, list, overseer, state, status, theme, now);
@@ -92,7 +92,7 @@ fn draw_list(
     theme: Theme,
     now: BootNs,
 ) {
-    let listing = state.listed();
+    let listing = state.lines.listed();
     let is_scrolled = listing.all > listing.rows.len();
     let text_area = Rect { width: area.width.saturating_sub(u16::from(is_scrolled)), ..area };
     let visible = listing.rows.iter().flatten().filter(|row| row.alpha > 0);
@@ -158,11 +158,11 @@ fn header_line(
     width: u16,
     now: BootNs,
 ) -> Line<'static> {
-    let listing = state.listed();
+    let listing = state.lines.listed();
     let shown = listing.rows.iter().flatten().filter(|row| row.alpha > 0).count();
     let counts = overseer.counts();
     let lost = counts.malformed + status.source.overlong;
-    let mut facts = match state.frozen(now) {
+    let mut facts = match state.lines.frozen(now) {
         Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
         None => format!("{shown} shown · {} hidden", counts.dropped),
     };
@@ -175,7 +175,11 @@ fn header_line(
     } else {
         String::new()
     };
-    let name = if state.sort == Sort::Slots { String::new() } else { format!("   by {}", state.sort.name()) };
+    let name = if state.lines.sort == Sort::Slots {
+        String::new()
+    } else {
+        format!("   by {}", state.lines.sort.name())
+    };
     let left = format!(" leco   {}{name}", status.source.text);
     // The facts matter more than where they come from, and that more than rates.
     for (left, right) in
@@ -218,23 +222,23 @@ fn draw_footer(
     };
     let begin = prompt.width();
     let room = usize::from(area.width).saturating_sub(begin + 1);
-    let scroll = state.input.visual_scroll(room.max(1));
-    let typed: String = skip_width(state.input.value(), scroll);
+    let scroll = state.prompt.input.visual_scroll(room.max(1));
+    let typed: String = skip_width(state.prompt.input.value(), scroll);
     let mut spans = vec![Span::styled(prompt, theme.frame())];
-    match &state.error {
+    match &state.prompt.error {
         // From where it is wrong on.
-        Some(error) if scroll == 0 && state.input.value().is_char_boundary(error.span.start) => {
-            let (good, bad) = state.input.value().split_at(error.span.start);
+        Some(error) if scroll == 0 && state.prompt.input.value().is_char_boundary(error.span.start) => {
+            let (good, bad) = state.prompt.input.value().split_at(error.span.start);
             spans.push(Span::raw(good.to_owned()));
             spans.push(Span::styled(bad.to_owned(), theme.wrong()));
         }
         _ => spans.push(Span::raw(typed)),
     }
-    let hint = match (&state.error, state.mode) {
+    let hint = match (&state.prompt.error, state.mode) {
         (Some(error), _) => format!("   {}", error.message),
         (None, Mode::Filter) => {
-            let listing = state.listed();
-            let last = state.input.value().rsplit(' ').next().unwrap_or_default();
+            let listing = state.lines.listed();
+            let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
             let term = last.strip_prefix('-').unwrap_or(last);
             let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
             let more = state.completions(overseer);
@@ -247,7 +251,7 @@ fn draw_footer(
     };
     spans.push(Span::styled(hint, theme.faint(255)));
     screen.render_widget(Line::from(spans), area);
-    let cursor = begin + state.input.visual_cursor().saturating_sub(scroll);
+    let cursor = begin + state.prompt.input.visual_cursor().saturating_sub(scroll);
     let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     screen.set_cursor_position((area.x + column, area.y));
 }
@@ -262,11 +266,11 @@ fn keys(state: &State, overseer: &Overseer) -> String {
         Mode::Detail => " Esc back   ↑ ↓ scroll   x hide   e rename   m merge   q quit".into(),
         Mode::Rules => " Esc back   ↑ ↓ scroll   t try a rule   q quit".into(),
         Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
-        _ if !state.filter.is_empty() => {
+        _ if !state.lines.filter.is_empty() => {
             format!(
                 " filter {}   {} of {}   f change   Esc all   q quit",
-                state.filter,
-                state.listed().all,
+                state.lines.filter,
+                state.lines.listed().all,
                 overseer.known().len()
             )
         }
@@ -276,7 +280,7 @@ fn keys(state: &State, overseer: &Overseer) -> String {
         }
         _ => format!(
             " q quit   ? help   / search   f filter   space freeze   s sort ({})   ⏎ detail   r rules",
-            state.sort.name()
+            state.lines.sort.name()
         ),
     }
 }
@@ -302,7 +306,7 @@ pub fn rows(area: Rect) -> usize {
 /// Whether something on screen changes with time alone.
 #[must_use]
 pub fn ticks(overseer: &Overseer, state: &State, listing: &Listing, now: BootNs) -> bool {
-    state.frozen(now).is_some()
+    state.lines.frozen(now).is_some()
         || overseer.traffic().is_lively(now)
         || listing.rows.iter().flatten().any(|row| row.traffic.is_lively(now))
 }
