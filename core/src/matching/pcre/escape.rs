@@ -28,7 +28,12 @@ impl Parser<'_> {
             return Ok(Atom::Literal(literal));
         }
         self.at += c.len_utf8();
-        Ok(Atom::Node(match c {
+        self.letter(start, c).map(Atom::Node)
+    }
+
+    /// What a letter after a backslash at a place means, where it is more than a character; it was read.
+    fn letter(&mut self, start: usize, c: char) -> Result<Node, PatternError> {
+        Ok(match c {
             'N' if self.rest().starts_with('{') && self.braces()?.is_none() => {
                 return Err(self.refuse(start, "names of characters are", "write \\x{HEX} for a character"));
             }
@@ -53,30 +58,33 @@ impl Parser<'_> {
                 let text = "(?>\\r\\n|[\\n\\x0B\\x0C\\r\\x{85}\\x{2028}\\x{2029}])";
                 Node { length: (1, Some(2)), ..Node::unknown(text.to_owned()) }
             }
-            'X' => {
-                return Err(self.refuse(
-                    start,
-                    "characters together with their marks are",
-                    "write \\P{M}\\p{M}*, or . for one character",
-                ));
-            }
-            'C' => return Err(self.refuse(start, "single bytes are", "write . for one character")),
             'p' | 'P' => Node::set(self.property(start, c == 'P')?, 500),
             'k' => {
                 let name = self.delimited_name(start)?;
                 self.named(start, name)?
             }
             'g' => self.group_reference(start)?,
+            c => return Err(self.no_escape(start, c)),
+        })
+    }
+
+    /// Why a letter after a backslash is no escape here.
+    fn no_escape(&self, start: usize, c: char) -> PatternError {
+        match c {
+            'X' => self.refuse(
+                start,
+                "characters together with their marks are",
+                "write \\P{M}\\p{M}*, or . for one character",
+            ),
+            'C' => self.refuse(start, "single bytes are", "write . for one character"),
             'L' | 'l' | 'U' | 'u' | 'F' => {
                 let help = "write \\x{HEX} for a character, or (?i:…) for either case";
-                return Err(self.refuse(start, "this escape of Perl and others is", help));
+                self.refuse(start, "this escape of Perl and others is", help)
             }
-            c => {
-                return Err(self
-                    .fault(start, format!("there is no escape \\{c}"))
-                    .help(format!("write {c} for the letter, or \\\\{c} for a backslash before it")));
-            }
-        }))
+            c => self
+                .fault(start, format!("there is no escape \\{c}"))
+                .help(format!("write {c} for the letter, or \\\\{c} for a backslash before it")),
+        }
     }
 
     /// Escapes that stand for one character, in classes, too; the place is then behind them.

@@ -5,6 +5,21 @@ use super::node::Node;
 use super::{Atom, Flags, Parser};
 use crate::matching::pattern::PatternError;
 
+/// Groups that are known but not to be had: what follows their `(?`, what they are, and what to write instead.
+const REFUSED: [(&str, &str, &str); 7] = [
+    ("<*", "non-atomic look-around is", "write (?<=…)"),
+    ("*", "non-atomic look-around is", "write (?=…)"),
+    (
+        "|",
+        "branches that restart the numbering of groups are",
+        "write (?:…), and a group of its own number for each branch",
+    ),
+    ("[", "classes with operators are", "write one class, like [a-z]"),
+    ("{", "code in regexes is", "leave it out"),
+    ("?", "code in regexes is", "leave it out"),
+    ("~", "absent groups are", "write (?:(?!…).)*"),
+];
+
 /// A kind of look-around.
 pub(super) struct Look {
     is_behind: bool,
@@ -65,6 +80,7 @@ impl Parser<'_> {
             return self.look_around(start, &look).map(Atom::Node);
         }
         self.at += 1;
+        self.refuse_kind(start)?;
         let node = match self.peek() {
             Some(':') => {
                 self.at += 1;
@@ -74,14 +90,6 @@ impl Parser<'_> {
                 self.at += 1;
                 self.demands.backtracking = true;
                 self.plain(start, "(?>")?
-            }
-            Some('<') if self.rest().starts_with("<*") => {
-                self.at += 2;
-                return Err(self.refuse(start, "non-atomic look-around is", "write (?<=…)"));
-            }
-            Some('*') => {
-                self.at += 1;
-                return Err(self.refuse(start, "non-atomic look-around is", "write (?=…)"));
             }
             Some('<' | '\'') => {
                 let name = self.delimited_name(start)?;
@@ -96,42 +104,34 @@ impl Parser<'_> {
                 self.named(start, name)?
             }
             Some('(') => self.condition(start)?,
-            Some('|') => {
-                self.at += 1;
-                let help = "write (?:…), and a group of its own number for each branch";
-                return Err(self.refuse(start, "branches that restart the numbering of groups are", help));
-            }
-            Some('C') => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.refuse(start, "callouts are", "leave it out"));
-            }
-            Some('R' | '&' | '+' | '0'..='9') => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('P') if self.eat("P>") => {
-                self.at += self.rest().find(')').map_or(0, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('-') if self.rest()[1..].starts_with(|c: char| c.is_ascii_digit()) => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('[') => {
-                self.at += 1;
-                return Err(self.refuse(start, "classes with operators are", "write one class, like [a-z]"));
-            }
-            Some('{' | '?') => {
-                self.at += 1;
-                return Err(self.refuse(start, "code in regexes is", "leave it out"));
-            }
-            Some('~') => {
-                self.at += 1;
-                return Err(self.refuse(start, "absent groups are", "write (?:(?!…).)*"));
-            }
             _ => return self.options(start, flags),
         };
         Ok(Atom::Node(node))
+    }
+
+    /// Refuses what `(?` at a place, which was read, begins, where that is known but not to be had.
+    fn refuse_kind(&mut self, start: usize) -> Result<(), PatternError> {
+        let rest = self.rest();
+        if let Some((begin, what, help)) = REFUSED.iter().find(|(begin, ..)| rest.starts_with(begin)) {
+            self.at += begin.len();
+            return Err(self.refuse(start, what, *help));
+        }
+        let is_digit = |c: char| c.is_ascii_digit();
+        let is_callout = rest.starts_with('C');
+        let is_recursion = rest.starts_with(['R', '&', '+'])
+            || rest.starts_with(is_digit)
+            || rest.starts_with("P>")
+            || rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(is_digit));
+        if !is_callout && !is_recursion {
+            return Ok(());
+        }
+        let begin = if rest.starts_with("P>") { 2 } else { 1 };
+        self.at += rest.find(')').map_or(begin, |end| end + 1);
+        Err(if is_callout {
+            self.refuse(start, "callouts are", "leave it out")
+        } else {
+            self.recursion(start)
+        })
     }
 
     /// What stands between here and the closing bracket.
@@ -301,31 +301,6 @@ impl Parser<'_> {
             let at = self.at;
             match self.next() {
                 Some('-') if is_on => is_on = false,
-                Some('i') => new.caseless = is_on,
-                Some('m') => new.multiline = is_on,
-                Some('s') => new.dot_all = is_on,
-                Some('n') => new.no_auto_capture = is_on,
-                Some('U') => new.ungreedy = is_on,
-                Some('x') => {
-                    new.extended = is_on;
-                    new.extended_more = self.eat("x") && is_on;
-                }
-                // Names and classes are of ASCII anyway.
-                Some('a') if is_on => {
-                    if let Some('D' | 'S' | 'W' | 'P' | 'T') = self.peek() {
-                        self.at += 1;
-                    }
-                }
-                Some('J') => {
-                    return Err(self.refuse(
-                        start,
-                        "several groups with the same name are",
-                        "give each its own name",
-                    ));
-                }
-                Some('r') => {
-                    return Err(self.refuse(start, "keeping case within ASCII is", "leave the r out"));
-                }
                 Some(')') => {
                     self.flags = new;
                     return Ok(Atom::Nothing);
@@ -333,6 +308,14 @@ impl Parser<'_> {
                 Some(':') => {
                     self.flags = new;
                     return self.plain(start, "(?:").map(Atom::Node);
+                }
+                Some(c) if self.set_option(c, is_on, &mut new) => {}
+                Some('J') => {
+                    let help = "give each its own name";
+                    return Err(self.refuse(start, "several groups with the same name are", help));
+                }
+                Some('r') => {
+                    return Err(self.refuse(start, "keeping case within ASCII is", "leave the r out"));
                 }
                 Some(c) => {
                     return Err(PatternError::at(at..self.at, format!("there is no option {c}"))
@@ -344,6 +327,29 @@ impl Parser<'_> {
                 }
             }
         }
+    }
+
+    /// Sets an option whose first letter was read; whether there is one of that letter.
+    fn set_option(&mut self, letter: char, is_on: bool, flags: &mut Flags) -> bool {
+        match letter {
+            'i' => flags.caseless = is_on,
+            'm' => flags.multiline = is_on,
+            's' => flags.dot_all = is_on,
+            'n' => flags.no_auto_capture = is_on,
+            'U' => flags.ungreedy = is_on,
+            'x' => {
+                flags.extended = is_on;
+                flags.extended_more = self.eat("x") && is_on;
+            }
+            // Names and classes are of ASCII anyway.
+            'a' if is_on => {
+                if let Some('D' | 'S' | 'W' | 'P' | 'T') = self.peek() {
+                    self.at += 1;
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 }
 
