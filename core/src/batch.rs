@@ -140,8 +140,7 @@ pub fn debug(
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
     let report = |notice: &dyn fmt::Display| say::err(format_args!("{program}: {notice}"));
-    let wanted = wanted_sources(named_sources, overseer)?;
-    let mut sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
+    let mut sources = Sources::open(&wanted_sources(named_sources, overseer)?).map_err(PlainError::Follow)?;
     // A file that cannot be followed only never changes.
     let in_force = overseer.config_fingerprint();
     let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());

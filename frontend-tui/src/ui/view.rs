@@ -77,7 +77,7 @@ pub fn draw(
     let [header, list, pane, footer] = layout(screen.area(), state.mode);
     state.lines.list(overseer, list, now);
     let header_text = header_line(overseer, state, status, header.width, now);
-    screen.render_widget(header_text.style(theme.frame()), header);
+    draw_bar(screen, header, header_text, theme);
     draw_list(screen, list, overseer, state, status, theme, now);
     draw_pane(screen, pane, overseer, state, theme, now);
     draw_footer(screen, footer, overseer, state, status, theme);
@@ -162,12 +162,12 @@ fn header_line(
     let shown = listing.rows.iter().flatten().filter(|row| row.alpha > 0).count();
     let counts = overseer.counts();
     let lost = counts.malformed + status.source.overlong;
-    let mut facts = match state.lines.frozen(now) {
+    let mut summary = match state.lines.frozen(now) {
         Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
         None => format!("{shown} shown · {} hidden", counts.dropped),
     };
     if lost > 0 {
-        facts = format!("{facts} · {lost} malformed");
+        summary = format!("{summary} · {lost} malformed");
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
     let rates = if total.is_lively(now) {
@@ -181,16 +181,21 @@ fn header_line(
         format!("   by {}", state.lines.sort.name())
     };
     let left = format!(" leco   {}{name}", status.source.text);
-    // The facts matter more than where they come from, and that more than rates.
+    // The numbers matter more than where they come from, and that more than rates.
     for (left, right) in
-        [(left.as_str(), format!("{facts}{rates}")), (&left, facts.clone()), (" leco", facts.clone())]
+        [(left.as_str(), format!("{summary}{rates}")), (&left, summary.clone()), (" leco", summary.clone())]
     {
         let needed = left.width() + right.width() + 2;
         if let Some(gap) = usize::from(width).checked_sub(needed) {
             return Line::raw(format!("{left}{}{right} ", " ".repeat(gap + 1)));
         }
     }
-    Line::raw(format!(" {facts}"))
+    Line::raw(format!(" {summary}"))
+}
+
+/// Draws a line over the whole width, as the frame of what is between.
+fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>, theme: Theme) {
+    screen.render_widget(text.into().style(theme.frame()), area);
 }
 
 fn draw_footer(
@@ -210,50 +215,69 @@ fn draw_footer(
         Mode::EditRule => state.editor.as_ref().map(|editor| format!(" [{}]  ", editor.section.name())),
         _ => None,
     };
-    let Some(prompt) = prompt else {
-        let notice = state.notice.as_ref().or(status.notice.as_ref());
-        let text = match (notice, &status.progress, state.mode) {
-            (Some(notice), ..) => format!(" {notice}"),
-            (None, Some(progress), Mode::List) => progress.clone(),
-            _ => keys(state, overseer),
-        };
-        screen.render_widget(Line::raw(text).style(theme.frame()), area);
-        return;
+    if let Some(prompt) = prompt {
+        return draw_prompt(screen, area, prompt, overseer, state, theme);
+    }
+    let notice = state.notice.as_ref().or(status.notice.as_ref());
+    let text = match (notice, &status.progress, state.mode) {
+        (Some(notice), ..) => format!(" {notice}"),
+        (None, Some(progress), Mode::List) => progress.clone(),
+        _ => keys(state, overseer),
     };
+    draw_bar(screen, area, text, theme);
+}
+
+/// Draws what is typed, with the cursor in it.
+fn draw_prompt(
+    screen: &mut Screen<'_>,
+    area: Rect,
+    prompt: String,
+    overseer: &Overseer,
+    state: &State,
+    theme: Theme,
+) {
+    let input = &state.prompt.input;
     let begin = prompt.width();
     let room = usize::from(area.width).saturating_sub(begin + 1);
-    let scroll = state.prompt.input.visual_scroll(room.max(1));
-    let typed: String = skip_width(state.prompt.input.value(), scroll);
+    let scroll = input.visual_scroll(room.max(1));
     let mut spans = vec![Span::styled(prompt, theme.frame())];
     match &state.prompt.error {
         // From where it is wrong on.
-        Some(error) if scroll == 0 && state.prompt.input.value().is_char_boundary(error.span.start) => {
-            let (good, bad) = state.prompt.input.value().split_at(error.span.start);
+        Some(error) if scroll == 0 && input.value().is_char_boundary(error.span.start) => {
+            let (good, bad) = input.value().split_at(error.span.start);
             spans.push(Span::raw(good.to_owned()));
             spans.push(Span::styled(bad.to_owned(), theme.wrong()));
         }
-        _ => spans.push(Span::raw(typed)),
+        _ => spans.push(Span::raw(skip_width(input.value(), scroll))),
     }
-    let hint = match (&state.prompt.error, state.mode) {
+    spans.push(Span::styled(hint(overseer, state), theme.faint(255)));
+    screen.render_widget(Line::from(spans), area);
+    let cursor = begin + input.visual_cursor().saturating_sub(scroll);
+    let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    screen.set_cursor_position((area.x + column, area.y));
+}
+
+/// What is wrong with what is typed, else what can be done with it.
+fn hint(overseer: &Overseer, state: &State) -> String {
+    match (&state.prompt.error, state.mode) {
         (Some(error), _) => format!("   {}", error.message),
         (None, Mode::Filter) => {
-            let listing = state.lines.listed();
             let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
             let term = last.strip_prefix('-').unwrap_or(last);
             let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
             let more = state.completions(overseer);
             let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
-            format!("   {} of {}{tab}", listing.all, overseer.known().len())
+            format!("   {}{tab}", chosen(overseer, state))
         }
         (None, Mode::EditRule) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
         (None, _) => state.notice.as_ref().map(|notice| format!("   {notice}")).unwrap_or_default(),
-    };
-    spans.push(Span::styled(hint, theme.faint(255)));
-    screen.render_widget(Line::from(spans), area);
-    let cursor = begin + state.prompt.input.visual_cursor().saturating_sub(scroll);
-    let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
-    screen.set_cursor_position((area.x + column, area.y));
+    }
+}
+
+/// How many of the lines the filter chooses.
+fn chosen(overseer: &Overseer, state: &State) -> String {
+    format!("{} of {}", state.lines.listed().all, overseer.known().len())
 }
 
 /// The keys that matter now.
@@ -267,12 +291,8 @@ fn keys(state: &State, overseer: &Overseer) -> String {
         Mode::Rules => " Esc back   ↑ ↓ scroll   t try a rule   q quit".into(),
         Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
         _ if !state.lines.filter.is_empty() => {
-            format!(
-                " filter {}   {} of {}   f change   Esc all   q quit",
-                state.lines.filter,
-                state.lines.listed().all,
-                overseer.known().len()
-            )
+            let chosen = chosen(overseer, state);
+            format!(" filter {}   {chosen}   f change   Esc all   q quit", state.lines.filter)
         }
         _ if !state.search.is_empty() => format!(" /{}   n next   N back   Esc end   q quit", state.search),
         _ if state.selection.is_some() => {
