@@ -17,6 +17,7 @@ use clap::Parser;
 use leco_core::batch;
 use leco_core::batch::{Format, PlainError};
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
+use leco_core::ini::Rendering;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, with_sources};
@@ -50,9 +51,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     let config = Config::load(cli.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
-    let in_colour = stderr.current_choice() != ColorChoice::Never;
+    let rendering = match stderr.current_choice() {
+        ColorChoice::Never => Rendering::Plain,
+        _ => Rendering::Coloured,
+    };
     for diagnostic in &config.diagnostics {
-        say::err(diagnostic.render(in_colour));
+        say::err(diagnostic.render(rendering));
     }
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

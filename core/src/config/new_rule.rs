@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::file::Config;
-use crate::ini::{Ini, header, is_space, split_entry};
+use crate::ini::{Ini, header, is_space, split_rule};
 use crate::rules::RuleSection;
 
 /// A rule as it was written, for the end of a config.
@@ -58,7 +58,7 @@ impl NewRule<'_> {
 
     /// Whether what is read after the bytes before is this rule, the same in section, key and value, and nothing else.
     fn is_read_from(self, before: &[u8], bytes: &[u8]) -> bool {
-        let Some((key, value)) = split_entry(self.text, true) else { return false };
+        let Some((key, value)) = split_rule(self.text) else { return false };
         let begin = String::from_utf8_lossy(before).len();
         let ini = Ini::parse(&String::from_utf8_lossy(bytes));
         let entries: Vec<_> = ini.entries.iter().filter(|entry| entry.key_at >= begin).collect();

@@ -144,7 +144,8 @@ impl Reader {
 
     /// The entry on a line without its comment, which begins at a byte of the text.
     fn entry(&self, content: &str, at: usize) -> Option<Entry> {
-        let (key, value) = split_entry(content, REGEX_SECTIONS.contains(&self.section.as_str()))?;
+        let has_regexes = REGEX_SECTIONS.contains(&self.section.as_str());
+        let (key, value) = if has_regexes { split_rule(content) } else { split_setting(content) }?;
         let (key, value) = (trim(key), trim(value));
         // Both are slices of the line.
         let offset = |part: &str| at + (part.as_ptr() as usize - content.as_ptr() as usize);
@@ -207,11 +208,15 @@ pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// An entry's key and value as they stand on its line. In rules the key ends at the first ` = ` (or ` =` at the end), so
-/// that a regex may contain `=`.
-pub(crate) fn split_entry(line: &str, is_rule: bool) -> Option<(&str, &str)> {
-    let spaced = || line.split_once(" = ").or_else(|| Some((line.strip_suffix(" =")?, &line[line.len()..])));
-    is_rule.then(spaced).flatten().or_else(|| line.split_once('='))
+/// A setting's key and value as they stand on its line.
+fn split_setting(line: &str) -> Option<(&str, &str)> {
+    line.split_once('=')
+}
+
+/// A rule's: the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
+pub(crate) fn split_rule(line: &str) -> Option<(&str, &str)> {
+    let at_end = || Some((line.strip_suffix(" =")?, &line[line.len()..]));
+    line.split_once(" = ").or_else(at_end).or_else(|| split_setting(line))
 }
 
 /// Without spaces at both ends.

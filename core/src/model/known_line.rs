@@ -10,7 +10,7 @@ use crate::model::line::Line;
 pub use crate::model::line::LineId;
 use crate::model::machines::ours;
 use crate::model::traffic::Traffic;
-use crate::wire::details::Facts;
+use crate::wire::details::ConnectionDetails;
 use crate::wire::event::ConnectionState;
 
 /// A line that is known, whether it is in a slot or not.
@@ -92,12 +92,12 @@ impl<'o> KnownLine<'o> {
 
     /// What is known of its connection. The event is read for it: keep what you need.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::of(&self.0.event.received, self.0.event.json.as_deref());
-        facts.is_first_ever = self.0.event.is_first_ever;
+    pub fn details(&self) -> ConnectionDetails {
+        let mut details = ConnectionDetails::of(&self.0.event.received, self.0.event.json.as_deref());
+        details.is_first_ever = self.0.event.is_first_ever;
         if let Some(host) = &self.0.machine.host {
-            host.as_ref().clone_into(&mut facts.host);
+            host.as_ref().clone_into(&mut details.host);
         }
-        facts
+        details
     }
 }

@@ -265,10 +265,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::matching::Case;
 
     /// What a replacement makes of the first match in `abcab`.
     fn expand(template: &str) -> (String, Vec<(String, String)>) {
-        let pattern = Pattern::parse(r"(a)(?<name>b)(?<n2>c)(x)?", true, false).unwrap();
+        let pattern = Pattern::parse(r"(a)(?<name>b)(?<n2>c)(x)?", Case::Ignored).unwrap();
         let (parsed, doubts) = Template::parse(template, Some(&pattern));
         let mut text = String::new();
         parsed.expand(&pattern.first("abcab").unwrap().unwrap(), &mut text);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use leco_core::ini::Rgba;
 use leco_core::style::Outline;
-use leco_core::text::{SEPARATOR, split_part};
+use leco_core::text::{Part, SEPARATOR};
 use unicode_bidi::{BidiInfo, Level};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
@@ -128,7 +128,7 @@ fn colours(line: &str, fg: Rgba) -> Vec<(Range<usize>, Rgba)> {
         if index > 0 {
             push(SEPARATOR.len(), faint);
         }
-        let (text, rest) = split_part(part, index == 0);
+        let (text, rest) = Part::at(index).split(part);
         push(text.len(), fg);
         push(rest.len(), faint);
     }

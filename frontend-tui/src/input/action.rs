@@ -85,7 +85,7 @@ pub enum Offer {
 
 /// What is to be done with the recording that is played.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PlayIntention {
+pub enum PlayAction {
     /// Stand still, or go on.
     Pause,
     /// Go to another moment, by so many seconds.
@@ -96,23 +96,23 @@ pub enum PlayIntention {
 
 /// What a key means for a recording, before it means anything else.
 #[must_use]
-pub fn play_intention(event: &Event) -> Option<PlayIntention> {
+pub fn play_action(event: &Event) -> Option<PlayAction> {
     let Event::Key(KeyEvent { code, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
         return None;
     };
     match code {
-        KeyCode::Char(' ') => Some(PlayIntention::Pause),
-        KeyCode::Left => Some(PlayIntention::Seek(-10)),
-        KeyCode::Right => Some(PlayIntention::Seek(10)),
-        KeyCode::Char('+') => Some(PlayIntention::Speed(2.0)),
-        KeyCode::Char('-') => Some(PlayIntention::Speed(0.5)),
+        KeyCode::Char(' ') => Some(PlayAction::Pause),
+        KeyCode::Left => Some(PlayAction::Seek(-10)),
+        KeyCode::Right => Some(PlayAction::Seek(10)),
+        KeyCode::Char('+') => Some(PlayAction::Speed(2.0)),
+        KeyCode::Char('-') => Some(PlayAction::Speed(0.5)),
         _ => None,
     }
 }
 
 /// What a terminal event means in a mode.
 #[must_use]
-pub fn intention(event: &Event, mode: Mode) -> Option<Action> {
+pub fn action(event: &Event, mode: Mode) -> Option<Action> {
     match event {
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         Event::Key(key) => of_key(event, key, mode),
@@ -238,7 +238,7 @@ mod tests {
             (Mode::Confirm, KeyCode::Char('q'), none, Some(I::Back)),
         ];
         for (mode, code, modifiers, meant) in cases {
-            assert_eq!(intention(&press(*code, *modifiers), *mode), *meant, "{mode:?} {code:?}");
+            assert_eq!(action(&press(*code, *modifiers), *mode), *meant, "{mode:?} {code:?}");
         }
         let release = KeyEvent {
             code: KeyCode::Char('q'),
@@ -246,9 +246,9 @@ mod tests {
             kind: KeyEventKind::Release,
             state: KeyEventState::NONE,
         };
-        assert_eq!(intention(&Event::Key(release), Mode::List), None);
-        assert_eq!(intention(&Event::Resize(20, 3), Mode::List), None);
+        assert_eq!(action(&Event::Key(release), Mode::List), None);
+        assert_eq!(action(&Event::Resize(20, 3), Mode::List), None);
         let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 0, row: 0, modifiers: none };
-        assert_eq!(intention(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
+        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
     }
 }

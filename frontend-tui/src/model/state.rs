@@ -87,9 +87,9 @@ impl State {
     }
 
     /// Does what a person wants.
-    pub fn apply(&mut self, intention: Action, overseer: &Overseer, now: BootNs) -> Effect {
+    pub fn apply(&mut self, action: Action, overseer: &Overseer, now: BootNs) -> Effect {
         self.notice = None;
-        match intention {
+        match action {
             Action::Quit => return Effect::Quit,
             Action::Repaint => return Effect::Repaint,
             Action::Move(lines) if matches!(self.mode, Mode::Detail | Mode::Rules | Mode::Help) => {

@@ -7,7 +7,7 @@ use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
 use leco_core::model::traffic::{BUCKET_NS, BUCKETS, Traffic};
 use leco_core::text::{bytes, relative_time};
-use leco_core::wire::details::Facts;
+use leco_core::wire::details::ConnectionDetails;
 use leco_core::wire::event::ConnectionState;
 use leco_os::clean::clean;
 use ratatui::style::Modifier;
@@ -47,7 +47,7 @@ pub(crate) fn detail(
     (now, width): (u64, usize),
 ) -> Vec<Line<'static>> {
     let Some(line) = line else { return vec![heading("this line is gone", theme)] };
-    let facts = line.facts();
+    let details = line.details();
     let mut lines = vec![heading(line.text(), theme)];
     if line.received() != line.text() {
         lines.push(field("received", line.received().to_owned(), theme));
@@ -55,11 +55,11 @@ pub(crate) fn detail(
     lines.push(field("first seen", ago(line.first_age(now)), theme));
     lines.push(field("last seen", ago(line.age(now)), theme));
     lines.push(field("traffic", traffic(line.traffic(), now), theme));
-    if facts.fields.is_empty() {
-        lines.extend(fields_of_line(&facts, line.state(), theme));
+    if details.fields.is_empty() {
+        lines.extend(fields_of_line(&details, line.state(), theme));
         lines.push(field("", "more details with leco-event-pipe --extra-ev-data".into(), theme));
     }
-    lines.extend(fields(facts.fields, width, theme));
+    lines.extend(fields(details.fields, width, theme));
     lines.extend(matching_rules(line, overseer, file, theme));
     lines
 }
@@ -80,17 +80,17 @@ fn traffic(traffic: &Traffic, now: u64) -> String {
 
 /// What a line alone tells.
 fn fields_of_line(
-    facts: &Facts,
+    details: &ConnectionDetails,
     state: ConnectionState,
     theme: Theme,
 ) -> impl Iterator<Item = Line<'static>> {
     let known = [
-        ("user", facts.user.clone()),
-        ("process", facts.process.clone()),
-        ("unit", facts.units.join(", ")),
-        ("peer", facts.peers.join(", ")),
-        ("port", facts.port.map(|port| port.to_string()).unwrap_or_default()),
-        ("state", facts.state(state).to_owned()),
+        ("user", details.user.clone()),
+        ("process", details.process.clone()),
+        ("unit", details.units.join(", ")),
+        ("peer", details.peers.join(", ")),
+        ("port", details.port.map(|port| port.to_string()).unwrap_or_default()),
+        ("state", details.state(state).to_owned()),
     ];
     let known = known.into_iter().filter(|(_, value)| !value.is_empty());
     known.map(move |(name, value)| field(name, value, theme))

@@ -3,7 +3,7 @@
 
 use leco_core::model::overseer::Row;
 use leco_core::model::traffic::BUCKETS;
-use leco_core::text::{SEPARATOR, bytes, split_part};
+use leco_core::text::{Part, SEPARATOR, bytes};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
@@ -91,17 +91,17 @@ fn lead<'r>(row: &'r Row, theme: Theme, spans: &mut Vec<Span<'r>>) {
 /// The parts of the line, in columns where they fit.
 fn parts<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<'r>>) {
     if let Some(parts) = columns.align(&row.text) {
-        for (part, is_time, padding) in parts {
-            part_spans(part, is_time, row.alpha, theme, spans);
+        for (text, part, padding) in parts {
+            part_spans(text, part, row.alpha, theme, spans);
             spans.push(Span::raw(" ".repeat(padding)));
         }
         return;
     }
-    for (index, part) in row.text.split(SEPARATOR).enumerate() {
+    for (index, text) in row.text.split(SEPARATOR).enumerate() {
         if index > 0 {
             spans.push(Span::styled(SEPARATOR, theme.faint(row.alpha)));
         }
-        part_spans(part, index == 0, row.alpha, theme, spans);
+        part_spans(text, Part::at(index), row.alpha, theme, spans);
     }
 }
 
@@ -118,8 +118,8 @@ fn rates(row: &Row, margin: Margin, theme: Theme, now: u64, spans: &mut Vec<Span
     }
 }
 
-fn part_spans<'r>(part: &'r str, is_time: bool, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    let (text, faint) = split_part(part, is_time);
+fn part_spans<'r>(text: &'r str, part: Part, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    let (text, faint) = part.split(text);
     let styled = [(text, theme.text(alpha)), (faint, theme.faint(alpha))];
     spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
 }

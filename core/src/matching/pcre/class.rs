@@ -7,7 +7,7 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::Parser;
 use super::node::Node;
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 const DIGIT: &[(char, char)] = &[('0', '9')];
 const WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
@@ -100,6 +100,7 @@ struct Class {
     start: usize,
     /// Where its first item stands, at which a closing bracket is a character.
     first: usize,
+    is_negated: bool,
     /// Between `\Q` and `\E`.
     is_quoted: bool,
     /// Characters and ranges, which stand for both cases where case does not count.
@@ -127,7 +128,7 @@ impl Parser<'_> {
         self.refuse_bracket(start)?;
         self.at += 1;
         let is_negated = self.eat("^");
-        let mut class = Class::new(start, self.at);
+        let mut class = Class { is_negated, ..Class::new(start, self.at) };
         let mut before = None;
         let mut after_set = false;
         loop {
@@ -157,7 +158,7 @@ impl Parser<'_> {
                 (Item::Set, _) => before = None,
             }
         }
-        Ok(self.finish_class(class, is_negated))
+        Ok(self.finish_class(class))
     }
 
     /// Refuses what begins with a bracket, at a place, and is no class.
@@ -196,9 +197,9 @@ impl Parser<'_> {
         Ok(Some(to))
     }
 
-    fn finish_class(&self, class: Class, is_negated: bool) -> Node {
-        let Class { mut written, named, properties, .. } = class;
-        if self.flags.caseless {
+    fn finish_class(&self, class: Class) -> Node {
+        let Class { mut written, named, properties, is_negated, .. } = class;
+        if self.flags.case == Case::Ignored {
             written.case_fold_simple();
         }
         written.union(&named);
@@ -207,7 +208,7 @@ impl Parser<'_> {
             && let [only] = written.ranges()
             && only.start() == only.end()
         {
-            return Node::literal(&only.start().to_string(), false);
+            return Node::literal(&only.start().to_string(), Case::Counts);
         }
         let mut text = String::from(if is_negated { "[^" } else { "[" });
         write(&written, &mut text);
@@ -285,7 +286,7 @@ impl Parser<'_> {
             }
             'p' | 'P' => {
                 self.at += 1;
-                let property = self.property(start, c == 'P')?;
+                let property = self.property(start, c)?;
                 class.properties.push_str(&property);
                 Item::Set
             }
@@ -337,7 +338,11 @@ impl Parser<'_> {
         };
         let (name, is_negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
         // Without case, upper and lower are the same letters.
-        let name = if self.flags.caseless && matches!(name, "upper" | "lower") { "alpha" } else { name };
+        let name = if self.flags.case == Case::Ignored && matches!(name, "upper" | "lower") {
+            "alpha"
+        } else {
+            name
+        };
         let Some((_, ranges)) = POSIX.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = POSIX.iter().map(|(known, _)| *known).collect();
             return Err(self
@@ -358,6 +363,7 @@ impl Class {
         Self {
             start,
             first,
+            is_negated: false,
             is_quoted: false,
             written: ClassUnicode::empty(),
             named: ClassUnicode::empty(),

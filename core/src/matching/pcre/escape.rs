@@ -3,7 +3,7 @@
 
 use super::node::Node;
 use super::{Atom, Parser, Reference, class};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 /// What `\b` separates, for the engine that has no boundaries of ASCII words.
 const BOUNDARY: &str = "(?:(?<=[0-9A-Za-z_])(?![0-9A-Za-z_])|(?<![0-9A-Za-z_])(?=[0-9A-Za-z_]))";
@@ -58,7 +58,7 @@ impl Parser<'_> {
                 let text = "(?>\\r\\n|[\\n\\x0B\\x0C\\r\\x{85}\\x{2028}\\x{2029}])";
                 Node { length: (1, Some(2)), ..Node::unknown(text.to_owned()) }
             }
-            'p' | 'P' => Node::set(self.property(start, c == 'P')?, 500),
+            'p' | 'P' => Node::set(self.property(start, c)?, 500),
             'k' => {
                 let name = self.delimited_name(start)?;
                 self.named(start, name)?
@@ -255,7 +255,7 @@ impl Parser<'_> {
         }
         self.demands.backtracking = true;
         self.references.push(Reference { span: start..self.at, group });
-        let case = if self.flags.caseless { "i" } else { "" };
+        let case = if self.flags.case == Case::Ignored { "i" } else { "" };
         let node = Node::unknown(format!("(?{case}:\\{group})"));
         let least = group.checked_sub(1).and_then(|index| self.least.get(index)).copied().unwrap_or(0);
         Ok(Node { length: (least, None), ..node })

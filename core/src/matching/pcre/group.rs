@@ -3,7 +3,7 @@
 
 use super::node::Node;
 use super::{Atom, Flags, Parser};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 /// Groups that are known but not to be had: what follows their `(?`, what they are, and what to write instead.
 const REFUSED: [(&str, &str, &str); 7] = [
@@ -21,13 +21,21 @@ const REFUSED: [(&str, &str, &str); 7] = [
 ];
 
 /// A kind of look-around.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     is_behind: bool,
     is_negative: bool,
 }
 
 impl Look {
-    fn open(&self) -> &'static str {
+    const AHEAD: Self = Self { is_behind: false, is_negative: false };
+    const BEHIND: Self = Self { is_behind: true, is_negative: false };
+
+    fn opposite(self) -> Self {
+        Self { is_negative: !self.is_negative, ..self }
+    }
+
+    fn open(self) -> &'static str {
         match (self.is_behind, self.is_negative) {
             (false, false) => "(?=",
             (false, true) => "(?!",
@@ -38,12 +46,9 @@ impl Look {
 
     /// The begin of a group, where it is one of these.
     pub(super) fn parse(text: &str) -> Option<(Self, &'static str)> {
-        let look = |is_behind, is_negative| Self { is_behind, is_negative };
-        let kinds = [look(false, false), look(false, true), look(true, false), look(true, true)];
-        kinds.into_iter().find(|kind| text.starts_with(&kind.open()[1..])).map(|kind| {
-            let written = &kind.open()[1..];
-            (kind, written)
-        })
+        let kinds = [Self::AHEAD, Self::AHEAD.opposite(), Self::BEHIND, Self::BEHIND.opposite()];
+        let begins = kinds.into_iter().map(|kind| (kind, &kind.open()[1..]));
+        begins.into_iter().find(|(_, written)| text.starts_with(written))
     }
 }
 
@@ -77,7 +82,7 @@ impl Parser<'_> {
         }
         if let Some((look, written)) = Look::parse(self.rest()) {
             self.at += written.len();
-            return self.look_around(start, &look).map(Atom::Node);
+            return self.look_around(start, look).map(Atom::Node);
         }
         self.at += 1;
         self.refuse_kind(start)?;
@@ -172,7 +177,7 @@ impl Parser<'_> {
         Ok(Node { has_groups: true, ..node.wrapped("(") })
     }
 
-    pub(super) fn look_around(&mut self, start: usize, look: &Look) -> Result<Node, PatternError> {
+    pub(super) fn look_around(&mut self, start: usize, look: Look) -> Result<Node, PatternError> {
         self.look_arounds += 1;
         let groups = self.groups;
         self.demands.backtracking = false;
@@ -212,13 +217,13 @@ impl Parser<'_> {
         if let Some((look, written)) = Look::parse(self.rest()) {
             self.at += written.len();
             let groups = self.groups;
-            let test = self.look_around(at - 1, &look)?;
+            let test = self.look_around(at - 1, look)?;
             if self.groups > groups {
                 return Err(self.refuse(start, "a condition with groups is", "write (?:…) for its groups"));
             }
             let (then, other) = self.condition_branches(start)?;
-            let opposite = Look { is_negative: !look.is_negative, ..look };
-            let otherwise = format!("{}{}", opposite.open(), &test.text[look_open_length(&test.text)..]);
+            let otherwise =
+                format!("{}{}", look.opposite().open(), &test.text[look_open_length(&test.text)..]);
             let node = Node::alternation(vec![
                 Node { text: format!("{}(?:{})", test.text, then.text), ..then },
                 Node { text: format!("{otherwise}(?:{})", other.text), ..other },
@@ -332,7 +337,7 @@ impl Parser<'_> {
     /// Sets an option whose first letter was read; whether there is one of that letter.
     fn set_option(&mut self, letter: char, is_on: bool, flags: &mut Flags) -> bool {
         match letter {
-            'i' => flags.caseless = is_on,
+            'i' => flags.case = if is_on { Case::Ignored } else { Case::Counts },
             'm' => flags.multiline = is_on,
             's' => flags.dot_all = is_on,
             'n' => flags.no_auto_capture = is_on,

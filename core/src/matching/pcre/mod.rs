@@ -20,7 +20,7 @@ mod verb;
 use std::ops::Range;
 
 use self::node::{EAGER_DEPTH, EAGER_WEIGHT, Node};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 /// Which engine is to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,16 +58,12 @@ pub(crate) struct Demands {
 }
 
 /// Translates a regex.
-pub(crate) fn translate(
-    regex: &str,
-    is_caseless: bool,
-    dialect: Dialect,
-) -> Result<Translated, PatternError> {
-    let parser = Parser::new(regex, is_caseless, dialect, Vec::new());
+pub(crate) fn translate(regex: &str, case: Case, dialect: Dialect) -> Result<Translated, PatternError> {
+    let parser = Parser::new(regex, case, dialect, Vec::new());
     match parser.run()? {
         Outcome::Done(translated) => Ok(translated),
         // A name was used before its group: now they are known.
-        Outcome::NamesLater(names) => match Parser::new(regex, is_caseless, dialect, names).run()? {
+        Outcome::NamesLater(names) => match Parser::new(regex, case, dialect, names).run()? {
             Outcome::Done(translated) => Ok(translated),
             Outcome::NamesLater(_) => Err(PatternError::at(0..regex.len(), "a name has no group")),
         },
@@ -83,7 +79,7 @@ enum Outcome {
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools)]
 struct Flags {
-    caseless: bool,
+    case: Case,
     multiline: bool,
     dot_all: bool,
     extended: bool,
@@ -134,12 +130,12 @@ enum Atom {
 }
 
 impl<'r> Parser<'r> {
-    fn new(regex: &'r str, is_caseless: bool, dialect: Dialect, known: Vec<(String, usize)>) -> Self {
+    fn new(regex: &'r str, case: Case, dialect: Dialect, known: Vec<(String, usize)>) -> Self {
         Self {
             regex,
             at: 0,
             dialect,
-            flags: Flags { caseless: is_caseless, ..Flags::default() },
+            flags: Flags { case, ..Flags::default() },
             is_quoted: false,
             groups: 0,
             names: Vec::new(),
@@ -246,11 +242,11 @@ impl<'r> Parser<'r> {
             }
             self.skip_nothings()?;
             match (self.quantifier()?, atom) {
-                (None, Atom::Literal(c)) => sequence.push_literal(c, self.flags.caseless),
+                (None, Atom::Literal(c)) => sequence.push_literal(c, self.flags.case),
                 (None, Atom::Node(node)) => sequence.push(node),
                 (Some(quantifier), atom) => {
                     let node = match atom {
-                        Atom::Literal(c) => Node::literal(&c.to_string(), self.flags.caseless),
+                        Atom::Literal(c) => Node::literal(&c.to_string(), self.flags.case),
                         Atom::Node(node) => node,
                         Atom::Nothing => Node::empty(),
                     };

@@ -2,7 +2,7 @@
 //! `\p{…}`: what Unicode says of a character.
 
 use super::Parser;
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 const CATEGORIES: [&str; 36] = [
     "C", "Cc", "Cf", "Cn", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl",
@@ -113,15 +113,15 @@ const BINARY: &[&str] = &[
 ];
 
 impl<'r> Parser<'r> {
-    /// What follows `\p` or `\P`, as the engines read it.
-    pub(super) fn property(&mut self, start: usize, is_negated: bool) -> Result<String, PatternError> {
+    /// What follows `\p` or `\P`, which was read, as the engines read it.
+    pub(super) fn property(&mut self, start: usize, letter: char) -> Result<String, PatternError> {
         let written = self.written_property(start)?.trim();
         let (name, is_other) = written.strip_prefix('^').map_or((written, false), |name| (name, true));
-        let is_negated = is_negated != is_other;
+        let is_negated = (letter == 'P') != is_other;
         // Spaces, hyphens, underscores and case do not count.
         let key: String = name.chars().filter(|c| !matches!(c, ' ' | '\t' | '-' | '_')).collect();
         let key = key.to_ascii_lowercase();
-        if self.flags.caseless && matches!(key.as_str(), "lu" | "ll" | "lt") {
+        if self.flags.case == Case::Ignored && matches!(key.as_str(), "lu" | "ll" | "lt") {
             return Err(self.doubtful_case(start));
         }
         let p = if is_negated { 'P' } else { 'p' };
