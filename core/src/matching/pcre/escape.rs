@@ -46,7 +46,7 @@ impl Parser<'_> {
                 self.demands.backtracking = true;
                 Node::position("\\G")
             }
-            'K' if self.look_arounds > 0 => {
+            'K' if self.nesting.look_arounds > 0 => {
                 return Err(self.refuse(start, "\\K inside of a look-around is", "write it outside"));
             }
             'K' => {
@@ -156,8 +156,8 @@ impl Parser<'_> {
         let text = &self.rest()[..digits];
         // What does not fit into a number is no group either.
         let group = text.parse().unwrap_or(usize::MAX);
-        let is_group =
-            !text.starts_with('0') && (group < 10 || text.starts_with(['8', '9']) || group <= self.groups);
+        let is_group = !text.starts_with('0')
+            && (group < 10 || text.starts_with(['8', '9']) || group <= self.groups.count);
         if !is_group {
             return Ok(Atom::Literal(self.octal()));
         }
@@ -236,17 +236,17 @@ impl Parser<'_> {
 
     /// The number of a name; the first one where it is not known yet, which is then told.
     pub(super) fn group_named(&mut self, start: usize, name: String) -> usize {
-        let here = self.names.iter().chain(&self.known).find(|(known, _)| *known == name);
+        let here = self.groups.names.iter().chain(&self.groups.known).find(|(known, _)| *known == name);
         if let Some((_, group)) = here {
             return *group;
         }
-        self.unknown.push((name, start..self.at));
+        self.groups.unknown.push((name, start..self.at));
         0
     }
 
     /// The text that a group matched.
     fn reference(&mut self, start: usize, group: usize) -> Result<Node, PatternError> {
-        if self.open.contains(&group) {
+        if self.groups.open.contains(&group) {
             return Err(self.refuse(
                 start,
                 "a group that refers to itself is",
@@ -254,10 +254,10 @@ impl Parser<'_> {
             ));
         }
         self.demands.backtracking = true;
-        self.references.push(Reference { span: start..self.at, group });
+        self.groups.references.push(Reference { span: start..self.at, group });
         let case = if self.flags.case == Case::Ignored { "i" } else { "" };
         let node = Node::unknown(format!("(?{case}:\\{group})"));
-        let least = group.checked_sub(1).and_then(|index| self.least.get(index)).copied().unwrap_or(0);
+        let least = group.checked_sub(1).and_then(|index| self.groups.least.get(index)).copied().unwrap_or(0);
         Ok(Node { length: (least, None), ..node })
     }
 
@@ -281,8 +281,10 @@ impl Parser<'_> {
         let is_closed = !is_braced || self.eat("}");
         let group = match (number, sign) {
             (Some(number), None) => Some(number),
-            (Some(number), Some('-')) => (self.groups + 1).checked_sub(number).filter(|group| *group > 0),
-            (Some(number), Some(_)) => self.groups.checked_add(number),
+            (Some(number), Some('-')) => {
+                (self.groups.count + 1).checked_sub(number).filter(|group| *group > 0)
+            }
+            (Some(number), Some(_)) => self.groups.count.checked_add(number),
             (None, _) => None,
         };
         match group {

@@ -55,15 +55,15 @@ impl Look {
 impl Parser<'_> {
     /// Reads a group whose opening bracket, at a place, was read.
     pub(super) fn group(&mut self, start: usize) -> Result<Atom, PatternError> {
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
-        if self.depth > MAX_DEPTH {
+        self.nesting.depth += 1;
+        self.nesting.deepest = self.nesting.deepest.max(self.nesting.depth);
+        if self.nesting.depth > MAX_DEPTH {
             return Err(PatternError::at(start..start + 1, "groups are nested too deeply here")
                 .help(format!("nest up to {MAX_DEPTH}")));
         }
         let flags = self.flags;
         let atom = self.group_of_kind(start, flags)?;
-        self.depth -= 1;
+        self.nesting.depth -= 1;
         if !matches!(atom, Atom::Nothing) {
             self.flags = flags;
         }
@@ -159,32 +159,32 @@ impl Parser<'_> {
     }
 
     fn capture(&mut self, start: usize, name: Option<String>) -> Result<Node, PatternError> {
-        self.groups += 1;
-        let group = self.groups;
+        self.groups.count += 1;
+        let group = self.groups.count;
         if let Some(name) = name {
-            if self.names.iter().any(|(known, _)| *known == name) {
+            if self.groups.names.iter().any(|(known, _)| *known == name) {
                 return Err(self
                     .fault(start, format!("there are two groups named {name}"))
                     .help("give one of them another name"));
             }
-            self.names.push((name, group));
+            self.groups.names.push((name, group));
         }
-        self.open.push(group);
-        self.least.push(0);
+        self.groups.open.push(group);
+        self.groups.least.push(0);
         let node = self.inside(start)?;
-        self.open.pop();
-        self.least[group - 1] = node.length.0;
+        self.groups.open.pop();
+        self.groups.least[group - 1] = node.length.0;
         Ok(Node { has_groups: true, ..node.wrapped("(") })
     }
 
     pub(super) fn look_around(&mut self, start: usize, look: Look) -> Result<Node, PatternError> {
-        self.look_arounds += 1;
-        let groups = self.groups;
+        self.nesting.look_arounds += 1;
+        let groups = self.groups.count;
         self.demands.backtracking = false;
         let node = self.inside(start)?;
         let is_plain = !self.demands.backtracking && !node.has_groups;
         self.demands.backtracking = true;
-        self.look_arounds -= 1;
+        self.nesting.look_arounds -= 1;
         if look.is_behind {
             let (least, most) = node.length;
             let Some(most) = most.filter(|most| *most <= MAX_BEHIND) else {
@@ -196,7 +196,7 @@ impl Parser<'_> {
             self.demands.is_doubtful |= !is_plain || least != most;
             if least != most {
                 // Which of several lengths is tried first decides what groups match.
-                if self.groups > groups {
+                if self.groups.count > groups {
                     return Err(self.refuse(
                         start,
                         "a look-behind of several lengths with groups is",
@@ -206,7 +206,7 @@ impl Parser<'_> {
             }
         }
         let text = format!("{}{})", look.open(), node.text);
-        let has_groups = self.groups > groups;
+        let has_groups = self.groups.count > groups;
         Ok(Node { is_single: true, has_groups, weight: node.weight + 2, ..Node::position(&text) })
     }
 
@@ -216,9 +216,9 @@ impl Parser<'_> {
         let at = self.at;
         if let Some((look, written)) = Look::parse(self.rest()) {
             self.at += written.len();
-            let groups = self.groups;
+            let groups = self.groups.count;
             let test = self.look_around(at - 1, look)?;
-            if self.groups > groups {
+            if self.groups.count > groups {
                 return Err(self.refuse(start, "a condition with groups is", "write (?:…) for its groups"));
             }
             let (then, other) = self.condition_branches(start)?;
@@ -232,7 +232,7 @@ impl Parser<'_> {
         }
         let group = self.condition_group(start)?;
         self.demands.backtracking = true;
-        self.references.push(super::Reference { span: start..self.at, group });
+        self.groups.references.push(super::Reference { span: start..self.at, group });
         let (then, other) = self.condition_branches(start)?;
         let text = format!("(?({group})(?:{})|(?:{}))", then.text, other.text);
         let node = Node::alternation(vec![then, other]);
@@ -245,9 +245,11 @@ impl Parser<'_> {
         let inside = self.rest()[..end].to_owned();
         let signed = |number: &str| number.parse::<usize>().ok().filter(|number| *number > 0);
         let group = if let Some(number) = inside.strip_prefix('-') {
-            signed(number).and_then(|number| (self.groups + 1).checked_sub(number)).filter(|group| *group > 0)
+            signed(number)
+                .and_then(|number| (self.groups.count + 1).checked_sub(number))
+                .filter(|group| *group > 0)
         } else if let Some(number) = inside.strip_prefix('+') {
-            signed(number).and_then(|number| self.groups.checked_add(number))
+            signed(number).and_then(|number| self.groups.count.checked_add(number))
         } else {
             signed(&inside)
         };

@@ -103,21 +103,33 @@ struct Parser<'r> {
     flags: Flags,
     /// Between `\Q` and `\E`.
     is_quoted: bool,
-    groups: usize,
+    groups: Groups,
+    nesting: Nesting,
+    demands: Demands,
+}
+
+/// Groups that capture, and what refers to them.
+#[derive(Debug, Default)]
+struct Groups {
+    count: usize,
     names: Vec<(String, usize)>,
     /// Names with their groups from a first pass.
     known: Vec<(String, usize)>,
     /// Names that have no group yet.
     unknown: Vec<(String, Range<usize>)>,
-    /// Capturing groups that are open here.
+    /// Those that are open here.
     open: Vec<usize>,
-    /// Characters that each group takes at least, as far as they are closed.
+    /// Characters that each takes at least, as far as they are closed.
     least: Vec<u64>,
     references: Vec<Reference>,
+}
+
+/// How deep a place is in groups of any kind.
+#[derive(Debug, Default)]
+struct Nesting {
     depth: usize,
     deepest: usize,
     look_arounds: usize,
-    demands: Demands,
 }
 
 /// What stands at a place.
@@ -137,16 +149,8 @@ impl<'r> Parser<'r> {
             dialect,
             flags: Flags { case, ..Flags::default() },
             is_quoted: false,
-            groups: 0,
-            names: Vec::new(),
-            known,
-            unknown: Vec::new(),
-            open: Vec::new(),
-            least: Vec::new(),
-            references: Vec::new(),
-            depth: 0,
-            deepest: 0,
-            look_arounds: 0,
+            groups: Groups { known, ..Groups::default() },
+            nesting: Nesting::default(),
             demands: Demands { backtracking: dialect.backtracking, ..Demands::default() },
         }
     }
@@ -158,15 +162,17 @@ impl<'r> Parser<'r> {
             return Err(PatternError::at(self.at..self.at + 1, "no group is open here")
                 .help("write \\) for a bracket that is meant"));
         }
-        if let Some((name, span)) = self.unknown.first() {
-            if self.names.iter().any(|(known, _)| known == name) {
-                return Ok(Outcome::NamesLater(self.names));
+        if let Some((name, span)) = self.groups.unknown.first() {
+            if self.groups.names.iter().any(|(known, _)| known == name) {
+                return Ok(Outcome::NamesLater(self.groups.names));
             }
             return Err(PatternError::at(span.clone(), format!("there is no group named {name}"))
                 .help("name one with (?<NAME>…)"));
         }
-        if let Some(reference) = self.references.iter().find(|reference| reference.group > self.groups) {
-            let count = self.groups;
+        if let Some(reference) =
+            self.groups.references.iter().find(|reference| reference.group > self.groups.count)
+        {
+            let count = self.groups.count;
             let help = if count == 0 {
                 "it has no groups: write \\\\ for a backslash that is meant".to_owned()
             } else {
@@ -175,12 +181,12 @@ impl<'r> Parser<'r> {
             let message = format!("there is no group number {}", reference.group);
             return Err(PatternError::at(reference.span.clone(), message).help(help));
         }
-        let is_large = node.weight > EAGER_WEIGHT || self.deepest > EAGER_DEPTH;
+        let is_large = node.weight > EAGER_WEIGHT || self.nesting.deepest > EAGER_DEPTH;
         Ok(Outcome::Done(Translated {
             text: node.text,
             demands: Demands { is_doubtful: self.demands.is_doubtful || is_large, ..self.demands },
-            groups: self.groups,
-            names: self.names,
+            groups: self.groups.count,
+            names: self.groups.names,
             need: node.need.best(),
         }))
     }
