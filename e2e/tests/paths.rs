@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
-use leco_core::config::append;
+use leco_core::config::{NewRule, append};
+use leco_core::rules::RuleSection;
 use leco_e2e::{
     Kernel, Running, Tmux, can_test_the_kernel, can_use_tmux, program, program_for_everybody, run_to_end,
     wait_for, wait_or_explain,
@@ -192,7 +193,9 @@ fn a_mistyped_option_changes_nothing() {
         assert!(!output.status.success() && said(&output).contains(path), "{}", said(&output));
         assert!(places.snapshot() == before, "--seen -c {memory} changed something");
         // As the rules' editor of leco-tui does it.
-        let error = append(Path::new(path), "\n[rx-proc]\na = b\n").unwrap_err().to_string();
+        let error = append(Path::new(path), NewRule { section: RuleSection::Proc, text: "a = b" })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(path) && error.contains(regular), "a rule: {error}");
         assert!(places.snapshot() == before, "a rule changed something: {error}");
     }
@@ -200,8 +203,9 @@ fn a_mistyped_option_changes_nothing() {
     let full = places.at("full/passwd");
     fs::write(&full, "[text]\n").unwrap();
     let before = places.snapshot();
-    let rule = format!("\n[rx-proc]\n{} = b\n", "a".repeat(8192));
-    let error = append(&full, &rule).unwrap_err().to_string();
+    let rule = format!("{} = b", "a".repeat(8192));
+    let rule = NewRule { section: RuleSection::Proc, text: &rule };
+    let error = append(&full, rule).unwrap_err().to_string();
     assert!(error.contains(full.to_str().unwrap()) && error.contains("No space left"), "{error}");
     let contents =
         |entries: Vec<Entry>| entries.into_iter().map(|entry| (entry.0, entry.5)).collect::<Vec<_>>();
