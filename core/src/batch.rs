@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Plain lines for pipes and scripts, the same in every frontend: `--once`, `-d`, `-r`.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -138,26 +139,20 @@ pub fn debug(
     sandbox: &Sandbox,
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
-    let all_sources = |overseer: &Overseer| {
-        if named_sources.is_empty() {
-            overseer.settings().run.all_sources()
-        } else {
-            Ok(named_sources.to_vec())
-        }
-    };
-    let mut sources = Sources::open(&all_sources(overseer)?).map_err(PlainError::Follow)?;
+    let report = |notice: &dyn fmt::Display| say::err(format_args!("{program}: {notice}"));
+    let mut sources = Sources::open(&wanted_sources(named_sources, overseer)?).map_err(PlainError::Follow)?;
     // A file that cannot be followed only never changes.
     let in_force = overseer.config_fingerprint();
     let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());
     if let Some(notice) = watch::take_notice() {
-        say::err(format_args!("{program}: {notice}"));
+        report(&notice);
     }
-    let mut told = None;
+    let mut reported = None;
     loop {
         let state = sources.state();
-        if told.as_ref() != Some(&state.text) {
-            say::err(format_args!("{program}: {}", state.text));
-            told = Some(state.text);
+        if reported.as_ref() != Some(&state.text) {
+            report(&state.text);
+            reported = Some(state.text);
         }
         if state.has_ended {
             return Ok(());
@@ -168,31 +163,44 @@ pub fn debug(
         }
         if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
             for notice in take(reload, overseer) {
-                say::err(format_args!("{program}: {notice}"));
+                report(&notice);
             }
-            let wanted = all_sources(overseer)?;
+            let wanted = wanted_sources(named_sources, overseer)?;
             if !are_allowed(sandbox, &wanted) {
-                say::err(format_args!("{program}: {SOURCE_GIVEN_UP}"));
+                report(&SOURCE_GIVEN_UP);
             } else if wanted != sources.specs() {
                 sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
             }
         }
-        let mut text = String::new();
-        sources
-            .wait(Some(Duration::ZERO), |origin, line| {
-                text.push_str(&became(overseer, origin, line, Now::read()));
-            })
-            .map_err(PlainError::Follow)?;
+        let text = read_all(&mut sources, overseer)?;
         if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
-            say::err(format_args!("{program}: {notice}"));
+            report(&notice);
         }
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        // A terminal that went meanwhile fails in another way than a pipe does.
-        let is_read = written.is_ok() || !say::is_gone(&out);
-        if !is_read || !unless_broken_pipe(written)? {
+        if !is_taken(&text, &mut out)? {
             return Ok(());
         }
     }
+}
+
+/// Sources that were named, else those of the config.
+fn wanted_sources(named: &[SourceSpec], overseer: &Overseer) -> Result<Vec<SourceSpec>, NoRuntimeFolder> {
+    if named.is_empty() { overseer.settings().run.all_sources() } else { Ok(named.to_vec()) }
+}
+
+/// What there is to print of the events that have come.
+fn read_all(sources: &mut Sources, overseer: &mut Overseer) -> Result<String, PlainError> {
+    let mut text = String::new();
+    let take = |origin: Origin<'_>, line: &[u8]| text.push_str(&became(overseer, origin, line, Now::read()));
+    sources.wait(Some(Duration::ZERO), take).map_err(PlainError::Follow)?;
+    Ok(text)
+}
+
+/// Prints a text; whether anybody still reads.
+fn is_taken(text: &str, mut out: impl Write + AsFd) -> Result<bool, PlainError> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // A terminal that went meanwhile fails in another way than a pipe does.
+    let is_read = written.is_ok() || !say::is_gone(&out);
+    Ok(is_read && unless_broken_pipe(written)?)
 }
 
 /// Takes a config that changed; what there is to say of it.

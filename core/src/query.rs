@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::matching::Pattern;
+use crate::matching::{Case, Pattern};
 use crate::text::{FLAG_WORDS, parse_flag};
-use crate::wire::details::Facts;
-use crate::wire::event::ConnectionState;
+use crate::wire::details::ConnectionDetails;
+use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 9] = [
@@ -17,7 +17,7 @@ pub const FIELDS: [(&str, &str); 9] = [
     ("peer", "name or address of the other end"),
     ("port", "port of the service: 443, 8000-8999"),
     ("dir", "in, out"),
-    ("state", "open, closed, refused, reset, timeout, unreachable, unanswered, blocked"),
+    ("state", "open, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked"),
     ("host", "machine"),
     ("new", "never seen before"),
 ];
@@ -45,7 +45,7 @@ enum Test {
     Host(Text),
     State(Text),
     Port(u16, u16),
-    Incoming(bool),
+    Direction(Direction),
     FirstEver(bool),
 }
 
@@ -87,10 +87,10 @@ impl Query {
         self.terms.is_empty()
     }
 
-    /// Whether a line is chosen, as it is shown and as its facts are.
+    /// Whether a line is chosen, as it is shown and by its details.
     #[must_use]
-    pub fn holds(&self, shown: &str, facts: &Facts, state: ConnectionState) -> bool {
-        self.terms.iter().all(|term| term.test.holds(shown, facts, state) != term.is_negated)
+    pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
+        self.terms.iter().all(|term| term.test.holds(shown, details, state) != term.is_negated)
     }
 }
 
@@ -146,10 +146,9 @@ impl Test {
             "host" => of(Self::Host),
             "state" => of(Self::State),
             "port" => ports(value).map(|(first, last)| Self::Port(first, last)),
-            "dir" => match value {
-                "in" | "out" => Ok(Self::Incoming(value == "in")),
-                _ => Err("dir is in or out".into()),
-            },
+            "dir" => {
+                Direction::parse(value).map(Self::Direction).ok_or_else(|| "dir is in or out".to_owned())
+            }
             "new" if value.is_empty() => Ok(Self::FirstEver(true)),
             "new" => parse_flag(value).map(Self::FirstEver).ok_or_else(|| format!("new is {FLAG_WORDS}")),
             _ => {
@@ -159,18 +158,18 @@ impl Test {
         }
     }
 
-    fn holds(&self, shown: &str, facts: &Facts, state: ConnectionState) -> bool {
+    fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
         match self {
             Self::Line(text) => text.is_in(shown),
-            Self::User(text) => text.is_in(&facts.user),
-            Self::Process(text) => text.is_in(&facts.process),
-            Self::Unit(text) => facts.units.iter().any(|unit| text.is_in(unit)),
-            Self::Peer(text) => facts.peers.iter().any(|peer| text.is_in(peer)),
-            Self::Host(text) => text.is_in(&facts.host),
-            Self::State(text) => text.is_in(facts.state(state)),
-            Self::Port(first, last) => facts.port.is_some_and(|port| (*first..=*last).contains(&port)),
-            Self::Incoming(incoming) => facts.is_incoming == *incoming,
-            Self::FirstEver(first_ever) => facts.is_first_ever == *first_ever,
+            Self::User(text) => text.is_in(&details.user),
+            Self::Process(text) => text.is_in(&details.process),
+            Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
+            Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
+            Self::Host(text) => text.is_in(&details.host),
+            Self::State(text) => text.is_in(details.state(state)),
+            Self::Port(first, last) => details.port.is_some_and(|port| (*first..=*last).contains(&port)),
+            Self::Direction(direction) => details.direction == *direction,
+            Self::FirstEver(first_ever) => details.is_first_ever == *first_ever,
         }
     }
 }
@@ -189,7 +188,7 @@ impl Text {
         if let Some(pattern) = between('/').filter(|_| text.len() > 1) {
             // In a pattern `\/` is a slash.
             let pattern = pattern.replace("\\/", "/");
-            let read = Pattern::parse(&pattern, true, false);
+            let read = Pattern::parse(&pattern, Case::Ignored);
             return read.map(|pattern| Self::Pattern(Box::new(pattern))).map_err(|error| match error.help {
                 Some(help) => format!("{}: {help}", error.message),
                 None => error.message,
@@ -220,16 +219,14 @@ pub fn completes_values(text: &str) -> bool {
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
 #[must_use]
-pub fn completions(text: &str, seen: &[Facts]) -> Vec<(String, &'static str)> {
+pub fn completions(text: &str, seen: &[ConnectionDetails]) -> Vec<(String, &'static str)> {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = last.strip_prefix('-').unwrap_or(last);
     if let Some((name, begun)) = word.split_once(':') {
-        let values: &[&str] = match name {
-            "dir" => &["in", "out"],
-            "new" => &["yes", "no"],
-            "state" => {
-                &["open", "closed", "refused", "reset", "timeout", "unreachable", "unanswered", "blocked"]
-            }
+        let values: Vec<&str> = match name {
+            "dir" => Direction::NAMES.to_vec(),
+            "new" => vec!["yes", "no"],
+            "state" => State::names().collect(),
             _ => return values_seen(name, begun, seen).into_iter().map(|more| (more, "")).collect(),
         };
         let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
@@ -240,16 +237,16 @@ pub fn completions(text: &str, seen: &[Facts]) -> Vec<(String, &'static str)> {
 }
 
 /// How values of a field go on that begin so.
-fn values_seen(field: &str, begun: &str, seen: &[Facts]) -> Vec<String> {
+fn values_seen(field: &str, begun: &str, seen: &[ConnectionDetails]) -> Vec<String> {
     let mut values = BTreeSet::new();
-    for facts in seen {
+    for details in seen {
         match field {
-            "user" => drop(values.insert(facts.user.clone())),
-            "proc" => drop(values.insert(facts.process.clone())),
-            "unit" => values.extend(facts.units.iter().cloned()),
-            "peer" => values.extend(facts.peers.iter().cloned()),
-            "port" => values.extend(facts.port.map(|port| port.to_string())),
-            "host" => drop(values.insert(facts.host.clone())),
+            "user" => drop(values.insert(details.user.clone())),
+            "proc" => drop(values.insert(details.process.clone())),
+            "unit" => values.extend(details.units.iter().cloned()),
+            "peer" => values.extend(details.peers.iter().cloned()),
+            "port" => values.extend(details.port.map(|port| port.to_string())),
+            "host" => drop(values.insert(details.host.clone())),
             _ => {}
         }
     }
@@ -269,9 +266,13 @@ mod tests {
     const LINE: &str = "18:32 :: me :: Firefox [app-x] :: cdn7.example.org 443 :: v 1M / 2K ^";
 
     fn holds(query: &str) -> bool {
-        let facts =
-            Facts { host: "nas".into(), is_first_ever: true, state: "open".into(), ..Facts::of(LINE, None) };
-        Query::parse(query).unwrap().holds(LINE, &facts, ConnectionState::Ordinary)
+        let details = ConnectionDetails {
+            host: "nas".into(),
+            is_first_ever: true,
+            state: "open".into(),
+            ..ConnectionDetails::of(LINE, None)
+        };
+        Query::parse(query).unwrap().holds(LINE, &details, ConnectionState::Ordinary)
     }
 
     #[test]
@@ -341,7 +342,7 @@ mod tests {
             "18:32 :: me :: fire walk :: cdn8.example.org 8443 :: ",
             "18:32 :: ada :: ssh :: nas 22 :: ",
         ];
-        let seen = seen.map(|line| Facts::of(line, None));
+        let seen = seen.map(|line| ConnectionDetails::of(line, None));
         let ends = |text: &str| completions(text, &seen).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
         assert_eq!(ends("proc:"), ["Firefox", "ssh"]);
         assert_eq!(ends("-proc:fi"), ["refox"]);
@@ -356,9 +357,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,40}", line in ".{0,60}") {
-            let _ = completions(&text, &[Facts::of(&line, None)]);
+            let _ = completions(&text, &[ConnectionDetails::of(&line, None)]);
             if let Ok(query) = Query::parse(&text) {
-                let _ = query.holds(&line, &Facts::of(&line, Some(&text)), ConnectionState::Ordinary);
+                let _ = query.holds(&line, &ConnectionDetails::of(&line, Some(&text)), ConnectionState::Ordinary);
             }
         }
     }

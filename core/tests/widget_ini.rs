@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use leco_core::config::{Config, SETTINGS, Settings};
+use leco_core::ini::Rendering;
 use leco_core::rules::Verdict;
 
 const EXAMPLE: &str = include_str!("../../widget.ini");
@@ -16,7 +17,7 @@ fn example() -> Config {
 
 #[test]
 fn it_has_no_fault() {
-    let shown: Vec<_> = example().diagnostics.iter().map(|fault| fault.render(false)).collect();
+    let shown: Vec<_> = example().diagnostics.iter().map(|fault| fault.render(Rendering::Plain)).collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
     assert_eq!(example().settings, Settings::default());
 }

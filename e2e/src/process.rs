@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 
@@ -57,6 +57,41 @@ impl LineReader {
             lines.clear();
         }
     }
+}
+
+/// A process that is killed with the test that started it, however that ends.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs a command that has to end by itself; its standard input is empty.
+///
+/// # Panics
+/// When it cannot be started, or does not end by the deadline.
+#[must_use]
+pub fn run_to_end(mut command: Command) -> Output {
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = Running(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    // Both at once: it would wait for whoever does not read.
+    let stdout = child.0.stdout.take().map(|out| thread::spawn(|| read_all(out)));
+    let stderr = child.0.stderr.take().map(|err| thread::spawn(|| read_all(err)));
+    let all = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
+        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+    };
+    let status = wait_or_explain(|| format!("the end of {command:?}"), || child.0.try_wait().ok().flatten());
+    Output { status, stdout: all(stdout), stderr: all(stderr) }
+}
+
+fn read_all(mut from: impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    // What came before a fault is all there is.
+    let _ = from.read_to_end(&mut all);
+    all
 }
 
 /// A running `leco-event-pipe`.

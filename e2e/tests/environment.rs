@@ -9,12 +9,12 @@ use std::net::UdpSocket;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use leco_e2e::{
-    EventPipe, Kernel, LineReader, Loader, ServiceManager, Tmux, can_test_the_kernel, can_use_tmux, program,
-    program_for_everybody, wait_for, wait_or_explain,
+    EventPipe, Kernel, LineReader, Loader, Running, ServiceManager, Tmux, can_test_the_kernel, can_use_tmux,
+    program, program_for_everybody, wait_for, wait_or_explain,
 };
 use rustix::fs::OFlags;
 
@@ -187,15 +187,6 @@ impl Stage {
     }
 }
 
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn an_empty_variable_is_unset_and_a_relative_one_is_ignored() {
     let config = "[rx-proc]\nx = home\n";
@@ -298,7 +289,7 @@ fn debug_reads_its_config_again() {
     let stage = Stage::set(&[("widget.ini", "[rx-proc]\nold = first\n")]);
     let mut command = stage.command("leco-tui", &["widget.ini", "-d", "-s", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Killed(command.spawn().unwrap());
+    let mut child = Running(command.spawn().unwrap());
     let mut input = child.0.stdin.take().unwrap();
     let lines = LineReader::new(child.0.stdout.take().unwrap());
     let errors = LineReader::new(child.0.stderr.take().unwrap());
@@ -424,7 +415,7 @@ fn a_frontend_without_inotify_says_so_and_looks_again() {
     let command = stage.command("leco-tui", &["widget.ini", "-d", "-f", "fifo"]);
     let mut command = without_inotify(&stage.path("raised"), &command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Killed(command.spawn().unwrap());
+    let mut child = Running(command.spawn().unwrap());
     let pid = child.0.id();
     let lines = LineReader::new(child.0.stdout.take().unwrap());
     let errors = LineReader::new(child.0.stderr.take().unwrap());
@@ -530,7 +521,7 @@ fn few_descriptors_are_named_or_enough() {
             limited.args(["-c", &format!("ulimit -n {limit}; exec {folder}/{command}")]);
             limited.current_dir(stage.path("")).env("HOME", stage.path("")).env("LECO_MEMORY", "off");
             limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-            let mut child = Killed(limited.spawn().unwrap());
+            let mut child = Running(limited.spawn().unwrap());
             let errors = LineReader::new(child.0.stderr.take().unwrap());
             let start = Instant::now();
             // One that has enough goes on: it is given a moment in which it would have failed.

@@ -8,13 +8,14 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
-use leco_core::config::append;
+use leco_core::config::{NewRule, append};
+use leco_core::rules::RuleSection;
 use leco_e2e::{
-    Kernel, Tmux, can_test_the_kernel, can_use_tmux, program, program_for_everybody, wait_for,
-    wait_or_explain,
+    Kernel, Running, Tmux, can_test_the_kernel, can_use_tmux, program, program_for_everybody, run_to_end,
+    wait_for, wait_or_explain,
 };
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -139,15 +140,6 @@ fn pipe(kernel: &Kernel, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end, which has to come soon.
-fn run(mut command: Command) -> Output {
-    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-    let status = wait_or_explain(|| format!("the end of {command:?}"), || child.0.try_wait().unwrap());
-    let mut stderr = Vec::new();
-    child.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-    Output { status, stdout: Vec::new(), stderr }
-}
-
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -164,16 +156,6 @@ fn complaint_of(mut command: Command, path: &str) -> String {
     );
     drop(child);
     complaint
-}
-
-/// Ended with the test, however that ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -195,7 +177,7 @@ fn a_mistyped_option_changes_nothing() {
         ];
         for (arguments, words) in outputs.iter().filter(|(_, words)| !words.is_empty()) {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let output = run(pipe(&kernel, &arguments));
+            let output = run_to_end(pipe(&kernel, &arguments));
             let said = said(&output);
             assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
             assert!(said.contains(path) && said.contains(words), "{arguments:?}: {said}");
@@ -207,11 +189,13 @@ fn a_mistyped_option_changes_nothing() {
         assert!(places.snapshot() == before, "{memory} changed something: {complaint}");
         let mut seen = Command::new(program("leco-event-pipe"));
         seen.args(["--seen", "-c", &memory]);
-        let output = run(seen);
+        let output = run_to_end(seen);
         assert!(!output.status.success() && said(&output).contains(path), "{}", said(&output));
         assert!(places.snapshot() == before, "--seen -c {memory} changed something");
         // As the rules' editor of leco-tui does it.
-        let error = append(Path::new(path), "\n[rx-proc]\na = b\n").unwrap_err().to_string();
+        let error = append(Path::new(path), NewRule { section: RuleSection::Proc, text: "a = b" })
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(path) && error.contains(regular), "a rule: {error}");
         assert!(places.snapshot() == before, "a rule changed something: {error}");
     }
@@ -219,8 +203,9 @@ fn a_mistyped_option_changes_nothing() {
     let full = places.at("full/passwd");
     fs::write(&full, "[text]\n").unwrap();
     let before = places.snapshot();
-    let rule = format!("\n[rx-proc]\n{} = b\n", "a".repeat(8192));
-    let error = append(&full, &rule).unwrap_err().to_string();
+    let rule = format!("{} = b", "a".repeat(8192));
+    let rule = NewRule { section: RuleSection::Proc, text: &rule };
+    let error = append(&full, rule).unwrap_err().to_string();
     assert!(error.contains(full.to_str().unwrap()) && error.contains("No space left"), "{error}");
     let contents =
         |entries: Vec<Entry>| entries.into_iter().map(|entry| (entry.0, entry.5)).collect::<Vec<_>>();
@@ -255,7 +240,7 @@ fn what_may_not_be_read_is_named_and_stays() {
         let path = places.at(name);
         let path = path.to_str().unwrap();
         for kind in ["file", "fifo", "unix"] {
-            let output = run(as_stranger(&["-o", &format!("{kind}:{path}")]));
+            let output = run_to_end(as_stranger(&["-o", &format!("{kind}:{path}")]));
             let said = said(&output);
             assert!(!output.status.success() && said.contains(path), "{kind}: {said}");
             assert!(places.snapshot() == before, "{kind}: {said}");

@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use leco_e2e::{
     DEADLINE, EventPipe, FAR_V4, Kernel, Loader, Netns, Peer, ServiceManager, can_test_the_kernel, program,
-    program_for_everybody, wait_for,
+    program_for_everybody, run_to_end, wait_for,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -21,15 +21,13 @@ const UID: u32 = 54321;
 const CONNECTIONS: usize = 100;
 
 /// A pipe that is to end by itself, run by a command.
-fn ends(command: &Command, pins: &Path, arguments: &[&str]) -> Output {
-    // Where a second reader is not refused, it would read for ever.
-    let mut limited = Command::new("timeout");
-    limited.arg(DEADLINE.as_secs().to_string()).arg(command.get_program()).args(command.get_args());
-    limited.arg("--pin").arg(pins).args(arguments).env("LECO_MEMORY", "off").output().unwrap()
+fn ends(mut command: Command, pins: &Path, arguments: &[&str]) -> Output {
+    command.arg("--pin").arg(pins).args(arguments).env("LECO_MEMORY", "off");
+    run_to_end(command)
 }
 
 fn run_pipe(pins: &Path, arguments: &[&str]) -> Output {
-    ends(&Command::new(program("leco-event-pipe")), pins, arguments)
+    ends(Command::new(program("leco-event-pipe")), pins, arguments)
 }
 
 /// Makes connections that this process opens and closes; returns their local ports.
@@ -95,11 +93,11 @@ fn a_second_reader_is_refused_and_told_what_to_use_instead() {
     assert!(said.trim_end().ends_with(&format!("leco-tui --source {socket}")), "{said}");
     // Another network namespace is no way around it.
     let elsewhere = netns.near_command(program("leco-event-pipe"));
-    refused(&ends(&elsewhere, kernel.pins(), &[]), pipe.id());
+    refused(&ends(elsewhere, kernel.pins(), &[]), pipe.id());
     // Where its process cannot be seen, there is still the reason.
     let mut hidden = Command::new("unshare");
     hidden.args(["--pid", "--fork", "--mount-proc"]).arg(program("leco-event-pipe"));
-    let hidden = ends(&hidden, kernel.pins(), &[]);
+    let hidden = ends(hidden, kernel.pins(), &[]);
     let said = String::from_utf8_lossy(&hidden.stderr).into_owned();
     assert!(!hidden.status.success() && said.contains("another process already reads them"), "{said}");
 

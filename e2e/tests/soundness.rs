@@ -9,11 +9,11 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, Kernel, LineReader, Netns, Peer, can_test_the_kernel, program, skip,
-    wait_for, wait_or_explain,
+    DEADLINE, EventPipe, FAR_V4, Kernel, LineReader, Netns, Peer, Running, can_test_the_kernel, program,
+    run_to_end, skip, wait_for, wait_or_explain,
 };
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::{MapHandle, MapType};
@@ -64,11 +64,11 @@ fn maps_of_another_kind_are_refused() {
         let mut another = MapHandle::create(kind, Some("another"), key, value, most, &opts).unwrap();
         fs::remove_file(&path).unwrap();
         another.pin(&path).unwrap();
-        let mut command = Command::new("timeout");
-        command.arg(DEADLINE.as_secs().to_string()).arg(program("leco-event-pipe"));
+        let mut command = Command::new(program("leco-event-pipe"));
         command.arg("--pin").arg(kernel.pins()).env("LECO_MEMORY", "off");
         // Only who tells events opens the ring.
-        let output = command.args((name != "events").then_some("--stats")).output().unwrap();
+        command.args((name != "events").then_some("--stats"));
+        let output = run_to_end(command);
         let said = String::from_utf8_lossy(&output.stderr);
         let expected =
             format!("another layout: {name} is {kind:?} of {most} entries, keys of {key} and values");
@@ -186,15 +186,6 @@ fn a_slow_name_service_holds_no_event_up() {
     assert!(printed.contains("\"user\":\"leco-slow\""), "{printed}");
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_socket_as_standard_output_that_nobody_reads_holds_nobody_up() {
     if !can_test_the_kernel() {
@@ -298,10 +289,9 @@ fn what_the_config_makes_of_options_is_said() {
     let event = json!({"ns": 1, "ns_trx": 1, "line": "a"});
     fs::write(at("events"), format!("{event}\n")).unwrap();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new("timeout");
-        command.arg(DEADLINE.as_secs().to_string()).arg(program("leco-tui"));
-        let output =
-            command.args(arguments).current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let mut command = Command::new(program("leco-tui"));
+        command.args(arguments).current_dir(folder.path());
+        let output = run_to_end(command);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for option in [&["--theme", "dark"][..], &["--colours", "16"]] {

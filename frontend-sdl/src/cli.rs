@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What `leco-sdl-widget` can be told.
+//! Command-line options of `leco-sdl-widget`.
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use leco_core::config::WindowSettings;
 
 use crate::presenter::Presenter;
 use crate::wayland::Wayland;
-use crate::x11::X11;
+use crate::x11::{Host, X11};
 
 /// Opens the display of the session: Wayland before X11, unless `SDL_VIDEO_DRIVER` names one of them.
 ///
@@ -19,7 +19,7 @@ pub fn open(settings: &WindowSettings) -> anyhow::Result<Box<dyn Presenter>> {
     let has_wayland = is_set("WAYLAND_DISPLAY") || is_set("WAYLAND_SOCKET");
     let has_x = is_set("DISPLAY");
     match env::var("SDL_VIDEO_DRIVER").as_deref() {
-        Ok("x11") => return x11(settings, false),
+        Ok("x11") => return x11(settings, Host::X11),
         Ok("wayland") => return wayland(Wayland::connect(settings)?),
         _ => {}
     }
@@ -27,10 +27,10 @@ pub fn open(settings: &WindowSettings) -> anyhow::Result<Box<dyn Presenter>> {
         (true, false) => wayland(Wayland::connect(settings)?),
         (true, true) => match Wayland::connect(settings) {
             Ok(display) if display.has_layers() => wayland(display),
-            Ok(_) => x11(settings, true),
-            Err(_) => x11(settings, false),
+            Ok(_) => x11(settings, Host::Wayland),
+            Err(_) => x11(settings, Host::X11),
         },
-        (false, true) => x11(settings, false),
+        (false, true) => x11(settings, Host::X11),
         (false, false) => bail!(
             "there is no display: neither WAYLAND_DISPLAY nor DISPLAY is set. Start it in a graphical session, \
              or use leco-tui"
@@ -43,6 +43,6 @@ fn wayland(mut display: Wayland) -> anyhow::Result<Box<dyn Presenter>> {
     Ok(Box::new(display))
 }
 
-fn x11(settings: &WindowSettings, is_guest: bool) -> anyhow::Result<Box<dyn Presenter>> {
-    Ok(Box::new(X11::connect(settings, is_guest)?))
+fn x11(settings: &WindowSettings, host: Host) -> anyhow::Result<Box<dyn Presenter>> {
+    Ok(Box::new(X11::connect(settings, host)?))
 }

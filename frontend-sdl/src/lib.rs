@@ -5,9 +5,12 @@
 
 pub mod app;
 pub mod display;
+mod event_reader;
 pub mod painter;
 pub mod power;
 pub mod presenter;
+mod report;
+mod screen;
 mod system;
 pub mod wayland;
 pub mod x11;

@@ -13,6 +13,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use leco_core::batch;
 use leco_core::config::{Config, ConfigError};
+use leco_core::ini::Rendering;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::{SourceSpec, with_sources};
 use leco_os::causes::causes;
@@ -37,9 +38,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         say::err(format_args!("leco-sdl-widget: {notice}"));
     }
     let config = Config::load(cli.config.as_deref())?;
-    let in_colour = AutoStream::auto(io::stderr()).current_choice() != ColorChoice::Never;
+    let rendering = match AutoStream::auto(io::stderr()).current_choice() {
+        ColorChoice::Never => Rendering::Plain,
+        _ => Rendering::Coloured,
+    };
     for diagnostic in &config.diagnostics {
-        say::err(diagnostic.render(in_colour));
+        say::err(diagnostic.render(rendering));
     }
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Whether the machine runs on its battery.
+//! Whether the machine runs on its battery, and so whether effects are worth their frames.
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use leco_core::config::Effects;
+
+/// So often at most it is asked whether the machine runs on its battery.
+const POWER_INTERVAL: Duration = Duration::from_mins(1);
 /// Where the kernel tells of batteries and chargers.
 pub const POWER_SUPPLIES: &str = "/sys/class/power_supply";
 
@@ -18,6 +23,34 @@ pub fn is_on_battery(supplies: &Path) -> bool {
         };
         says("type", "Battery") && says("status", "Discharging") && !says("scope", "Device")
     })
+}
+
+/// Remembers for a while that the machine does not run on its battery.
+#[derive(Debug, Default)]
+pub(crate) struct PowerCheck {
+    /// When it was last found so.
+    on_mains: Option<Instant>,
+}
+
+impl PowerCheck {
+    /// Whether lines come and go with their effects.
+    pub(crate) fn has_effects(&mut self, effects: Effects) -> bool {
+        match effects {
+            Effects::None => false,
+            Effects::Always => true,
+            Effects::Auto if self.on_mains.is_some_and(|asked| asked.elapsed() < POWER_INTERVAL) => true,
+            Effects::Auto => {
+                let is_on_battery = is_on_battery(Path::new(POWER_SUPPLIES));
+                self.on_mains = (!is_on_battery).then(Instant::now);
+                !is_on_battery
+            }
+        }
+    }
+
+    /// It is asked again the next time.
+    pub(crate) fn forget(&mut self) {
+        self.on_mains = None;
+    }
 }
 
 #[cfg(test)]

@@ -28,9 +28,10 @@ use ratatui::layout::Size;
 use signal_hook::iterator::Signals;
 
 use crate::handoff::Batch;
-use crate::input::action::{Action, Mode, PlayIntention, intention, play_intention};
+use crate::input::action::{Action, Mode, PlayAction, action, play_action};
+use crate::model::line_list::FADE_TOLERANCE;
 use crate::model::rule_timing;
-use crate::model::state::{Effect, FADE_TOLERANCE, State};
+use crate::model::state::{Effect, State};
 use crate::player::Player;
 use crate::readers::{Message, read_sources, read_terminal, watch_terminal_and_config};
 use crate::terminal::{self, Terminal};
@@ -82,13 +83,14 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let signals = Signals::new(signals::asking_to_end())?;
     let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
     give_back_on_panic();
+    let is_played = player.is_some();
+    let read = (!is_played).then_some((sources, record));
     let followed = config.clone().map(|path| (path, overseer.config_fingerprint()));
-    let started = start_threads(sender, signals, followed, player.is_some(), sources, record);
+    let started = start_threads(sender, signals, followed, read);
     if let Err(error) = started {
         terminal::give_back();
         return Err(error);
     }
-    let is_played = player.is_some();
     let mut status = Status::default();
     if is_played {
         status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
@@ -100,14 +102,12 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     if terminal::is_gone() { Ok(()) } else { result }
 }
 
-/// Everything that sends messages.
+/// Everything that sends messages; what is read, and recorded, where no recording is played.
 fn start_threads(
     sender: SyncSender<Message>,
     mut signals: Signals,
     config: Option<(PathBuf, Option<Fingerprint>)>,
-    is_played: bool,
-    sources: Vec<SourceSpec>,
-    record: Option<Recording>,
+    read: Option<(Vec<SourceSpec>, Option<Recording>)>,
 ) -> anyhow::Result<()> {
     let for_signals = sender.clone();
     thread::Builder::new()
@@ -123,7 +123,7 @@ fn start_threads(
             }
         })
         .context(NO_THREAD)?;
-    if !is_played {
+    if let Some((sources, record)) = read {
         spawn(sender.clone(), move |sender| read_sources(&sources, record, sender))?;
     }
     spawn(sender.clone(), move |sender| watch_terminal_and_config(config, sender))?;
@@ -231,12 +231,12 @@ impl App {
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
-        let fade = match self.state.frozen(now) {
+        let fade = match self.state.lines.frozen(now) {
             None => self.overseer.next_visible_change(now, FADE_TOLERANCE),
             Some(_) => None,
         };
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
-        let tick = view::ticks(&self.overseer, &self.state, self.state.listed(), now).then_some(TICK);
+        let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).min();
         match &self.player {
             None => next,
@@ -250,10 +250,10 @@ impl App {
 
     /// Plays the recording up to now.
     fn play(&mut self) {
-        let passed = self.played.elapsed();
+        let elapsed = self.played.elapsed();
         self.played = Instant::now();
         if let Some(player) = &mut self.player {
-            player.play(passed, |at, line| drop(self.overseer.receive(line, at)));
+            player.play(elapsed, |at, line| drop(self.overseer.receive(line, at)));
         }
     }
 
@@ -262,7 +262,7 @@ impl App {
         for (origin, line) in batch.iter() {
             let received = self.overseer.receive_from(origin, line, now);
             if matches!(received, core_overseer::Received::Line { is_new: true, .. }) {
-                self.state.line_appeared();
+                self.state.lines.line_appeared();
             }
         }
         self.status.notice =
@@ -272,35 +272,35 @@ impl App {
     /// Does what an event of the terminal means; breaks to leave.
     fn react(&mut self, event: &Event, terminal: &mut Terminal) -> io::Result<ControlFlow<()>> {
         if self.state.mode == Mode::List
-            && let Some(intention) = self.player.as_ref().and_then(|_| play_intention(event))
+            && let Some(action) = self.player.as_ref().and_then(|_| play_action(event))
         {
-            self.steer(intention);
+            self.steer(action);
             return Ok(ControlFlow::Continue(()));
         }
-        let Some(intention) = intention(event, self.state.mode) else {
+        let Some(action) = action(event, self.state.mode) else {
             return Ok(ControlFlow::Continue(()));
         };
         self.status.notice = None;
-        match self.state.apply(intention, &self.overseer, self.now()) {
+        match self.state.apply(action, &self.overseer, self.now()) {
             Effect::None => {}
             Effect::Quit => return Ok(ControlFlow::Break(())),
             Effect::Repaint => terminal.clear()?,
             Effect::Copy(text) => copy(&text)?,
         }
-        if self.state.mode == Mode::Rules && intention == Action::Open(Mode::Rules) {
+        if self.state.mode == Mode::Rules && action == Action::Open(Mode::Rules) {
             self.state.rule_times = rule_timing::measure(&self.overseer);
         }
         Ok(ControlFlow::Continue(()))
     }
 
     /// Steers the recording.
-    fn steer(&mut self, intention: PlayIntention) {
+    fn steer(&mut self, action: PlayAction) {
         self.play();
         let Some(player) = &mut self.player else { return };
-        let begins_anew = match intention {
-            PlayIntention::Pause => player.pause(),
-            PlayIntention::Seek(seconds) => player.seek(seconds),
-            PlayIntention::Speed(factor) => {
+        let begins_anew = match action {
+            PlayAction::Pause => player.pause(),
+            PlayAction::Seek(seconds) => player.seek(seconds),
+            PlayAction::Speed(factor) => {
                 player.change_speed(factor);
                 false
             }

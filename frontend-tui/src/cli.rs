@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What `leco-tui` can be told.
+//! Command-line options of `leco-tui`: a field for each, so they are not split.
 
 use std::path::PathBuf;
 use std::time::Duration;

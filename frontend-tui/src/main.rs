@@ -5,8 +5,9 @@
 
 mod cli;
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use leco_core::batch;
-use leco_core::batch::Format;
-use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
+use leco_core::batch::{Format, PlainError};
+use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
+use leco_core::ini::Rendering;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, with_sources};
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            say::err(format_args!("leco-tui: {}", causes(&*error)));
+            report(causes(&*error));
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
@@ -45,13 +47,16 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
-        say::err(format_args!("leco-tui: {notice}"));
+        report(notice);
     }
     let config = Config::load(cli.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
-    let in_colour = stderr.current_choice() != ColorChoice::Never;
+    let rendering = match stderr.current_choice() {
+        ColorChoice::Never => Rendering::Plain,
+        _ => Rendering::Coloured,
+    };
     for diagnostic in &config.diagnostics {
-        say::err(diagnostic.render(in_colour));
+        say::err(diagnostic.render(rendering));
     }
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -60,65 +65,126 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// As lines, once.
+    Once,
+    /// As plain lines, each event as it comes.
+    Debug,
+    /// On the whole terminal.
+    View,
+}
+
+impl Output {
+    /// What the config asks for comes after what the command line does.
+    fn wanted(cli: &Cli, config: &Config) -> Self {
+        match () {
+            () if cli.once => Self::Once,
+            () if cli.debug || config.settings.run.debug => Self::Debug,
+            () => Self::View,
+        }
+    }
+
+    /// Refuses what cannot be shown so.
+    fn check<'s>(self, cli: &Cli, mut sources: impl Iterator<Item = &'s SourceSpec>) -> anyhow::Result<()> {
+        // Keys come from the terminal, wherever standard input comes from.
+        if self == Self::View
+            && (!io::stdout().is_terminal()
+                || !io::stdin().is_terminal() && !sources.any(SourceSpec::is_stdin))
+        {
+            anyhow::bail!("not a terminal: use --once or --debug for plain lines");
+        }
+        let of_the_view = [
+            ("--record", cli.record.is_some()),
+            ("--theme", cli.theme.is_some()),
+            ("--colours", cli.colours.is_some()),
+            ("--speed", cli.speed.is_some()),
+        ];
+        let given = of_the_view.iter().find(|(_, is_given)| *is_given);
+        if let Some((option, _)) = given.filter(|_| self == Self::Debug) {
+            anyhow::bail!("{option} is for the view, and the config says debug = yes in [run]: set it to no");
+        }
+        Ok(())
+    }
+}
+
+/// Where everything comes from, and what may be read and written for it.
+struct Inputs {
+    /// Sources of the command line.
+    named: Vec<SourceSpec>,
+    sources: Vec<SourceSpec>,
+    config: Option<PathBuf>,
+    sandbox: Sandbox,
+}
+
+impl Inputs {
+    fn new(cli: &Cli, config: &Config, named: Vec<SourceSpec>) -> anyhow::Result<Self> {
+        let sources = match &cli.replay {
+            Some(_) => Vec::new(),
+            None if named.is_empty() => config.settings.run.all_sources()?,
+            None => named.clone(),
+        };
+        let config = Config::path(cli.config.as_deref());
+        let mut sandbox = with_sources(Sandbox::default(), &sources);
+        if let Some(path) = &config {
+            // Rules can be appended to it.
+            sandbox = sandbox.reads(path).writes(path);
+        }
+        Ok(Self { named, sources, config, sandbox })
+    }
+}
+
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
-    let out = io::stdout();
     if let Some(line) = &cli.rx_test {
-        return Ok(if cli.json {
-            batch::explain_as_json(&config, line, out.lock())
-        } else {
-            batch::explain(&config, line, anstream::AutoStream::auto(out).lock())
-        }?);
+        return Ok(explain(&config, line, format_of(cli))?);
     }
-    let debug = cli.debug || config.settings.run.debug;
-    let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
-    let named: Vec<_> = given.collect();
-    // Keys come from the terminal, wherever standard input comes from.
-    let reads_stdin = named.iter().chain(&config.settings.run.sources).any(SourceSpec::is_stdin);
-    let is_plain = cli.once || debug;
-    if !is_plain && (!io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin) {
-        anyhow::bail!("not a terminal: use --once or --debug for plain lines");
-    }
-    let sources = match &cli.replay {
-        Some(_) => Vec::new(),
-        None if named.is_empty() => config.settings.run.all_sources()?,
-        None => named.clone(),
-    };
-    let config_path = Config::path(cli.config.as_deref());
+    let named: Vec<_> = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo)).collect();
+    let output = Output::wanted(cli, &config);
+    output.check(cli, named.iter().chain(&config.settings.run.sources))?;
+    let inputs = Inputs::new(cli, &config, named)?;
     let mut overseer = Overseer::on_machine(config, &boot_id());
     overseer.set_filter(cli.filter.clone());
-    let format = if cli.json { Format::Json } else { Format::Text };
-    // What the config asks for comes after what the command line does.
-    let debug = debug && !cli.once;
-    let of_the_view = [
-        ("--record", cli.record.is_some()),
-        ("--theme", cli.theme.is_some()),
-        ("--colours", cli.colours.is_some()),
-        ("--speed", cli.speed.is_some()),
-    ];
-    if let Some((option, _)) = of_the_view.iter().find(|(_, is_given)| debug && *is_given) {
-        anyhow::bail!("{option} is for the view, and the config says debug = yes in [run]: set it to no");
+    match output {
+        Output::View => view(cli, inputs, overseer),
+        Output::Once | Output::Debug => print(cli, output, inputs, overseer),
     }
-    let mut sandbox = with_sources(Sandbox::default(), &sources);
-    if let Some(path) = &config_path {
-        // Rules can be appended to it.
-        sandbox = sandbox.reads(path).writes(path);
+}
+
+fn format_of(cli: &Cli) -> Format {
+    if cli.json { Format::Json } else { Format::Text }
+}
+
+fn explain(config: &Config, line: &str, format: Format) -> Result<(), PlainError> {
+    let out = io::stdout();
+    match format {
+        Format::Json => batch::explain_as_json(config, line, out.lock()),
+        Format::Text => batch::explain(config, line, anstream::AutoStream::auto(out).lock()),
     }
-    if is_plain {
-        if let Some(path) = &cli.replay {
-            sandbox = sandbox.reads(path);
-        }
-        confine(&sandbox, debug);
+}
+
+/// Shows events as plain lines.
+fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> anyhow::Result<()> {
+    let Inputs { named, sources, config, sandbox } = inputs;
+    let sandbox = cli.replay.iter().fold(sandbox, Sandbox::reads);
+    let confinement = sandbox.enter();
+    if output == Output::Debug || !confinement.is_whole() {
+        report(&confinement);
     }
-    if let Some(path) = cli.replay.as_deref().filter(|_| cli.once || debug) {
-        return replay_plainly(path, debug, format, overseer);
+    if let Some(path) = &cli.replay {
+        return replay_plainly(path, output, format_of(cli), overseer);
     }
-    if cli.once {
-        return Ok(batch::once("leco-tui", &mut overseer, &sources, cli.wait, format, out.lock())?);
-    }
-    if debug {
-        let (config, out) = (config_path.as_deref(), out.lock());
-        return Ok(batch::debug("leco-tui", &mut overseer, &named, config, &sandbox, out)?);
-    }
+    let out = io::stdout().lock();
+    Ok(if output == Output::Once {
+        batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out)
+    } else {
+        batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out)
+    }?)
+}
+
+/// Shows events on the whole terminal.
+fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
+    let Inputs { sources, config, sandbox, .. } = inputs;
     let player =
         cli.replay.as_deref().map(|path| open_recording(path, cli.speed.unwrap_or(1.0))).transpose()?;
     let record = cli.record.as_deref().map(Recording::open).transpose()?;
@@ -127,17 +193,25 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     {
         anyhow::bail!("cannot record {} to itself: name another file", record.path().display());
     }
-    let settings = overseer.settings().tui.clone();
-    let variable = |name| std::env::var(name).ok();
     let entry = termini::TermInfo::from_env().ok();
     let assumed_size =
         assumed_size(variable("COLUMNS").as_deref(), variable("LINES").as_deref(), entry.as_ref());
+    let theme = theme(cli, &overseer.settings().tui, entry.as_ref());
+    let confinement = sandbox.enter();
+    if !confinement.is_whole() {
+        report(&confinement);
+    }
+    app::run(overseer, Options { sources, player, record, config, theme, assumed_size })
+}
+
+/// Colours that the command line asks for, else the config, else the terminal.
+fn theme(cli: &Cli, settings: &TuiSettings, entry: Option<&termini::TermInfo>) -> Theme {
     let depth = match cli.colours.unwrap_or(settings.colours) {
         TerminalColours::Auto => ColorDepth::detect(
             variable("NO_COLOR").as_deref(),
             variable("COLORTERM").as_deref(),
             variable("TERM").as_deref(),
-            entry.as_ref(),
+            entry,
         ),
         TerminalColours::None => ColorDepth::None,
         TerminalColours::Sixteen => ColorDepth::Sixteen,
@@ -149,17 +223,15 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
         TerminalTheme::Dark => [0; 3],
         TerminalTheme::Light => [255; 3],
     };
-    let theme = Theme::new(depth).upon(ground);
-    confine(&sandbox, false);
-    app::run(overseer, Options { sources, player, record, config: config_path, theme, assumed_size })
+    Theme::new(depth).upon(ground)
 }
 
-/// Gives up the rest, and tells what could not be given up; with debug in any case.
-fn confine(sandbox: &Sandbox, debug: bool) {
-    let confinement = sandbox.enter();
-    if debug || !confinement.is_whole() {
-        say::err(format_args!("leco-tui: {confinement}"));
-    }
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn report(notice: impl Display) {
+    say::err(format_args!("leco-tui: {notice}"));
 }
 
 fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {
@@ -167,18 +239,20 @@ fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {
 }
 
 /// Prints what a recording holds, all at once: each event and what became of it, or the lines at its end.
-fn replay_plainly(path: &Path, debug: bool, format: Format, mut overseer: Overseer) -> anyhow::Result<()> {
+fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Overseer) -> anyhow::Result<()> {
     let mut player = open_recording(path, 1.0)?;
     overseer.fix_clocks(player.clocks());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut is_read = Ok(true);
     player.seek(i64::MAX);
     player.catch_up(|at, line| match is_read {
-        Ok(true) if debug => is_read = batch::debug_event(&mut overseer, line, at.into(), &mut out),
+        Ok(true) if output == Output::Debug => {
+            is_read = batch::debug_event(&mut overseer, line, at.into(), &mut out);
+        }
         Ok(true) => drop(overseer.receive(line, at)),
         _ => {}
     });
-    if is_read? && !debug {
+    if is_read? && output == Output::Once {
         batch::known(&mut overseer, player.now().into(), format, &mut out)?;
     }
     Ok(quietly_broken(out.flush())?)

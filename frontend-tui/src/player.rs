@@ -16,7 +16,7 @@ const MAX_RECORDING: u64 = 1 << 30;
 /// Where nothing happens for longer, the clock goes on to shortly before something does.
 const LONG_SILENCE: u64 = 10_000_000_000;
 const BEFORE_EVENT: u64 = 1_000_000_000;
-/// Boots whose clocks are told apart.
+/// Boots whose clocks are reported apart.
 const MAX_BOOTS: usize = 1024;
 /// A recording, and where in it we are.
 #[derive(Debug)]
@@ -91,11 +91,11 @@ impl Player {
     }
 
     /// Lets this much of our time pass, and hands out the events that came in it, each with its time.
-    pub fn play(&mut self, passed: Duration, take: impl FnMut(BootNs, &[u8])) {
+    pub fn play(&mut self, elapsed: Duration, take: impl FnMut(BootNs, &[u8])) {
         if self.is_paused || self.has_ended() {
             return;
         }
-        self.now = self.now.saturating_add(scaled(passed, self.speed));
+        self.now = self.now.saturating_add(scaled(elapsed, self.speed));
         self.catch_up(take);
         if let Some((next, _)) = self.events.get(self.next)
             && next - self.now > LONG_SILENCE
@@ -181,13 +181,13 @@ impl Player {
             '▶'
         };
         let clock = |ns: u64| format!("{}:{:02}", ns / 60_000_000_000, ns / 1_000_000_000 % 60);
-        let (passed, all) = (self.now - self.start(), self.end() - self.start());
+        let (elapsed, all) = (self.now - self.start(), self.end() - self.start());
         let speed =
             if self.speed >= 1.0 { format!("×{}", self.speed) } else { format!("×1/{}", 1.0 / self.speed) };
-        let text = format!(" {mark} {} / {} {speed} ", clock(passed), clock(all));
+        let text = format!(" {mark} {} / {} {speed} ", clock(elapsed), clock(all));
         let keys = "   space pause   ← → seek   + - speed   q quit";
         let room = width.saturating_sub(text.chars().count() + keys.chars().count()).min(40);
-        let done = usize::try_from(u128::from(passed) * room as u128 / u128::from(all.max(1)))
+        let done = usize::try_from(u128::from(elapsed) * room as u128 / u128::from(all.max(1)))
             .unwrap_or(0)
             .min(room);
         format!("{text}{}{}{keys}", "━".repeat(done), "─".repeat(room - done))
@@ -231,8 +231,8 @@ fn timed(
         .collect()
 }
 
-fn scaled(passed: Duration, speed: f64) -> u64 {
-    let theirs = Duration::try_from_secs_f64(passed.as_secs_f64() * speed).unwrap_or(Duration::MAX);
+fn scaled(elapsed: Duration, speed: f64) -> u64 {
+    let theirs = Duration::try_from_secs_f64(elapsed.as_secs_f64() * speed).unwrap_or(Duration::MAX);
     u64::try_from(theirs.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn machines_whose_clocks_began_apart_are_played_on_one() {
         const WALL: u64 = 1_772_323_200 * SECOND;
-        let event = |boot: &str, at: u64, line: &str, told: Option<u64>| {
+        let event = |boot: &str, at: u64, line: &str, reported: Option<u64>| {
             let mut event = serde_json::json!({"ns": at, "ns_trx": at, "line": line, "boot": boot});
-            if let Some(wall) = told {
+            if let Some(wall) = reported {
                 event["clock"] = serde_json::json!({"boot": format!("{boot}-1"), "ns": at, "wall": wall});
             }
             event.to_string() + "\n"

@@ -52,13 +52,13 @@ pub(crate) fn read_sources(
             return;
         }
     };
-    let mut told = None;
+    let mut reported = None;
     loop {
         let state = sources.state();
-        if told.as_ref() != Some(&state) {
+        if reported.as_ref() != Some(&state) {
             let source =
                 Source { text: state.text.clone(), is_reading: state.is_reading, overlong: state.overlong };
-            told = Some(state);
+            reported = Some(state);
             if sender.send(Message::Source(source)).is_err() {
                 return;
             }

@@ -39,11 +39,12 @@ pub fn assumed_size(columns: Option<&str>, lines: Option<&str>, entry: Option<&T
 }
 
 /// What is drawn on a terminal that says it has this size.
-fn drawn(told: Size, assumed: Size) -> Size {
-    let side = |told: u16, assumed, largest: u16| largest.min(if told == 0 { assumed } else { told });
+fn drawn(reported: Size, assumed: Size) -> Size {
+    let side =
+        |reported: u16, assumed, largest: u16| largest.min(if reported == 0 { assumed } else { reported });
     Size {
-        width: side(told.width, assumed.width, LARGEST.width),
-        height: side(told.height, assumed.height, LARGEST.height),
+        width: side(reported.width, assumed.width, LARGEST.width),
+        height: side(reported.height, assumed.height, LARGEST.height),
     }
 }
 
@@ -60,7 +61,7 @@ pub fn take(assumed: Size, with_mouse: bool) -> io::Result<Terminal> {
     Ok(terminal)
 }
 
-/// Gives it back. One that is gone cannot be given back, and there is nobody to be told.
+/// Gives it back. One that is gone cannot be given back, and there is nobody to be reported.
 pub fn give_back() {
     let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
@@ -118,8 +119,8 @@ impl Backend for Tty {
 
     /// Asks the kernel, and nobody else: crossterm would start `tput` where that fails.
     fn size(&self) -> io::Result<Size> {
-        let told = tcgetwinsize(stdout())?;
-        Ok(drawn(Size { width: told.ws_col, height: told.ws_row }, self.assumed))
+        let reported = tcgetwinsize(stdout())?;
+        Ok(drawn(Size { width: reported.ws_col, height: reported.ws_row }, self.assumed))
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {

@@ -40,13 +40,13 @@ fn screen(width: u16, height: u16, depth: ColorDepth, status: &Status) -> Termin
     screen_after(width, height, depth, status, &[])
 }
 
-/// The screen after these intentions.
+/// The screen after these actions.
 fn screen_after(
     width: u16,
     height: u16,
     depth: ColorDepth,
     status: &Status,
-    intentions: &[Action],
+    actions: &[Action],
 ) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let mut overseer = overseer();
@@ -57,8 +57,8 @@ fn screen_after(
             .unwrap();
     };
     draw(&mut overseer, &mut state);
-    for intention in intentions {
-        let _ = state.apply(*intention, &overseer, 60 * SECOND);
+    for action in actions {
+        let _ = state.apply(*action, &overseer, 60 * SECOND);
         draw(&mut overseer, &mut state);
     }
     // As a terminal has it: this one keeps what wide characters once stood upon.
@@ -81,11 +81,11 @@ const DEPTHS: [ColorDepth; 4] =
     [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True];
 
 /// Each view at each size, with its colours at each depth.
-fn each_size(name: &str, intentions: &[Action]) {
+fn each_size(name: &str, actions: &[Action]) {
     for (width, height) in SIZES {
         let mut pages = Vec::new();
         for depth in DEPTHS {
-            let terminal = screen_after(width, height, depth, &reading(), intentions);
+            let terminal = screen_after(width, height, depth, &reading(), actions);
             let text = terminal.backend().to_string();
             let (text_before, _) = pages.first().get_or_insert(&(text.clone(), String::new())).clone();
             assert_eq!(text, text_before, "words do not depend on colours");
@@ -176,7 +176,7 @@ fn a_value_is_completed_from_what_is_seen() {
 fn a_rule_that_is_typed_goes_into_either_section() {
     let keys: Vec<_> = [Action::Open(Mode::Rules), Action::Offer(Offer::Blank)]
         .into_iter()
-        .chain(typed(" ssh = shell"))
+        .chain(typed("ssh = shell"))
         .collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("rx-proc") && screen.contains("change 1 and hide 0"), "{screen}");
@@ -209,7 +209,7 @@ fn a_search() {
 }
 
 #[test]
-fn a_rule_on_trial() {
+fn a_rule_that_is_tried() {
     each_size("trial", &[Action::Move(1), Action::Offer(Offer::Hide)]);
 }
 
@@ -306,8 +306,8 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
     }
     let mut terminal = Terminal::new(TestBackend::new(80, 12)).unwrap();
     let (mut state, theme) = (State::new(None), Theme::new(ColorDepth::None));
-    let mut after = |intention| {
-        let _ = state.apply(intention, &overseer, 2 * SECOND);
+    let mut after = |action| {
+        let _ = state.apply(action, &overseer, 2 * SECOND);
         terminal
             .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, 2 * SECOND))
             .unwrap();

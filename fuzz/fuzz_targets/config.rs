@@ -5,12 +5,12 @@
 use std::path::Path;
 
 use leco_core::config::Config;
-use leco_core::ini::Ini;
+use leco_core::ini::{Ini, Rendering};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let config = Config::parse(bytes, Path::new("fuzz.ini"));
     for diagnostic in &config.diagnostics {
-        assert!(diagnostic.line > 0 && !diagnostic.render(true).is_empty());
+        assert!(diagnostic.line > 0 && !diagnostic.render(Rendering::Coloured).is_empty());
     }
     let text = String::from_utf8_lossy(bytes);
     for entry in Ini::parse(&text).entries {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use leco_core::config::Config;
+use leco_core::ini::Rendering;
 use leco_pipe::outputs::OutputSpec;
 use leco_pipe::settings::Tunables;
 
@@ -274,7 +275,8 @@ fn examples_of_configs_have_no_fault() {
         for block in split(&page.text).0.iter().filter(|block| block.language == "ini") {
             count += 1;
             let config = Config::parse(block.text.as_bytes(), &page.path);
-            let faults: Vec<_> = config.diagnostics.iter().map(|fault| fault.render(false)).collect();
+            let faults: Vec<_> =
+                config.diagnostics.iter().map(|fault| fault.render(Rendering::Plain)).collect();
             assert!(faults.is_empty(), "{}", faults.join("\n"));
         }
     }

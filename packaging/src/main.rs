@@ -11,6 +11,8 @@ mod page;
 #[cfg(test)]
 mod pairs;
 mod told;
+#[cfg(test)]
+mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};

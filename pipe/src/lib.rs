@@ -6,6 +6,9 @@
 pub mod clock;
 pub mod enrich;
 pub mod event_loop;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod fixtures;
 pub mod history;
 pub mod outputs;
 pub mod render;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Appending to a config, and to nothing else.
+//! Appending a rule to a config, and to nothing else.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use leco_os::files::{PlaceError, make_file, open_file};
 
 use super::file::{MAX_CONFIG_BYTES, is_known_section};
+use super::new_rule::{NewRule, NotARule};
 use crate::ini::Ini;
 
 /// Why nothing was appended. The file is as it was.
@@ -19,15 +20,35 @@ pub enum AppendError {
     /// Something else is in it.
     #[error("{0} is not a LECO config: it has none of LECO's sections. Name another file.")]
     NotAConfig(PathBuf),
+    /// It would be larger than a config may be.
+    #[error("{0} would be larger than {max} MiB", max = MAX_CONFIG_BYTES >> 20)]
+    TooLarge(PathBuf),
+    /// Read again, it would not have the rule.
+    #[error(transparent)]
+    NotARule(#[from] NotARule),
     /// It cannot be read or written.
     #[error("cannot append to {0}: {1}")]
     Io(PathBuf, #[source] io::Error),
 }
 
-/// Appends lines to the config at a path, through links, all of them or nothing. It is made where nothing is.
-pub fn append(path: &Path, lines: &str) -> Result<(), AppendError> {
+/// Appends a rule to the config at a path, through links, all of it or nothing: only where the file, read again, has
+/// this rule. It is made where nothing is.
+pub fn append(path: &Path, rule: NewRule<'_>) -> Result<(), AppendError> {
     let failed = |error| AppendError::Io(path.to_owned(), error);
     let found = open_file(path, OpenOptions::new().read(true).append(true))?;
+    let mut before = Vec::new();
+    if let Some(file) = &found {
+        file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut before).map_err(failed)?;
+    }
+    let length = before.len() as u64;
+    if length > MAX_CONFIG_BYTES || !is_config(&before) {
+        return Err(AppendError::NotAConfig(path.to_owned()));
+    }
+    let text = rule.appended_text();
+    if length + text.len() as u64 > MAX_CONFIG_BYTES {
+        return Err(AppendError::TooLarge(path.to_owned()));
+    }
+    rule.read_after(&before, path)?;
     let is_new = found.is_none();
     let mut file = if let Some(file) = found {
         file
@@ -36,13 +57,7 @@ pub fn append(path: &Path, lines: &str) -> Result<(), AppendError> {
         folder.map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
         make_file(path, 0o666)?
     };
-    let mut before = Vec::new();
-    (&file).take(MAX_CONFIG_BYTES + 1).read_to_end(&mut before).map_err(failed)?;
-    let length = before.len() as u64;
-    if length > MAX_CONFIG_BYTES || !is_config(&before) {
-        return Err(AppendError::NotAConfig(path.to_owned()));
-    }
-    file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
         // Half a rule is another rule.
         let _ = file.set_len(length);
         if is_new {
@@ -64,7 +79,10 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::config::Config;
+    use crate::rules::RuleSection;
 
+    const NEW: NewRule<'_> = NewRule { section: RuleSection::Proc, text: "a = b" };
     const RULE: &str = "\n[rx-proc]\na = b\n";
 
     #[test]
@@ -82,7 +100,7 @@ mod tests {
             ("SQLite format 3\0 and more", false),
         ] {
             fs::write(&path, before).unwrap();
-            let result = append(&path, RULE);
+            let result = append(&path, NEW);
             let after = fs::read_to_string(&path).unwrap();
             if is_config {
                 result.unwrap();
@@ -96,19 +114,52 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_where_the_file_would_not_have_the_rule() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new) = (folder.path().join("file"), folder.path().join("new/file"));
+        let before = "[text]\nfont-height = 15\n";
+        fs::write(&path, before).unwrap();
+        for text in
+            ["#foo = bar", "; foo", "[text]", " = x", "  foo = bar", "a = b\nc", "a = b # c", "(a = b", ""]
+        {
+            for section in [RuleSection::Group, RuleSection::Proc] {
+                let error = append(&path, NewRule { section, text }).unwrap_err();
+                assert!(matches!(error, AppendError::NotARule(_)), "{text:?}: {error}");
+                assert_eq!(fs::read_to_string(&path).unwrap(), before, "{text:?}");
+                append(&new, NewRule { section, text }).unwrap_err();
+                assert!(!new.parent().unwrap().exists(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_config_does_not_become_too_large_to_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let most = usize::try_from(MAX_CONFIG_BYTES).unwrap();
+        let before = format!("[text]\n#{}\n", "x".repeat(most - RULE.len() - 8));
+        fs::write(&path, &before).unwrap();
+        let error = append(&path, NewRule { text: "aa = b", ..NEW }).unwrap_err().to_string();
+        assert!(error.ends_with("would be larger than 4 MiB"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap().len(), before.len());
+        append(&path, NewRule { text: "a = ", ..NEW }).unwrap();
+        assert_eq!(Config::read(&path).unwrap().rules.infos().count(), 1);
+    }
+
+    #[test]
     fn a_link_stays_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let (target, link) = (folder.path().join("dotfiles/widget.ini"), folder.path().join("widget.ini"));
         symlink("dotfiles/widget.ini", &link).unwrap();
-        let error = append(&link, RULE).unwrap_err().to_string();
+        let error = append(&link, NEW).unwrap_err().to_string();
         assert!(error.contains("symbolic link") && !target.exists(), "{error}");
         fs::create_dir(target.parent().unwrap()).unwrap();
         fs::write(&target, "").unwrap();
-        append(&link, RULE).unwrap();
+        append(&link, NEW).unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), RULE);
         let new = folder.path().join("a/b/widget.ini");
-        append(&new, RULE).unwrap();
+        append(&new, NEW).unwrap();
         assert_eq!(fs::read_to_string(new).unwrap(), RULE);
     }
 }

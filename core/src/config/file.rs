@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::config::{LineHeight, WindowFlag, WindowHint};
     use crate::fade::SplineKind;
-    use crate::ini::Rgba;
+    use crate::ini::{Rendering, Rgba};
 
     fn parse(text: &str) -> Config {
         Config::parse(text.as_bytes(), Path::new("w.ini"))
@@ -200,7 +200,7 @@ mod tests {
                     2`x = 3`y\n[curves]\nslow = 0,100 50,50 50,0\n[rx-style]\nx = fg=red curve=fast\n[run]\n\
                     debug = maybe\nconn-list-cache = 9\n";
         let config = parse(text);
-        let shown: Vec<_> = config.diagnostics.iter().map(|fault| fault.render(false)).collect();
+        let shown: Vec<_> = config.diagnostics.iter().map(|fault| fault.render(Rendering::Plain)).collect();
         insta::assert_snapshot!(shown.join("\n"));
         assert_eq!(config.settings.text.line_fade_time, Duration::from_mins(2));
         assert_eq!(config.settings.run.conn_list_cache, 9);
@@ -261,7 +261,7 @@ mod tests {
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let config = Config::parse(&bytes, Path::new("w.ini"));
             for diagnostic in &config.diagnostics {
-                prop_assert!(!diagnostic.render(true).is_empty());
+                prop_assert!(!diagnostic.render(Rendering::Coloured).is_empty());
             }
         }
 
@@ -276,7 +276,7 @@ mod tests {
             let known = keys[known % keys.len()];
             let config = parse(&format!("[{section}]\n{key} = {value}\n{known} = {value}\n"));
             for diagnostic in &config.diagnostics {
-                prop_assert!(!diagnostic.render(false).is_empty());
+                prop_assert!(!diagnostic.render(Rendering::Plain).is_empty());
             }
         }
     }

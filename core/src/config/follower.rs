@@ -64,13 +64,13 @@ impl ConfigFollower {
 
     fn read(&mut self, watch: ConfigWatch) -> io::Result<Option<Reload>> {
         let (give, take) = mpsc::channel::<ConfigWatch>();
-        let (tell, looked) = mpsc::channel();
+        let (sender, looked) = mpsc::channel();
         let done = Arc::clone(&self.done);
         let reader = thread::Builder::new().name("config".into()).spawn(move || {
             if let Ok(mut watch) = take.recv() {
                 let reload = watch.look();
                 // Who follows may be gone.
-                let _ = tell.send((watch, reload));
+                let _ = sender.send((watch, reload));
                 let _ = rustix::io::write(&done, &1_u64.to_ne_bytes());
             }
         });

@@ -74,7 +74,7 @@ const MAX_UID_CHARS: usize = 11;
 /// Connections a frontend may be asked to remember.
 const MAX_CONN_LIST_CACHE: usize = 1_000_000;
 
-/// Sets what an entry of a settings section says; the default stays where that cannot be.
+/// Sets what an entry of a settings section says; the default stays where that cannot be. A table: a line for each key.
 pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
     let key = entry.key.replace('_', "-");
     let value = Value { entry, text: &entry.value };

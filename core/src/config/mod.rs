@@ -5,6 +5,7 @@ mod append;
 mod file;
 mod follower;
 mod keys;
+mod new_rule;
 mod settings;
 mod watch;
 
@@ -12,6 +13,7 @@ pub use self::append::{AppendError, append};
 pub use self::file::{Config, ConfigError, Fingerprint, MAX_CONFIG_BYTES};
 pub use self::follower::ConfigFollower;
 pub use self::keys::SETTINGS;
+pub use self::new_rule::{NewRule, NotARule};
 pub use self::settings::{
     Effect, Effects, Layer, LineHeight, RunSettings, Settings, Shadow, StateColours, TerminalColours,
     TerminalTheme, TextSettings, TuiSettings, WindowFlag, WindowHint, WindowSettings,

@@ -24,7 +24,7 @@ pub struct Settings {
     pub run: RunSettings,
 }
 
-/// `[window]`: the overlay's window.
+/// `[window]`: the overlay's window. One field for each key of the section, so they are not split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowSettings {
     /// Title, by which window managers know it.
@@ -272,7 +272,7 @@ pub enum LineHeight {
     Pixels(f32),
 }
 
-/// `[text]`: the lines.
+/// `[text]`: the lines. One field for each key of the section, so they are not split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextSettings {
     /// Font file; the system's sans where there is none.

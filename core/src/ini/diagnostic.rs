@@ -28,6 +28,15 @@ pub struct Diagnostic {
     source: (String, Range<usize>),
 }
 
+/// For what a diagnostic is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendering {
+    /// A file, or a terminal without colours.
+    Plain,
+    /// A terminal with colours.
+    Coloured,
+}
+
 /// Something wrong with a span of a text, before the file is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -80,9 +89,9 @@ impl fmt::Display for Diagnostic {
 
 impl Diagnostic {
     /// The message, the line with a caret below the place that is meant, and what to do, in several lines
-    /// without a newline at the end; with colours for a terminal, if wanted.
+    /// without a newline at the end.
     #[must_use]
-    pub fn render(&self, in_colour: bool) -> String {
+    pub fn render(&self, rendering: Rendering) -> String {
         let (source, span) = &self.source;
         // The caret must stand below the same character after unprintable ones were replaced.
         let shown = |part: &str| clean(&part.replace('\t', " ")).into_owned();
@@ -95,7 +104,10 @@ impl Diagnostic {
             annotation = annotation.label(&**help);
         }
         let snippet = Snippet::source(&line).line_start(self.line).annotation(annotation);
-        let renderer = if in_colour { Renderer::styled() } else { Renderer::plain() };
+        let renderer = match rendering {
+            Rendering::Plain => Renderer::plain(),
+            Rendering::Coloured => Renderer::styled(),
+        };
         let body = renderer.render(&[Group::with_level(Level::WARNING).element(snippet)]);
         format!("{self}\n{body}")
     }
@@ -115,17 +127,17 @@ mod tests {
     #[test]
     fn the_caret_stands_below_what_is_meant() {
         let diagnostic = fault("[text]\nfont-height =\tżółw\u{1b}[31m # px\n", "\u{1b}[31m");
-        insta::assert_snapshot!(diagnostic.render(false));
+        insta::assert_snapshot!(diagnostic.render(Rendering::Plain));
         assert_eq!((diagnostic.line, diagnostic.column), (2, 19));
-        assert!(diagnostic.render(true).contains("\u{1b}["));
+        assert!(diagnostic.render(Rendering::Coloured).contains("\u{1b}["));
     }
 
     #[test]
     fn a_very_long_line_is_cut_around_the_fault() {
         let text = format!("a = {}HERE{}\n", "ż".repeat(5000), "x".repeat(5000));
         let diagnostic = fault(&text, "HERE");
-        assert!(diagnostic.render(false).len() < 800);
-        assert!(diagnostic.render(false).contains("HERE"));
+        assert!(diagnostic.render(Rendering::Plain).len() < 800);
+        assert!(diagnostic.render(Rendering::Plain).contains("HERE"));
         assert_eq!(diagnostic.column, 5005);
     }
 
@@ -133,6 +145,6 @@ mod tests {
     fn a_fault_at_the_end_has_a_place() {
         let text = "a";
         let diagnostic = Fault::new(1..1, "something is missing").in_file("w.ini".as_ref(), text);
-        assert!(diagnostic.render(false).starts_with("w.ini:1:2: something is missing\n"));
+        assert!(diagnostic.render(Rendering::Plain).starts_with("w.ini:1:2: something is missing\n"));
     }
 }

@@ -6,6 +6,7 @@ mod diagnostic;
 mod reader;
 
 pub use self::color::Rgba;
-pub use self::diagnostic::Diagnostic;
 pub(crate) use self::diagnostic::Fault;
+pub use self::diagnostic::{Diagnostic, Rendering};
 pub use self::reader::{Entry, Header, Ini, Malformed, REGEX_SECTIONS};
+pub(crate) use self::reader::{header, is_space, split_rule};

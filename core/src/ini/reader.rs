@@ -88,59 +88,75 @@ impl Ini {
     /// Reads a file's text: any text has a result.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut ini = Self::default();
-        let mut section = String::new();
-        // Whether the line before could be continued: a comment in between does not end an entry.
-        let mut continues = false;
-        let mut line_at = 0;
-        for raw in text.split_inclusive('\n') {
-            let start = line_at;
-            line_at += raw.len();
-            let trimmed = trim(raw);
-            let at = start + (trimmed.as_ptr() as usize - raw.as_ptr() as usize);
-            if trimmed.starts_with(['#', ';']) {
-                continue;
-            }
-            if trimmed.is_empty() {
-                continues = false;
-                continue;
-            }
-            if continues
-                && raw.starts_with([' ', '\t'])
-                && let Some(last) = ini.entries.last_mut()
-            {
-                last.extend(strip_comment(trimmed), at);
-                continue;
-            }
-            continues = false;
-            if let Some(name) = header(trimmed) {
-                name.clone_into(&mut section);
-                let span = at..at + strip_comment(trimmed).len();
-                ini.headers.push(Header { name: name.to_owned(), span });
-                continue;
-            }
-            let content = strip_comment(trimmed);
-            if let Some((key, value)) = split_entry(content, REGEX_SECTIONS.contains(&section.as_str())) {
-                // Both are slices of the line.
-                let offset = |part: &str| at + (part.as_ptr() as usize - content.as_ptr() as usize);
-                ini.entries.push(Entry {
-                    section: section.clone(),
-                    key: key.to_owned(),
-                    value: value.to_owned(),
-                    key_at: offset(key),
-                    pieces: vec![Piece { start: 0, at: offset(value), length: value.len() }],
-                    lines: vec![content.to_owned()],
-                });
-                continues = true;
-            } else {
-                ini.malformed.push(Malformed {
-                    span: at..at + content.len(),
-                    message: "this is neither a [section] nor `key = value`, the line is skipped",
-                    help: "write `key = value`, or put a # before a comment",
-                });
-            }
+        let mut reader = Reader::default();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            reader.read_line(line, at);
+            at += line.len();
         }
-        ini
+        reader.ini
+    }
+}
+
+/// What was read so far, and what the next line may belong to.
+#[derive(Default)]
+struct Reader {
+    ini: Ini,
+    section: String,
+    /// Whether the line before could be continued: a comment in between does not end an entry.
+    continues: bool,
+}
+
+impl Reader {
+    /// Reads a line that begins at a byte of the text.
+    fn read_line(&mut self, raw: &str, start: usize) {
+        let line = trim(raw);
+        if line.starts_with(['#', ';']) {
+            return;
+        }
+        let may_continue = std::mem::take(&mut self.continues);
+        if line.is_empty() {
+            return;
+        }
+        let at = start + (line.as_ptr() as usize - raw.as_ptr() as usize);
+        let content = strip_comment(line);
+        let span = at..at + content.len();
+        if may_continue
+            && raw.starts_with([' ', '\t'])
+            && let Some(last) = self.ini.entries.last_mut()
+        {
+            last.extend(content, at);
+            self.continues = true;
+        } else if let Some(name) = header(line) {
+            name.clone_into(&mut self.section);
+            self.ini.headers.push(Header { name: name.to_owned(), span });
+        } else if let Some(entry) = self.entry(content, at) {
+            self.ini.entries.push(entry);
+            self.continues = true;
+        } else {
+            self.ini.malformed.push(Malformed {
+                span,
+                message: "this is neither a [section] nor `key = value`, the line is skipped",
+                help: "write `key = value`, or put a # before a comment",
+            });
+        }
+    }
+
+    /// The entry on a line without its comment, which begins at a byte of the text.
+    fn entry(&self, content: &str, at: usize) -> Option<Entry> {
+        let has_regexes = REGEX_SECTIONS.contains(&self.section.as_str());
+        let (key, value) = if has_regexes { split_rule(content) } else { split_setting(content) }?;
+        let (key, value) = (trim(key), trim(value));
+        // Both are slices of the line.
+        let offset = |part: &str| at + (part.as_ptr() as usize - content.as_ptr() as usize);
+        (!key.is_empty()).then(|| Entry {
+            section: self.section.clone(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+            key_at: offset(key),
+            pieces: vec![Piece { start: 0, at: offset(value), length: value.len() }],
+            lines: vec![content.to_owned()],
+        })
     }
 }
 
@@ -174,7 +190,7 @@ impl Entry {
 }
 
 /// The name in `[name]`; a regex may start and end with brackets, too.
-fn header(line: &str) -> Option<&str> {
+pub(crate) fn header(line: &str) -> Option<&str> {
     let name = strip_comment(line).strip_prefix('[')?.strip_suffix(']')?;
     (!name.contains(['[', ']', '='])).then(|| trim(name))
 }
@@ -188,16 +204,19 @@ fn strip_comment(line: &str) -> &str {
 }
 
 /// Space of any kind, and the byte order marks that some editors leave.
-fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// In rules the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
-fn split_entry(line: &str, is_rule: bool) -> Option<(&str, &str)> {
-    let spaced = || line.split_once(" = ").or_else(|| Some((line.strip_suffix(" =")?, &line[line.len()..])));
-    let (key, value) = is_rule.then(spaced).flatten().or_else(|| line.split_once('='))?;
-    let key = trim(key);
-    (!key.is_empty()).then_some((key, trim(value)))
+/// A setting's key and value as they stand on its line.
+fn split_setting(line: &str) -> Option<(&str, &str)> {
+    line.split_once('=')
+}
+
+/// A rule's: the key ends at the first ` = ` (or ` =` at the end), so that a regex may contain `=`.
+pub(crate) fn split_rule(line: &str) -> Option<(&str, &str)> {
+    let at_end = || Some((line.strip_suffix(" =")?, &line[line.len()..]));
+    line.split_once(" = ").or_else(at_end).or_else(|| split_setting(line))
 }
 
 /// Without spaces at both ends.

@@ -2,7 +2,7 @@
 //! The key of a rule: one regex, or several that must hold together.
 
 use crate::ini::{Entry, Fault};
-use crate::matching::pattern::{LimitExceeded, Pattern, PatternError};
+use crate::matching::pattern::{Case, LimitExceeded, Pattern, PatternError};
 
 /// All regexes of a key, which must hold together.
 #[derive(Debug, Clone)]
@@ -42,12 +42,16 @@ pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
     let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
     let mut patterns = Vec::with_capacity(links.len());
     for link in links {
-        let case_insensitive = link.flags.chars().rfind(|flag| "iI".contains(*flag)) != Some('I');
-        let pattern = Pattern::parse(link.regex, case_insensitive, link.flags.contains('!'));
-        patterns.push(pattern.map_err(|error| PatternError {
+        let case = match link.flags.chars().rfind(|flag| "iI".contains(*flag)) {
+            Some('I') => Case::Counts,
+            _ => Case::Ignored,
+        };
+        let mut pattern = Pattern::parse(link.regex, case).map_err(|error| PatternError {
             span: error.span.map(|span| span.start + link.offset..span.end + link.offset),
             ..error
-        })?);
+        })?;
+        pattern.negated = link.flags.contains('!');
+        patterns.push(pattern);
     }
     Ok(Chain { patterns })
 }

@@ -10,5 +10,5 @@ mod prefilter;
 pub(crate) use self::chain::Chain;
 pub use self::filter::{Filter, FilterError};
 pub use self::pattern::LimitExceeded;
-pub(crate) use self::pattern::{Captures, Pattern};
+pub(crate) use self::pattern::{Captures, Case, Pattern};
 pub(crate) use self::prefilter::{Candidates, Prefilter};

@@ -16,6 +16,14 @@ const BACKTRACK_BYTES: usize = 1024;
 /// Bytes that one compiled pattern may take.
 const SIZE_LIMIT: usize = 4 << 20;
 
+/// Whether upper and lower case are different letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Case {
+    #[default]
+    Counts,
+    Ignored,
+}
+
 /// Why a regex cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PatternError {
@@ -51,7 +59,7 @@ enum Engine {
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     regex: Box<str>,
-    is_caseless: bool,
+    case: Case,
     demands: Demands,
     /// Matches where the regex does not.
     pub(crate) negated: bool,
@@ -96,17 +104,24 @@ impl Captures<'_> {
     }
 }
 
+/// Whether a line ends with a newline, which no line of the wire does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    Newline,
+    Other,
+}
+
 impl Pattern {
     /// Reads a regex.
-    pub(crate) fn parse(regex: &str, is_caseless: bool, negated: bool) -> Result<Self, PatternError> {
+    pub(crate) fn parse(regex: &str, case: Case) -> Result<Self, PatternError> {
         let linear = Dialect { backtracking: false, final_newline: false };
-        let translated = pcre::translate(regex, is_caseless, linear)?;
+        let translated = pcre::translate(regex, case, linear)?;
         let Translated { demands, groups, names, need, .. } = translated;
         let pattern = Self {
             regex: regex.into(),
-            is_caseless,
+            case,
             demands,
-            negated,
+            negated: false,
             groups,
             names,
             need,
@@ -123,13 +138,14 @@ impl Pattern {
 
     /// Compiles it, as the first line would, and tells whether the engine takes it.
     pub(crate) fn prepare(&self) -> bool {
-        self.engine.get_or_init(|| self.compile(false)).is_some()
+        self.engine.get_or_init(|| self.compile(LineEnd::Other)).is_some()
     }
 
-    fn compile(&self, final_newline: bool) -> Option<Engine> {
+    fn compile(&self, line_end: LineEnd) -> Option<Engine> {
+        let final_newline = line_end == LineEnd::Newline;
         let backtracking = self.demands.backtracking || final_newline;
         let dialect = Dialect { backtracking, final_newline };
-        let text = pcre::translate(&self.regex, self.is_caseless, dialect).ok()?.text;
+        let text = pcre::translate(&self.regex, self.case, dialect).ok()?.text;
         if backtracking {
             let regex = fancy_regex::RegexBuilder::new(&text)
                 .backtrack_limit(BACKTRACK_LIMIT)
@@ -146,9 +162,12 @@ impl Pattern {
 
     /// What is to read this text; one that cannot be compiled counts as one that takes too many steps.
     fn engine(&self, text: &str) -> Result<&Engine, LimitExceeded> {
-        let is_other = self.demands.minds_newline && text.ends_with('\n');
-        let engine = if is_other { &self.newline_engine } else { &self.engine };
-        engine.get_or_init(|| self.compile(is_other)).as_ref().ok_or(LimitExceeded)
+        let (engine, line_end) = if self.demands.minds_newline && text.ends_with('\n') {
+            (&self.newline_engine, LineEnd::Newline)
+        } else {
+            (&self.engine, LineEnd::Other)
+        };
+        engine.get_or_init(|| self.compile(line_end)).as_ref().ok_or(LimitExceeded)
     }
 
     /// Whether the regex is found, whatever the negation.

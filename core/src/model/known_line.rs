@@ -6,72 +6,70 @@ use std::time::Duration;
 use leco_os::clock::BootNs;
 
 use crate::model::fader::age;
-use crate::model::lines::Line;
+use crate::model::line::Line;
+pub use crate::model::line::LineId;
 use crate::model::machines::ours;
 use crate::model::traffic::Traffic;
-use crate::wire::details::Facts;
+use crate::wire::details::ConnectionDetails;
 use crate::wire::event::ConnectionState;
 
 /// A line that is known, whether it is in a slot or not.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownLine<'o>(pub(crate) &'o Line);
 
-/// By what a line is known from others as long as it is known: its machine and, on that one's clock, its begin.
-pub type LineId = (usize, BootNs);
-
 impl<'o> KnownLine<'o> {
     /// By what it is known.
     #[must_use]
     pub fn id(&self) -> LineId {
-        (self.0.machine, self.0.ns)
+        self.0.id()
     }
 
     /// As the rules left it, safe to print.
     #[must_use]
     pub fn text(&self) -> &'o str {
-        &self.0.text
+        &self.0.look.text
     }
 
     /// As it was received, safe to print.
     #[must_use]
     pub fn received(&self) -> &'o str {
-        &self.0.received
+        &self.0.event.received
     }
 
     /// When it began, in ns on our boot clock; negative before that began.
     #[must_use]
     pub fn first(&self) -> i64 {
-        self.0.first
+        self.0.life.first
     }
 
     /// When it was last updated, on the same clock.
     #[must_use]
     pub fn updated(&self) -> i64 {
-        self.0.updated
+        self.0.life.updated
     }
 
     /// Time since it began, on whichever machine that was.
     #[must_use]
     pub fn first_age(&self, now: BootNs) -> Duration {
-        Duration::from_nanos(age(self.0.first, ours(now)))
+        Duration::from_nanos(age(self.0.life.first, ours(now)))
     }
 
     /// Time since its last update.
     #[must_use]
     pub fn age(&self, now: BootNs) -> Duration {
-        Duration::from_nanos(age(self.0.updated, ours(now)))
+        Duration::from_nanos(age(self.0.life.updated, ours(now)))
     }
 
     /// How its connection stands.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        self.0.state
+        self.0.event.state
     }
 
     /// What goes over it.
     #[must_use]
     pub fn traffic(&self) -> &'o Traffic {
-        &self.0.traffic
+        &self.0.bytes.traffic
     }
 
     /// The event as it came and, as `shown`, what the rules made of its line; as `age`, how long ago it was, in
@@ -79,27 +77,27 @@ impl<'o> KnownLine<'o> {
     #[must_use]
     pub fn json(&self, now: BootNs) -> serde_json::Value {
         let line = self.0;
-        let event = line.event.as_deref().and_then(|event| serde_json::from_str(event).ok());
+        let event = line.event.json.as_deref().and_then(|event| serde_json::from_str(event).ok());
         let mut event = event.unwrap_or_else(
-            || serde_json::json!({"ns": line.ns, "ns_trx": line.ns_trx, "line": &*line.received}),
+            || serde_json::json!({"ns": line.life.ns, "ns_trx": line.life.ns_trx, "line": &*line.event.received}),
         );
-        if let Some(host) = &line.host {
+        if let Some(host) = &line.machine.host {
             event["host"] = (**host).into();
         }
         let milliseconds = self.age(now).as_millis();
         event["age"] = (milliseconds as f64 / 1000.0).into();
-        event["shown"] = (*line.text).into();
+        event["shown"] = (*line.look.text).into();
         event
     }
 
     /// What is known of its connection. The event is read for it: keep what you need.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        let mut facts = Facts::of(&self.0.received, self.0.event.as_deref());
-        facts.is_first_ever = self.0.is_first_ever;
-        if let Some(host) = &self.0.host {
-            host.as_ref().clone_into(&mut facts.host);
+    pub fn details(&self) -> ConnectionDetails {
+        let mut details = ConnectionDetails::of(&self.0.event.received, self.0.event.json.as_deref());
+        details.is_first_ever = self.0.event.is_first_ever;
+        if let Some(host) = &self.0.machine.host {
+            host.as_ref().clone_into(&mut details.host);
         }
-        facts
+        details
     }
 }

@@ -4,139 +4,13 @@
 //! A connection (or group) keeps its slot while it is shown, so that what is new stands out: lines never
 //! move by themselves.
 
-use std::sync::Arc;
-
 use hashlink::LinkedHashMap;
 use leco_os::clock::BootNs;
 
-use crate::model::fader::{Fader, Times};
-use crate::model::machines::{MachineId, OurNs, Placed};
-use crate::model::traffic::{BUCKET_NS, Bytes, Traffic};
-use crate::style::LineStyle;
-use crate::wire::event::ConnectionState;
-
-/// What a line stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum LineKey {
-    /// One connection, by its `ns` on its machine's clock.
-    Connection(MachineId, BootNs),
-    /// All connections of a machine that rules put under one key.
-    Group(MachineId, Arc<str>),
-}
-
-/// What the rules and styles made of a line as received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shown {
-    pub(crate) text: Arc<str>,
-    pub(crate) group: Option<Arc<str>>,
-    pub(crate) style: LineStyle,
-    /// Index of its curve in `[curves]`.
-    pub(crate) curve: Option<usize>,
-}
-
-/// An event that is to be shown.
-pub(crate) struct Arrival<'a> {
-    /// Its machine, and when it came as our clock goes.
-    pub(crate) placed: Placed,
-    /// Of the connection.
-    pub(crate) ns: BootNs,
-    pub(crate) ns_trx: BootNs,
-    /// As received.
-    pub(crate) received: &'a str,
-    /// The whole event, where it has more to tell than its line.
-    pub(crate) event: Option<&'a str>,
-    /// What went over the connection, where that is known.
-    pub(crate) bytes: Option<Bytes>,
-    pub(crate) state: ConnectionState,
-    pub(crate) is_first_ever: bool,
-    pub(crate) shown: Shown,
-}
-
-/// A connection or group as last received.
-#[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) machine: MachineId,
-    epoch: u32,
-    /// Id of the machine's boot, where it is known and not ours.
-    pub(crate) boot: Option<Arc<str>>,
-    /// Name of the machine, where it is known.
-    pub(crate) host: Option<Arc<str>>,
-    /// Oldest `ns` seen in it: its identity, from which its tag is made.
-    pub(crate) ns: BootNs,
-    /// `ns` of the connection whose line it shows.
-    latest: BootNs,
-    /// When it was last updated, on its machine's clock.
-    pub(crate) ns_trx: BootNs,
-    /// When it began and when it was last updated, on our clock.
-    pub(crate) first: OurNs,
-    pub(crate) updated: OurNs,
-    /// As received, for other rules to be applied to it.
-    pub(crate) received: Arc<str>,
-    /// The whole event, where it has more to tell than its line.
-    pub(crate) event: Option<Box<str>>,
-    pub(crate) traffic: Traffic,
-    /// Of a group: what went over each of its latest connections so far.
-    members: Option<Box<LinkedHashMap<BootNs, Bytes>>>,
-    pub(crate) text: Arc<str>,
-    pub(crate) state: ConnectionState,
-    pub(crate) is_first_ever: bool,
-    pub(crate) style: LineStyle,
-    curve: Option<usize>,
-    slot: Option<usize>,
-}
-
-impl Line {
-    pub(crate) fn times(&self) -> Times {
-        Times { first: self.first, updated: self.updated, curve: self.curve }
-    }
-
-    /// Takes what went over one of its connections so far, and tells what of that is new.
-    fn count(&mut self, ns: BootNs, bytes: Bytes, is_new_line: bool) -> Bytes {
-        let updated = self.updated;
-        // What was open before it was seen, did not send all of it just now.
-        let is_young = self.ns_trx.saturating_sub(ns) < BUCKET_NS;
-        let Some(members) = &mut self.members else {
-            if is_young || !is_new_line {
-                return self.traffic.update(bytes, updated);
-            }
-            self.traffic.add_old(bytes);
-            return Bytes::default();
-        };
-        let before = members.insert(ns, bytes);
-        if members.len() > MAX_MEMBERS {
-            members.pop_front();
-        }
-        let Some(before) = before.or_else(|| is_young.then(Bytes::default)) else {
-            self.traffic.add_old(bytes);
-            return Bytes::default();
-        };
-        let more = bytes.since(before);
-        self.traffic.add(more, updated);
-        more
-    }
-
-    /// Tells a group's connections apart from now on, or no more.
-    fn count_as(&mut self, key: &LineKey) {
-        match key {
-            LineKey::Connection(..) => self.members = None,
-            LineKey::Group(..) => {
-                let members = self.members.get_or_insert_default();
-                if members.is_empty() {
-                    members.insert(self.latest, self.traffic.total);
-                }
-            }
-        }
-    }
-
-    fn show_as(&mut self, shown: Shown) {
-        self.text = shown.text;
-        self.style = shown.style;
-        self.curve = shown.curve;
-    }
-}
-
-/// Connections of a group whose bytes are told apart.
-const MAX_MEMBERS: usize = 256;
+use crate::model::fader::Fader;
+use crate::model::line::{Arrival, Line, LineKey, Look, Shown};
+use crate::model::machines::{MachineId, OurNs};
+use crate::model::traffic::Traffic;
 
 /// Lines of one machine come as much out of order, and clocks of different ones agree no better: ns.
 const MOMENT: OurNs = 1_000_000_000;
@@ -175,66 +49,30 @@ impl Lines {
 
     /// Takes an event.
     pub(crate) fn update(&mut self, arrival: Arrival<'_>, fader: &Fader, now: OurNs) -> Update {
-        let Arrival { placed, ns, ns_trx, received, event, bytes, state, is_first_ever, shown } = arrival;
-        let Placed { machine, epoch, first, updated, boot, host } = placed;
-        let key = key(machine, ns, &shown);
-        if let Some(line) = self.known.get_mut(&key) {
-            line.first = if ns < line.ns { first } else { line.first };
-            line.ns = line.ns.min(ns);
-            if ns_trx < line.ns_trx || (ns_trx == line.ns_trx && line.text == shown.text) {
-                return Update::Old;
-            }
-            (line.epoch, line.updated, line.ns_trx) = (epoch, updated, ns_trx);
-            if let Some(bytes) = bytes {
-                self.traffic.add(line.count(ns, bytes, false), updated);
-            }
-            line.latest = ns;
-            line.state = state;
-            line.event = event.map(Box::from);
-            line.host = host.or(line.host.take());
-            line.is_first_ever = is_first_ever;
-            if *line.received != *received {
-                line.received = shared(received, &shown.text);
-            }
-            let is_shown = line.slot.is_some();
-            line.show_as(shown);
-            self.put_in_order(&key);
-            if !is_shown {
-                self.show(&key, fader, now);
-            }
-            return Update::Changed;
+        let key = LineKey::of(arrival.placed.machine, arrival.ns, &arrival.shown);
+        let Some(line) = self.known.get_mut(&key) else { return self.add(key, arrival, fader, now) };
+        let Some(more) = line.update(arrival) else { return Update::Old };
+        self.traffic.add(more, line.life.updated);
+        let is_shown = line.slot.is_some();
+        self.put_in_order(&key);
+        if !is_shown {
+            self.show(&key, fader, now);
         }
-        let mut line = Line {
-            machine,
-            epoch,
-            boot,
-            host,
-            ns,
-            latest: ns,
-            ns_trx,
-            first,
-            updated,
-            received: shared(received, &shown.text),
-            event: event.map(Box::from),
-            traffic: Traffic::default(),
-            members: matches!(key, LineKey::Group(..)).then(Box::default),
-            state,
-            is_first_ever,
-            text: shown.text,
-            style: shown.style,
-            curve: shown.curve,
-            slot: None,
-        };
+        Update::Changed
+    }
+
+    /// Takes the first event of a line.
+    fn add(&mut self, key: LineKey, arrival: Arrival<'_>, fader: &Fader, now: OurNs) -> Update {
+        let connection = LineKey::Connection(arrival.placed.machine, arrival.ns);
+        let (mut line, more) = Line::new(&key, arrival);
+        self.traffic.add(more, line.life.updated);
         let mut update = Update::New;
         // A connection that has now come into a group is no line of its own any more.
         if let LineKey::Group(..) = key
-            && let Some(alone) = self.known.remove(&LineKey::Connection(machine, ns))
+            && let Some(alone) = self.known.remove(&connection)
         {
             update = Update::Changed;
             line.slot = alone.slot;
-        }
-        if let Some(bytes) = bytes {
-            self.traffic.add(line.count(ns, bytes, true), updated);
         }
         let slot = line.slot;
         self.known.insert(key.clone(), line);
@@ -251,15 +89,15 @@ impl Lines {
     /// unless another machine tells what it knows. Within a moment they stay in the order in which they came.
     fn put_in_order(&mut self, key: &LineKey) {
         let Some(line) = self.known.to_back(key) else { return };
-        let updated = line.updated.saturating_add(MOMENT);
+        let updated = line.life.updated.saturating_add(MOMENT);
         let mut cursor = self.known.cursor_back_mut();
         cursor.move_prev();
-        if cursor.current().is_none_or(|(_, before)| before.updated <= updated) {
+        if cursor.current().is_none_or(|(_, before)| before.life.updated <= updated) {
             return;
         }
         let Some((key, line)) = self.known.pop_back() else { return };
         let mut cursor = self.known.cursor_back_mut();
-        while cursor.current().is_some_and(|(_, before)| before.updated > updated) {
+        while cursor.current().is_some_and(|(_, before)| before.life.updated > updated) {
             cursor.move_prev();
         }
         cursor.insert_after(key, line);
@@ -272,13 +110,14 @@ impl Lines {
         now: OurNs,
     ) {
         for (_, line) in &mut self.known {
-            let place = |ns| again(line.machine, line.epoch, ns).map(|ours| ours.min(now));
-            line.first = place(line.ns).unwrap_or(line.first);
-            line.updated = place(line.ns_trx).unwrap_or(line.updated);
+            let Line { machine, life, .. } = line;
+            let place = |ns| again(machine.id, machine.epoch, ns).map(|ours| ours.min(now));
+            life.first = place(life.ns).unwrap_or(life.first);
+            life.updated = place(life.ns_trx).unwrap_or(life.updated);
         }
-        if !self.known.values().is_sorted_by_key(|line| line.updated) {
+        if !self.known.values().is_sorted_by_key(|line| line.life.updated) {
             let mut lines: Vec<_> = std::mem::take(&mut self.known).into_iter().collect();
-            lines.sort_by_key(|(_, line)| line.updated);
+            lines.sort_by_key(|(_, line)| line.life.updated);
             self.known.extend(lines);
         }
     }
@@ -288,21 +127,18 @@ impl Lines {
     pub(crate) fn remake(&mut self, mut remake: impl FnMut(&str) -> Option<Shown>) {
         for (_, mut line) in std::mem::take(&mut self.known) {
             let slot = line.slot.take();
-            let shown = remake(&line.received);
+            let shown = remake(&line.event.received);
             if let Some(slot) = slot {
                 self.slots[slot] = None;
             }
             let Some(shown) = shown else { continue };
-            let key = key(line.machine, line.latest, &shown);
-            line.show_as(shown);
+            let key = LineKey::of(line.machine.id, line.life.latest, &shown);
+            line.look = Look::from(shown);
             line.count_as(&key);
             // Of lines that have become one, the later one is shown where the earlier one was.
             let earlier = self.known.remove(&key);
             if let Some(earlier) = &earlier {
-                line.ns = line.ns.min(earlier.ns);
-                line.first = line.first.min(earlier.first);
-                line.ns_trx = line.ns_trx.max(earlier.ns_trx);
-                line.updated = line.updated.max(earlier.updated);
+                line.life.join(&earlier.life);
             }
             line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
             if let Some(slot) = line.slot {
@@ -314,7 +150,7 @@ impl Lines {
 
     /// Gives a line the next free slot, else that of the line least recently updated, unless that is itself.
     fn show(&mut self, key: &LineKey, fader: &Fader, now: OurNs) {
-        let Some(updated) = self.known.get(key).map(|line| line.updated) else { return };
+        let Some(updated) = self.known.get(key).map(|line| line.life.updated) else { return };
         let mut oldest: Option<(OurNs, usize)> = None;
         let mut free = None;
         for (slot, there) in self.slots.iter().enumerate() {
@@ -327,8 +163,8 @@ impl Lines {
                 free = Some(slot);
                 break;
             }
-            if oldest.is_none_or(|(updated, _)| line.updated < updated) {
-                oldest = Some((line.updated, slot));
+            if oldest.is_none_or(|(updated, _)| line.life.updated < updated) {
+                oldest = Some((line.life.updated, slot));
             }
         }
         let oldest = oldest.filter(|(before, _)| *before <= updated.saturating_add(MOMENT));
@@ -405,18 +241,6 @@ impl Lines {
     /// Every known line, least recently updated first.
     pub(crate) fn known(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
         self.known.values()
-    }
-}
-
-/// Most lines are shown as they were received: one text is both.
-fn shared(received: &str, shown: &Arc<str>) -> Arc<str> {
-    if **shown == *received { Arc::clone(shown) } else { received.into() }
-}
-
-fn key(machine: MachineId, ns: BootNs, shown: &Shown) -> LineKey {
-    match &shown.group {
-        None => LineKey::Connection(machine, ns),
-        Some(group) => LineKey::Group(machine, Arc::clone(group)),
     }
 }
 

@@ -70,7 +70,7 @@ enum Basis {
     /// It is ours.
     Ours,
     /// It said so.
-    Told(Sample),
+    Reported(Sample),
     /// It did not say.
     Judged(Judged),
 }
@@ -113,7 +113,7 @@ impl Timeline {
     pub fn at(&mut self, event: &Event) -> Option<i64> {
         let id = self.0.machine_of(Origin::default(), event, Now::default());
         match self.0.all.peek(&id)?.basis {
-            Basis::Told(sample) => Some(shifted(event.ns_trx, sample.shift(0))),
+            Basis::Reported(sample) => Some(shifted(event.ns_trx, sample.shift(0))),
             Basis::Ours | Basis::Judged(_) => None,
         }
     }
@@ -170,7 +170,7 @@ impl Machines {
             let id = self.of_boot(&clock.boot, None, 0);
             let sample = Sample { ns: clock.ns, wall: clock.wall, heard: OurNs::MAX, is_final: true };
             if let Some(machine) = self.all.get_mut(&id) {
-                machine.basis = Basis::Told(sample);
+                machine.basis = Basis::Reported(sample);
                 machine.call(&clock.host);
             }
         }
@@ -281,7 +281,7 @@ impl Machines {
         let short = Name::Short(boot.chars().take(SHORT).collect::<String>().into());
         let is_unnamed = |machine: &Machine| match &machine.basis {
             Basis::Judged(judged) => judged.newest <= ns,
-            Basis::Ours | Basis::Told(_) => false,
+            Basis::Ours | Basis::Reported(_) => false,
         };
         let was_short = self.known(&short).filter(|id| {
             self.all.peek(id).is_some_and(|it| !it.names.iter().any(|name| matches!(name, Name::Boot(_))))
@@ -353,15 +353,15 @@ impl Machines {
         let new = Sample { ns: clock.ns, wall: clock.wall, heard, is_final: false };
         let takes_it = match &machine.basis {
             Basis::Ours => false,
-            Basis::Told(known) if known.is_final || new.ns < known.ns => false,
+            Basis::Reported(known) if known.is_final || new.ns < known.ns => false,
             // The same clock, heard with less delay.
-            Basis::Told(known) if (new.offset() - known.offset()).abs() < SAME => {
+            Basis::Reported(known) if (new.offset() - known.offset()).abs() < SAME => {
                 new.shift(offset) < known.shift(offset) - SAME
             }
-            Basis::Told(_) | Basis::Judged(_) => true,
+            Basis::Reported(_) | Basis::Judged(_) => true,
         };
         if takes_it {
-            machine.basis = Basis::Told(new);
+            machine.basis = Basis::Reported(new);
             self.is_stale = true;
         }
     }
@@ -380,7 +380,7 @@ impl Machine {
     fn shift(&self, offset: i128) -> i128 {
         match &self.basis {
             Basis::Ours => 0,
-            Basis::Told(sample) => sample.shift(offset),
+            Basis::Reported(sample) => sample.shift(offset),
             Basis::Judged(judged) if judged.is_plausible => 0,
             Basis::Judged(judged) => judged.behind,
         }

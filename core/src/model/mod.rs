@@ -2,7 +2,9 @@
 //! What a person should see now: `Overseer`, and what it is made of. It reads no clock and performs no I/O.
 
 mod fader;
+mod in_force;
 pub mod known_line;
+mod line;
 mod lines;
 mod machines;
 pub mod overseer;

@@ -8,16 +8,17 @@ use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
 
 use crate::config::{Config, Fingerprint, Settings};
-use crate::fade::{Curve, Fade};
 use crate::matching::Filter;
-use crate::model::fader::{Fader, age};
+use crate::model::fader::age;
+use crate::model::in_force::InForce;
 pub use crate::model::known_line::{KnownLine, LineId};
-use crate::model::lines::{Arrival, Line, Lines, Shown, Update};
+use crate::model::line::{Arrival, Line};
+use crate::model::lines::{Lines, Update};
 use crate::model::machines::{Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
-use crate::rules::{Explanation, RuleInfo, RuleSet, Verdict};
+use crate::rules::{Explanation, RuleInfo};
 use crate::source::Origin;
-use crate::style::{LineStyle, StyleSet};
+use crate::style::LineStyle;
 use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent};
 use crate::wire::tag::Tag;
 
@@ -91,22 +92,30 @@ pub enum Received {
 /// Events in, frames out.
 #[derive(Debug)]
 pub struct Overseer {
-    settings: Settings,
-    fingerprint: Option<Fingerprint>,
-    filters: Vec<(String, String)>,
+    in_force: InForce,
     /// Only lines that it chooses count, whatever the config says.
     filter: Option<Filter>,
-    rules: RuleSet,
-    styles: StyleSet,
-    fader: Fader,
     lines: Lines,
     frame: Frame,
     /// What each row of the frame was made from.
     tagged: Vec<Option<LineId>>,
     machines: Machines,
-    /// Names of machines: the first one that was heard, and whether lines say which.
-    host: Option<Arc<str>>,
-    has_hosts: bool,
+    hosts: Hosts,
+}
+
+/// Names of the machines that were heard.
+#[derive(Debug, Default)]
+struct Hosts {
+    first: Option<Arc<str>>,
+    /// Lines say of which machine they are.
+    are_shown: bool,
+}
+
+impl Hosts {
+    /// The machine of a line, where lines say of which they are.
+    fn shown<'l>(&self, line: &'l Line) -> Option<&'l str> {
+        line.machine.host.as_deref().filter(|_| self.are_shown)
+    }
 }
 
 impl Overseer {
@@ -119,20 +128,15 @@ impl Overseer {
     /// The same on the machine with this boot id: its boot clock is the one that `now` is on.
     #[must_use]
     pub fn on_machine(config: Config, boot_id: &str) -> Self {
+        let in_force = InForce::from(config);
         Self {
-            fader: fader(&config),
-            lines: Lines::new(config.settings.run.conn_list_cache),
-            settings: config.settings,
-            fingerprint: config.fingerprint,
-            filters: config.filters,
+            lines: Lines::new(in_force.settings.run.conn_list_cache),
+            in_force,
             filter: None,
-            rules: config.rules,
-            styles: config.styles,
             frame: Frame::default(),
             tagged: Vec::new(),
             machines: Machines::new(Some(boot_id)),
-            host: None,
-            has_hosts: false,
+            hosts: Hosts::default(),
         }
     }
 
@@ -149,43 +153,38 @@ impl Overseer {
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.in_force.settings
     }
 
     /// What the config in force was read from: one that is not the same is a changed one.
     #[must_use]
     pub fn config_fingerprint(&self) -> Option<Fingerprint> {
-        self.fingerprint
+        self.in_force.fingerprint
     }
 
     /// Filters that the config names, as they stand there.
     #[must_use]
     pub fn filters(&self) -> &[(String, String)] {
-        &self.filters
+        &self.in_force.filters
     }
 
     /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay
     /// in their slots; what rules dropped before comes back with its next event.
     pub fn reload(&mut self, config: Config) {
-        self.fader = fader(&config);
-        self.settings = config.settings;
-        self.fingerprint = config.fingerprint;
-        self.filters = config.filters;
-        self.rules = config.rules;
-        self.styles = config.styles;
-        let (rules, styles) = (&mut self.rules, &self.styles);
-        self.lines.remake(|received| show(rules, styles, received));
-        self.lines.set_capacity(self.settings.run.conn_list_cache);
+        self.in_force = InForce::from(config);
+        let in_force = &mut self.in_force;
+        self.lines.remake(|received| in_force.show(received));
+        self.lines.set_capacity(self.in_force.settings.run.conn_list_cache);
         self.tagged.clear();
     }
 
     /// Forgets every line, as at the start; rules keep their hits.
     pub fn forget(&mut self) {
-        self.lines = Lines::new(self.settings.run.conn_list_cache);
+        self.lines = Lines::new(self.in_force.settings.run.conn_list_cache);
         self.frame = Frame::default();
         self.tagged.clear();
         self.machines.forget();
-        (self.host, self.has_hosts) = (None, false);
+        self.hosts = Hosts::default();
     }
 
     /// Takes one event: a line of the wire without its newline.
@@ -232,7 +231,7 @@ impl Overseer {
         }
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
-        let Some(shown) = show(&mut self.rules, &self.styles, &received) else {
+        let Some(shown) = self.in_force.show(&received) else {
             self.frame.counts.dropped += 1;
             return Received::Dropped;
         };
@@ -248,7 +247,7 @@ impl Overseer {
             is_first_ever: event.is_new.0,
             shown,
         };
-        match self.lines.update(arrival, &self.fader, ours(now.boot)) {
+        match self.lines.update(arrival, &self.in_force.fader, ours(now.boot)) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
         }
@@ -256,16 +255,16 @@ impl Overseer {
 
     /// Where lines are of more than one machine, they say of which.
     fn note_host(&mut self, origin: Origin<'_>, placed: &Placed) {
-        let is_another = match (&self.host, &placed.host) {
+        let is_another = match (&self.hosts.first, &placed.host) {
             (_, None) => false,
             (Some(first), Some(host)) => first != host,
             (None, Some(host)) => {
-                self.host = Some(Arc::clone(host));
+                self.hosts.first = Some(Arc::clone(host));
                 false
             }
         };
-        if !self.has_hosts && (is_another || origin.host.is_some()) {
-            self.has_hosts = true;
+        if !self.hosts.are_shown && (is_another || origin.host.is_some()) {
+            self.hosts.are_shown = true;
             self.tagged.clear();
         }
     }
@@ -287,13 +286,13 @@ impl Overseer {
                 (*row, *tagged) = (None, None);
                 continue;
             };
-            let id = (line.machine, line.ns);
+            let id = line.id();
             let tag = match row {
                 Some(row) if *tagged == Some(id) => Arc::clone(&row.tag),
-                _ => tag_of(line, &self.settings, self.has_hosts),
+                _ => self.in_force.tag(line, self.hosts.shown(line)),
             };
             *tagged = Some(id);
-            let alpha = self.fader.alpha_ahead(line.times(), ours(now), tolerance);
+            let alpha = self.in_force.fader.alpha_ahead(line.times(), ours(now), tolerance);
             *row = Some(make_row(line, tag, alpha, now));
         }
         &self.frame
@@ -303,7 +302,7 @@ impl Overseer {
     #[must_use]
     pub fn next_change(&self, now: BootNs) -> Option<Duration> {
         let lines = self.lines.slots().flatten();
-        let changes = lines.filter_map(|line| self.fader.next_change(line.times(), ours(now)));
+        let changes = lines.filter_map(|line| self.in_force.fader.next_change(line.times(), ours(now)));
         changes.min().map(Duration::from_nanos)
     }
 
@@ -314,7 +313,7 @@ impl Overseer {
     pub fn next_visible_change(&self, now: BootNs, tolerance: u8) -> Option<Duration> {
         let rows = self.lines.slots().zip(&self.frame.rows);
         let changes = rows.filter_map(|(line, row)| {
-            self.fader.next_beyond(line?.times(), ours(now), row.as_ref()?.alpha, tolerance)
+            self.in_force.fader.next_beyond(line?.times(), ours(now), row.as_ref()?.alpha, tolerance)
         });
         changes.min().map(Duration::from_nanos)
     }
@@ -323,8 +322,8 @@ impl Overseer {
     #[must_use]
     pub fn row(&self, line: KnownLine<'_>, now: BootNs) -> Row {
         let KnownLine(line) = line;
-        let tag = tag_of(line, &self.settings, self.has_hosts);
-        make_row(line, tag, self.fader.alpha_ahead(line.times(), ours(now), 0), now)
+        let tag = self.in_force.tag(line, self.hosts.shown(line));
+        make_row(line, tag, self.in_force.fader.alpha_ahead(line.times(), ours(now), 0), now)
     }
 
     /// Every line now known, least recently updated first.
@@ -341,12 +340,12 @@ impl Overseer {
     /// What the rules make of a line, step by step.
     #[must_use]
     pub fn explain(&self, line: &str) -> Explanation {
-        self.rules.explain(line)
+        self.in_force.rules.explain(line)
     }
 
     /// What a person should be told of rules that are too slow for a line, once for each.
     pub fn take_notice(&mut self) -> Option<String> {
-        let newly = self.rules.take_newly_exceeded();
+        let newly = self.in_force.rules.take_newly_exceeded();
         let named: Vec<_> =
             newly.iter().map(|rule| format!("line {}: {}", rule.line, clean(rule.key))).collect();
         (!named.is_empty())
@@ -362,53 +361,25 @@ impl Overseer {
     /// Whether a rule, counted from the first, holds for a line.
     #[must_use]
     pub fn rule_holds(&self, rule: usize, line: &str) -> bool {
-        self.rules.holds(rule, line)
+        self.in_force.rules.holds(rule, line)
     }
 
     /// Every rule, with how often it held since the config was read.
     pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
-        self.rules.infos()
+        self.in_force.rules.infos()
     }
-}
-
-fn tag_of(line: &Line, settings: &Settings, has_hosts: bool) -> Arc<Tag> {
-    let text = &settings.text;
-    let (chars, format) = (text.line_uid_chars, &text.line_uid_fmt);
-    let host = line.host.as_deref().filter(|_| has_hosts);
-    Arc::new(match &line.boot {
-        Some(boot) => Tag::of_boot(boot, line.ns, chars, format, host),
-        None => Tag::new(line.ns, chars, format, host),
-    })
 }
 
 fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
     Row {
-        id: (line.machine, line.ns),
-        text: Arc::clone(&line.text),
+        id: line.id(),
+        text: Arc::clone(&line.look.text),
         tag,
         alpha,
-        state: line.state,
-        is_first_ever: line.is_first_ever,
-        style: line.style,
-        age: Duration::from_nanos(age(line.updated, ours(now))),
-        traffic: line.traffic.clone(),
+        state: line.event.state,
+        is_first_ever: line.event.is_first_ever,
+        style: line.look.style,
+        age: Duration::from_nanos(age(line.life.updated, ours(now))),
+        traffic: line.bytes.traffic.clone(),
     }
-}
-
-fn fader(config: &Config) -> Fader {
-    let text = &config.settings.text;
-    let fade = |points, time| Fade::new(&Curve::new(points, text.line_fade_spline), time);
-    let named = config.curves.iter().map(|(_, points)| fade(points, text.line_fade_time));
-    let linger =
-        (!text.line_linger_time.is_zero()).then(|| fade(&text.line_linger_curve, text.line_linger_time));
-    Fader::new(fade(&text.line_fade_curve, text.line_fade_time), named, linger)
-}
-
-/// What rules and styles make of a line; `None` where it is dropped.
-fn show(rules: &mut RuleSet, styles: &StyleSet, received: &str) -> Option<Shown> {
-    let Verdict::Show { line, group } = rules.apply(received) else { return None };
-    // A config may put anything into a line.
-    let text: Arc<str> = clean(&line).into();
-    let (style, curve) = styles.style(&text);
-    Some(Shown { text, group: group.map(Arc::from), style, curve })
 }

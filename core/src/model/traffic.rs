@@ -142,10 +142,10 @@ impl Traffic {
 impl History {
     fn go_on(&mut self, at: OurNs) {
         let bucket = at.div_euclid(BUCKET_NS.cast_signed());
-        let passed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
+        let elapsed = usize::try_from(bucket.saturating_sub(self.bucket)).unwrap_or(BUCKETS).min(BUCKETS);
         for buckets in [&mut self.rx, &mut self.tx] {
-            buckets.rotate_left(passed);
-            buckets[BUCKETS - passed..].fill(0);
+            buckets.rotate_left(elapsed);
+            buckets[BUCKETS - elapsed..].fill(0);
         }
         self.bucket = self.bucket.max(bucket);
     }

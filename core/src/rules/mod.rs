@@ -9,5 +9,7 @@ mod value;
 mod verdict;
 
 pub use self::explain::{Explanation, Step};
+pub use self::rule::RuleSection;
 pub use self::rule_set::{RuleHits, RuleInfo, RuleSet};
+pub use self::template::as_text;
 pub use self::verdict::Verdict;

@@ -13,14 +13,41 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Which section a rule stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Section {
+pub enum RuleSection {
+    /// Lines that are merged or dropped.
     Group,
+    /// Text that is replaced.
     Proc,
+}
+
+impl RuleSection {
+    /// The one of this name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        [Self::Group, Self::Proc].into_iter().find(|section| section.name() == name)
+    }
+
+    /// As its header has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Group => "rx-group",
+            Self::Proc => "rx-proc",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Group => Self::Proc,
+            Self::Proc => Self::Group,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
-    pub(super) section: Section,
+    pub(super) section: RuleSection,
     pub(super) line: usize,
     pub(super) key: String,
     pub(super) chain: Chain,
@@ -44,7 +71,11 @@ pub(super) struct Replaced {
 
 impl Rule {
     /// Reads a rule, and tells what of its value may be meant in another way.
-    pub(super) fn compile(entry: &Entry, section: Section, line: usize) -> Result<(Self, Vec<Fault>), Fault> {
+    pub(super) fn compile(
+        entry: &Entry,
+        section: RuleSection,
+        line: usize,
+    ) -> Result<(Self, Vec<Fault>), Fault> {
         let chain = Chain::parse(entry)?;
         let value = parse_value(&entry.value);
         if let Some(target) = value.target {
@@ -67,7 +98,7 @@ impl Rule {
         }
         // The one chosen, else the last that is not negated.
         let target = value.target.or_else(|| chain.patterns.iter().rposition(|pattern| !pattern.negated));
-        if section == Section::Proc && target.is_none() {
+        if section == RuleSection::Proc && target.is_none() {
             let message = "only negated regexes leave nothing to replace, the rule is skipped";
             return Err(Fault::new(entry.key_span(), message)
                 .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::explain::{Explanation, Recorder};
-use super::rule::{Replaced, Rule, Section};
+use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
 use crate::ini::{Fault, Ini};
 use crate::matching::{Candidates, LimitExceeded, Prefilter};
@@ -34,9 +34,9 @@ pub struct RuleInfo<'r> {
 pub struct RuleSet {
     rules: Vec<Rule>,
     hits: Vec<RuleHits>,
-    /// Of which rules it was told that they exceeded a limit.
-    told: Vec<bool>,
-    /// Some rule exceeded a limit of which it was not told.
+    /// Of which rules it was reported that they exceeded a limit.
+    reported: Vec<bool>,
+    /// Some rule exceeded a limit of which it was not reported.
     newly_exceeded: bool,
     /// One pass over a line finds the rules that may hold.
     prefilter: Prefilter,
@@ -66,11 +66,7 @@ impl RuleSet {
         let mut faults = Vec::new();
         let mut lines = (1, 0);
         for entry in &ini.entries {
-            let section = match entry.section.as_str() {
-                "rx-group" => Section::Group,
-                "rx-proc" => Section::Proc,
-                _ => continue,
-            };
+            let Some(section) = RuleSection::parse(&entry.section) else { continue };
             // Entries come in the order of the file.
             lines.0 += text[lines.1..entry.key_at].matches('\n').count();
             lines.1 = entry.key_at;
@@ -82,9 +78,9 @@ impl RuleSet {
                 Err(fault) => faults.push(fault),
             }
         }
-        let (hits, told) = (vec![RuleHits::default(); rules.len()], vec![false; rules.len()]);
+        let (hits, reported) = (vec![RuleHits::default(); rules.len()], vec![false; rules.len()]);
         let prefilter = Prefilter::new(rules.iter().map(|rule| &rule.chain));
-        (Self { hits, told, newly_exceeded: false, prefilter, rules }, faults)
+        (Self { hits, reported, newly_exceeded: false, prefilter, rules }, faults)
     }
 
     /// Applies the rules to a line and counts those that held.
@@ -118,11 +114,11 @@ impl RuleSet {
         let newly = rules
             .iter()
             .zip(hits)
-            .zip(&mut self.told)
-            .filter(|((_, hits), told)| hits.exceeded > 0 && !**told);
+            .zip(&mut self.reported)
+            .filter(|((_, hits), reported)| hits.exceeded > 0 && !**reported);
         newly
-            .map(|((rule, &hits), told)| {
-                *told = true;
+            .map(|((rule, &hits), reported)| {
+                *reported = true;
                 RuleInfo { line: rule.line, key: &rule.key, hits }
             })
             .collect()
@@ -138,7 +134,7 @@ impl RuleSet {
     }
 
     /// The rules of a section that may hold, from an index on.
-    fn next_in(&self, section: Section, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
+    fn next_in(&self, section: RuleSection, candidates: &Candidates, from: usize) -> Option<(usize, &Rule)> {
         let mut from = from;
         loop {
             let index = candidates.next_from(from)?;
@@ -153,7 +149,7 @@ impl RuleSet {
         let mut candidates = self.prefilter.candidates(line);
         let mut group = None;
         let mut from = 0;
-        while let Some((index, rule)) = self.next_in(Section::Group, &candidates, from) {
+        while let Some((index, rule)) = self.next_in(RuleSection::Group, &candidates, from) {
             from = index + 1;
             match rule.group_key(line) {
                 Ok(None) => {}
@@ -161,8 +157,8 @@ impl RuleSet {
                 Ok(Some((key, matched))) => {
                     let dropped = key.is_empty();
                     let placed = Vec::new();
-                    let told = (!dropped).then_some(key.as_str());
-                    observer.held(index, Made { matched, placed, result: line, group: told, dropped });
+                    let its_group = (!dropped).then_some(key.as_str());
+                    observer.held(index, Made { matched, placed, result: line, group: its_group, dropped });
                     if dropped {
                         return Verdict::Drop;
                     }
@@ -173,7 +169,7 @@ impl RuleSet {
         }
         let mut current = Cow::Borrowed(line);
         from = 0;
-        while let Some((index, rule)) = self.next_in(Section::Proc, &candidates, from) {
+        while let Some((index, rule)) = self.next_in(RuleSection::Proc, &candidates, from) {
             from = index + 1;
             let replaced = match rule.replace(&current) {
                 Ok(Some(replaced)) => replaced,
@@ -186,8 +182,8 @@ impl RuleSet {
             let Replaced { text, key, matched, placed } = replaced;
             let grouped = (rule.groups && group.is_none()).then_some(key);
             let dropped = grouped.as_ref().is_some_and(String::is_empty);
-            let told = grouped.as_deref().filter(|key| !key.is_empty());
-            observer.held(index, Made { matched, placed, result: &text, group: told, dropped });
+            let its_group = grouped.as_deref().filter(|key| !key.is_empty());
+            observer.held(index, Made { matched, placed, result: &text, group: its_group, dropped });
             if dropped {
                 return Verdict::Drop;
             }
@@ -225,13 +221,14 @@ mod tests {
 
     #[test]
     fn what_a_value_refers_to_wrongly_is_told_with_its_place_and_the_rule_stays() {
-        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\n");
-        let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
+        let config = config("[rx-proc]\n(?<p>\\d+)/udp = \\ $q $p\n/(a)/ && /b/ = 1`$1$2\nc = \\U$0\n");
+        let reported: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "w.ini:2:19: there is no group named q, so `$q` stays",
-                "w.ini:3:20: there is no group number 2, so nothing is inserted"
+                "w.ini:3:20: there is no group number 2, so nothing is inserted",
+                "w.ini:4:5: `\\U` is taken literally here",
             ]
         );
         let mut rules = config.rules;

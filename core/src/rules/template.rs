@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Replacement templates: `$1`…`$9` (one digit), `$0`, `${12}`, `${name}`, `$name`, `\1`, `$$`.
+//! Replacement templates: `$1`…`$9` (one digit), `$0`, `${12}`, `${name}`, `$name`, `\1`, `$$`. A backslash before what
+//! would be reported otherwise (`\\1`, `\\n`) makes it text.
 
 use std::ops::Range;
 
@@ -195,26 +196,63 @@ impl<'t> Reader<'t> {
     /// Reads from a backslash on: `\1` is `$1`, and `\\1` is that text.
     fn backslash(&mut self) {
         let after = &self.rest()[1..];
-        let first = after.chars().next();
-        if let Some(digit) = first.and_then(|c| c.to_digit(10)) {
+        if let Some(digit) = after.chars().next().and_then(|c| c.to_digit(10)) {
             return self.group(2, digit as usize);
         }
-        let is_escaped =
-            after.strip_prefix('\\').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        if is_escaped {
-            self.at += 1;
-            return self.keep(2);
-        }
-        if after.starts_with("g<")
-            || after.starts_with("g{")
-            || after.starts_with("k<")
-            || after.starts_with("k{")
-        {
-            let help = "write ${NAME} or $1 for a group".to_owned();
-            self.doubt(3, format!("`{}` is taken literally here", &self.rest()[..3]), help);
+        if let Some(escaped) = after.strip_prefix('\\') {
+            let is_digit = escaped.starts_with(|c: char| c.is_ascii_digit());
+            // The first backslash makes the second one text, with the letter after it; a reference stays one.
+            if is_digit || foreign_escape(escaped).is_some() {
+                self.at += 1;
+                return self.keep(if escaped.starts_with('$') { 1 } else { 2 });
+            }
+        } else if let Some((length, help)) = foreign_escape(after) {
+            let length = length + 1;
+            self.doubt(length, format!("`{}` is taken literally here", &self.rest()[..length]), help);
         }
         self.keep(1);
     }
+}
+
+/// What, after a backslash, other tools take for more than text: its bytes, and what to write instead.
+fn foreign_escape(after: &str) -> Option<(usize, String)> {
+    let letter = after.chars().next()?;
+    let rest = &after[letter.len_utf8()..];
+    let literal = format!("\\\\{letter} if the text is meant");
+    Some(match letter {
+        'g' | 'k' if rest.starts_with(['<', '{']) => {
+            (2, format!("write ${{NAME}} or $1 for a group, or {literal}"))
+        }
+        'U' | 'L' | 'E' | 'Q' => (1, format!("letters keep their case: leave it out, or write {literal}")),
+        // As in DOMAIN\user, more often than not.
+        'u' | 'l' if rest.starts_with(['$', '\\']) => {
+            (1, format!("letters keep their case: leave it out, or write {literal}"))
+        }
+        'n' | 'r' | 't' => (1, format!("a line has no control characters: write a space, or {literal}")),
+        'x' if rest.starts_with(|c: char| c == '{' || c.is_ascii_hexdigit()) => {
+            (1, format!("write the character itself, or {literal}"))
+        }
+        '$' if rest.starts_with(|c: char| c == '{' || c == '_' || c.is_alphanumeric()) => {
+            (1, "write $$ for a $, or \\\\$ for a backslash before a group".to_owned())
+        }
+        '&' => (1, "a & is text by itself: leave the backslash out, or write \\\\&".to_owned()),
+        _ => return None,
+    })
+}
+
+/// The value of a rule that stands for this text: nothing in it refers to a group.
+#[must_use]
+pub fn as_text(text: &str) -> String {
+    let text = text.replace('$', "$$");
+    let mut value = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        let after = &text[at + c.len_utf8()..];
+        if c == '\\' && (after.starts_with(|c: char| c.is_ascii_digit()) || foreign_escape(after).is_some()) {
+            value.push(c);
+        }
+        value.push(c);
+    }
+    value
 }
 
 /// Bytes of a name at the begin of a text.
@@ -224,11 +262,14 @@ fn name_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::matching::Case;
 
     /// What a replacement makes of the first match in `abcab`.
     fn expand(template: &str) -> (String, Vec<(String, String)>) {
-        let pattern = Pattern::parse(r"(a)(?<name>b)(?<n2>c)(x)?", true, false).unwrap();
+        let pattern = Pattern::parse(r"(a)(?<name>b)(?<n2>c)(x)?", Case::Ignored).unwrap();
         let (parsed, doubts) = Template::parse(template, Some(&pattern));
         let mut text = String::new();
         parsed.expand(&pattern.first("abcab").unwrap().unwrap(), &mut text);
@@ -249,13 +290,24 @@ mod tests {
             (r"\1 \3 \0", "a c abc"),
             (r"\\1", r"\1"),
             (r"C:\dir\\x", r"C:\dir\\x"),
+            (r"C:\\new\\\table \\U", r"C:\new\\table \U"),
+            (r"DOMAIN\\$1 \\$2 DOMAIN\user \\u$1", r"DOMAIN\a \b DOMAIN\user \ua"),
+            (r"\\g<name> \\x41", r"\g<name> \x41"),
+            (r"\ żó \ż \d", r"\ żó \ż \d"),
             ("5$ $$1 $-", "5$ $1 $-"),
             ("100%", "100%"),
             (r"a\", r"a\"),
         ] {
             assert_eq!(expand(template).0, text, "{template}");
         }
-        assert_eq!(expand(r"$1 ${1} ${name} $name \1 \\9 $$x $$ $ $- C:\dir").1, []);
+        assert_eq!(expand(r"$1 ${1} ${name} $name \1 \\9 $$x $$ $ $- C:\dir \\n \\$1 \\U \$$x \x").1, []);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_made_text_stands_for_itself(text in r"[\\$1U&xgn{<a]{0,12}|.{0,12}") {
+            prop_assert_eq!(expand(&as_text(&text)), (text, vec![]));
+        }
     }
 
     #[test]
@@ -270,6 +322,20 @@ mod tests {
             ("$&", "$&", "write $0"),
             ("$+{name}", "$+", "write ${NAME}"),
             ("$<name>", "$<", "write ${NAME}"),
+            (
+                r"\U$1",
+                r"\U",
+                r"is taken literally here: letters keep their case: leave it out, or write \\U if",
+            ),
+            (r"\L$1", r"\L", r"write \\L if the text is meant"),
+            (r"$1\E", r"\E", r"write \\E"),
+            (r"\u$1", r"\u", r"write \\u"),
+            (r"a\nb", r"\n", r"a line has no control characters: write a space, or \\n if the text is meant"),
+            (r"a\tb", r"\t", r"\\t if the text"),
+            (r"\x41", r"\x", "write the character itself"),
+            (r"\x{41}", r"\x", "write the character itself"),
+            (r"\$1", r"\$", r"write $$ for a $, or \\$"),
+            (r"\&", r"\&", "leave the backslash out"),
             (r"\g<name>", r"\g<", "write ${NAME}"),
             (r"\k{name}", r"\k{", "write ${NAME}"),
             ("${name:-x}", "${name:-x}", "is taken literally"),

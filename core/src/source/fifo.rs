@@ -14,7 +14,7 @@ use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::{LineBuffer, Owner, Stranger};
+use super::{LineBuffer, Owner, OwnerError};
 
 /// Bytes of a pipe's buffer on Linux, so that one read empties it.
 pub(crate) const READ_BYTES: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub enum FifoState {
     /// It cannot be opened.
     Unreadable(String),
     /// Another user may have written what is in it.
-    Refused(Stranger),
+    Refused(OwnerError),
 }
 
 /// A fifo, followed by its path.
@@ -189,8 +189,8 @@ impl Fifo {
             Err(error) => FifoState::Unreadable(error.to_string()),
             Ok((opened, _)) if !opened.file_type().is_fifo() => FifoState::NotAFifo,
             Ok((opened, file)) => {
-                if let Err(stranger) = self.owner.check(&opened) {
-                    FifoState::Refused(stranger)
+                if let Err(error) = self.owner.check(&opened) {
+                    FifoState::Refused(error)
                 } else {
                     self.file = Some(file);
                     self.opened += 1;
@@ -251,7 +251,7 @@ impl fmt::Display for FifoState {
             Self::Missing => f.write_str("waiting for"),
             Self::NotAFifo => f.write_str("waiting: not a fifo:"),
             Self::Unreadable(error) => write!(f, "waiting ({error}):"),
-            Self::Refused(stranger) => write!(f, "waiting ({stranger}):"),
+            Self::Refused(error) => write!(f, "waiting ({error}):"),
         }
     }
 }
@@ -352,7 +352,7 @@ mod tests {
         let set_mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         set_mode(0o000);
         std::thread::scope(|scope| {
-            let (refused, told) = std::sync::mpsc::channel();
+            let (refused, receiver) = std::sync::mpsc::channel();
             let path = &path;
             let reader = scope.spawn(move || {
                 if geteuid().is_root() {
@@ -364,7 +364,7 @@ mod tests {
                 refused.send(()).unwrap();
                 wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Reading);
             });
-            told.recv().unwrap();
+            receiver.recv().unwrap();
             set_mode(0o644);
             reader.join().unwrap();
         });

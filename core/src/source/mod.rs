@@ -12,7 +12,7 @@ mod stream;
 
 pub use fifo::{Fifo, FifoState};
 pub use line_buffer::{LineBuffer, MAX_PARTIAL_LINE};
-pub use owner::{Owner, Stranger};
+pub use owner::{Owner, OwnerError};
 pub use runtime::{NoRuntimeFolder, default_fifo};
 pub use sources::{
     Origin, SOURCE_GIVEN_UP, SourceError, SourceSpec, Sources, SourcesState, are_allowed, open_recording,

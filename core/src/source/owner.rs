@@ -21,7 +21,7 @@ pub enum Owner {
 
 /// Why a source is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stranger {
+pub enum OwnerError {
     /// Another user made it.
     #[error("refused, it belongs to user {0}: add ?owner=any to its path to trust that user")]
     Owner(String),
@@ -38,17 +38,17 @@ impl Owner {
     }
 
     /// Whether what was opened may be read. To be asked of what is open: a path may lead elsewhere at any moment.
-    pub fn check(self, opened: &Metadata) -> Result<(), Stranger> {
+    pub fn check(self, opened: &Metadata) -> Result<(), OwnerError> {
         let kind = opened.file_type();
         let holds_bytes = kind.is_file() || std::os::unix::fs::FileTypeExt::is_fifo(&kind);
         if self == Self::Known && holds_bytes && opened.mode() & 0o002 != 0 {
-            return Err(Stranger::Writable);
+            return Err(OwnerError::Writable);
         }
         self.check_user(opened.uid())
     }
 
     /// The same of the user at the other end of a socket.
-    pub fn check_user(self, uid: u32) -> Result<(), Stranger> {
+    pub fn check_user(self, uid: u32) -> Result<(), OwnerError> {
         let reader = Uid::effective();
         if self == Self::Any || uid == 0 || uid == reader.as_raw() {
             return Ok(());
@@ -58,7 +58,7 @@ impl Owner {
             Some(name) if SERVICE_USERS.contains(&name.as_str()) || name == format!("leco-{reader}") => {
                 Ok(())
             }
-            name => Err(Stranger::Owner(name.unwrap_or_else(|| uid.to_string()))),
+            name => Err(OwnerError::Owner(name.unwrap_or_else(|| uid.to_string()))),
         }
     }
 }

@@ -130,13 +130,13 @@ impl Stream {
 
 /// Connects on a thread of its own, since finding an address and connecting to it may take long.
 fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
-    let (done, mut tell) = io::pipe()?;
+    let (done, mut ended) = io::pipe()?;
     let (sender, result) = channel();
     let started = thread::Builder::new().name("connect".into()).spawn(move || {
         thread::sleep(after);
         // Nobody waits any more when these fail.
         let _ = sender.send(connect(&peer));
-        let _ = tell.write_all(&[0]);
+        let _ = ended.write_all(&[0]);
     });
     started.map_err(|error| {
         io::Error::new(

@@ -30,7 +30,8 @@ fn units(text: &str) -> Option<f64> {
         let tail = tail.trim_start();
         let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        total += number(value)? * unit_seconds(unit, rest.len() == text.len() && tail.is_empty())?;
+        let is_alone = rest.len() == text.len() && tail.is_empty();
+        total += number(value)? * unit_seconds(unit, is_alone)?;
         rest = tail.trim_start();
     }
     (!text.is_empty()).then_some(total)
@@ -44,11 +45,11 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// A bare number is seconds only if it is all there is: `1h30` would be a guess.
-fn unit_seconds(unit: &str, alone: bool) -> Option<f64> {
+fn unit_seconds(unit: &str, is_alone: bool) -> Option<f64> {
     const HOUR: f64 = 3600.0;
     const DAY: f64 = 24.0 * HOUR;
     Some(match unit.to_ascii_lowercase().as_str() {
-        "" if alone => 1.0,
+        "" if is_alone => 1.0,
         "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
         "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
         "h" | "hr" | "hrs" | "hour" | "hours" => HOUR,

@@ -10,5 +10,5 @@ mod speed;
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};
-pub use parts::{SEPARATOR, split_part};
+pub use parts::{Part, SEPARATOR};
 pub use speed::{SPEEDS, parse_speed};

@@ -4,18 +4,33 @@
 /// What stands between the parts of a line.
 pub const SEPARATOR: &str = " :: ";
 
-/// Splits a part of a line into what is read first and what only completes it: the first part is the time,
-/// and a cgroup stands in brackets at the end, as in `drill [tmux]`.
-#[must_use]
-pub fn split_part(part: &str, is_first: bool) -> (&str, &str) {
-    let faint_from = if is_first {
-        0
-    } else if part.ends_with(']') {
-        part.rfind(" [").unwrap_or(part.len())
-    } else {
-        part.len()
-    };
-    part.split_at(faint_from)
+/// Which part of a line it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The first one, which is the time.
+    Time,
+    /// Any other.
+    Other,
+}
+
+impl Part {
+    /// The one of this number, from 0.
+    #[must_use]
+    pub fn at(index: usize) -> Self {
+        if index == 0 { Self::Time } else { Self::Other }
+    }
+
+    /// Splits its text into what is read first and what only completes it: a time does, and a cgroup, which stands in
+    /// brackets at the end, as in `drill [tmux]`.
+    #[must_use]
+    pub fn split(self, text: &str) -> (&str, &str) {
+        let faint_from = match self {
+            Self::Time => 0,
+            Self::Other if text.ends_with(']') => text.rfind(" [").unwrap_or(text.len()),
+            Self::Other => text.len(),
+        };
+        text.split_at(faint_from)
+    }
 }
 
 #[cfg(test)]
@@ -24,9 +39,9 @@ mod tests {
 
     #[test]
     fn times_and_cgroups_are_beside_the_point() {
-        assert_eq!(split_part("18:32", true), ("", "18:32"));
-        assert_eq!(split_part("drill [tmux]", false), ("drill", " [tmux]"));
-        assert_eq!(split_part("[::1] 53/udp", false), ("[::1] 53/udp", ""));
-        assert_eq!(split_part("", false), ("", ""));
+        assert_eq!(Part::Time.split("18:32"), ("", "18:32"));
+        assert_eq!(Part::Other.split("drill [tmux]"), ("drill", " [tmux]"));
+        assert_eq!(Part::Other.split("[::1] 53/udp"), ("[::1] 53/udp", ""));
+        assert_eq!(Part::Other.split(""), ("", ""));
     }
 }

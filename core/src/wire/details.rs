@@ -5,11 +5,11 @@ use leco_os::clean::clean;
 use serde_json::{Map, Value};
 
 use crate::text::SEPARATOR;
-use crate::wire::event::ConnectionState;
+use crate::wire::event::{ConnectionState, Direction, State};
 
-/// A connection's facts. What is not known is empty.
+/// What is known of a connection. What is not known is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Facts {
+pub struct ConnectionDetails {
     /// Machine.
     pub host: String,
     /// User's name, else number.
@@ -22,8 +22,8 @@ pub struct Facts {
     pub peers: Vec<String>,
     /// Port of the service: the end that was called.
     pub port: Option<u16>,
-    /// It came in.
-    pub is_incoming: bool,
+    /// Which end opened it.
+    pub direction: Direction,
     /// How it stands, as in events: `open`, `refused`, …
     pub state: String,
     /// Its program was never seen with its peer before.
@@ -32,46 +32,46 @@ pub struct Facts {
     pub fields: Vec<(String, String)>,
 }
 
-impl Facts {
+impl ConnectionDetails {
     /// From a line as it was received and the object that it came in, where that has more fields.
     #[must_use]
     pub fn of(line: &str, event: Option<&str>) -> Self {
-        let mut facts = Self::of_line(line);
+        let mut details = Self::of_line(line);
         if let Some(event) = event.and_then(|event| serde_json::from_str(event).ok()) {
-            facts.add(&event);
+            details.add(&event);
         }
-        facts
+        details
     }
 
     /// Reads `TIME :: USER :: COMM [CGROUP] :: [<- ]PEER PORT[/PROTO][ !STATE] :: TRAFFIC`. A line of another
     /// writer may have any other parts: then less is known.
     fn of_line(line: &str) -> Self {
         let parts: Vec<&str> = line.split(SEPARATOR).collect();
-        let mut facts = Self::default();
+        let mut details = Self::default();
         if parts.len() < 4 {
-            return facts;
+            return details;
         }
-        facts.user = known(parts[1]);
+        details.user = known(parts[1]);
         let (process, cgroup) = match parts[2].split_once(" [") {
             Some((process, cgroup)) => (process, cgroup.strip_suffix(']').unwrap_or(cgroup)),
             None => (parts[2], ""),
         };
-        facts.process = known(process);
-        facts.units.extend((!cgroup.is_empty()).then(|| cgroup.to_owned()));
+        details.process = known(process);
+        details.units.extend((!cgroup.is_empty()).then(|| cgroup.to_owned()));
         // The local end may stand before the remote one; traffic is last.
         let end = parts[parts.len() - 1 - usize::from(parts.len() > 4)];
-        let end = end.strip_prefix("<- ").inspect(|_| facts.is_incoming = true).unwrap_or(end);
+        let end = end.strip_prefix("<- ").inspect(|_| details.direction = Direction::In).unwrap_or(end);
         let mut words = end.split(' ');
-        facts.peers.extend(words.next().filter(|peer| !peer.is_empty()).map(ToOwned::to_owned));
+        details.peers.extend(words.next().filter(|peer| !peer.is_empty()).map(ToOwned::to_owned));
         for word in words {
             let number = word.split('/').next().unwrap_or_default();
             match (word.strip_prefix('!'), number.parse()) {
-                (Some(state), _) => state.clone_into(&mut facts.state),
-                (None, Ok(port)) => facts.port = Some(port),
-                (None, Err(_)) => facts.peers.push(word.trim_matches(['(', ')']).to_owned()),
+                (Some(state), _) => state.clone_into(&mut details.state),
+                (None, Ok(port)) => details.port = Some(port),
+                (None, Err(_)) => details.peers.push(word.trim_matches(['(', ')']).to_owned()),
             }
         }
-        facts
+        details
     }
 
     fn add(&mut self, event: &Map<String, Value>) {
@@ -97,7 +97,7 @@ impl Facts {
                 "script" => self.process.clone_from(&text),
                 "unit" | "container" => self.units.push(text.clone()),
                 "raddr" | "name" if !self.peers.contains(&text) => self.peers.push(text.clone()),
-                "dir" => self.is_incoming = text == "in",
+                "dir" => self.direction = Direction::parse(&text).unwrap_or_default(),
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
                 _ => {}
@@ -105,7 +105,11 @@ impl Facts {
             self.fields.push((clean(name).into_owned(), text));
         }
         let port = |name: &str| event.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
-        self.port = port(if self.is_incoming { "lport" } else { "rport" }).or(self.port);
+        self.port = port(match self.direction {
+            Direction::In => "lport",
+            Direction::Out => "rport",
+        })
+        .or(self.port);
     }
 
     /// How it stands, as a word.
@@ -113,9 +117,9 @@ impl Facts {
     pub fn state(&self, state: ConnectionState) -> &str {
         match state {
             _ if !self.state.is_empty() => &self.state,
-            ConnectionState::Blocked => "blocked",
-            ConnectionState::Refused => "refused",
-            ConnectionState::TimedOut => "timeout",
+            ConnectionState::Blocked => State::Blocked.name(),
+            ConnectionState::Refused => State::Refused.name(),
+            ConnectionState::TimedOut => State::TimedOut.name(),
             ConnectionState::Ordinary | ConnectionState::Incoming => "",
         }
     }
@@ -132,23 +136,25 @@ mod tests {
 
     #[test]
     fn a_line_alone_tells_most() {
-        let facts =
-            Facts::of("18:32 :: me :: drill [tmux] :: 10.2.0.1 53/udp !refused :: v 58B / 26B ^", None);
+        let details = ConnectionDetails::of(
+            "18:32 :: me :: drill [tmux] :: 10.2.0.1 53/udp !refused :: v 58B / 26B ^",
+            None,
+        );
         assert_eq!(
-            (facts.user.as_str(), facts.process.as_str(), facts.units.as_slice()),
+            (details.user.as_str(), details.process.as_str(), details.units.as_slice()),
             ("me", "drill", &["tmux".to_owned()][..])
         );
         assert_eq!(
-            (facts.peers.as_slice(), facts.port, facts.state.as_str()),
+            (details.peers.as_slice(), details.port, details.state.as_str()),
             (&["10.2.0.1".to_owned()][..], Some(53), "refused")
         );
-        let facts = Facts::of("18:32 :: - :: - :: <- a.test (192.0.2.1) 22 :: ", None);
-        assert_eq!((facts.user.as_str(), facts.is_incoming, facts.port), ("", true, Some(22)));
-        assert_eq!(facts.peers, ["a.test", "192.0.2.1"]);
-        let local = Facts::of("18:32 :: me :: ssh :: 10.0.0.1 4000 :: 10.0.0.2 22 :: ", None);
+        let details = ConnectionDetails::of("18:32 :: - :: - :: <- a.test (192.0.2.1) 22 :: ", None);
+        assert_eq!((details.user.as_str(), details.direction, details.port), ("", Direction::In, Some(22)));
+        assert_eq!(details.peers, ["a.test", "192.0.2.1"]);
+        let local = ConnectionDetails::of("18:32 :: me :: ssh :: 10.0.0.1 4000 :: 10.0.0.2 22 :: ", None);
         assert_eq!((local.peers.as_slice(), local.port), (&["10.0.0.2".to_owned()][..], Some(22)));
         for other in ["", "x", "a :: b", " ::  ::  ::  :: "] {
-            let _ = Facts::of(other, None);
+            let _ = ConnectionDetails::of(other, None);
         }
     }
 
@@ -157,17 +163,20 @@ mod tests {
         let event = r#"{"ns":1,"ns_trx":2,"line":"x","dir":"in","state":"open","new":true,"host":"nas","pid":7,"uid":0,
             "comm":"python3","script":"a.py","parents":["sh","cron"],"unit":"a.service","container":"docker:1\u001b[31m",
             "laddr":"::1","lport":22,"raddr":"::2","rport":4000,"name":"b.test"}"#;
-        let facts = Facts::of("18:32 :: root :: a.py [a] :: <- b.test 22 :: ", Some(event));
-        assert_eq!((facts.host.as_str(), facts.process.as_str(), facts.port), ("nas", "a.py", Some(22)));
-        assert_eq!(facts.units, ["a", "docker:1\u{fffd}[31m", "a.service"]);
-        assert_eq!(facts.peers, ["b.test", "::2"]);
-        assert!(facts.is_first_ever && facts.is_incoming);
-        assert!(facts.fields.contains(&("parents".into(), "sh < cron".into())));
+        let details = ConnectionDetails::of("18:32 :: root :: a.py [a] :: <- b.test 22 :: ", Some(event));
+        assert_eq!(
+            (details.host.as_str(), details.process.as_str(), details.port),
+            ("nas", "a.py", Some(22))
+        );
+        assert_eq!(details.units, ["a", "docker:1\u{fffd}[31m", "a.service"]);
+        assert_eq!(details.peers, ["b.test", "::2"]);
+        assert!(details.is_first_ever && details.direction == Direction::In);
+        assert!(details.fields.contains(&("parents".into(), "sh < cron".into())));
         let renamed = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":"before","comm_now":"after"}"#;
-        let facts = Facts::of("18:32 :: root :: before :: b.test 22 :: ", Some(renamed));
-        assert_eq!(facts.process, "before");
-        assert!(facts.fields.contains(&("comm_now".into(), "after".into())));
+        let details = ConnectionDetails::of("18:32 :: root :: before :: b.test 22 :: ", Some(renamed));
+        assert_eq!(details.process, "before");
+        assert!(details.fields.contains(&("comm_now".into(), "after".into())));
         let nameless = r#"{"ns":1,"ns_trx":2,"line":"x","pid":7,"comm":""}"#;
-        assert_eq!(Facts::of("18:32 :: root :: 7 :: b.test 22 :: ", Some(nameless)).process, "7");
+        assert_eq!(ConnectionDetails::of("18:32 :: root :: 7 :: b.test 22 :: ", Some(nameless)).process, "7");
     }
 }

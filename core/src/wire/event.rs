@@ -73,6 +73,86 @@ pub struct Flag(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count(pub Option<u64>);
 
+/// Which end of a connection opened it: `dir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// This one.
+    #[default]
+    Out,
+    /// The other one.
+    In,
+}
+
+impl Direction {
+    /// As events have it.
+    pub const NAMES: [&str; 2] = ["in", "out"];
+
+    /// Reads it; `None` for what is neither.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "in" => Some(Self::In),
+            "out" => Some(Self::Out),
+            _ => None,
+        }
+    }
+}
+
+/// How a connection stands or ended: `state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is open.
+    Open,
+    /// The peer did not answer yet.
+    Connecting,
+    /// It ended in good order.
+    Closed,
+    /// The peer refused it.
+    Refused,
+    /// The peer broke it off.
+    Reset,
+    /// The peer did not answer in time.
+    TimedOut,
+    /// A router says that there is no way.
+    Unreachable,
+    /// It ended before the peer answered.
+    Unanswered,
+    /// The firewall stopped it.
+    Blocked,
+}
+
+impl State {
+    /// Each with its name in events.
+    const ALL: [(Self, &str); 9] = [
+        (Self::Open, "open"),
+        (Self::Connecting, "connecting"),
+        (Self::Closed, "closed"),
+        (Self::Refused, "refused"),
+        (Self::Reset, "reset"),
+        (Self::TimedOut, "timeout"),
+        (Self::Unreachable, "unreachable"),
+        (Self::Unanswered, "unanswered"),
+        (Self::Blocked, "blocked"),
+    ];
+
+    /// Reads one; `None` for what another writer may say.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(state, _)| *state)
+    }
+
+    /// Names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|(_, name)| *name)
+    }
+
+    /// As events have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| *name)
+    }
+}
+
 /// How a connection stands, as far as that changes its looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum ConnectionState {
@@ -154,11 +234,11 @@ impl Event {
     /// How it stands: what went wrong says more than where it came from.
     #[must_use]
     pub fn connection_state(&self) -> ConnectionState {
-        match (self.state.0.as_str(), self.dir.0.as_str()) {
-            ("blocked", _) => ConnectionState::Blocked,
-            ("refused" | "reset" | "unreachable", _) => ConnectionState::Refused,
-            ("timeout" | "unanswered", _) => ConnectionState::TimedOut,
-            (_, "in") => ConnectionState::Incoming,
+        match (State::parse(&self.state.0), Direction::parse(&self.dir.0)) {
+            (Some(State::Blocked), _) => ConnectionState::Blocked,
+            (Some(State::Refused | State::Reset | State::Unreachable), _) => ConnectionState::Refused,
+            (Some(State::TimedOut | State::Unanswered), _) => ConnectionState::TimedOut,
+            (_, Some(Direction::In)) => ConnectionState::Incoming,
             _ => ConnectionState::Ordinary,
         }
     }
@@ -201,7 +281,7 @@ pub struct EventRecord<'a> {
     pub details: Option<Details<'a>>,
 }
 
-/// Fields beyond the three that every reader knows.
+/// Fields beyond the three that every reader knows: one for each on the wire, in its order, so they are not split.
 #[derive(Debug, Serialize)]
 pub struct Details<'a> {
     /// Version of these fields.

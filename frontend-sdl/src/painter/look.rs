@@ -13,8 +13,6 @@ use super::text::Shadow;
 const MAX_FONT_HEIGHT: f32 = 512.0;
 
 pub(super) struct Look {
-    pub(super) fg: Rgba,
-    pub(super) new: Rgba,
     /// Of the text, in pixels.
     pub(super) font_height: f32,
     pub(super) outline: Option<Outline>,
@@ -28,6 +26,7 @@ pub(super) struct Look {
     /// Pixels of the display for one of the config.
     pub(super) factor: f32,
     pub(super) is_opaque: bool,
+    /// Its colours count, at any factor.
     window: WindowSettings,
 }
 
@@ -47,8 +46,6 @@ impl Look {
             rgba: shadow.rgba,
         };
         let mut look = Self {
-            fg: window.rgba_fg,
-            new: window.rgba_new,
             font_height: (text.font_height * factor).min(MAX_FONT_HEIGHT),
             outline: None,
             shadows: text.font_shadow.iter().map(shadow).collect(),
@@ -71,8 +68,14 @@ impl Look {
         Outline { pixels: (f32::from(outline.pixels) * self.factor).round() as u8, ..outline }
     }
 
-    pub(super) fn state_rgba(&self, state: ConnectionState) -> Option<Rgba> {
-        self.window.state_rgba(state)
+    /// The colour of a line's text, where its style has none.
+    pub(super) fn text_rgba(&self, state: ConnectionState) -> Rgba {
+        self.window.state_rgba(state).unwrap_or(self.window.rgba_fg)
+    }
+
+    /// The colour in which a line never seen before is marked.
+    pub(super) fn new_rgba(&self) -> Rgba {
+        self.window.rgba_new
     }
 
     pub(super) fn background(&self) -> u32 {

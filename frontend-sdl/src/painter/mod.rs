@@ -167,35 +167,47 @@ impl Painter {
             (None, None) => true,
             _ => false,
         };
+        let has_come = !is_same && row.is_some_and(|row| row.age < NEWS);
         if !is_same {
-            slot.is_dirty = true;
-            let gone = slot.line.take();
-            if self.has_effects && self.look.effect_gone != Effect::None {
-                slot.leaving = gone.filter(|line| line.row.alpha >= FAINT).map(|line| Leaving {
-                    picture: line.picture,
-                    alpha: line.row.alpha,
-                    since: now,
-                });
-            }
+            self.take_line_away(slot, now);
         }
         if let Some(row) = row {
-            let is_unchanged = slot.line.as_ref().is_some_and(|line| looks_alike(&line.row, row));
-            if is_unchanged {
-                if let Some(line) = &mut slot.line {
-                    slot.is_dirty |= line.row.alpha != row.alpha;
-                    line.row.alpha = row.alpha;
-                }
-            } else {
-                let is_news = !is_same && row.age < NEWS;
-                let has_effect = self.has_effects && self.look.effect_new != Effect::None;
-                let came = match slot.line.take() {
-                    Some(line) => line.came,
-                    None => (is_news && has_effect).then_some(now),
-                };
-                slot.is_dirty = true;
-                slot.line = Some(self.draw_line(row, came));
-            }
+            self.put_line(slot, row, has_come.then_some(now));
         }
+        self.end_effects(slot, now);
+    }
+
+    /// Lets the line of a slot go.
+    fn take_line_away(&self, slot: &mut Slot, now: BootNs) {
+        slot.is_dirty = true;
+        let gone = slot.line.take();
+        if self.has_effects && self.look.effect_gone != Effect::None {
+            slot.leaving = gone.filter(|line| line.row.alpha >= FAINT).map(|line| Leaving {
+                picture: line.picture,
+                alpha: line.row.alpha,
+                since: now,
+            });
+        }
+    }
+
+    /// Puts a line into a slot that is empty or has an earlier state of it; with when it came, where that is news.
+    fn put_line(&mut self, slot: &mut Slot, row: &Row, came: Option<BootNs>) {
+        if let Some(line) = slot.line.as_mut().filter(|line| looks_alike(&line.row, row)) {
+            slot.is_dirty |= line.row.alpha != row.alpha;
+            line.row.alpha = row.alpha;
+            return;
+        }
+        let has_effect = self.has_effects && self.look.effect_new != Effect::None;
+        let came = match slot.line.take() {
+            Some(line) => line.came,
+            None => came.filter(|_| has_effect),
+        };
+        slot.is_dirty = true;
+        slot.line = Some(self.draw_line(row, came));
+    }
+
+    /// Ends effects whose time is over; what has one is drawn again.
+    fn end_effects(&self, slot: &mut Slot, now: BootNs) {
         let has_ended = |effect, way, since: BootNs| {
             Duration::from_nanos(now.saturating_sub(since)) >= effects::duration(effect, way)
         };
@@ -216,9 +228,9 @@ impl Painter {
     fn draw_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
         let look = &self.look;
         let ink = Ink {
-            fg: row.style.fg.or_else(|| look.state_rgba(row.state)).unwrap_or(look.fg),
+            fg: row.style.fg.unwrap_or_else(|| look.text_rgba(row.state)),
             tag: row.tag.rgb,
-            first_ever: row.is_first_ever.then_some(look.new),
+            first_ever: row.is_first_ever.then(|| look.new_rgba()),
             outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
             shadows: &look.shadows,
         };

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use leco_core::ini::Rgba;
 use leco_core::style::Outline;
-use leco_core::text::{SEPARATOR, split_part};
+use leco_core::text::{Part, SEPARATOR};
 use unicode_bidi::{BidiInfo, Level};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 use super::fonts::Fonts;
-use super::pixels::{Pixmap, Rect, pixels, premultiplied, scale, side};
+use super::pixels::{Canvas, Pixmap, Rect, pixels, premultiplied, scale, side};
 
 const ELLIPSIS: &str = "…";
 /// However wide a window is, no more of a line is looked at. Characters.
@@ -128,7 +128,7 @@ fn colours(line: &str, fg: Rgba) -> Vec<(Range<usize>, Rgba)> {
         if index > 0 {
             push(SEPARATOR.len(), faint);
         }
-        let (text, rest) = split_part(part, index == 0);
+        let (text, rest) = Part::at(index).split(part);
         push(text.len(), fg);
         push(rest.len(), faint);
     }
@@ -226,6 +226,14 @@ fn overhang(outline: Option<Outline>, shadows: &[Shadow]) -> [i32; 4] {
     [reach(|shadow| -shadow.x), reach(|shadow| -shadow.y), reach(|shadow| shadow.x), reach(|shadow| shadow.y)]
 }
 
+/// A run whose glyphs are drawn, and where they begin, seen from the top of the font's height.
+struct Fill<'r> {
+    run: &'r Run<'r>,
+    picture: Pixmap,
+    y: i32,
+}
+
+/// Lays everything of a line over each other: shadows, outline, the tag's box, glyphs.
 fn compose(
     fonts: &mut Fonts,
     runs: &[Run<'_>],
@@ -235,48 +243,61 @@ fn compose(
     tag_box: Option<(Rect, u32)>,
 ) -> TextPicture {
     let [left, top, right, bottom] = overhang(outline, ink.shadows);
-    let fills: Vec<_> = runs
-        .iter()
-        .filter_map(|run| {
-            let rgb = [run.rgba.red, run.rgba.green, run.rgba.blue];
-            fonts.render(run.text, run.face, rgb, None).map(|(fill, y)| (run, fill, y))
-        })
-        .collect();
+    let fills = filled(fonts, runs);
     // Some glyphs are higher than their font.
-    let above = fills.iter().map(|(_, _, y)| -y).max().unwrap_or(0).max(0);
-    let below =
-        fills.iter().map(|(_, fill, y)| y + pixels(fill.height()) - fonts.height()).max().unwrap_or(0);
-    let (top, bottom) = (top + above, bottom + below.max(0));
+    let above = fills.iter().map(|fill| -fill.y).max().unwrap_or(0).max(0);
+    let ends = fills.iter().map(|fill| fill.y + pixels(fill.picture.height()));
+    let below = ends.max().map_or(0, |end| end - fonts.height()).max(0);
+    let (top, bottom) = (top + above, bottom + below);
     let mut picture = Pixmap::new(side(width + left + right), side(fonts.height() + top + bottom));
     let clip = picture.bounds();
     let mut canvas = picture.canvas();
     for shadow in ink.shadows {
         let colour = premultiplied(shadow.rgba);
-        for (run, fill, y) in &fills {
-            let shade = tinted(fill, colour);
+        for Fill { run, picture, y } in &fills {
+            let shade = tinted(picture, colour);
             canvas.draw(&shade, left + run.x + shadow.x, top + y + shadow.y, run.rgba.alpha, clip);
         }
     }
     if let Some(outline) = outline {
-        let colour = premultiplied(outline.rgba);
-        let pixels = i32::from(outline.pixels);
-        for run in runs {
-            let silhouette = fonts.render(run.text, run.face, [0; 3], Some(outline.pixels.into()));
-            if let Some((silhouette, y)) = silhouette {
-                let line = tinted(&silhouette, colour);
-                // What is faint has a faint outline, but not so faint that it could not be read on white.
-                let alpha = u8::midpoint(run.rgba.alpha, 255);
-                canvas.draw(&line, left + run.x - pixels, top + y - pixels, alpha, clip);
-            }
-        }
+        draw_outline(fonts, runs, outline, &mut canvas, (left, top));
     }
     if let Some((area, pixel)) = tag_box {
         canvas.fill(area.moved(left, top), pixel);
     }
-    for (run, fill, y) in &fills {
-        canvas.draw(fill, left + run.x, top + y, run.rgba.alpha, clip);
+    for Fill { run, picture, y } in &fills {
+        canvas.draw(picture, left + run.x, top + y, run.rgba.alpha, clip);
     }
     trimmed(&picture, -left, -top)
+}
+
+/// The glyphs of each run that has some.
+fn filled<'r>(fonts: &mut Fonts, runs: &'r [Run<'_>]) -> Vec<Fill<'r>> {
+    let fill = |run: &'r Run<'_>| {
+        let rgb = [run.rgba.red, run.rgba.green, run.rgba.blue];
+        fonts.render(run.text, run.face, rgb, None).map(|(picture, y)| Fill { run, picture, y })
+    };
+    runs.iter().filter_map(fill).collect()
+}
+
+/// Draws the outline of each run on a canvas, on which the text begins at a place.
+fn draw_outline(
+    fonts: &mut Fonts,
+    runs: &[Run<'_>],
+    outline: Outline,
+    canvas: &mut Canvas<'_>,
+    (left, top): (i32, i32),
+) {
+    let (colour, pixels, clip) = (premultiplied(outline.rgba), i32::from(outline.pixels), canvas.bounds());
+    for run in runs {
+        let silhouette = fonts.render(run.text, run.face, [0; 3], Some(outline.pixels.into()));
+        if let Some((silhouette, y)) = silhouette {
+            let line = tinted(&silhouette, colour);
+            // What is faint has a faint outline, but not so faint that it could not be read on white.
+            let alpha = u8::midpoint(run.rgba.alpha, 255);
+            canvas.draw(&line, left + run.x - pixels, top + y - pixels, alpha, clip);
+        }
+    }
 }
 
 /// A silhouette in another colour.

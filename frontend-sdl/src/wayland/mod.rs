@@ -47,12 +47,7 @@ pub struct Wayland {
 
 /// What is known of the compositor and was asked of it.
 struct Client {
-    compositor: WlCompositor,
-    shm: WlShm,
-    layer_shell: Option<ZwlrLayerShellV1>,
-    wm_base: Option<XdgWmBase>,
-    viewporter: Option<WpViewporter>,
-    fractional_scales: Option<WpFractionalScaleManagerV1>,
+    globals: Globals,
     handle: QueueHandle<Self>,
     outputs: Vec<Output>,
     settings: WindowSettings,
@@ -63,6 +58,16 @@ struct Client {
     generation: u64,
     notices: Vec<String>,
     error: Option<anyhow::Error>,
+}
+
+/// What the compositor offers.
+struct Globals {
+    compositor: WlCompositor,
+    shm: WlShm,
+    layer_shell: Option<ZwlrLayerShellV1>,
+    wm_base: Option<XdgWmBase>,
+    viewporter: Option<WpViewporter>,
+    fractional_scales: Option<WpFractionalScaleManagerV1>,
 }
 
 /// A monitor.
@@ -118,7 +123,7 @@ impl Wayland {
     /// Whether the compositor has layers for windows that are part of the desktop.
     #[must_use]
     pub fn has_layers(&self) -> bool {
-        self.client.layer_shell.is_some()
+        self.client.globals.layer_shell.is_some()
     }
 
     /// Puts the surface on the desktop.

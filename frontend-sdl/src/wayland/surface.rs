@@ -6,12 +6,26 @@ use leco_core::config::{Layer, WindowFlag, WindowHint, WindowSettings};
 use wayland_client::QueueHandle;
 use wayland_client::globals::GlobalList;
 use wayland_client::protocol::wl_output::WlOutput;
+use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{Anchor, KeyboardInteractivity};
 
 use super::buffers::Buffers;
-use super::{Client, MAX_SIDE, NAMESPACE, Output, Role, Surface};
+use super::{Client, Globals, MAX_SIDE, NAMESPACE, Output, Role, Surface};
 use crate::presenter::no_monitor;
+
+impl Globals {
+    fn bind(globals: &GlobalList, handle: &QueueHandle<Client>) -> anyhow::Result<Self> {
+        Ok(Self {
+            compositor: globals.bind(handle, 1..=6, ()).context("the compositor has no wl_compositor")?,
+            shm: globals.bind(handle, 1..=1, ()).context("the compositor has no wl_shm")?,
+            layer_shell: globals.bind(handle, 1..=4, ()).ok(),
+            wm_base: globals.bind(handle, 1..=2, ()).ok(),
+            viewporter: globals.bind(handle, 1..=1, ()).ok(),
+            fractional_scales: globals.bind(handle, 1..=1, ()).ok(),
+        })
+    }
+}
 
 impl Client {
     pub(super) fn new(
@@ -20,12 +34,7 @@ impl Client {
         settings: WindowSettings,
     ) -> anyhow::Result<Self> {
         let mut client = Self {
-            compositor: globals.bind(&handle, 1..=6, ()).context("the compositor has no wl_compositor")?,
-            shm: globals.bind(&handle, 1..=1, ()).context("the compositor has no wl_shm")?,
-            layer_shell: globals.bind(&handle, 1..=4, ()).ok(),
-            wm_base: globals.bind(&handle, 1..=2, ()).ok(),
-            viewporter: globals.bind(&handle, 1..=1, ()).ok(),
-            fractional_scales: globals.bind(&handle, 1..=1, ()).ok(),
+            globals: Globals::bind(globals, &handle)?,
             handle,
             outputs: Vec::new(),
             settings,
@@ -54,6 +63,7 @@ impl Client {
         }
     }
 
+    /// Makes the surface, unless its monitor is not there yet.
     pub(super) fn make_surface(&mut self) {
         // Until it is there.
         self.awaits_outputs = true;
@@ -66,68 +76,74 @@ impl Client {
             return;
         }
         let wanted = wanted.map(|output| output.proxy.clone());
-        let surface = self.compositor.create_surface(&self.handle, ());
-        let role = match (&self.layer_shell, &self.wm_base) {
-            (Some(shell), _) => {
-                let layer = match self.settings.layer {
-                    Layer::Overlay => zwlr_layer_shell_v1::Layer::Overlay,
-                    _ if self.settings.has(WindowFlag::AlwaysOnTop) => zwlr_layer_shell_v1::Layer::Top,
-                    Layer::Top => zwlr_layer_shell_v1::Layer::Top,
-                    // Of the surfaces in the layer of the background, where wallpapers are, sway before 1.9
-                    // puts the newest below the others: we would be hidden.
-                    Layer::Bottom | Layer::Background => zwlr_layer_shell_v1::Layer::Bottom,
-                };
-                let namespace = NAMESPACE.to_owned();
-                Role::Layer(shell.get_layer_surface(
-                    &surface,
-                    wanted.as_ref(),
-                    layer,
-                    namespace,
-                    &self.handle,
-                    (),
-                ))
-            }
-            (None, Some(wm_base)) => {
-                let xdg = wm_base.get_xdg_surface(&surface, &self.handle, ());
-                let toplevel = xdg.get_toplevel(&self.handle, ());
-                toplevel.set_app_id(NAMESPACE.to_owned());
-                toplevel.set_title(self.settings.title.clone());
-                Role::Window(xdg, toplevel)
-            }
-            (None, None) => {
-                self.error =
-                    Some(anyhow::anyhow!("this Wayland compositor has neither layer-shell nor xdg-shell"));
+        match self.new_surface(wanted) {
+            Ok(surface) => self.surface = Some(surface),
+            Err(error) => {
+                self.error = Some(error);
                 return;
             }
-        };
-        let fractional_scale = self
-            .fractional_scales
+        }
+        self.awaits_outputs = false;
+        self.place();
+        if let Some(surface) = &self.surface {
+            surface.proxy.commit();
+        }
+    }
+
+    /// A surface for this monitor, or for the one that the compositor chooses.
+    fn new_surface(&self, output: Option<WlOutput>) -> anyhow::Result<Surface> {
+        let Globals { compositor, viewporter, fractional_scales, .. } = &self.globals;
+        let proxy = compositor.create_surface(&self.handle, ());
+        let role = self.new_role(&proxy, output.as_ref())?;
+        let fractional_scale = fractional_scales
             .as_ref()
-            .filter(|_| self.viewporter.is_some())
-            .map(|manager| manager.get_fractional_scale(&surface, &self.handle, ()));
+            .filter(|_| viewporter.is_some())
+            .map(|manager| manager.get_fractional_scale(&proxy, &self.handle, ()));
         let viewport =
-            self.viewporter.as_ref().map(|viewporter| viewporter.get_viewport(&surface, &self.handle, ()));
+            viewporter.as_ref().map(|viewporter| viewporter.get_viewport(&proxy, &self.handle, ()));
         if self.settings.click_through {
-            let nothing = self.compositor.create_region(&self.handle, ());
-            surface.set_input_region(Some(&nothing));
+            let nothing = compositor.create_region(&self.handle, ());
+            proxy.set_input_region(Some(&nothing));
             nothing.destroy();
         }
-        let factor = if fractional_scale.is_some() { 1.0 } else { self.scale_of(wanted.as_ref()) };
-        self.surface = Some(Surface {
-            proxy: surface,
+        let factor = if fractional_scale.is_some() { 1.0 } else { self.scale_of(output.as_ref()) };
+        Ok(Surface {
+            proxy,
             role,
             viewport,
             fractional_scale,
             size: None,
             factor,
-            output: wanted,
+            output,
             buffers: None,
             is_frame_done: true,
-        });
-        self.awaits_outputs = false;
-        self.place();
-        if let Some(surface) = &self.surface {
-            surface.proxy.commit();
+        })
+    }
+
+    /// Makes a surface part of a layer, or else a window.
+    fn new_role(&self, surface: &WlSurface, output: Option<&WlOutput>) -> anyhow::Result<Role> {
+        let handle = &self.handle;
+        if let Some(shell) = &self.globals.layer_shell {
+            let (layer, namespace) = (self.wanted_layer(), NAMESPACE.to_owned());
+            return Ok(Role::Layer(shell.get_layer_surface(surface, output, layer, namespace, handle, ())));
+        }
+        let wm_base = self.globals.wm_base.as_ref();
+        let wm_base = wm_base.context("this Wayland compositor has neither layer-shell nor xdg-shell")?;
+        let xdg = wm_base.get_xdg_surface(surface, handle, ());
+        let toplevel = xdg.get_toplevel(handle, ());
+        toplevel.set_app_id(NAMESPACE.to_owned());
+        toplevel.set_title(self.settings.title.clone());
+        Ok(Role::Window(xdg, toplevel))
+    }
+
+    fn wanted_layer(&self) -> zwlr_layer_shell_v1::Layer {
+        match self.settings.layer {
+            Layer::Overlay => zwlr_layer_shell_v1::Layer::Overlay,
+            _ if self.settings.has(WindowFlag::AlwaysOnTop) => zwlr_layer_shell_v1::Layer::Top,
+            Layer::Top => zwlr_layer_shell_v1::Layer::Top,
+            // Of the surfaces in the layer of the background, where wallpapers are, sway before 1.9
+            // puts the newest below the others: we would be hidden.
+            Layer::Bottom | Layer::Background => zwlr_layer_shell_v1::Layer::Bottom,
         }
     }
 
@@ -231,7 +247,7 @@ impl Client {
             return;
         }
         self.generation += 1;
-        match Buffers::new(&self.shm, &self.handle, width, height) {
+        match Buffers::new(&self.globals.shm, &self.handle, width, height) {
             Ok(buffers) => surface.buffers = Some(buffers),
             Err(error) => self.error = Some(anyhow::Error::from(error).context("cannot share memory")),
         }

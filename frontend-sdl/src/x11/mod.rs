@@ -20,6 +20,23 @@ use crate::painter::pixels::{Canvas, Rect};
 use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval, no_monitor};
 use crate::system;
 
+/// Whose desktop the X server's windows are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// Its own.
+    X11,
+    /// That of a Wayland compositor, whose window manager knows nothing of layers and so is left out.
+    Wayland,
+}
+
+/// What SDL may have for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    /// It may have read some events before.
+    Events,
+    Nothing,
+}
+
 /// The overlay on an X desktop.
 #[allow(clippy::struct_excessive_bools)]
 pub struct X11 {
@@ -29,8 +46,8 @@ pub struct X11 {
     settings: WindowSettings,
     generation: u64,
     is_closed: bool,
-    told_of_compositor: bool,
-    is_guest: bool,
+    has_reported_compositor: bool,
+    host: Host,
     notices: Vec<String>,
     events: EventPump,
     video: VideoSubsystem,
@@ -47,9 +64,8 @@ struct Shown {
 }
 
 impl X11 {
-    /// Connects to the server that the environment names, and puts the window on the screen. As a guest of a
-    /// Wayland desktop, whose window manager knows nothing of layers, it leaves that one out.
-    pub fn connect(settings: &WindowSettings, is_guest: bool) -> anyhow::Result<Self> {
+    /// Connects to the server that the environment names, and puts the window on the screen.
+    pub fn connect(settings: &WindowSettings, host: Host) -> anyhow::Result<Self> {
         let desktop = Desktop::connect()?;
         let fixed = [
             ("SDL_VIDEO_DRIVER", "x11"),
@@ -73,14 +89,14 @@ impl X11 {
             settings: settings.clone(),
             generation: 0,
             is_closed: false,
-            told_of_compositor: false,
-            is_guest,
+            has_reported_compositor: false,
+            host,
             notices: Vec::new(),
             events,
             video,
         };
         this.show()?;
-        this.take_all(true)?;
+        this.take_all(Pending::Events)?;
         Ok(this)
     }
 
@@ -94,8 +110,9 @@ impl X11 {
             self.notices.push(no_monitor(settings, &known));
             return Ok(());
         };
-        let is_override =
-            self.is_guest || settings.layer == Layer::Overlay || settings.is_on(WindowHint::OverrideRedirect);
+        let is_override = self.host == Host::Wayland
+            || settings.layer == Layer::Overlay
+            || settings.is_on(WindowHint::OverrideRedirect);
         hint::set("SDL_X11_FORCE_OVERRIDE_REDIRECT", if is_override { "1" } else { "0" });
         hint::set("SDL_X11_WINDOW_TYPE", window_type(settings));
         if let Some(visual) = self.desktop.alpha_visual() {
@@ -129,20 +146,21 @@ impl X11 {
 
     /// Whether the server has sent SDL something. Xlib ends the program, with words of its own, when it uses a
     /// connection that is broken: that is found out before.
-    fn check_connections(&self) -> anyhow::Result<bool> {
+    fn check_connections(&self) -> anyhow::Result<Pending> {
         let mut fds: Vec<_> =
             self.fds().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         poll(&mut fds, Some(&Timespec::default())).context("cannot ask for the state of a connection")?;
         let is_broken = |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR);
         ensure!(!fds.iter().any(is_broken), "the X server closed the connection");
-        Ok(fds.iter().skip(1).any(|fd| fd.revents().contains(PollFlags::IN)))
+        let has_come = fds.iter().skip(1).any(|fd| fd.revents().contains(PollFlags::IN));
+        Ok(if has_come { Pending::Events } else { Pending::Nothing })
     }
 
     /// Takes what was sent on both connections. SDL may have read some of it before.
-    fn take_all(&mut self, mut may_have_events: bool) -> anyhow::Result<()> {
+    fn take_all(&mut self, mut pending: Pending) -> anyhow::Result<()> {
         // What one connection is told makes the other one ask, and with an answer may come further events.
         loop {
-            let has_events = may_have_events && self.take_events()?;
+            let has_events = pending == Pending::Events && self.take_events()?;
             let id = self.window.as_ref().map_or(0, |shown| shown.id);
             let changes = self.desktop.dispatch(id)?;
             if let Some(shown) = self.window.as_ref().filter(|shown| shown.is_override && changes.is_covered)
@@ -155,10 +173,10 @@ impl X11 {
             if !has_events && !changes.any {
                 break;
             }
-            may_have_events = true;
+            pending = Pending::Events;
         }
-        if !self.desktop.has_compositor && !self.told_of_compositor {
-            self.told_of_compositor = true;
+        if !self.desktop.has_compositor && !self.has_reported_compositor {
+            self.has_reported_compositor = true;
             self.notices.push("no compositor runs on this X display: the background is opaque".into());
         }
         Ok(())
@@ -272,8 +290,8 @@ impl Presenter for X11 {
     }
 
     fn dispatch(&mut self) -> anyhow::Result<()> {
-        let may_have_events = self.check_connections()?;
-        self.take_all(may_have_events)
+        let pending = self.check_connections()?;
+        self.take_all(pending)
     }
 
     fn geometry(&self) -> Option<Geometry> {
@@ -315,7 +333,7 @@ impl Presenter for X11 {
             surface.update_window_rects(&rects).context("cannot show the window")?;
         }
         // Waiting for the server, Xlib may have read events, which nothing would wake us up for.
-        self.take_all(true)
+        self.take_all(Pending::Events)
     }
 
     fn frame_interval(&self) -> Duration {
@@ -332,7 +350,7 @@ impl Presenter for X11 {
             apply_hints(settings);
             self.show()?;
         }
-        self.take_all(true)
+        self.take_all(Pending::Events)
     }
 
     fn is_closed(&self) -> bool {

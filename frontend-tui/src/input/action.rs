@@ -19,8 +19,8 @@ pub enum Mode {
     Detail,
     /// Every rule.
     Rules,
-    /// A rule is tried.
-    Trial,
+    /// A rule is typed and tried.
+    EditRule,
     /// Whether to append it to the config.
     Confirm,
     /// Every key.
@@ -85,7 +85,7 @@ pub enum Offer {
 
 /// What is to be done with the recording that is played.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PlayIntention {
+pub enum PlayAction {
     /// Stand still, or go on.
     Pause,
     /// Go to another moment, by so many seconds.
@@ -96,23 +96,23 @@ pub enum PlayIntention {
 
 /// What a key means for a recording, before it means anything else.
 #[must_use]
-pub fn play_intention(event: &Event) -> Option<PlayIntention> {
+pub fn play_action(event: &Event) -> Option<PlayAction> {
     let Event::Key(KeyEvent { code, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
         return None;
     };
     match code {
-        KeyCode::Char(' ') => Some(PlayIntention::Pause),
-        KeyCode::Left => Some(PlayIntention::Seek(-10)),
-        KeyCode::Right => Some(PlayIntention::Seek(10)),
-        KeyCode::Char('+') => Some(PlayIntention::Speed(2.0)),
-        KeyCode::Char('-') => Some(PlayIntention::Speed(0.5)),
+        KeyCode::Char(' ') => Some(PlayAction::Pause),
+        KeyCode::Left => Some(PlayAction::Seek(-10)),
+        KeyCode::Right => Some(PlayAction::Seek(10)),
+        KeyCode::Char('+') => Some(PlayAction::Speed(2.0)),
+        KeyCode::Char('-') => Some(PlayAction::Speed(0.5)),
         _ => None,
     }
 }
 
 /// What a terminal event means in a mode.
 #[must_use]
-pub fn intention(event: &Event, mode: Mode) -> Option<Action> {
+pub fn action(event: &Event, mode: Mode) -> Option<Action> {
     match event {
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         Event::Key(key) => of_key(event, key, mode),
@@ -140,7 +140,7 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
         _ => {}
     }
     match mode {
-        Mode::Search | Mode::Filter | Mode::Trial => match key.code {
+        Mode::Search | Mode::Filter | Mode::EditRule => match key.code {
             KeyCode::Tab => Some(I::Complete),
             KeyCode::Up => Some(I::Saved(-1)),
             KeyCode::Down => Some(I::Saved(1)),
@@ -233,12 +233,12 @@ mod tests {
             (Mode::Filter, KeyCode::Tab, none, Some(I::Complete)),
             (Mode::Filter, KeyCode::Up, none, Some(I::Saved(-1))),
             (Mode::Filter, KeyCode::Esc, none, Some(I::Back)),
-            (Mode::Trial, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
+            (Mode::EditRule, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
             (Mode::Confirm, KeyCode::Char('y'), none, Some(I::Confirm)),
             (Mode::Confirm, KeyCode::Char('q'), none, Some(I::Back)),
         ];
         for (mode, code, modifiers, meant) in cases {
-            assert_eq!(intention(&press(*code, *modifiers), *mode), *meant, "{mode:?} {code:?}");
+            assert_eq!(action(&press(*code, *modifiers), *mode), *meant, "{mode:?} {code:?}");
         }
         let release = KeyEvent {
             code: KeyCode::Char('q'),
@@ -246,9 +246,9 @@ mod tests {
             kind: KeyEventKind::Release,
             state: KeyEventState::NONE,
         };
-        assert_eq!(intention(&Event::Key(release), Mode::List), None);
-        assert_eq!(intention(&Event::Resize(20, 3), Mode::List), None);
+        assert_eq!(action(&Event::Key(release), Mode::List), None);
+        assert_eq!(action(&Event::Resize(20, 3), Mode::List), None);
         let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 0, row: 0, modifiers: none };
-        assert_eq!(intention(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
+        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
     }
 }

@@ -80,7 +80,7 @@ impl Matches {
         match self.known.get(&line.id()) {
             Some((updated, holds)) if *updated == line.updated() => *holds,
             _ => {
-                let holds = query.holds(line.text(), &line.facts(), line.state());
+                let holds = query.holds(line.text(), &line.details(), line.state());
                 self.known.insert(line.id(), (line.updated(), holds));
                 holds
             }

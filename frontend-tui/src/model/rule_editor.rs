@@ -5,9 +5,9 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
 
-use leco_core::config::{AppendError, Config, MAX_CONFIG_BYTES, append};
+use leco_core::config::{AppendError, MAX_CONFIG_BYTES, NewRule, append};
 use leco_core::model::overseer::Overseer;
-use leco_core::rules::{RuleSet, Verdict};
+use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text};
 use leco_core::text::SEPARATOR;
 use leco_os::clean::clean;
 use leco_os::files::open_file;
@@ -19,9 +19,9 @@ const SHOWN: usize = 3;
 
 /// A rule as it is typed, and what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
+pub struct RuleEditor {
     /// The section it belongs to.
-    pub section: &'static str,
+    pub section: RuleSection,
     /// `KEY = VALUE`.
     pub text: String,
     /// What is wrong with it.
@@ -34,7 +34,7 @@ pub struct Trial {
     pub examples: Vec<(String, Option<String>)>,
 }
 
-impl Trial {
+impl RuleEditor {
     /// Begins with a rule that does this to a line, as it was received and as it is shown.
     pub(crate) fn begin(
         offer: Offer,
@@ -44,23 +44,25 @@ impl Trial {
     ) -> Self {
         // Groups look at what was received, names at what the rules before made of it.
         let (section, kept, value) = match offer {
-            Offer::Hide => ("rx-group", process_and_peer(received), String::new()),
-            Offer::Rename => ("rx-proc", process_and_peer(shown), process_and_peer(shown)),
-            Offer::Group => {
-                ("rx-group", process(received), process(received).replace(":: ", "").replace(" ::", ""))
-            }
+            Offer::Hide => (RuleSection::Group, process_and_peer(received), String::new()),
+            Offer::Rename => (RuleSection::Proc, process_and_peer(shown), process_and_peer(shown)),
+            Offer::Group => (
+                RuleSection::Group,
+                process(received),
+                process(received).replace(":: ", "").replace(" ::", ""),
+            ),
             Offer::Blank => return Self::blank(),
         };
-        let mut trial = Self { section, ..Self::blank() };
-        let text = format!("{} = {}", escape(&kept), escape_value(&value));
-        trial.set(text.trim_end(), config, overseer);
-        trial
+        let mut editor = Self { section, ..Self::blank() };
+        let text = format!("{} = {}", escape(&kept), as_text(&value));
+        editor.set(text.trim_end(), config, overseer);
+        editor
     }
 
     /// Begins with nothing.
     pub(crate) fn blank() -> Self {
         Self {
-            section: "rx-proc",
+            section: RuleSection::Proc,
             text: String::new(),
             error: None,
             changed: 0,
@@ -71,7 +73,7 @@ impl Trial {
 
     /// Puts it into the other section.
     pub(crate) fn change_section(&mut self, config: Option<&Path>, overseer: &Overseer) {
-        self.section = if self.section == "rx-proc" { "rx-group" } else { "rx-proc" };
+        self.section = self.section.other();
         let text = std::mem::take(&mut self.text);
         self.set(&text, config, overseer);
     }
@@ -86,20 +88,15 @@ impl Trial {
         text.clone_into(&mut self.text);
         (self.changed, self.hidden) = (0, 0);
         self.examples.clear();
+        self.error = None;
+        if text.trim().is_empty() {
+            return;
+        }
         let before = config.and_then(read).unwrap_or_default();
-        let begin = before.len();
-        let mut bytes = before;
-        bytes.extend_from_slice(format!("\n{}", self.config_text()).as_bytes());
-        let first_new = bytes[..begin].split(|byte| *byte == b'\n').count() + 1;
         let file = config.unwrap_or(Path::new("widget.ini"));
-        let mut tried = Config::parse(&bytes, file);
-        self.error = tried
-            .diagnostics
-            .iter()
-            .find(|diagnostic| diagnostic.line >= first_new)
-            .map(|diagnostic| diagnostic.message.clone());
-        if self.error.is_none() {
-            self.compare(&mut tried.rules, overseer);
+        match self.rule().read_after(&before, file) {
+            Ok(mut tried) => self.compare(&mut tried.rules, overseer),
+            Err(error) => self.error = Some(error.to_string()),
         }
     }
 
@@ -122,15 +119,19 @@ impl Trial {
         }
     }
 
+    fn rule(&self) -> NewRule<'_> {
+        NewRule { section: self.section, text: &self.text }
+    }
+
     /// As it stands in a config.
     #[must_use]
     pub fn config_text(&self) -> String {
-        format!("[{}]\n{}\n", self.section, self.text)
+        self.rule().config_text()
     }
 
     /// Writes it to the end of a config, which is made where there is none.
     pub(crate) fn append_to(&self, config: &Path) -> Result<(), AppendError> {
-        append(config, &format!("\n{}", self.config_text()))
+        append(config, self.rule())
     }
 }
 
@@ -165,22 +166,16 @@ fn process(line: &str) -> String {
 
 /// What a regex has to be to match this, as it can stand in a key.
 fn escape(text: &str) -> String {
-    // A key ends at ` =`, and a comment begins at ` #`.
-    regex_syntax::escape(text).replace(" =", " [=]")
-}
-
-/// What a value has to be to stand for this text: nothing in it refers to a group.
-fn escape_value(text: &str) -> String {
-    let mut escaped = text.replace('$', "$$");
-    for digit in '0'..='9' {
-        escaped = escaped.replace(&format!("\\{digit}"), &format!("\\\\{digit}"));
-    }
-    escaped
+    // A key ends at ` =`, and a line that begins with `;` is a comment. A `#` is escaped.
+    let regex = regex_syntax::escape(text).replace(" =", " [=]");
+    if let Some(rest) = regex.strip_prefix(';') { format!("[;]{rest}") } else { regex }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use leco_core::config::Config;
 
     use super::*;
 
@@ -198,7 +193,7 @@ mod tests {
     #[test]
     fn offered_rules_do_what_they_say() {
         let overseer = overseer();
-        let begin = |offer| Trial::begin(offer, (LINE, LINE), None, &overseer);
+        let begin = |offer| RuleEditor::begin(offer, (LINE, LINE), None, &overseer);
         let hide = begin(Offer::Hide);
         assert_eq!(hide.config_text(), "[rx-group]\n:: fire\\(fox \\[app\\.x\\] :: example\\.org 443 :: =\n");
         // `!reset` stands between, so the line of a failure needs a shorter key.
@@ -212,12 +207,32 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_a_reference_stays_as_it_is() {
-        let line = "18:34 :: me :: $x \\1 ${y} :: nas 22 :: ";
+        let line = "18:34 :: me :: $x \\1 \\n ${y} :: nas 22 :: ";
         let mut overseer = Overseer::new(Config::default());
         overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
-        let trial = Trial::begin(Offer::Rename, (line, line), None, &overseer);
-        assert!(trial.text.ends_with("= :: $$x \\\\1 $${y} :: nas 22 ::"), "{}", trial.text);
-        assert_eq!((trial.error.as_deref(), trial.changed), (None, 0));
+        let editor = RuleEditor::begin(Offer::Rename, (line, line), None, &overseer);
+        assert!(editor.text.ends_with("= :: $$x \\\\1 \\\\n $${y} :: nas 22 ::"), "{}", editor.text);
+        assert_eq!((editor.error.as_deref(), editor.changed), (None, 0));
+    }
+
+    #[test]
+    fn what_the_config_would_not_have_as_a_rule_cannot_be_kept() {
+        let overseer = overseer();
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("widget.ini");
+        fs::write(&config, "[text]\n").unwrap();
+        let mut editor = RuleEditor::blank();
+        for text in
+            ["#foo = bar", "; foo", "[text]", " = x", "  foo = bar", "a = b # c", "a = \\U$0", "", "  "]
+        {
+            editor.set(text, Some(&config), &overseer);
+            assert!(!editor.is_complete(), "{text:?}");
+            // The file may be another one by the time that this is asked for.
+            editor.append_to(&config).unwrap_err();
+        }
+        assert_eq!(fs::read_to_string(&config).unwrap(), "[text]\n");
+        let comment = RuleEditor::begin(Offer::Hide, ("; x", "; x"), Some(&config), &overseer);
+        assert_eq!((comment.text.as_str(), comment.error), ("[;] x =", None));
     }
 
     #[test]
@@ -225,15 +240,15 @@ mod tests {
         let overseer = overseer();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("leco/widget.ini");
-        let mut trial = Trial::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
-        trial.set("/ssh/ =", Some(&config), &overseer);
-        assert_eq!((trial.error.as_deref(), trial.hidden, trial.changed), (None, 1, 0));
-        assert_eq!(trial.examples, [("18:34 :: me :: ssh :: nas 22 :: ".to_owned(), None)]);
-        trial.set("(ssh =", Some(&config), &overseer);
-        assert!(trial.error.as_ref().unwrap().contains("never closed"), "{trial:?}");
-        trial.set("/ssh/ =", Some(&config), &overseer);
-        trial.append_to(&config).unwrap();
-        trial.append_to(&config).unwrap();
+        let mut editor = RuleEditor::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
+        editor.set("/ssh/ =", Some(&config), &overseer);
+        assert_eq!((editor.error.as_deref(), editor.hidden, editor.changed), (None, 1, 0));
+        assert_eq!(editor.examples, [("18:34 :: me :: ssh :: nas 22 :: ".to_owned(), None)]);
+        editor.set("(ssh =", Some(&config), &overseer);
+        assert!(editor.error.as_ref().unwrap().contains("never closed"), "{editor:?}");
+        editor.set("/ssh/ =", Some(&config), &overseer);
+        editor.append_to(&config).unwrap();
+        editor.append_to(&config).unwrap();
         assert_eq!(fs::read_to_string(&config).unwrap(), "\n[rx-group]\n/ssh/ =\n".repeat(2));
         assert!(Config::read(&config).unwrap().diagnostics.is_empty());
     }

@@ -7,7 +7,7 @@ use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
 use crate::input::action::{Mode, Offer};
-use crate::model::rule_editor::Trial;
+use crate::model::rule_editor::RuleEditor;
 use crate::model::state::{Effect, State};
 
 /// Values of so many of the last lines are offered to complete a filter.
@@ -16,17 +16,18 @@ const COMPLETED_FROM: usize = 500;
 impl State {
     pub(super) fn accept(&mut self) -> Effect {
         match self.mode {
-            Mode::Filter if self.error.is_some() => return Effect::None,
-            Mode::Filter => self.input.value().trim().clone_into(&mut self.filter),
-            Mode::Trial => {
-                let Some(trial) = self.trial.as_ref().filter(|trial| !trial.text.trim().is_empty()) else {
+            Mode::Filter if self.prompt.error.is_some() => return Effect::None,
+            Mode::Filter => self.prompt.input.value().trim().clone_into(&mut self.lines.filter),
+            Mode::EditRule => {
+                let Some(editor) = self.editor.as_ref().filter(|editor| !editor.text.trim().is_empty())
+                else {
                     return Effect::None;
                 };
                 self.notice = Some("copied: paste it into the config".into());
-                return Effect::Copy(trial.config_text());
+                return Effect::Copy(editor.config_text());
             }
             Mode::Confirm => {
-                self.mode = Mode::Trial;
+                self.mode = Mode::EditRule;
                 return Effect::None;
             }
             _ => {}
@@ -37,7 +38,7 @@ impl State {
 
     /// Lets what was typed take effect at once.
     pub(super) fn typed(&mut self, overseer: &Overseer, now: BootNs) {
-        let text = self.input.value().to_owned();
+        let text = self.prompt.input.value().to_owned();
         match self.mode {
             Mode::Search => {
                 self.search = text.to_lowercase();
@@ -45,14 +46,14 @@ impl State {
             }
             Mode::Filter => match Query::parse(&text) {
                 Ok(query) => {
-                    self.error = None;
-                    self.set_query(query);
+                    self.prompt.error = None;
+                    self.lines.set_query(query);
                 }
-                Err(error) => self.error = Some(error),
+                Err(error) => self.prompt.error = Some(error),
             },
-            Mode::Trial => {
-                if let Some(trial) = &mut self.trial {
-                    trial.set(&text, self.config.as_deref(), overseer);
+            Mode::EditRule => {
+                if let Some(editor) = &mut self.editor {
+                    editor.set(&text, self.config.as_deref(), overseer);
                 }
             }
             _ => {}
@@ -62,9 +63,9 @@ impl State {
     /// How the filter that is typed may go on.
     #[must_use]
     pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
-        let text = self.input.value();
+        let text = self.prompt.input.value();
         let seen: Vec<_> = if query::completes_values(text) {
-            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.facts()).collect()
+            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.details()).collect()
         } else {
             Vec::new()
         };
@@ -72,10 +73,10 @@ impl State {
     }
 
     pub(super) fn complete(&mut self, overseer: &Overseer, now: BootNs) {
-        if self.mode == Mode::Trial
-            && let Some(trial) = &mut self.trial
+        if self.mode == Mode::EditRule
+            && let Some(editor) = &mut self.editor
         {
-            trial.change_section(self.config.as_deref(), overseer);
+            editor.change_section(self.config.as_deref(), overseer);
         }
         if self.mode != Mode::Filter {
             return;
@@ -88,9 +89,9 @@ impl State {
             &common[..same.map_or(common.len().min(other.len()), |((at, _), _)| at)]
         });
         let more = if common.is_empty() { first.clone() } else { common.to_owned() };
-        self.input.handle(InputRequest::GoToEnd);
+        self.prompt.input.handle(InputRequest::GoToEnd);
         for c in more.chars() {
-            self.input.handle(InputRequest::InsertChar(c));
+            self.prompt.input.handle(InputRequest::InsertChar(c));
         }
         self.typed(overseer, now);
     }
@@ -100,39 +101,39 @@ impl State {
         if self.mode != Mode::Filter || saved.is_empty() {
             return;
         }
-        let next = match self.saved {
+        let next = match self.prompt.saved {
             None if by > 0 => 0,
             None => saved.len() - 1,
             Some(at) => at.saturating_add_signed(by).min(saved.len() - 1),
         };
-        self.saved = Some(next);
-        self.input = Input::new(saved[next].1.clone());
+        self.prompt.saved = Some(next);
+        self.prompt.input = Input::new(saved[next].1.clone());
         self.typed(overseer, now);
     }
 
     pub(super) fn offer(&mut self, offer: Offer, overseer: &Overseer) {
-        let trial = match (offer, self.selected(overseer)) {
-            (Offer::Blank, _) => Trial::blank(),
+        let editor = match (offer, self.selected(overseer)) {
+            (Offer::Blank, _) => RuleEditor::blank(),
             (_, Some(line)) => {
-                Trial::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
+                RuleEditor::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
             }
             (_, None) => {
                 self.notice = Some("select a line first (↑ ↓)".into());
                 return;
             }
         };
-        self.input = Input::new(trial.text.clone());
-        self.trial = Some(trial);
-        self.mode = Mode::Trial;
+        self.prompt.input = Input::new(editor.text.clone());
+        self.editor = Some(editor);
+        self.mode = Mode::EditRule;
     }
 
     pub(super) fn append(&mut self) {
         self.mode = Mode::List;
-        let (Some(trial), Some(config)) = (self.trial.take(), &self.config) else {
+        let (Some(editor), Some(config)) = (self.editor.take(), &self.config) else {
             self.notice = Some("there is no config to append to: name one on the command line".into());
             return;
         };
-        self.notice = Some(match trial.append_to(config) {
+        self.notice = Some(match editor.append_to(config) {
             Ok(()) => format!("appended to {}", config.display()),
             Err(error) => error.to_string(),
         });

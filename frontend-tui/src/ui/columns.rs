@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Parts of lines set under each other.
 
-use leco_core::text::SEPARATOR;
+use leco_core::text::{Part, SEPARATOR};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A part that is wider than this does not widen its column.
@@ -73,9 +73,9 @@ impl Columns {
         self.widths.iter().flatten().map(|width| width + GAP).sum()
     }
 
-    /// A line's parts, each with whether it is the time and the spaces that follow it; `None` for a line that flows.
+    /// A line's parts, each with which one it is and the spaces that follow it; `None` for a line that flows.
     #[must_use]
-    pub fn align<'l>(&self, line: &'l str) -> Option<Vec<(&'l str, bool, usize)>> {
+    pub fn align<'l>(&self, line: &'l str) -> Option<Vec<(&'l str, Part, usize)>> {
         let parts: Vec<&str> = line.split(SEPARATOR).collect();
         (parts.len() == self.widths.len()).then(|| {
             let placed = self.widths.iter().zip(&parts).enumerate();
@@ -83,7 +83,7 @@ impl Columns {
                 .filter_map(|(index, (width, part))| {
                     let width = (*width)?;
                     let part = if self.is_cut && index == PROCESS { cut(part, width) } else { part };
-                    Some((part, index == TIME, width.saturating_sub(part.width()) + GAP))
+                    Some((part, Part::at(index), width.saturating_sub(part.width()) + GAP))
                 })
                 .collect()
         })
@@ -110,8 +110,14 @@ mod tests {
     fn most_lines_align_and_others_flow() {
         let lines = ["a :: bb :: c", "aaa :: 日本 :: ", "x :: y"];
         let columns = Columns::fit(lines.into_iter(), WIDE);
-        assert_eq!(columns.align(lines[0]), Some(vec![("a", true, 4), ("bb", false, 4), ("c", false, 2)]));
-        assert_eq!(columns.align(lines[1]), Some(vec![("aaa", true, 2), ("日本", false, 2), ("", false, 3)]));
+        assert_eq!(
+            columns.align(lines[0]),
+            Some(vec![("a", Part::Time, 4), ("bb", Part::Other, 4), ("c", Part::Other, 2)])
+        );
+        assert_eq!(
+            columns.align(lines[1]),
+            Some(vec![("aaa", Part::Time, 2), ("日本", Part::Other, 2), ("", Part::Other, 3)])
+        );
         assert_eq!(columns.align(lines[2]), None);
     }
 
@@ -119,7 +125,7 @@ mod tests {
     fn one_very_long_part_does_not_push_the_others_away() {
         let long = format!("{} :: b", "x".repeat(500));
         let columns = Columns::fit(["a :: b", long.as_str()].into_iter(), WIDE);
-        assert_eq!(columns.align("a :: b"), Some(vec![("a", true, 45), ("b", false, 2)]));
+        assert_eq!(columns.align("a :: b"), Some(vec![("a", Part::Time, 45), ("b", Part::Other, 2)]));
         assert_eq!(columns.align(&long).unwrap()[0].2, 2);
     }
 

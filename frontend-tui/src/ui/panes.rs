@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What can be opened beside the list: a line's details, the rules, a rule on trial, the keys.
+//! What can be opened beside the list: a line's details, the rules, a rule that is edited, the keys.
 
 use std::path::Path;
 
 use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
-use leco_core::model::traffic::BUCKET_NS;
+use leco_core::model::traffic::{BUCKET_NS, BUCKETS, Traffic};
 use leco_core::text::{bytes, relative_time};
+use leco_core::wire::details::ConnectionDetails;
+use leco_core::wire::event::ConnectionState;
 use leco_os::clean::clean;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use crate::input::action::KEYS;
-use crate::model::rule_editor::Trial;
+use crate::model::rule_editor::RuleEditor;
 use crate::model::rule_timing::slow_from;
 use crate::ui::row::sparkline;
 use crate::ui::theme::Theme;
@@ -45,56 +47,73 @@ pub(crate) fn detail(
     (now, width): (u64, usize),
 ) -> Vec<Line<'static>> {
     let Some(line) = line else { return vec![heading("this line is gone", theme)] };
-    let facts = line.facts();
+    let details = line.details();
     let mut lines = vec![heading(line.text(), theme)];
     if line.received() != line.text() {
         lines.push(field("received", line.received().to_owned(), theme));
     }
     lines.push(field("first seen", ago(line.first_age(now)), theme));
     lines.push(field("last seen", ago(line.age(now)), theme));
-    let traffic = line.traffic();
-    let rate = traffic.rate(now);
-    lines.push(field(
-        "traffic",
-        format!(
-            "v {} ({}/s)   {} ({}/s) ^   {} {} s",
-            bytes(traffic.total.rx),
-            bytes(rate.rx),
-            bytes(traffic.total.tx),
-            bytes(rate.tx),
-            sparkline(&traffic.history(now)),
-            BUCKET_NS / 1_000_000_000 * leco_core::model::traffic::BUCKETS as u64
-        ),
-        theme,
-    ));
-    if facts.fields.is_empty() {
-        let known = [
-            ("user", facts.user.clone()),
-            ("process", facts.process.clone()),
-            ("unit", facts.units.join(", ")),
-            ("peer", facts.peers.join(", ")),
-            ("port", facts.port.map(|port| port.to_string()).unwrap_or_default()),
-            ("state", facts.state(line.state()).to_owned()),
-        ];
-        lines.extend(
-            known
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty())
-                .map(|(name, value)| field(name, value, theme)),
-        );
+    lines.push(field("traffic", traffic(line.traffic(), now), theme));
+    if details.fields.is_empty() {
+        lines.extend(fields_of_line(&details, line.state(), theme));
         lines.push(field("", "more details with leco-event-pipe --extra-ev-data".into(), theme));
     }
-    lines.extend(fields(facts.fields, width, theme));
+    lines.extend(fields(details.fields, width, theme));
+    lines.extend(matching_rules(line, overseer, file, theme));
+    lines
+}
+
+/// Bytes in each direction, in all and now, and those of the latest seconds.
+fn traffic(traffic: &Traffic, now: u64) -> String {
+    let rate = traffic.rate(now);
+    format!(
+        "v {} ({}/s)   {} ({}/s) ^   {} {} s",
+        bytes(traffic.total.rx),
+        bytes(rate.rx),
+        bytes(traffic.total.tx),
+        bytes(rate.tx),
+        sparkline(&traffic.history(now)),
+        BUCKET_NS / 1_000_000_000 * BUCKETS as u64
+    )
+}
+
+/// What a line alone tells.
+fn fields_of_line(
+    details: &ConnectionDetails,
+    state: ConnectionState,
+    theme: Theme,
+) -> impl Iterator<Item = Line<'static>> {
+    let known = [
+        ("user", details.user.clone()),
+        ("process", details.process.clone()),
+        ("unit", details.units.join(", ")),
+        ("peer", details.peers.join(", ")),
+        ("port", details.port.map(|port| port.to_string()).unwrap_or_default()),
+        ("state", details.state(state).to_owned()),
+    ];
+    let known = known.into_iter().filter(|(_, value)| !value.is_empty());
+    known.map(move |(name, value)| field(name, value, theme))
+}
+
+/// The rules that match a line, each with its place in the config.
+fn matching_rules(
+    line: KnownLine<'_>,
+    overseer: &Overseer,
+    file: Option<&Path>,
+    theme: Theme,
+) -> Vec<Line<'static>> {
     let steps = overseer.explain(line.received()).steps;
-    lines.push(heading(if steps.is_empty() { "no rule matches" } else { "rules that match" }, theme));
+    let mut lines =
+        vec![heading(if steps.is_empty() { "no rule matches" } else { "rules that match" }, theme)];
     let file = file.map_or_else(
         || "widget.ini".into(),
         |file| file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     );
-    for step in steps {
+    lines.extend(steps.into_iter().map(|step| {
         let key = clean(&step.rule_key).into_owned();
-        lines.push(field(&format!("{file}:{}", step.rule_line), key, theme));
-    }
+        field(&format!("{file}:{}", step.rule_line), key, theme)
+    }));
     lines
 }
 
@@ -136,7 +155,7 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
     let place = |name: &str| FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(FIELDS.len());
     fields.retain(|(name, value)| name != "v" && !value.is_empty());
     fields.sort_by_key(|(name, _)| place(name));
-    let told: Vec<_> = fields
+    let said: Vec<_> = fields
         .into_iter()
         .map(|(name, value)| {
             let value = match name.as_str() {
@@ -159,14 +178,14 @@ fn fields(mut fields: Vec<(String, String)>, width: usize, theme: Theme) -> Vec<
         })
         .collect();
     if width < TWO_COLUMNS {
-        return told.into_iter().map(|(name, value)| field(&name, value, theme)).collect();
+        return said.into_iter().map(|(name, value)| field(&name, value, theme)).collect();
     }
-    let half = told.len().div_ceil(2);
+    let half = said.len().div_ceil(2);
     (0..half)
         .map(|at| {
-            let (name, value) = &told[at];
+            let (name, value) = &said[at];
             let mut line = field(name, value.clone(), theme);
-            if let Some((name, value)) = told.get(half + at) {
+            if let Some((name, value)) = said.get(half + at) {
                 line.push_span(" ".repeat((width / 2).saturating_sub(line.width()).max(2)));
                 line.extend(field(name, value.clone(), theme));
             }
@@ -205,16 +224,18 @@ pub(crate) fn rules(
 }
 
 /// What a rule would do to what is known.
-pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
-    let mut lines =
-        vec![heading(&format!("a rule of [{}] at the end of the config would", trial.section), theme)];
-    let does = match (&trial.error, trial.changed, trial.hidden) {
+pub(crate) fn rule_editor(editor: &RuleEditor, theme: Theme) -> Vec<Line<'static>> {
+    let mut lines = vec![heading(
+        &format!("a rule of [{}] at the end of the config would", editor.section.name()),
+        theme,
+    )];
+    let does = match (&editor.error, editor.changed, editor.hidden) {
         (Some(error), ..) => format!("not work: {error}"),
         (None, 0, 0) => "affect none of the known lines".into(),
         (None, changed, hidden) => format!("change {changed} and hide {hidden} lines"),
     };
     lines.push(Line::styled(format!(" {does}"), theme.text(255)));
-    for (before, after) in &trial.examples {
+    for (before, after) in &editor.examples {
         lines.push(Line::styled(format!(" - {before}"), theme.faint(255)));
         let after = after
             .as_ref()
@@ -227,12 +248,11 @@ pub(crate) fn trial(trial: &Trial, theme: Theme) -> Vec<Line<'static>> {
 /// Every key.
 pub(crate) fn help(theme: Theme) -> Vec<Line<'static>> {
     let mut lines = vec![heading(concat!("leco-tui ", env!("CARGO_PKG_VERSION")), theme)];
-    lines.extend(KEYS.iter().map(|(keys, what)| {
-        Line::from(vec![
-            Span::styled(format!(" {keys:<18} "), theme.text(255)),
-            Span::styled(*what, theme.text(200)),
-        ])
-    }));
+    let explained = |(what, meaning): &(&'static str, &'static str)| {
+        let what = Span::styled(format!(" {what:<18} "), theme.text(255));
+        Line::from(vec![what, Span::styled(*meaning, theme.text(200))])
+    };
+    lines.extend(KEYS.iter().map(explained));
     let marks = [
         ("<-", "the peer connected to this machine"),
         ("+", "first connection of its program with this peer"),
@@ -240,11 +260,6 @@ pub(crate) fn help(theme: Theme) -> Vec<Line<'static>> {
         ("v 1K / 2K ^", "bytes received and sent"),
     ];
     lines.push(Line::raw(""));
-    lines.extend(marks.iter().map(|(mark, what)| {
-        Line::from(vec![
-            Span::styled(format!(" {mark:<18} "), theme.text(255)),
-            Span::styled(*what, theme.text(200)),
-        ])
-    }));
+    lines.extend(marks.iter().map(explained));
     lines
 }

@@ -3,7 +3,7 @@
 
 use leco_core::model::overseer::Row;
 use leco_core::model::traffic::BUCKETS;
-use leco_core::text::{SEPARATOR, bytes, split_part};
+use leco_core::text::{Part, SEPARATOR, bytes};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
@@ -59,58 +59,67 @@ pub(crate) fn line<'r>(
     theme: Theme,
     (now, width): (u64, usize),
 ) -> Line<'r> {
-    let alpha = row.alpha;
     let theme = theme.of_row(row);
     let mut spans = vec![Span::raw(if marks.is_selected { ">" } else { " " })];
-    if !row.tag.text.is_empty() {
-        let mut style = theme.tag(row.tag.rgb, alpha);
-        if row.is_first_ever {
-            style = style.add_modifier(Modifier::REVERSED);
-        }
-        spans.push(Span::styled(row.tag.text.as_str(), style));
-    }
-    // A state is never told by colour alone.
-    spans.push(Span::styled(if row.is_first_ever { "+ " } else { "  " }, theme.text(alpha)));
-    match columns.align(&row.text) {
-        Some(parts) => {
-            for (part, is_time, padding) in parts {
-                part_spans(part, is_time, alpha, theme, &mut spans);
-                spans.push(Span::raw(" ".repeat(padding)));
-            }
-        }
-        None => {
-            for (index, part) in row.text.split(SEPARATOR).enumerate() {
-                if index > 0 {
-                    spans.push(Span::styled(SEPARATOR, theme.faint(alpha)));
-                }
-                part_spans(part, index == 0, alpha, theme, &mut spans);
-            }
-        }
-    }
+    lead(row, theme, &mut spans);
+    parts(row, columns, theme, &mut spans);
     if !marks.search.is_empty() {
         spans = highlight(spans, marks.search);
     }
     let used: usize = spans.iter().map(Span::width).sum();
     if row.traffic.is_lively(now) && used + margin.width() <= width && margin.rate {
         spans.push(Span::raw(" ".repeat(width - used - margin.width())));
-        let rate = row.traffic.rate(now).total();
-        let text = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
-        let style = theme.text(alpha);
-        let style = if rate >= MUCH { style.add_modifier(Modifier::BOLD) } else { style };
-        spans.push(Span::styled(format!("{text:>RATE_WIDTH$}"), style));
-        if margin.history {
-            spans.push(Span::styled(
-                format!("  {}", sparkline(&row.traffic.history(now))),
-                theme.faint(alpha),
-            ));
-        }
+        rates(row, margin, theme, now, &mut spans);
     }
-    let style = theme.background(alpha);
+    let style = theme.background(row.alpha);
     Line::from(spans).style(if marks.is_selected { style.add_modifier(Modifier::UNDERLINED) } else { style })
 }
 
-fn part_spans<'r>(part: &'r str, is_time: bool, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    let (text, faint) = split_part(part, is_time);
+/// The tag, and the mark of what is new.
+fn lead<'r>(row: &'r Row, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    if !row.tag.text.is_empty() {
+        let mut style = theme.tag(row.tag.rgb, row.alpha);
+        if row.is_first_ever {
+            style = style.add_modifier(Modifier::REVERSED);
+        }
+        spans.push(Span::styled(row.tag.text.as_str(), style));
+    }
+    // A state is never told by colour alone.
+    spans.push(Span::styled(if row.is_first_ever { "+ " } else { "  " }, theme.text(row.alpha)));
+}
+
+/// The parts of the line, in columns where they fit.
+fn parts<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    if let Some(parts) = columns.align(&row.text) {
+        for (text, part, padding) in parts {
+            part_spans(text, part, row.alpha, theme, spans);
+            spans.push(Span::raw(" ".repeat(padding)));
+        }
+        return;
+    }
+    for (index, text) in row.text.split(SEPARATOR).enumerate() {
+        if index > 0 {
+            spans.push(Span::styled(SEPARATOR, theme.faint(row.alpha)));
+        }
+        part_spans(text, Part::at(index), row.alpha, theme, spans);
+    }
+}
+
+/// Bytes a second, and those of the latest seconds.
+fn rates(row: &Row, margin: Margin, theme: Theme, now: u64, spans: &mut Vec<Span<'_>>) {
+    let rate = row.traffic.rate(now).total();
+    let text = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
+    let style = theme.text(row.alpha);
+    let style = if rate >= MUCH { style.add_modifier(Modifier::BOLD) } else { style };
+    spans.push(Span::styled(format!("{text:>RATE_WIDTH$}"), style));
+    if margin.history {
+        let history = format!("  {}", sparkline(&row.traffic.history(now)));
+        spans.push(Span::styled(history, theme.faint(row.alpha)));
+    }
+}
+
+fn part_spans<'r>(text: &'r str, part: Part, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    let (text, faint) = part.split(text);
     let styled = [(text, theme.text(alpha)), (faint, theme.faint(alpha))];
     spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
 }

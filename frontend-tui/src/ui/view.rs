@@ -45,13 +45,13 @@ pub struct Source {
 
 /// Header, list, pane and footer, where there is room.
 fn layout(area: Rect, mode: Mode) -> [Rect; 4] {
-    let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::Trial | Mode::Confirm);
+    let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::EditRule | Mode::Confirm);
     let header = u16::from(area.height >= 3);
     let footer = u16::from(area.height >= 8 || is_typing && area.height >= 2);
     let rest = area.height - header - footer;
     let pane = match mode {
         Mode::List | Mode::Search | Mode::Filter => 0,
-        Mode::Trial | Mode::Confirm if rest >= LEAST_LIST + 8 => 8,
+        Mode::EditRule | Mode::Confirm if rest >= LEAST_LIST + 8 => 8,
         Mode::Detail if rest >= 2 * LEAST_LIST => rest / 2,
         // On a small screen it has all of it.
         _ => rest,
@@ -75,9 +75,9 @@ pub fn draw(
     now: BootNs,
 ) {
     let [header, list, pane, footer] = layout(screen.area(), state.mode);
-    state.list(overseer, list, now);
+    state.lines.list(overseer, list, now);
     let header_text = header_line(overseer, state, status, header.width, now);
-    screen.render_widget(header_text.style(theme.frame()), header);
+    draw_bar(screen, header, header_text, theme);
     draw_list(screen, list, overseer, state, status, theme, now);
     draw_pane(screen, pane, overseer, state, theme, now);
     draw_footer(screen, footer, overseer, state, status, theme);
@@ -92,7 +92,7 @@ fn draw_list(
     theme: Theme,
     now: BootNs,
 ) {
-    let listing = state.listed();
+    let listing = state.lines.listed();
     let is_scrolled = listing.all > listing.rows.len();
     let text_area = Rect { width: area.width.saturating_sub(u16::from(is_scrolled)), ..area };
     let visible = listing.rows.iter().flatten().filter(|row| row.alpha > 0);
@@ -137,13 +137,13 @@ fn draw_pane(
     now: BootNs,
 ) {
     let file = state.config.as_deref();
-    let lines = match (state.mode, &state.trial) {
+    let lines = match (state.mode, &state.editor) {
         (Mode::Detail, _) => {
             panes::detail(state.selected(overseer), overseer, file, theme, (now, area.width.into()))
         }
         (Mode::Rules, _) => panes::rules(overseer, file, &state.rule_times, theme),
         (Mode::Help, _) => panes::help(theme),
-        (Mode::Trial | Mode::Confirm, Some(trial)) => panes::trial(trial, theme),
+        (Mode::EditRule | Mode::Confirm, Some(editor)) => panes::rule_editor(editor, theme),
         _ => return,
     };
     state.pane_offset = state.pane_offset.min(lines.len().saturating_sub(usize::from(area.height)));
@@ -158,16 +158,16 @@ fn header_line(
     width: u16,
     now: BootNs,
 ) -> Line<'static> {
-    let listing = state.listed();
+    let listing = state.lines.listed();
     let shown = listing.rows.iter().flatten().filter(|row| row.alpha > 0).count();
     let counts = overseer.counts();
     let lost = counts.malformed + status.source.overlong;
-    let mut facts = match state.frozen(now) {
+    let mut summary = match state.lines.frozen(now) {
         Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
         None => format!("{shown} shown · {} hidden", counts.dropped),
     };
     if lost > 0 {
-        facts = format!("{facts} · {lost} malformed");
+        summary = format!("{summary} · {lost} malformed");
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
     let rates = if total.is_lively(now) {
@@ -175,18 +175,27 @@ fn header_line(
     } else {
         String::new()
     };
-    let name = if state.sort == Sort::Slots { String::new() } else { format!("   by {}", state.sort.name()) };
+    let name = if state.lines.sort == Sort::Slots {
+        String::new()
+    } else {
+        format!("   by {}", state.lines.sort.name())
+    };
     let left = format!(" leco   {}{name}", status.source.text);
-    // The facts matter more than where they come from, and that more than rates.
+    // The numbers matter more than where they come from, and that more than rates.
     for (left, right) in
-        [(left.as_str(), format!("{facts}{rates}")), (&left, facts.clone()), (" leco", facts.clone())]
+        [(left.as_str(), format!("{summary}{rates}")), (&left, summary.clone()), (" leco", summary.clone())]
     {
         let needed = left.width() + right.width() + 2;
         if let Some(gap) = usize::from(width).checked_sub(needed) {
             return Line::raw(format!("{left}{}{right} ", " ".repeat(gap + 1)));
         }
     }
-    Line::raw(format!(" {facts}"))
+    Line::raw(format!(" {summary}"))
+}
+
+/// Draws a line over the whole width, as the frame of what is between.
+fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>, theme: Theme) {
+    screen.render_widget(text.into().style(theme.frame()), area);
 }
 
 fn draw_footer(
@@ -203,53 +212,72 @@ fn draw_footer(
     let prompt = match state.mode {
         Mode::Search => Some(" search  ".to_owned()),
         Mode::Filter => Some(" filter  ".to_owned()),
-        Mode::Trial => state.trial.as_ref().map(|trial| format!(" [{}]  ", trial.section)),
+        Mode::EditRule => state.editor.as_ref().map(|editor| format!(" [{}]  ", editor.section.name())),
         _ => None,
     };
-    let Some(prompt) = prompt else {
-        let notice = state.notice.as_ref().or(status.notice.as_ref());
-        let text = match (notice, &status.progress, state.mode) {
-            (Some(notice), ..) => format!(" {notice}"),
-            (None, Some(progress), Mode::List) => progress.clone(),
-            _ => keys(state, overseer),
-        };
-        screen.render_widget(Line::raw(text).style(theme.frame()), area);
-        return;
+    if let Some(prompt) = prompt {
+        return draw_prompt(screen, area, prompt, overseer, state, theme);
+    }
+    let notice = state.notice.as_ref().or(status.notice.as_ref());
+    let text = match (notice, &status.progress, state.mode) {
+        (Some(notice), ..) => format!(" {notice}"),
+        (None, Some(progress), Mode::List) => progress.clone(),
+        _ => keys(state, overseer),
     };
+    draw_bar(screen, area, text, theme);
+}
+
+/// Draws what is typed, with the cursor in it.
+fn draw_prompt(
+    screen: &mut Screen<'_>,
+    area: Rect,
+    prompt: String,
+    overseer: &Overseer,
+    state: &State,
+    theme: Theme,
+) {
+    let input = &state.prompt.input;
     let begin = prompt.width();
     let room = usize::from(area.width).saturating_sub(begin + 1);
-    let scroll = state.input.visual_scroll(room.max(1));
-    let typed: String = skip_width(state.input.value(), scroll);
+    let scroll = input.visual_scroll(room.max(1));
     let mut spans = vec![Span::styled(prompt, theme.frame())];
-    match &state.error {
+    match &state.prompt.error {
         // From where it is wrong on.
-        Some(error) if scroll == 0 && state.input.value().is_char_boundary(error.span.start) => {
-            let (good, bad) = state.input.value().split_at(error.span.start);
+        Some(error) if scroll == 0 && input.value().is_char_boundary(error.span.start) => {
+            let (good, bad) = input.value().split_at(error.span.start);
             spans.push(Span::raw(good.to_owned()));
             spans.push(Span::styled(bad.to_owned(), theme.wrong()));
         }
-        _ => spans.push(Span::raw(typed)),
+        _ => spans.push(Span::raw(skip_width(input.value(), scroll))),
     }
-    let hint = match (&state.error, state.mode) {
+    spans.push(Span::styled(hint(overseer, state), theme.faint(255)));
+    screen.render_widget(Line::from(spans), area);
+    let cursor = begin + input.visual_cursor().saturating_sub(scroll);
+    let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+    screen.set_cursor_position((area.x + column, area.y));
+}
+
+/// What is wrong with what is typed, else what can be done with it.
+fn hint(overseer: &Overseer, state: &State) -> String {
+    match (&state.prompt.error, state.mode) {
         (Some(error), _) => format!("   {}", error.message),
         (None, Mode::Filter) => {
-            let listing = state.listed();
-            let last = state.input.value().rsplit(' ').next().unwrap_or_default();
+            let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
             let term = last.strip_prefix('-').unwrap_or(last);
             let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
             let more = state.completions(overseer);
             let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
-            format!("   {} of {}{tab}", listing.all, overseer.known().len())
+            format!("   {}{tab}", chosen(overseer, state))
         }
-        (None, Mode::Trial) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
+        (None, Mode::EditRule) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
         (None, _) => state.notice.as_ref().map(|notice| format!("   {notice}")).unwrap_or_default(),
-    };
-    spans.push(Span::styled(hint, theme.faint(255)));
-    screen.render_widget(Line::from(spans), area);
-    let cursor = begin + state.input.visual_cursor().saturating_sub(scroll);
-    let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
-    screen.set_cursor_position((area.x + column, area.y));
+    }
+}
+
+/// How many of the lines the filter chooses.
+fn chosen(overseer: &Overseer, state: &State) -> String {
+    format!("{} of {}", state.lines.listed().all, overseer.known().len())
 }
 
 /// The keys that matter now.
@@ -262,13 +290,9 @@ fn keys(state: &State, overseer: &Overseer) -> String {
         Mode::Detail => " Esc back   ↑ ↓ scroll   x hide   e rename   m merge   q quit".into(),
         Mode::Rules => " Esc back   ↑ ↓ scroll   t try a rule   q quit".into(),
         Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
-        _ if !state.filter.is_empty() => {
-            format!(
-                " filter {}   {} of {}   f change   Esc all   q quit",
-                state.filter,
-                state.listed().all,
-                overseer.known().len()
-            )
+        _ if !state.lines.filter.is_empty() => {
+            let chosen = chosen(overseer, state);
+            format!(" filter {}   {chosen}   f change   Esc all   q quit", state.lines.filter)
         }
         _ if !state.search.is_empty() => format!(" /{}   n next   N back   Esc end   q quit", state.search),
         _ if state.selection.is_some() => {
@@ -276,7 +300,7 @@ fn keys(state: &State, overseer: &Overseer) -> String {
         }
         _ => format!(
             " q quit   ? help   / search   f filter   space freeze   s sort ({})   ⏎ detail   r rules",
-            state.sort.name()
+            state.lines.sort.name()
         ),
     }
 }
@@ -302,7 +326,7 @@ pub fn rows(area: Rect) -> usize {
 /// Whether something on screen changes with time alone.
 #[must_use]
 pub fn ticks(overseer: &Overseer, state: &State, listing: &Listing, now: BootNs) -> bool {
-    state.frozen(now).is_some()
+    state.lines.frozen(now).is_some()
         || overseer.traffic().is_lively(now)
         || listing.rows.iter().flatten().any(|row| row.traffic.is_lively(now))
 }

@@ -267,33 +267,15 @@ mod tests {
     use std::rc::Rc;
 
     use jiff::Timestamp;
-    use leco_bpf::read::record::State;
 
     use super::*;
     use crate::enrich::labels::{NameSource, PeerName, Who};
+    use crate::fixtures;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn conn(ns: u64, remote: &str) -> Conn {
-        Conn {
-            ns,
-            ns_trx: ns,
-            rx: 0,
-            tx: 0,
-            cgroup: 0,
-            started: 0,
-            socket: 0,
-            local: [127, 0, 0, 1].into(),
-            remote: remote.parse().unwrap(),
-            pid: 7,
-            uid: 1000,
-            local_port: 0,
-            remote_port: 443,
-            protocol: 6,
-            direction: Direction::Outgoing,
-            state: State::Open,
-            comm: [0; 16],
-        }
+        Conn { local: [127, 0, 0, 1].into(), ..fixtures::conn(ns, 7, 1000, remote) }
     }
 
     fn labels(program: &str, name: Option<&str>) -> Labels {

@@ -322,29 +322,23 @@ mod tests {
     use super::*;
     use crate::enrich::asn::AutonomousSystem;
     use crate::enrich::labels::Who;
+    use crate::fixtures;
     use crate::outputs::ClockField;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
     fn conn() -> Conn {
         Conn {
-            ns: 2 * HOUR_NS,
-            ns_trx: 2 * HOUR_NS,
             rx: 58,
             tx: 26,
             cgroup: 2,
             started: HOUR_NS,
-            socket: 0,
             local: "10.2.0.7".parse().unwrap(),
-            remote: "10.2.0.1".parse().unwrap(),
-            pid: 7,
-            uid: 1000,
             local_port: 40000,
             remote_port: 53,
             protocol: 17,
-            direction: Direction::Outgoing,
-            state: State::Open,
             comm: *b"drill\0\0\0\0\0\0\0\0\0\0\0",
+            ..fixtures::conn(2 * HOUR_NS, 7, 1000, "10.2.0.1")
         }
     }
 

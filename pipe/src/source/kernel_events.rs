@@ -399,33 +399,11 @@ fn end_with_processes(conns: &mut [Conn], ns: BootNs) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use leco_bpf::read::record::Direction;
-
     use super::*;
+    use crate::fixtures;
 
     fn conn(ns: u64, ns_trx: u64) -> Conn {
-        let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Conn {
-            ns,
-            ns_trx,
-            rx: 0,
-            tx: 0,
-            cgroup: 0,
-            started: 0,
-            socket: 0,
-            local: unspecified,
-            remote: unspecified,
-            pid: 0,
-            uid: 0,
-            local_port: 0,
-            remote_port: 0,
-            protocol: 6,
-            direction: Direction::Outgoing,
-            state: State::Open,
-            comm: [0; 16],
-        }
+        Conn { ns_trx, ..fixtures::conn(ns, 0, 0, "0.0.0.0") }
     }
 
     #[test]

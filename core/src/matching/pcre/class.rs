@@ -7,7 +7,7 @@ use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
 use super::Parser;
 use super::node::Node;
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 const DIGIT: &[(char, char)] = &[('0', '9')];
 const WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
@@ -96,6 +96,13 @@ fn weight(class: &ClassUnicode) -> u64 {
 /// A class that is being read.
 #[derive(Debug)]
 struct Class {
+    /// Where its opening bracket stands.
+    start: usize,
+    /// Where its first item stands, at which a closing bracket is a character.
+    first: usize,
+    is_negated: bool,
+    /// Between `\Q` and `\E`.
+    is_quoted: bool,
     /// Characters and ranges, which stand for both cases where case does not count.
     written: ClassUnicode,
     /// What letters and names stand for: as it is.
@@ -118,53 +125,25 @@ impl Parser<'_> {
     /// Reads a class whose opening bracket, at a place, was read.
     pub(super) fn class(&mut self, start: usize) -> Result<Node, PatternError> {
         self.at = start;
-        if let Some(end) = self.posix_end() {
-            self.at += end;
-            return Err(if self.regex[start..].starts_with("[:") {
-                let written = &self.regex[start..self.at];
-                self.fault(start, format!("`{written}` is outside of a class"))
-                    .help(format!("write [{written}]"))
-            } else {
-                self.collating(start)
-            });
-        }
-        for (boundary, help) in [("[[:<:]]", "write \\b(?=\\w)"), ("[[:>:]]", "write \\b(?<=\\w)")] {
-            if self.eat(boundary) {
-                return Err(self.refuse(start, "this boundary is", help));
-            }
-        }
+        self.refuse_bracket(start)?;
         self.at += 1;
         let is_negated = self.eat("^");
-        let mut class =
-            Class { written: ClassUnicode::empty(), named: ClassUnicode::empty(), properties: String::new() };
+        let mut class = Class { is_negated, ..Class::new(start, self.at) };
         let mut before = None;
         let mut after_set = false;
-        let first = self.at;
-        let mut is_quoted = false;
         loop {
             let at = self.at;
-            let item = self.class_item(start, first, &mut is_quoted, &mut class)?;
+            let item = self.class_item(&mut class)?;
             let is_after_set = std::mem::replace(&mut after_set, matches!(item, Item::Set));
-            let is_last = |parser: &Self| parser.rest().starts_with(']');
+            let is_last = self.rest().starts_with(']');
             match (item, before) {
                 (Item::End, _) => break,
-                (Item::Hyphen, _) if is_after_set && !is_last(self) => return Err(self.hyphen(at)),
-                (Item::Hyphen, Some(from)) if !is_last(self) => {
-                    let item = self.class_item(start, first, &mut is_quoted, &mut class)?;
-                    let to = match item {
-                        Item::Char(to) => to,
-                        Item::Hyphen => '-',
-                        Item::Set => return Err(self.hyphen(at)),
-                        Item::End => {
-                            class.add('-', '-');
-                            break;
-                        }
+                (Item::Hyphen, _) if is_after_set && !is_last => return Err(self.hyphen(at)),
+                (Item::Hyphen, Some(from)) if !is_last => {
+                    let Some(to) = self.range_end(at, from, &mut class)? else {
+                        class.add('-', '-');
+                        break;
                     };
-                    if to < from {
-                        return Err(self
-                            .fault(at, format!("this range ends before it begins: {from}-{to}"))
-                            .help("write the smaller character first, or \\- if the sign is meant"));
-                    }
                     class.add(from, to);
                     before = None;
                 }
@@ -179,12 +158,48 @@ impl Parser<'_> {
                 (Item::Set, _) => before = None,
             }
         }
-        Ok(self.finish_class(class, is_negated))
+        Ok(self.finish_class(class))
     }
 
-    fn finish_class(&self, class: Class, is_negated: bool) -> Node {
-        let Class { mut written, named, properties } = class;
-        if self.flags.caseless {
+    /// Refuses what begins with a bracket, at a place, and is no class.
+    fn refuse_bracket(&mut self, start: usize) -> Result<(), PatternError> {
+        if let Some(end) = self.posix_end() {
+            self.at += end;
+            let written = &self.regex[start..self.at];
+            return Err(if written.starts_with("[:") {
+                self.fault(start, format!("`{written}` is outside of a class"))
+                    .help(format!("write [{written}]"))
+            } else {
+                self.collating(start)
+            });
+        }
+        for (boundary, help) in [("[[:<:]]", "write \\b(?=\\w)"), ("[[:>:]]", "write \\b(?<=\\w)")] {
+            if self.eat(boundary) {
+                return Err(self.refuse(start, "this boundary is", help));
+            }
+        }
+        Ok(())
+    }
+
+    /// The character up to which a range goes whose hyphen, at a place, was read; `None` where the class ends instead.
+    fn range_end(&mut self, at: usize, from: char, class: &mut Class) -> Result<Option<char>, PatternError> {
+        let to = match self.class_item(class)? {
+            Item::Char(to) => to,
+            Item::Hyphen => '-',
+            Item::Set => return Err(self.hyphen(at)),
+            Item::End => return Ok(None),
+        };
+        if to < from {
+            return Err(self
+                .fault(at, format!("this range ends before it begins: {from}-{to}"))
+                .help("write the smaller character first, or \\- if the sign is meant"));
+        }
+        Ok(Some(to))
+    }
+
+    fn finish_class(&self, class: Class) -> Node {
+        let Class { mut written, named, properties, is_negated, .. } = class;
+        if self.flags.case == Case::Ignored {
             written.case_fold_simple();
         }
         written.union(&named);
@@ -193,7 +208,7 @@ impl Parser<'_> {
             && let [only] = written.ranges()
             && only.start() == only.end()
         {
-            return Node::literal(&only.start().to_string(), false);
+            return Node::literal(&only.start().to_string(), Case::Counts);
         }
         let mut text = String::from(if is_negated { "[^" } else { "[" });
         write(&written, &mut text);
@@ -204,23 +219,17 @@ impl Parser<'_> {
         Node::set(text, weight(&written) + properties + u64::from(is_negated) * 8)
     }
 
-    fn class_item(
-        &mut self,
-        class_start: usize,
-        first: usize,
-        is_quoted: &mut bool,
-        class: &mut Class,
-    ) -> Result<Item, PatternError> {
+    fn class_item(&mut self, class: &mut Class) -> Result<Item, PatternError> {
         loop {
             let start = self.at;
-            let is_first = start == first;
+            let is_first = start == class.first;
             let Some(c) = self.next() else {
-                return Err(PatternError::at(class_start..class_start + 1, "this class is never closed")
+                return Err(PatternError::at(class.start..class.start + 1, "this class is never closed")
                     .help("add a \"]\", or write \\[ if a bracket is meant"));
             };
-            if *is_quoted {
+            if class.is_quoted {
                 if c == '\\' && self.eat("E") {
-                    *is_quoted = false;
+                    class.is_quoted = false;
                     continue;
                 }
                 return Ok(Item::Char(c));
@@ -230,7 +239,7 @@ impl Parser<'_> {
                 '-' => Item::Hyphen,
                 ' ' | '\t' if self.flags.extended_more => continue,
                 '\\' if self.eat("Q") => {
-                    *is_quoted = true;
+                    class.is_quoted = true;
                     continue;
                 }
                 '\\' if self.eat("E") => continue,
@@ -277,7 +286,7 @@ impl Parser<'_> {
             }
             'p' | 'P' => {
                 self.at += 1;
-                let property = self.property(start, c == 'P')?;
+                let property = self.property(start, c)?;
                 class.properties.push_str(&property);
                 Item::Set
             }
@@ -329,7 +338,11 @@ impl Parser<'_> {
         };
         let (name, is_negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
         // Without case, upper and lower are the same letters.
-        let name = if self.flags.caseless && matches!(name, "upper" | "lower") { "alpha" } else { name };
+        let name = if self.flags.case == Case::Ignored && matches!(name, "upper" | "lower") {
+            "alpha"
+        } else {
+            name
+        };
         let Some((_, ranges)) = POSIX.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = POSIX.iter().map(|(known, _)| *known).collect();
             return Err(self
@@ -346,6 +359,18 @@ impl Parser<'_> {
 }
 
 impl Class {
+    fn new(start: usize, first: usize) -> Self {
+        Self {
+            start,
+            first,
+            is_negated: false,
+            is_quoted: false,
+            written: ClassUnicode::empty(),
+            named: ClassUnicode::empty(),
+            properties: String::new(),
+        }
+    }
+
     fn add(&mut self, first: char, last: char) {
         self.written.push(ClassUnicodeRange::new(first, last));
     }

@@ -3,7 +3,7 @@
 
 use super::node::Node;
 use super::{Atom, Parser, Reference, class};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 /// What `\b` separates, for the engine that has no boundaries of ASCII words.
 const BOUNDARY: &str = "(?:(?<=[0-9A-Za-z_])(?![0-9A-Za-z_])|(?<![0-9A-Za-z_])(?=[0-9A-Za-z_]))";
@@ -28,7 +28,12 @@ impl Parser<'_> {
             return Ok(Atom::Literal(literal));
         }
         self.at += c.len_utf8();
-        Ok(Atom::Node(match c {
+        self.letter(start, c).map(Atom::Node)
+    }
+
+    /// What a letter after a backslash at a place means, where it is more than a character; it was read.
+    fn letter(&mut self, start: usize, c: char) -> Result<Node, PatternError> {
+        Ok(match c {
             'N' if self.rest().starts_with('{') && self.braces()?.is_none() => {
                 return Err(self.refuse(start, "names of characters are", "write \\x{HEX} for a character"));
             }
@@ -41,7 +46,7 @@ impl Parser<'_> {
                 self.demands.backtracking = true;
                 Node::position("\\G")
             }
-            'K' if self.look_arounds > 0 => {
+            'K' if self.nesting.look_arounds > 0 => {
                 return Err(self.refuse(start, "\\K inside of a look-around is", "write it outside"));
             }
             'K' => {
@@ -53,30 +58,33 @@ impl Parser<'_> {
                 let text = "(?>\\r\\n|[\\n\\x0B\\x0C\\r\\x{85}\\x{2028}\\x{2029}])";
                 Node { length: (1, Some(2)), ..Node::unknown(text.to_owned()) }
             }
-            'X' => {
-                return Err(self.refuse(
-                    start,
-                    "characters together with their marks are",
-                    "write \\P{M}\\p{M}*, or . for one character",
-                ));
-            }
-            'C' => return Err(self.refuse(start, "single bytes are", "write . for one character")),
-            'p' | 'P' => Node::set(self.property(start, c == 'P')?, 500),
+            'p' | 'P' => Node::set(self.property(start, c)?, 500),
             'k' => {
                 let name = self.delimited_name(start)?;
                 self.named(start, name)?
             }
             'g' => self.group_reference(start)?,
+            c => return Err(self.no_escape(start, c)),
+        })
+    }
+
+    /// Why a letter after a backslash is no escape here.
+    fn no_escape(&self, start: usize, c: char) -> PatternError {
+        match c {
+            'X' => self.refuse(
+                start,
+                "characters together with their marks are",
+                "write \\P{M}\\p{M}*, or . for one character",
+            ),
+            'C' => self.refuse(start, "single bytes are", "write . for one character"),
             'L' | 'l' | 'U' | 'u' | 'F' => {
                 let help = "write \\x{HEX} for a character, or (?i:…) for either case";
-                return Err(self.refuse(start, "this escape of Perl and others is", help));
+                self.refuse(start, "this escape of Perl and others is", help)
             }
-            c => {
-                return Err(self
-                    .fault(start, format!("there is no escape \\{c}"))
-                    .help(format!("write {c} for the letter, or \\\\{c} for a backslash before it")));
-            }
-        }))
+            c => self
+                .fault(start, format!("there is no escape \\{c}"))
+                .help(format!("write {c} for the letter, or \\\\{c} for a backslash before it")),
+        }
     }
 
     /// Escapes that stand for one character, in classes, too; the place is then behind them.
@@ -148,8 +156,8 @@ impl Parser<'_> {
         let text = &self.rest()[..digits];
         // What does not fit into a number is no group either.
         let group = text.parse().unwrap_or(usize::MAX);
-        let is_group =
-            !text.starts_with('0') && (group < 10 || text.starts_with(['8', '9']) || group <= self.groups);
+        let is_group = !text.starts_with('0')
+            && (group < 10 || text.starts_with(['8', '9']) || group <= self.groups.count);
         if !is_group {
             return Ok(Atom::Literal(self.octal()));
         }
@@ -228,17 +236,17 @@ impl Parser<'_> {
 
     /// The number of a name; the first one where it is not known yet, which is then told.
     pub(super) fn group_named(&mut self, start: usize, name: String) -> usize {
-        let here = self.names.iter().chain(&self.known).find(|(known, _)| *known == name);
+        let here = self.groups.names.iter().chain(&self.groups.known).find(|(known, _)| *known == name);
         if let Some((_, group)) = here {
             return *group;
         }
-        self.unknown.push((name, start..self.at));
+        self.groups.unknown.push((name, start..self.at));
         0
     }
 
     /// The text that a group matched.
     fn reference(&mut self, start: usize, group: usize) -> Result<Node, PatternError> {
-        if self.open.contains(&group) {
+        if self.groups.open.contains(&group) {
             return Err(self.refuse(
                 start,
                 "a group that refers to itself is",
@@ -246,10 +254,10 @@ impl Parser<'_> {
             ));
         }
         self.demands.backtracking = true;
-        self.references.push(Reference { span: start..self.at, group });
-        let case = if self.flags.caseless { "i" } else { "" };
+        self.groups.references.push(Reference { span: start..self.at, group });
+        let case = if self.flags.case == Case::Ignored { "i" } else { "" };
         let node = Node::unknown(format!("(?{case}:\\{group})"));
-        let least = group.checked_sub(1).and_then(|index| self.least.get(index)).copied().unwrap_or(0);
+        let least = group.checked_sub(1).and_then(|index| self.groups.least.get(index)).copied().unwrap_or(0);
         Ok(Node { length: (least, None), ..node })
     }
 
@@ -273,8 +281,10 @@ impl Parser<'_> {
         let is_closed = !is_braced || self.eat("}");
         let group = match (number, sign) {
             (Some(number), None) => Some(number),
-            (Some(number), Some('-')) => (self.groups + 1).checked_sub(number).filter(|group| *group > 0),
-            (Some(number), Some(_)) => self.groups.checked_add(number),
+            (Some(number), Some('-')) => {
+                (self.groups.count + 1).checked_sub(number).filter(|group| *group > 0)
+            }
+            (Some(number), Some(_)) => self.groups.count.checked_add(number),
             (None, _) => None,
         };
         match group {

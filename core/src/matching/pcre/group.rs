@@ -3,16 +3,39 @@
 
 use super::node::Node;
 use super::{Atom, Flags, Parser};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
+
+/// Groups that are known but not to be had: what follows their `(?`, what they are, and what to write instead.
+const REFUSED: [(&str, &str, &str); 7] = [
+    ("<*", "non-atomic look-around is", "write (?<=…)"),
+    ("*", "non-atomic look-around is", "write (?=…)"),
+    (
+        "|",
+        "branches that restart the numbering of groups are",
+        "write (?:…), and a group of its own number for each branch",
+    ),
+    ("[", "classes with operators are", "write one class, like [a-z]"),
+    ("{", "code in regexes is", "leave it out"),
+    ("?", "code in regexes is", "leave it out"),
+    ("~", "absent groups are", "write (?:(?!…).)*"),
+];
 
 /// A kind of look-around.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     is_behind: bool,
     is_negative: bool,
 }
 
 impl Look {
-    fn open(&self) -> &'static str {
+    const AHEAD: Self = Self { is_behind: false, is_negative: false };
+    const BEHIND: Self = Self { is_behind: true, is_negative: false };
+
+    fn opposite(self) -> Self {
+        Self { is_negative: !self.is_negative, ..self }
+    }
+
+    fn open(self) -> &'static str {
         match (self.is_behind, self.is_negative) {
             (false, false) => "(?=",
             (false, true) => "(?!",
@@ -23,27 +46,24 @@ impl Look {
 
     /// The begin of a group, where it is one of these.
     pub(super) fn parse(text: &str) -> Option<(Self, &'static str)> {
-        let look = |is_behind, is_negative| Self { is_behind, is_negative };
-        let kinds = [look(false, false), look(false, true), look(true, false), look(true, true)];
-        kinds.into_iter().find(|kind| text.starts_with(&kind.open()[1..])).map(|kind| {
-            let written = &kind.open()[1..];
-            (kind, written)
-        })
+        let kinds = [Self::AHEAD, Self::AHEAD.opposite(), Self::BEHIND, Self::BEHIND.opposite()];
+        let begins = kinds.into_iter().map(|kind| (kind, &kind.open()[1..]));
+        begins.into_iter().find(|(_, written)| text.starts_with(written))
     }
 }
 
 impl Parser<'_> {
     /// Reads a group whose opening bracket, at a place, was read.
     pub(super) fn group(&mut self, start: usize) -> Result<Atom, PatternError> {
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
-        if self.depth > MAX_DEPTH {
+        self.nesting.depth += 1;
+        self.nesting.deepest = self.nesting.deepest.max(self.nesting.depth);
+        if self.nesting.depth > MAX_DEPTH {
             return Err(PatternError::at(start..start + 1, "groups are nested too deeply here")
                 .help(format!("nest up to {MAX_DEPTH}")));
         }
         let flags = self.flags;
         let atom = self.group_of_kind(start, flags)?;
-        self.depth -= 1;
+        self.nesting.depth -= 1;
         if !matches!(atom, Atom::Nothing) {
             self.flags = flags;
         }
@@ -62,9 +82,10 @@ impl Parser<'_> {
         }
         if let Some((look, written)) = Look::parse(self.rest()) {
             self.at += written.len();
-            return self.look_around(start, &look).map(Atom::Node);
+            return self.look_around(start, look).map(Atom::Node);
         }
         self.at += 1;
+        self.refuse_kind(start)?;
         let node = match self.peek() {
             Some(':') => {
                 self.at += 1;
@@ -74,14 +95,6 @@ impl Parser<'_> {
                 self.at += 1;
                 self.demands.backtracking = true;
                 self.plain(start, "(?>")?
-            }
-            Some('<') if self.rest().starts_with("<*") => {
-                self.at += 2;
-                return Err(self.refuse(start, "non-atomic look-around is", "write (?<=…)"));
-            }
-            Some('*') => {
-                self.at += 1;
-                return Err(self.refuse(start, "non-atomic look-around is", "write (?=…)"));
             }
             Some('<' | '\'') => {
                 let name = self.delimited_name(start)?;
@@ -96,42 +109,34 @@ impl Parser<'_> {
                 self.named(start, name)?
             }
             Some('(') => self.condition(start)?,
-            Some('|') => {
-                self.at += 1;
-                let help = "write (?:…), and a group of its own number for each branch";
-                return Err(self.refuse(start, "branches that restart the numbering of groups are", help));
-            }
-            Some('C') => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.refuse(start, "callouts are", "leave it out"));
-            }
-            Some('R' | '&' | '+' | '0'..='9') => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('P') if self.eat("P>") => {
-                self.at += self.rest().find(')').map_or(0, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('-') if self.rest()[1..].starts_with(|c: char| c.is_ascii_digit()) => {
-                self.at += self.rest().find(')').map_or(1, |end| end + 1);
-                return Err(self.recursion(start));
-            }
-            Some('[') => {
-                self.at += 1;
-                return Err(self.refuse(start, "classes with operators are", "write one class, like [a-z]"));
-            }
-            Some('{' | '?') => {
-                self.at += 1;
-                return Err(self.refuse(start, "code in regexes is", "leave it out"));
-            }
-            Some('~') => {
-                self.at += 1;
-                return Err(self.refuse(start, "absent groups are", "write (?:(?!…).)*"));
-            }
             _ => return self.options(start, flags),
         };
         Ok(Atom::Node(node))
+    }
+
+    /// Refuses what `(?` at a place, which was read, begins, where that is known but not to be had.
+    fn refuse_kind(&mut self, start: usize) -> Result<(), PatternError> {
+        let rest = self.rest();
+        if let Some((begin, what, help)) = REFUSED.iter().find(|(begin, ..)| rest.starts_with(begin)) {
+            self.at += begin.len();
+            return Err(self.refuse(start, what, *help));
+        }
+        let is_digit = |c: char| c.is_ascii_digit();
+        let is_callout = rest.starts_with('C');
+        let is_recursion = rest.starts_with(['R', '&', '+'])
+            || rest.starts_with(is_digit)
+            || rest.starts_with("P>")
+            || rest.strip_prefix('-').is_some_and(|rest| rest.starts_with(is_digit));
+        if !is_callout && !is_recursion {
+            return Ok(());
+        }
+        let begin = if rest.starts_with("P>") { 2 } else { 1 };
+        self.at += rest.find(')').map_or(begin, |end| end + 1);
+        Err(if is_callout {
+            self.refuse(start, "callouts are", "leave it out")
+        } else {
+            self.recursion(start)
+        })
     }
 
     /// What stands between here and the closing bracket.
@@ -154,32 +159,32 @@ impl Parser<'_> {
     }
 
     fn capture(&mut self, start: usize, name: Option<String>) -> Result<Node, PatternError> {
-        self.groups += 1;
-        let group = self.groups;
+        self.groups.count += 1;
+        let group = self.groups.count;
         if let Some(name) = name {
-            if self.names.iter().any(|(known, _)| *known == name) {
+            if self.groups.names.iter().any(|(known, _)| *known == name) {
                 return Err(self
                     .fault(start, format!("there are two groups named {name}"))
                     .help("give one of them another name"));
             }
-            self.names.push((name, group));
+            self.groups.names.push((name, group));
         }
-        self.open.push(group);
-        self.least.push(0);
+        self.groups.open.push(group);
+        self.groups.least.push(0);
         let node = self.inside(start)?;
-        self.open.pop();
-        self.least[group - 1] = node.length.0;
+        self.groups.open.pop();
+        self.groups.least[group - 1] = node.length.0;
         Ok(Node { has_groups: true, ..node.wrapped("(") })
     }
 
-    pub(super) fn look_around(&mut self, start: usize, look: &Look) -> Result<Node, PatternError> {
-        self.look_arounds += 1;
-        let groups = self.groups;
+    pub(super) fn look_around(&mut self, start: usize, look: Look) -> Result<Node, PatternError> {
+        self.nesting.look_arounds += 1;
+        let groups = self.groups.count;
         self.demands.backtracking = false;
         let node = self.inside(start)?;
         let is_plain = !self.demands.backtracking && !node.has_groups;
         self.demands.backtracking = true;
-        self.look_arounds -= 1;
+        self.nesting.look_arounds -= 1;
         if look.is_behind {
             let (least, most) = node.length;
             let Some(most) = most.filter(|most| *most <= MAX_BEHIND) else {
@@ -191,7 +196,7 @@ impl Parser<'_> {
             self.demands.is_doubtful |= !is_plain || least != most;
             if least != most {
                 // Which of several lengths is tried first decides what groups match.
-                if self.groups > groups {
+                if self.groups.count > groups {
                     return Err(self.refuse(
                         start,
                         "a look-behind of several lengths with groups is",
@@ -201,7 +206,7 @@ impl Parser<'_> {
             }
         }
         let text = format!("{}{})", look.open(), node.text);
-        let has_groups = self.groups > groups;
+        let has_groups = self.groups.count > groups;
         Ok(Node { is_single: true, has_groups, weight: node.weight + 2, ..Node::position(&text) })
     }
 
@@ -211,14 +216,14 @@ impl Parser<'_> {
         let at = self.at;
         if let Some((look, written)) = Look::parse(self.rest()) {
             self.at += written.len();
-            let groups = self.groups;
-            let test = self.look_around(at - 1, &look)?;
-            if self.groups > groups {
+            let groups = self.groups.count;
+            let test = self.look_around(at - 1, look)?;
+            if self.groups.count > groups {
                 return Err(self.refuse(start, "a condition with groups is", "write (?:…) for its groups"));
             }
             let (then, other) = self.condition_branches(start)?;
-            let opposite = Look { is_negative: !look.is_negative, ..look };
-            let otherwise = format!("{}{}", opposite.open(), &test.text[look_open_length(&test.text)..]);
+            let otherwise =
+                format!("{}{}", look.opposite().open(), &test.text[look_open_length(&test.text)..]);
             let node = Node::alternation(vec![
                 Node { text: format!("{}(?:{})", test.text, then.text), ..then },
                 Node { text: format!("{otherwise}(?:{})", other.text), ..other },
@@ -227,7 +232,7 @@ impl Parser<'_> {
         }
         let group = self.condition_group(start)?;
         self.demands.backtracking = true;
-        self.references.push(super::Reference { span: start..self.at, group });
+        self.groups.references.push(super::Reference { span: start..self.at, group });
         let (then, other) = self.condition_branches(start)?;
         let text = format!("(?({group})(?:{})|(?:{}))", then.text, other.text);
         let node = Node::alternation(vec![then, other]);
@@ -240,9 +245,11 @@ impl Parser<'_> {
         let inside = self.rest()[..end].to_owned();
         let signed = |number: &str| number.parse::<usize>().ok().filter(|number| *number > 0);
         let group = if let Some(number) = inside.strip_prefix('-') {
-            signed(number).and_then(|number| (self.groups + 1).checked_sub(number)).filter(|group| *group > 0)
+            signed(number)
+                .and_then(|number| (self.groups.count + 1).checked_sub(number))
+                .filter(|group| *group > 0)
         } else if let Some(number) = inside.strip_prefix('+') {
-            signed(number).and_then(|number| self.groups.checked_add(number))
+            signed(number).and_then(|number| self.groups.count.checked_add(number))
         } else {
             signed(&inside)
         };
@@ -301,31 +308,6 @@ impl Parser<'_> {
             let at = self.at;
             match self.next() {
                 Some('-') if is_on => is_on = false,
-                Some('i') => new.caseless = is_on,
-                Some('m') => new.multiline = is_on,
-                Some('s') => new.dot_all = is_on,
-                Some('n') => new.no_auto_capture = is_on,
-                Some('U') => new.ungreedy = is_on,
-                Some('x') => {
-                    new.extended = is_on;
-                    new.extended_more = self.eat("x") && is_on;
-                }
-                // Names and classes are of ASCII anyway.
-                Some('a') if is_on => {
-                    if let Some('D' | 'S' | 'W' | 'P' | 'T') = self.peek() {
-                        self.at += 1;
-                    }
-                }
-                Some('J') => {
-                    return Err(self.refuse(
-                        start,
-                        "several groups with the same name are",
-                        "give each its own name",
-                    ));
-                }
-                Some('r') => {
-                    return Err(self.refuse(start, "keeping case within ASCII is", "leave the r out"));
-                }
                 Some(')') => {
                     self.flags = new;
                     return Ok(Atom::Nothing);
@@ -333,6 +315,14 @@ impl Parser<'_> {
                 Some(':') => {
                     self.flags = new;
                     return self.plain(start, "(?:").map(Atom::Node);
+                }
+                Some(c) if self.set_option(c, is_on, &mut new) => {}
+                Some('J') => {
+                    let help = "give each its own name";
+                    return Err(self.refuse(start, "several groups with the same name are", help));
+                }
+                Some('r') => {
+                    return Err(self.refuse(start, "keeping case within ASCII is", "leave the r out"));
                 }
                 Some(c) => {
                     return Err(PatternError::at(at..self.at, format!("there is no option {c}"))
@@ -344,6 +334,29 @@ impl Parser<'_> {
                 }
             }
         }
+    }
+
+    /// Sets an option whose first letter was read; whether there is one of that letter.
+    fn set_option(&mut self, letter: char, is_on: bool, flags: &mut Flags) -> bool {
+        match letter {
+            'i' => flags.case = if is_on { Case::Ignored } else { Case::Counts },
+            'm' => flags.multiline = is_on,
+            's' => flags.dot_all = is_on,
+            'n' => flags.no_auto_capture = is_on,
+            'U' => flags.ungreedy = is_on,
+            'x' => {
+                flags.extended = is_on;
+                flags.extended_more = self.eat("x") && is_on;
+            }
+            // Names and classes are of ASCII anyway.
+            'a' if is_on => {
+                if let Some('D' | 'S' | 'W' | 'P' | 'T') = self.peek() {
+                    self.at += 1;
+                }
+            }
+            _ => return false,
+        }
+        true
     }
 }
 

@@ -20,7 +20,7 @@ mod verb;
 use std::ops::Range;
 
 use self::node::{EAGER_DEPTH, EAGER_WEIGHT, Node};
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 /// Which engine is to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,16 +58,12 @@ pub(crate) struct Demands {
 }
 
 /// Translates a regex.
-pub(crate) fn translate(
-    regex: &str,
-    is_caseless: bool,
-    dialect: Dialect,
-) -> Result<Translated, PatternError> {
-    let parser = Parser::new(regex, is_caseless, dialect, Vec::new());
+pub(crate) fn translate(regex: &str, case: Case, dialect: Dialect) -> Result<Translated, PatternError> {
+    let parser = Parser::new(regex, case, dialect, Vec::new());
     match parser.run()? {
         Outcome::Done(translated) => Ok(translated),
         // A name was used before its group: now they are known.
-        Outcome::NamesLater(names) => match Parser::new(regex, is_caseless, dialect, names).run()? {
+        Outcome::NamesLater(names) => match Parser::new(regex, case, dialect, names).run()? {
             Outcome::Done(translated) => Ok(translated),
             Outcome::NamesLater(_) => Err(PatternError::at(0..regex.len(), "a name has no group")),
         },
@@ -83,7 +79,7 @@ enum Outcome {
 #[derive(Debug, Clone, Copy, Default)]
 #[allow(clippy::struct_excessive_bools)]
 struct Flags {
-    caseless: bool,
+    case: Case,
     multiline: bool,
     dot_all: bool,
     extended: bool,
@@ -107,21 +103,33 @@ struct Parser<'r> {
     flags: Flags,
     /// Between `\Q` and `\E`.
     is_quoted: bool,
-    groups: usize,
+    groups: Groups,
+    nesting: Nesting,
+    demands: Demands,
+}
+
+/// Groups that capture, and what refers to them.
+#[derive(Debug, Default)]
+struct Groups {
+    count: usize,
     names: Vec<(String, usize)>,
     /// Names with their groups from a first pass.
     known: Vec<(String, usize)>,
     /// Names that have no group yet.
     unknown: Vec<(String, Range<usize>)>,
-    /// Capturing groups that are open here.
+    /// Those that are open here.
     open: Vec<usize>,
-    /// Characters that each group takes at least, as far as they are closed.
+    /// Characters that each takes at least, as far as they are closed.
     least: Vec<u64>,
     references: Vec<Reference>,
+}
+
+/// How deep a place is in groups of any kind.
+#[derive(Debug, Default)]
+struct Nesting {
     depth: usize,
     deepest: usize,
     look_arounds: usize,
-    demands: Demands,
 }
 
 /// What stands at a place.
@@ -134,23 +142,15 @@ enum Atom {
 }
 
 impl<'r> Parser<'r> {
-    fn new(regex: &'r str, is_caseless: bool, dialect: Dialect, known: Vec<(String, usize)>) -> Self {
+    fn new(regex: &'r str, case: Case, dialect: Dialect, known: Vec<(String, usize)>) -> Self {
         Self {
             regex,
             at: 0,
             dialect,
-            flags: Flags { caseless: is_caseless, ..Flags::default() },
+            flags: Flags { case, ..Flags::default() },
             is_quoted: false,
-            groups: 0,
-            names: Vec::new(),
-            known,
-            unknown: Vec::new(),
-            open: Vec::new(),
-            least: Vec::new(),
-            references: Vec::new(),
-            depth: 0,
-            deepest: 0,
-            look_arounds: 0,
+            groups: Groups { known, ..Groups::default() },
+            nesting: Nesting::default(),
             demands: Demands { backtracking: dialect.backtracking, ..Demands::default() },
         }
     }
@@ -162,15 +162,17 @@ impl<'r> Parser<'r> {
             return Err(PatternError::at(self.at..self.at + 1, "no group is open here")
                 .help("write \\) for a bracket that is meant"));
         }
-        if let Some((name, span)) = self.unknown.first() {
-            if self.names.iter().any(|(known, _)| known == name) {
-                return Ok(Outcome::NamesLater(self.names));
+        if let Some((name, span)) = self.groups.unknown.first() {
+            if self.groups.names.iter().any(|(known, _)| known == name) {
+                return Ok(Outcome::NamesLater(self.groups.names));
             }
             return Err(PatternError::at(span.clone(), format!("there is no group named {name}"))
                 .help("name one with (?<NAME>…)"));
         }
-        if let Some(reference) = self.references.iter().find(|reference| reference.group > self.groups) {
-            let count = self.groups;
+        if let Some(reference) =
+            self.groups.references.iter().find(|reference| reference.group > self.groups.count)
+        {
+            let count = self.groups.count;
             let help = if count == 0 {
                 "it has no groups: write \\\\ for a backslash that is meant".to_owned()
             } else {
@@ -179,12 +181,12 @@ impl<'r> Parser<'r> {
             let message = format!("there is no group number {}", reference.group);
             return Err(PatternError::at(reference.span.clone(), message).help(help));
         }
-        let is_large = node.weight > EAGER_WEIGHT || self.deepest > EAGER_DEPTH;
+        let is_large = node.weight > EAGER_WEIGHT || self.nesting.deepest > EAGER_DEPTH;
         Ok(Outcome::Done(Translated {
             text: node.text,
             demands: Demands { is_doubtful: self.demands.is_doubtful || is_large, ..self.demands },
-            groups: self.groups,
-            names: self.names,
+            groups: self.groups.count,
+            names: self.groups.names,
             need: node.need.best(),
         }))
     }
@@ -246,11 +248,11 @@ impl<'r> Parser<'r> {
             }
             self.skip_nothings()?;
             match (self.quantifier()?, atom) {
-                (None, Atom::Literal(c)) => sequence.push_literal(c, self.flags.caseless),
+                (None, Atom::Literal(c)) => sequence.push_literal(c, self.flags.case),
                 (None, Atom::Node(node)) => sequence.push(node),
                 (Some(quantifier), atom) => {
                     let node = match atom {
-                        Atom::Literal(c) => Node::literal(&c.to_string(), self.flags.caseless),
+                        Atom::Literal(c) => Node::literal(&c.to_string(), self.flags.case),
                         Atom::Node(node) => node,
                         Atom::Nothing => Node::empty(),
                     };

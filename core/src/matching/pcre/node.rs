@@ -5,6 +5,7 @@ use regex_syntax::escape_into;
 
 use super::need::Need;
 use super::quantifier::Quantifier;
+use crate::matching::pattern::Case;
 
 /// From this on a regex may be too large for the engine: instructions that it takes, about.
 pub(crate) const EAGER_WEIGHT: u64 = 2000;
@@ -41,8 +42,9 @@ impl Node {
     }
 
     /// Characters that mean themselves.
-    pub(super) fn literal(text: &str, is_caseless: bool) -> Self {
-        let has_case = is_caseless && text.chars().any(|c| c.is_ascii_alphabetic() || !c.is_ascii());
+    pub(super) fn literal(text: &str, case: Case) -> Self {
+        let has_case =
+            case == Case::Ignored && text.chars().any(|c| c.is_ascii_alphabetic() || !c.is_ascii());
         let mut written = String::with_capacity(text.len() + 8);
         if has_case {
             written.push_str("(?i:");
@@ -53,7 +55,8 @@ impl Node {
         }
         let length = text.chars().count() as u64;
         // Other cases of a letter outside ASCII are not known here.
-        let need = if is_caseless && !text.is_ascii() { Need::default() } else { Need::exactly(text) };
+        let need =
+            if case == Case::Ignored && !text.is_ascii() { Need::default() } else { Need::exactly(text) };
         Self {
             text: written,
             is_single: has_case || length == 1,
@@ -142,15 +145,15 @@ pub(super) struct Sequence {
     node: Option<Node>,
     /// Characters that are written together.
     run: String,
-    run_is_caseless: bool,
+    run_case: Case,
 }
 
 impl Sequence {
-    pub(super) fn push_literal(&mut self, c: char, is_caseless: bool) {
-        if self.run_is_caseless != is_caseless {
+    pub(super) fn push_literal(&mut self, c: char, case: Case) {
+        if self.run_case != case {
             self.flush();
         }
-        self.run_is_caseless = is_caseless;
+        self.run_case = case;
         self.run.push(c);
     }
 
@@ -173,7 +176,7 @@ impl Sequence {
     fn flush(&mut self) {
         if !self.run.is_empty() {
             let run = std::mem::take(&mut self.run);
-            self.push(Node::literal(&run, self.run_is_caseless));
+            self.push(Node::literal(&run, self.run_case));
         }
     }
 

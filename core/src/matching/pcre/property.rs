@@ -2,7 +2,7 @@
 //! `\p{…}`: what Unicode says of a character.
 
 use super::Parser;
-use crate::matching::pattern::PatternError;
+use crate::matching::pattern::{Case, PatternError};
 
 const CATEGORIES: [&str; 36] = [
     "C", "Cc", "Cf", "Cn", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl",
@@ -112,75 +112,83 @@ const BINARY: &[&str] = &[
     "xidstart",
 ];
 
-impl Parser<'_> {
-    /// What follows `\p` or `\P`, as the engines read it.
-    pub(super) fn property(&mut self, start: usize, is_negated: bool) -> Result<String, PatternError> {
-        let inside = if self.eat("{") {
-            let Some(end) = self.rest().find('}') else {
-                return Err(self
-                    .fault(start, "this property is never closed")
-                    .help("add a \"}\" after its name"));
-            };
-            let inside = &self.rest()[..end];
-            self.at += end + 1;
-            inside
-        } else {
-            let at = self.at;
-            self.next();
-            &self.regex[at..self.at]
-        };
-        let (name, is_other) = match inside.trim().strip_prefix('^') {
-            Some(name) => (name, true),
-            None => (inside.trim(), false),
-        };
+impl<'r> Parser<'r> {
+    /// What follows `\p` or `\P`, which was read, as the engines read it.
+    pub(super) fn property(&mut self, start: usize, letter: char) -> Result<String, PatternError> {
+        let written = self.written_property(start)?.trim();
+        let (name, is_other) = written.strip_prefix('^').map_or((written, false), |name| (name, true));
+        let is_negated = (letter == 'P') != is_other;
         // Spaces, hyphens, underscores and case do not count.
         let key: String = name.chars().filter(|c| !matches!(c, ' ' | '\t' | '-' | '_')).collect();
         let key = key.to_ascii_lowercase();
-        let is_negated = is_negated != is_other;
-        let p = if is_negated { 'P' } else { 'p' };
-        if self.flags.caseless && matches!(key.as_str(), "lu" | "ll" | "lt") {
-            // Only that case in PCRE2 before 10.43, any case since.
-            let written = &self.regex[start..self.at];
-            return Err(self
-                .fault(
-                    start,
-                    format!(
-                        "`{written}` means different things to versions of PCRE where case does not count"
-                    ),
-                )
-                .help("write \\p{L&} for letters of either case, or I/…/ for a regex in which case counts"));
+        if self.flags.case == Case::Ignored && matches!(key.as_str(), "lu" | "ll" | "lt") {
+            return Err(self.doubtful_case(start));
         }
+        let p = if is_negated { 'P' } else { 'p' };
         if let Some(category) = CATEGORIES.iter().find(|category| category.eq_ignore_ascii_case(&key)) {
             return Ok(format!("\\{p}{{{category}}}"));
         }
-        let class = |inside: &str| format!("[{}{inside}]", if is_negated { "^" } else { "" });
-        match key.as_str() {
-            "any" => return Ok(class("\\x{0}-\\x{10FFFF}")),
-            "l&" | "lc" => return Ok(class("\\p{Lu}\\p{Ll}\\p{Lt}")),
-            "xan" => return Ok(class("\\p{L}\\p{N}")),
-            "xps" | "xsp" => return Ok(class("\\x{9}-\\x{D}\\x{85}\\x{180E}\\p{Z}")),
-            "xwd" => return Err(self.refuse(start, "this property is", "write [\\p{L}\\p{N}_]")),
-            "xuc" => {
-                return Err(self.refuse(start, "this property is", "write [$@`\\x{A0}-\\x{10FFFF}]"));
-            }
-            _ => {}
+        if let Some(inside) = self.special_property(start, &key)? {
+            return Ok(format!("[{}{inside}]", if is_negated { "^" } else { "" }));
         }
         if BINARY.contains(&key.as_str()) {
             return Ok(format!("\\{p}{{{key}}}"));
         }
+        self.script(start, &key, p)
+    }
+
+    /// The name of a property as it is written: in braces, or one letter.
+    fn written_property(&mut self, start: usize) -> Result<&'r str, PatternError> {
+        let regex = self.regex;
+        if !self.eat("{") {
+            let at = self.at;
+            self.next();
+            return Ok(&regex[at..self.at]);
+        }
+        let Some(end) = self.rest().find('}') else {
+            return Err(self
+                .fault(start, "this property is never closed")
+                .help("add a \"}\" after its name"));
+        };
+        let inside = &self.rest()[..end];
+        self.at += end + 1;
+        Ok(inside)
+    }
+
+    /// A category that is only that case in PCRE2 before 10.43, and any case since.
+    fn doubtful_case(&self, start: usize) -> PatternError {
+        let written = &self.regex[start..self.at];
+        let message =
+            format!("`{written}` means different things to versions of PCRE where case does not count");
+        self.fault(start, message)
+            .help("write \\p{L&} for letters of either case, or I/…/ for a regex in which case counts")
+    }
+
+    /// What is PCRE's own, as what stands in a class; `None` where it is none of these.
+    fn special_property(&self, start: usize, key: &str) -> Result<Option<&'static str>, PatternError> {
+        Ok(Some(match key {
+            "any" => "\\x{0}-\\x{10FFFF}",
+            "l&" | "lc" => "\\p{Lu}\\p{Ll}\\p{Lt}",
+            "xan" => "\\p{L}\\p{N}",
+            "xps" | "xsp" => "\\x{9}-\\x{D}\\x{85}\\x{180E}\\p{Z}",
+            "xwd" => return Err(self.refuse(start, "this property is", "write [\\p{L}\\p{N}_]")),
+            "xuc" => return Err(self.refuse(start, "this property is", "write [$@`\\x{A0}-\\x{10FFFF}]")),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A script, by which characters are told apart that nothing else does.
+    fn script(&self, start: usize, key: &str, p: char) -> Result<String, PatternError> {
         let (kind, script) = match key.split_once(['=', ':']) {
             Some(("sc" | "script", script)) => ("sc", script),
             Some(("scx" | "scriptextensions", script)) => ("scx", script),
             Some(("bc" | "bidiclass", _)) => {
-                return Err(self.refuse(
-                    start,
-                    "the direction of writing is",
-                    "write a script like \\p{Hebrew}",
-                ));
+                let help = "write a script like \\p{Hebrew}";
+                return Err(self.refuse(start, "the direction of writing is", help));
             }
             Some(_) => ("", ""),
             // What is written in several scripts belongs to each of them.
-            None => ("scx", key.as_str()),
+            None => ("scx", key),
         };
         let written = format!("\\{p}{{{kind}={script}}}");
         let is_script = !script.is_empty()

@@ -364,7 +364,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
 ];
 
 fn parse(regex: &str) -> Result<Pattern, PatternError> {
-    Pattern::parse(regex, true, false)
+    Pattern::parse(regex, Case::Ignored)
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Parser<'_> {
         {
             self.at += 1;
             if let Some((look, _)) = Look::parse(written) {
-                return self.look_around(start, &look);
+                return self.look_around(start, look);
             }
             self.demands.backtracking = true;
             return self.plain(start, "(?>");

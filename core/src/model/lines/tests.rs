@@ -6,6 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fade::{Curve, Fade, Points, SplineKind};
+use crate::model::line::MAX_MEMBERS;
+use crate::model::machines::Placed;
+use crate::model::traffic::Bytes;
+use crate::style::LineStyle;
+use crate::wire::event::ConnectionState;
 
 fn fade(points: &str, ns: u64) -> Fade {
     Fade::new(&Curve::new(&Points::parse(points).unwrap(), SplineKind::Linear), Duration::from_nanos(ns))
@@ -44,7 +49,7 @@ fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Upda
 }
 
 fn texts(lines: &Lines) -> Vec<Option<String>> {
-    lines.slots().map(|line| line.map(|line| line.text.to_string())).collect()
+    lines.slots().map(|line| line.map(|line| line.look.text.to_string())).collect()
 }
 
 fn some(texts: &[&str]) -> Vec<Option<String>> {
@@ -72,7 +77,7 @@ fn what_is_older_than_all_that_is_shown_takes_no_slot_and_is_forgotten_first() {
         arrive(&mut lines, ns, ns * SECOND, None);
     }
     assert_eq!(texts(&lines), some(&["line 80 80000000000", "line 90 90000000000"]));
-    let known = |lines: &Lines| lines.known().map(|line| line.ns).collect::<Vec<_>>();
+    let known = |lines: &Lines| lines.known().map(|line| line.life.ns).collect::<Vec<_>>();
     assert_eq!(known(&lines), [70, 80, 90]);
     arrive(&mut lines, 70, 100 * SECOND, None);
     assert_eq!(known(&lines), [80, 90, 70]);
@@ -96,7 +101,7 @@ fn a_group_is_one_line_with_the_oldest_identity() {
     lines.resize(3);
     arrive(&mut lines, 5, 5 * SECOND, Some("g"));
     arrive(&mut lines, 3, 6 * SECOND, Some("g"));
-    let shown: Vec<_> = lines.slots().flatten().map(|line| (line.ns, line.updated)).collect();
+    let shown: Vec<_> = lines.slots().flatten().map(|line| (line.life.ns, line.life.updated)).collect();
     assert_eq!(shown, [(3, 6 * SECOND.cast_signed())]);
     // A connection that comes into a group leaves no second line behind.
     arrive(&mut lines, 7, 7 * SECOND, None);
@@ -124,8 +129,8 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
         lines.update(arrival, &fader(), updated.cast_signed());
         let line = lines.known().next().unwrap();
         (
-            line.traffic.total.tx,
-            line.traffic.history(updated)[crate::model::traffic::BUCKETS - 1],
+            line.bytes.traffic.total.tx,
+            line.bytes.traffic.history(updated)[crate::model::traffic::BUCKETS - 1],
             lines.traffic().total.tx,
         )
     };
@@ -138,7 +143,7 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
     for other in 0..2 * MAX_MEMBERS as u64 {
         send(now + 10 + other, now + 10 + other, 1);
     }
-    let members = lines.known().next().unwrap().members.as_ref().unwrap().len();
+    let members = lines.known().next().unwrap().bytes.members.as_ref().unwrap().len();
     assert_eq!(members, MAX_MEMBERS);
 }
 
@@ -150,7 +155,7 @@ fn a_resize_refills_from_what_is_remembered() {
         arrive(&mut lines, ns, ns * SECOND, None);
     }
     lines.resize(5);
-    let shown: HashSet<u64> = lines.slots().flatten().map(|line| line.ns).collect();
+    let shown: HashSet<u64> = lines.slots().flatten().map(|line| line.life.ns).collect();
     assert_eq!(shown, HashSet::from([3, 4, 5, 6]));
     lines.resize(1);
     lines.resize(0);
@@ -173,7 +178,7 @@ fn other_rules_take_effect_on_known_lines_in_their_slots() {
         }
     });
     assert_eq!(texts(&lines), some(&["", "even 4", "three", ""]));
-    assert_eq!(lines.slots().flatten().map(|line| line.ns).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(lines.slots().flatten().map(|line| line.life.ns).collect::<Vec<_>>(), [2, 3]);
     arrive(&mut lines, 9, 9 * SECOND, None);
     assert_eq!(texts(&lines)[0].as_deref(), Some("line 9 9000000000"), "the freed slot is the next one");
 }

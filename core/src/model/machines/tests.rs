@@ -58,8 +58,8 @@ fn a_told_clock_is_mapped_by_the_wall_clock_whatever_was_before() {
     let mut heard = Heard::new();
     // It was started ten days before us, and the other way round.
     let days = 240 * HOUR;
-    let told = clock("a", days + 50 * SECOND, WALL + (50 * SECOND).cast_signed());
-    heard.hear(on(0), days + 10 * SECOND, &told, now(60 * SECOND));
+    let reported = clock("a", days + 50 * SECOND, WALL + (50 * SECOND).cast_signed());
+    heard.hear(on(0), days + 10 * SECOND, &reported, now(60 * SECOND));
     heard.hear(on(0), days - 4 * HOUR, "", now(60 * SECOND));
     assert_eq!(heard.ages(now(60 * SECOND)), [50, 4 * 3600 + 60]);
     let young = clock("b", 3 * SECOND, WALL + (59 * SECOND).cast_signed());
@@ -89,7 +89,7 @@ fn an_event_says_of_which_machine_it_is_or_its_stream_does() {
     assert_eq!(heard.hear(sender(1), 9, "", at), near);
     let unknown = heard.hear(sender(3), 9, "", at);
     assert!(unknown != near && unknown != far);
-    // Ids that begin alike are told apart by the stream.
+    // Ids that begin alike are reported apart by the stream.
     let twins =
         [1, 2].map(|twin| heard.hear(on(1 + twin), 9, &clock(&format!("cccccccc-{twin}"), 9, at.wall), at));
     assert_ne!(twins[0], twins[1]);
@@ -137,10 +137,10 @@ fn who_was_heard_in_the_middle_of_a_stream_is_known_once_a_clock_comes() {
     let mut heard = Heard::new();
     let unnamed = heard.hear(on(0), 100 * HOUR, "", now(HOUR));
     let short = heard.hear(on(1), 90 * HOUR, ",\"boot\":\"bbbbbbbb\"", now(HOUR));
-    let told = clock("aaaaaaaa-1", 100 * HOUR + 30 * SECOND, now(HOUR).wall);
-    assert_eq!(heard.hear(on(0), 100 * HOUR + 30 * SECOND, &told, now(HOUR)), unnamed);
-    let told = clock("bbbbbbbb-1", 91 * HOUR, now(HOUR).wall);
-    assert_eq!(heard.hear(on(1), 91 * HOUR, &told, now(HOUR)), short);
+    let reported = clock("aaaaaaaa-1", 100 * HOUR + 30 * SECOND, now(HOUR).wall);
+    assert_eq!(heard.hear(on(0), 100 * HOUR + 30 * SECOND, &reported, now(HOUR)), unnamed);
+    let reported = clock("bbbbbbbb-1", 91 * HOUR, now(HOUR).wall);
+    assert_eq!(heard.hear(on(1), 91 * HOUR, &reported, now(HOUR)), short);
     assert_eq!(heard.ages(now(HOUR)), [30, 3600, 0, 0]);
     // The clock of a younger boot is not that of the events before it.
     let other = heard.hear(on(2), 100 * HOUR, "", now(HOUR));

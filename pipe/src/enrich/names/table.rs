@@ -328,14 +328,12 @@ fn key(conn: &Conn) -> (BootNs, IpAddr) {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::net::Ipv4Addr;
-
     use hickory_proto::rr::rdata::SRV;
     use hickory_proto::rr::{Name, RData};
-    use leco_bpf::read::record::State;
 
     use super::*;
     use crate::enrich::names::answer::tests::{answer_to, record};
+    use crate::fixtures;
 
     const SECOND: u64 = 1_000_000_000;
     const MINUTE: u64 = 60 * SECOND;
@@ -343,25 +341,7 @@ pub(crate) mod tests {
 
     /// A connection that begins in the first second.
     pub(crate) fn conn(pid: u32, uid: u32, remote: &str) -> Conn {
-        Conn {
-            ns: SECOND,
-            ns_trx: SECOND,
-            rx: 0,
-            tx: 0,
-            cgroup: 0,
-            started: u64::from(pid),
-            socket: 0,
-            local: Ipv4Addr::UNSPECIFIED.into(),
-            remote: remote.parse().unwrap(),
-            pid,
-            uid,
-            local_port: 0,
-            remote_port: 443,
-            protocol: 6,
-            direction: Direction::Outgoing,
-            state: State::Open,
-            comm: [0; 16],
-        }
+        Conn { started: u64::from(pid), ..fixtures::conn(SECOND, pid, uid, remote) }
     }
 
     fn standing(place: Place, line: &[u32]) -> Standing {

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The lines to go through: how they are filtered, sorted, scrolled and held still.
+
+use leco_core::model::known_line::LineId;
+use leco_core::model::overseer::{Overseer, Row};
+use leco_core::query::Query;
+use leco_os::clock::BootNs;
+use ratatui::layout::Rect;
+
+use crate::model::listing::{Listing, Matches, Sort, ordered, readable};
+
+/// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
+/// none of the steps.
+pub const FADE_TOLERANCE: u8 = 4;
+
+/// Everything held still.
+#[derive(Debug)]
+struct Frozen {
+    since: BootNs,
+    /// Lines that were new since.
+    new: u64,
+    rows: Vec<Option<Row>>,
+}
+
+/// The lines to go through, and which of them are on the screen.
+#[derive(Debug, Default)]
+pub struct LineList {
+    /// The order of lines.
+    pub sort: Sort,
+    /// The filter as it was typed.
+    pub filter: String,
+    query: Query,
+    matches: Matches,
+    frozen: Option<Frozen>,
+    /// First line of a list that is shown; `None`: follows the end.
+    offset: Option<usize>,
+    /// Where lines stand on the screen.
+    area: Rect,
+    listing: Listing,
+}
+
+impl LineList {
+    /// Takes note that a line appeared.
+    pub fn line_appeared(&mut self) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.new += 1;
+        }
+    }
+
+    /// For how long everything has been held still, in ns, and how many lines are new since.
+    #[must_use]
+    pub fn frozen(&self, now: BootNs) -> Option<(u64, u64)> {
+        self.frozen.as_ref().map(|frozen| (now.saturating_sub(frozen.since), frozen.new))
+    }
+
+    /// How many lines there are to scroll through, and how many the filter chooses, at the last listing.
+    #[must_use]
+    pub fn listed(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// Lines may be others now.
+    pub(super) fn reloaded(&mut self) {
+        self.matches.clear();
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub(super) fn unfreeze(&mut self) {
+        self.frozen = None;
+    }
+
+    pub(super) fn set_query(&mut self, query: Query) {
+        self.query = query;
+        self.matches.clear();
+        self.offset = None;
+    }
+
+    pub(super) fn set_sort(&mut self, sort: Sort) {
+        self.sort = sort;
+        self.offset = None;
+    }
+
+    fn shows_slots(&self) -> bool {
+        self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
+    }
+
+    /// Lists what stands in this part of the screen.
+    pub fn list(&mut self, overseer: &mut Overseer, area: Rect, now: BootNs) -> &Listing {
+        self.area = area;
+        let height = usize::from(area.height);
+        // Slots go on whatever is shown, so that they are filled when they are shown again.
+        let slots = overseer.frame_within(now, height, FADE_TOLERANCE);
+        if self.shows_slots() {
+            let rows = slots.rows.clone();
+            self.listing = Listing { all: rows.len(), first: 0, rows };
+            return &self.listing;
+        }
+        if let Some(frozen) = &self.frozen {
+            let all = frozen.rows.len();
+            let first = self.first_shown(all, 0);
+            let rows = frozen.rows.iter().skip(first).take(height).cloned().collect();
+            self.listing = Listing { rows, first, all };
+        } else {
+            let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
+            // In the order in which they began, the end is where something comes.
+            let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
+            let first = self.first_shown(lines.len(), usual);
+            let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, *line, now)));
+            self.listing = Listing { rows: rows.collect(), first, all: lines.len() };
+        }
+        self.listing.rows.resize(height, None);
+        &self.listing
+    }
+
+    /// Which of all lines is the first that is shown; the usual one where nothing was scrolled.
+    fn first_shown(&self, all: usize, usual: usize) -> usize {
+        self.offset.unwrap_or(usual).min(all.saturating_sub(self.area.height.into()))
+    }
+
+    /// Every line that can be gone through, with its text.
+    pub(super) fn candidates(&mut self, overseer: &Overseer, now: BootNs) -> Vec<(LineId, String)> {
+        let of_rows = |rows: &[Option<Row>]| {
+            rows.iter()
+                .flatten()
+                .filter(|row| row.alpha > 0)
+                .map(|row| (row.id, row.text.to_string()))
+                .collect()
+        };
+        match &self.frozen {
+            Some(frozen) => of_rows(&frozen.rows),
+            None if self.shows_slots() => of_rows(&self.listing.rows),
+            None => {
+                let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
+                lines.iter().map(|line| (line.id(), line.text().to_owned())).collect()
+            }
+        }
+    }
+
+    /// Scrolls to where a line, by its number among the candidates, is seen.
+    pub(super) fn scroll_to(&mut self, to: usize) {
+        if self.shows_slots() {
+            return;
+        }
+        let height = usize::from(self.area.height).max(1);
+        let first = self.listing.first;
+        self.offset = Some(first.clamp((to + 1).saturating_sub(height), to));
+    }
+
+    /// Lines that one screen is further.
+    pub(super) fn screen_step(&self) -> isize {
+        isize::try_from(self.area.height.max(2) - 1).unwrap_or(1)
+    }
+
+    /// Goes through all that is known.
+    pub(super) fn scroll(&mut self, screens: isize) {
+        if self.shows_slots() {
+            self.sort = Sort::LastSeen;
+            self.offset = Some(0);
+            return;
+        }
+        let last = self.listing.all.saturating_sub(usize::from(self.area.height));
+        let lines = screens.saturating_mul(self.screen_step());
+        self.offset = Some(self.listing.first.saturating_add_signed(lines).min(last));
+    }
+
+    /// The line at a place of the screen. The last column is the scrollbar, where there is more than fits.
+    pub(super) fn point(&mut self, column: u16, row: u16) -> Option<LineId> {
+        let at = usize::from(row.checked_sub(self.area.y).filter(|at| *at < self.area.height)?);
+        let hidden = self.listing.all.saturating_sub(self.listing.rows.len());
+        if hidden > 0 && column + 1 == self.area.right() {
+            self.offset = Some(at * hidden / usize::from(self.area.height - 1).max(1));
+            return None;
+        }
+        let there = self.listing.rows.get(at).and_then(Option::as_ref);
+        there.filter(|row| row.alpha > 0).map(|row| row.id)
+    }
+
+    /// Holds everything still, or lets it go on.
+    pub(super) fn freeze(&mut self, overseer: &Overseer, now: BootNs) {
+        if self.frozen.take().is_some() {
+            return;
+        }
+        let rows = if self.shows_slots() {
+            self.listing.rows.clone()
+        } else {
+            let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
+            lines.iter().map(|line| Some(readable(overseer, *line, now))).collect()
+        };
+        self.offset = Some(self.listing.first);
+        self.frozen = Some(Frozen { since: now, new: 0, rows });
+    }
+}
