@@ -14,7 +14,7 @@ use anstream::ColorChoice;
 use anyhow::Context;
 use clap::Parser;
 use leco_core::batch;
-use leco_core::batch::Format;
+use leco_core::batch::{Format, PlainError};
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme};
 use leco_core::model::overseer::Overseer;
 use leco_core::source::recording::Recording;
@@ -22,7 +22,7 @@ use leco_core::source::{SourceSpec, with_sources};
 use leco_os::causes::causes;
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{environment, say};
+use leco_os::{environment, say, start};
 use leco_tui::app::{self, Options};
 use leco_tui::player::Player;
 use leco_tui::terminal::assumed_size;
@@ -34,7 +34,15 @@ use crate::cli::Cli;
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    start::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            return say::instead_of_running("leco-tui", said.use_stderr(), code, || said.print());
+        }
+    };
+    match run(&cli) {
         Ok(code) => code,
         Err(error) => {
             say::err(format_args!("leco-tui: {}", causes(&*error)));
@@ -61,6 +69,11 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
+    let debug = cli.debug || config.settings.run.debug;
+    let is_plain = cli.once || debug;
+    if is_plain || cli.rx_test.is_some() {
+        start::has_stdout().map_err(PlainError::Write)?;
+    }
     let out = io::stdout();
     if let Some(line) = &cli.rx_test {
         return Ok(if cli.json {
@@ -69,12 +82,10 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
             batch::explain(&config, line, anstream::AutoStream::auto(out).lock())
         }?);
     }
-    let debug = cli.debug || config.settings.run.debug;
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
     let named: Vec<_> = given.collect();
     // Keys come from the terminal, wherever standard input comes from.
     let reads_stdin = named.iter().chain(&config.settings.run.sources).any(SourceSpec::is_stdin);
-    let is_plain = cli.once || debug;
     if !is_plain && (!io::stdout().is_terminal() || !io::stdin().is_terminal() && !reads_stdin) {
         anyhow::bail!("not a terminal: use --once or --debug for plain lines");
     }
@@ -181,7 +192,7 @@ fn replay_plainly(path: &Path, debug: bool, format: Format, mut overseer: Overse
     if is_read? && !debug {
         batch::known(&mut overseer, player.now().into(), format, &mut out)?;
     }
-    Ok(quietly_broken(out.flush())?)
+    Ok(quietly_broken(out.flush()).map_err(PlainError::Write)?)
 }
 
 /// A reader that has seen enough is no failure.

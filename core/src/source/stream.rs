@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Events from a connected socket, which is connected again when it is gone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +11,17 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
+use leco_os::files::read_file;
+
 use super::{LineBuffer, Owner};
 
 /// The first try after a loss, and the longest pause after many.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// A host that does not answer is given up for this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pipe takes a token of 1024 bytes and an end of line.
+const MAX_TOKEN_FILE: u64 = 1026;
 
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +165,7 @@ fn connect(peer: &Peer) -> io::Result<OwnedFd> {
         Peer::Tcp { address, token_file } => {
             let mut stream = connect_tcp(address)?;
             if let Some(path) = token_file {
-                let token = fs::read(path)
+                let (token, _) = read_file(path, MAX_TOKEN_FILE)
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 stream.write_all(&[token.trim_ascii(), b"\n"].concat())?;
             }

@@ -151,7 +151,9 @@ impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gaps = self.gaps();
         let Some((last, before)) = gaps.split_last() else {
-            write!(f, "sandbox: complete (Landlock {}, system calls filtered)", self.landlock.version())?;
+            // What keeps a program from its work is not as it should be.
+            let how = if self.lost.is_empty() { "complete" } else { "too narrow" };
+            write!(f, "sandbox: {how} (Landlock {}, system calls filtered)", self.landlock.version())?;
             return self.write_lost(f);
         };
         f.write_str("sandbox: incomplete, this program could still ")?;
