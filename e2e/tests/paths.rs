@@ -374,6 +374,9 @@ fn expect_refusal(source: &str, reason: &str, path: &Path, mut forge: impl FnMut
         if !is_shown {
             let is_explained = said.contains(reason) && said.contains("?owner=any");
             assert!(is_explained && said.contains(path.to_str().unwrap()), "{source}: {said}");
+            // What is there is not waited for, and starting a pipe is no help.
+            assert!(said.contains("refused, ") && !said.contains("waiting"), "{source}: {said}");
+            assert!(!said.contains("start leco-event-pipe"), "{source}: {said}");
         }
     }
 }
@@ -401,6 +404,14 @@ fn a_fifo_of_another_user_is_not_shown() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("sshd"), "{}", said(&output));
     make(0, 0o666);
     expect_refusal(&source, "every user may write to it", &path, || Some(forger(&path)));
+    // Another member of a group that may write to it could have written it: here a user of another group reads it.
+    make(0, 0o664);
+    chown(&path, None, Some(STRANGER)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let closed = once(&["-s", &source]).output().unwrap();
+    assert!(!said(&closed).contains("refused"), "nobody else gets there: {}", said(&closed));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    expect_refusal(&source, "group 54321 may write to it", &path, || Some(forger(&path)));
     // Of the reader's own, and of root, it is: here a user reads them.
     let (_folder, tui) = program_for_everybody("leco-tui");
     for owner in [0, STRANGER] {

@@ -392,7 +392,7 @@ fn new_painter(settings: &Settings, geometry: Geometry) -> anyhow::Result<Painte
 }
 
 fn waiting(state: &SourcesState) -> String {
-    format!("{} (start leco-event-pipe, or: script/run)", state.text)
+    format!("{}{}", state.text, SourcesState::hint(state.is_refused))
 }
 
 /// A frame that says something itself.

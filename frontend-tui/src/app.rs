@@ -91,7 +91,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let is_played = player.is_some();
     let mut status = Status::default();
     if is_played {
-        status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
+        status.source = Source { text: "playing a recording".into(), is_reading: true, ..Source::default() };
     }
     let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);

@@ -238,6 +238,7 @@ fn outputs(cli: &Cli) -> Result<Vec<OutputSpec>, OutputError> {
         specs.push(OutputSpec::plain(Destination::Stdout));
     }
     specs.extend(cli.record.clone().map(|path| OutputSpec::plain(Destination::File(path))));
+    OutputSpec::refuse_same_places(&specs)?;
     Ok(specs)
 }
 

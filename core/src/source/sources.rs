@@ -67,6 +67,8 @@ pub struct SourceError {
 
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
 
+const OPTIONS: &str = "one of these options after ?: owner=any (fifo:, unix:, file:), token-file=PATH (tcp:)";
+
 /// The option that a source may have.
 const TOKEN_FILE: &str = "token-file";
 const OWNER: &str = "owner";
@@ -117,6 +119,9 @@ impl SourceSpec {
             } else {
                 "no such option, which is only valid for outputs of leco-event-pipe"
             }));
+        }
+        if spec.unknown_option().is_some() {
+            return Err(fault(OPTIONS));
         }
         let path = || PathBuf::from(spec.target);
         let option = |key| spec.options.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value);
@@ -181,7 +186,7 @@ fn open_to_read(path: &Path, owner: Owner) -> io::Result<File> {
     if opened.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    owner.check(&opened).map_err(io::Error::other)?;
+    owner.check(path, &opened).map_err(io::Error::other)?;
     Ok(file)
 }
 
@@ -209,6 +214,8 @@ pub struct SourcesState {
     pub text: String,
     /// All of them can bring events.
     pub is_reading: bool,
+    /// One of them is not read for what it is, though something is there: to start a pipe would be no help.
+    pub is_refused: bool,
     /// None of them will ever bring an event again.
     pub has_ended: bool,
     /// Lines that were too long to keep.
@@ -310,9 +317,18 @@ impl Sources {
         SourcesState {
             text,
             is_reading: waiting.is_empty(),
+            is_refused: self.all.iter().any(Source::is_refused),
             has_ended: self.all.iter().all(Source::has_ended),
             overlong: self.all.iter().map(Source::overlong).sum(),
         }
+    }
+}
+
+impl SourcesState {
+    /// What to do where no events come, to be put behind the text.
+    #[must_use]
+    pub fn hint(is_refused: bool) -> &'static str {
+        if is_refused { "" } else { " (start leco-event-pipe, or: script/run)" }
     }
 }
 
@@ -393,6 +409,14 @@ impl Source {
             Self::Stream(stream) => stream.is_reading(),
             Self::Datagrams { .. } => true,
             Self::Bytes { file, .. } => file.is_some(),
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        match self {
+            Self::Fifo(fifo) => !matches!(fifo.state(), FifoState::Reading | FifoState::Missing),
+            Self::Stream(stream) => stream.is_refused(),
+            Self::Datagrams { .. } | Self::Bytes { .. } => false,
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use leco_os::files::read_file;
 
-use super::{LineBuffer, Owner};
+use super::{LineBuffer, Owner, Stranger};
 
 /// The first try after a loss, and the longest pause after many.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     state: State,
     /// Why it is not connected, where it was tried.
     trouble: Option<String>,
+    /// What listens there is another user's.
+    is_refused: bool,
     back_off: Duration,
     connected: u64,
     lines: LineBuffer,
@@ -56,7 +58,7 @@ impl Stream {
     pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
         let state = connecting(peer.clone(), Duration::ZERO)?;
         let (back_off, lines) = (BACK_OFF.0, LineBuffer::default());
-        Ok(Self { peer, state, trouble: None, back_off, connected: 0, lines })
+        Ok(Self { peer, state, trouble: None, is_refused: false, back_off, connected: 0, lines })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -68,6 +70,10 @@ impl Stream {
 
     pub(crate) fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading(_))
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// How often it was connected.
@@ -86,10 +92,15 @@ impl Stream {
                 Ok(Ok(socket)) => {
                     self.state = State::Reading(File::from(socket));
                     self.trouble = None;
+                    self.is_refused = false;
                     self.connected += 1;
                     Ok(())
                 }
-                Ok(Err(error)) => self.again(error.to_string()),
+                Ok(Err(error)) => {
+                    let stranger = error.get_ref().and_then(|inner| inner.downcast_ref::<Stranger>());
+                    self.is_refused = stranger.is_some();
+                    self.again(error.to_string())
+                }
                 Err(TryRecvError::Empty) => Ok(()),
                 Err(TryRecvError::Disconnected) => self.again("the thread that connects has ended".into()),
             },
@@ -128,6 +139,7 @@ impl Stream {
         match (&self.state, &self.trouble) {
             (State::Reading(_), _) => format!("reading {peer}"),
             (State::Connecting { .. }, None) => format!("connecting to {peer}"),
+            (State::Connecting { .. }, Some(trouble)) if self.is_refused => format!("{peer}: {trouble}"),
             (State::Connecting { .. }, Some(trouble)) => format!("waiting ({trouble}): {peer}"),
         }
     }
