@@ -119,8 +119,9 @@ pub fn known(
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
 }
 
-/// How many lines were no events.
-fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
+/// How many lines were no events, where there were any.
+#[must_use]
+pub fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
     let all = malformed.saturating_add(overlong);
     let lines = if all == 1 { "1 line was".to_owned() } else { format!("{all} lines were") };
     let too_long = if overlong > 0 { format!(" ({overlong} longer than 64 KiB)") } else { String::new() };

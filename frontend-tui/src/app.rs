@@ -88,10 +88,14 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         terminal::give_back();
         return Err(error);
     }
-    let is_played = player.is_some();
     let mut status = Status::default();
-    if is_played {
-        status.source = Source { text: "playing a recording".into(), is_reading: true, ..Source::default() };
+    if let Some(lost) = player.as_ref().map(Player::lost) {
+        status.source = Source {
+            text: "playing a recording".into(),
+            is_reading: true,
+            overlong: lost.malformed + lost.overlong,
+            ..Source::default()
+        };
     }
     let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);

@@ -24,7 +24,7 @@ use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
 use leco_os::{environment, say, start};
 use leco_tui::app::{self, Options};
-use leco_tui::player::Player;
+use leco_tui::player::{Lost, Player};
 use leco_tui::terminal::assumed_size;
 use leco_tui::ui::theme::{ColorDepth, Theme};
 
@@ -181,6 +181,10 @@ fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {
 fn replay_plainly(path: &Path, debug: bool, format: Format, mut overseer: Overseer) -> anyhow::Result<()> {
     let mut player = open_recording(path, 1.0)?;
     overseer.fix_clocks(player.clocks());
+    let Lost { malformed, overlong } = player.lost();
+    if let Some(notice) = batch::not_understood(malformed, overlong) {
+        say::err(format_args!("leco-tui: {notice}"));
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut is_read = Ok(true);
     player.seek(i64::MAX);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How a program begins: whether it has a standard output, and that a limit of files does not end it. One of two modules
-//! of this crate with unsafe code.
+//! of this crate with unsafe code, which asks the kernel: nothing in it is for Miri.
 
 #![allow(unsafe_code)]
 

@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 
 use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
+use super::state::SourcesState;
 use super::stream::{Peer, Stream};
 use super::{LineBuffer, Owner};
 
@@ -207,21 +208,6 @@ pub struct Origin<'s> {
     pub sender: Option<SocketAddr>,
 }
 
-/// How the sources are doing, for a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourcesState {
-    /// In words.
-    pub text: String,
-    /// All of them can bring events.
-    pub is_reading: bool,
-    /// One of them is not read for what it is, though something is there: to start a pipe would be no help.
-    pub is_refused: bool,
-    /// None of them will ever bring an event again.
-    pub has_ended: bool,
-    /// Lines that were too long to keep.
-    pub overlong: u64,
-}
-
 #[derive(Debug)]
 enum Source {
     Fifo(Box<Fifo>),
@@ -321,14 +307,6 @@ impl Sources {
             has_ended: self.all.iter().all(Source::has_ended),
             overlong: self.all.iter().map(Source::overlong).sum(),
         }
-    }
-}
-
-impl SourcesState {
-    /// What to do where no events come, to be put behind the text.
-    #[must_use]
-    pub fn hint(is_refused: bool) -> &'static str {
-        if is_refused { "" } else { " (start leco-event-pipe, or: script/run)" }
     }
 }
 

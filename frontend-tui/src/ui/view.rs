@@ -42,7 +42,7 @@ pub struct Source {
     pub is_reading: bool,
     /// Whether something is there that is not read for what it is.
     pub is_refused: bool,
-    /// Lines of it that were too long to keep.
+    /// Lines of it that were too long to keep; of a recording all that are no events.
     pub overlong: u64,
 }
 
