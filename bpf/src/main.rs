@@ -7,6 +7,7 @@ mod cli;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use leco_bpf::load::fields::Missing;
 use leco_bpf::load::plan::{Choice, Forced};
@@ -20,7 +21,13 @@ use nix::unistd::Group;
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            return say::instead_of_running("leco-ebpf-load", said.use_stderr(), code, || said.print());
+        }
+    };
     let log = |_, message: String| say::err(message.trim_end());
     libbpf_rs::set_print(cli.verbose.then_some((libbpf_rs::PrintLevel::Info, log)));
     match run(&cli) {
@@ -123,7 +130,7 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
     // They were read when the programs were fitted to them.
     let missing = fields::missing(cli.btf.as_deref()).unwrap_or_default();
     if cli.verbose {
-        print_table(choices, &missing);
+        say::out(table(choices, &missing).trim_end());
     } else {
         for Missing { field, lost } in missing {
             say::err(format_args!("leco-ebpf-load: this kernel has no {field}. Lost: {lost}"));
@@ -142,9 +149,10 @@ fn tell(cli: &Cli, loaded: &Loaded, place: &str) {
 fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
     let choices = load::try_out(options);
     let missing = fields::missing(options.btf.as_deref());
+    let mut report = String::new();
     if as_json {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        let report = match &choices {
+        let json = match &choices {
             Ok(hooks) => serde_json::json!({
                 "kernel": kernel,
                 "hooks": hooks,
@@ -152,39 +160,42 @@ fn check(options: &Options, as_json: bool) -> anyhow::Result<()> {
             }),
             Err(error) => serde_json::json!({ "kernel": kernel, "error": error.to_string() }),
         };
-        say::out(format_args!("{report}"));
+        report = format!("{json}\n");
+    } else if let (Ok(choices), Ok(missing)) = (&choices, &missing) {
+        report = table(choices, missing);
     }
-    let choices = choices?;
-    let missing = missing.map_err(anyhow::Error::msg)?;
-    if !as_json {
-        print_table(&choices, &missing);
-    }
+    say::asked(|out| out.write_all(report.as_bytes())).context("cannot write to standard output")?;
+    choices?;
+    missing.map_err(anyhow::Error::msg)?;
     Ok(())
 }
 
-fn print_table(choices: &[Choice], missing: &[Missing]) {
+/// What is attached where, and what is lost, in lines.
+fn table(choices: &[Choice], missing: &[Missing]) -> String {
+    let mut lines = Vec::new();
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     match load::cgroup2::root() {
-        Some(root) => say::out(format_args!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display())),
-        None => say::out(format_args!("kernel {kernel}, BTF yes, no cgroup2 mounted")),
+        Some(root) => lines.push(format!("kernel {kernel}, BTF yes, cgroup2 at {}", root.display())),
+        None => lines.push(format!("kernel {kernel}, BTF yes, no cgroup2 mounted")),
     }
     for Choice { name, used, hooks, why, lost, .. } in choices {
         let hooks = hooks.unwrap_or_default();
         match why.as_ref().zip(*lost) {
             Some((why, lost)) => {
-                say::out(format_args!("  {name:<9} {used:<11} {hooks:<35} {why}"));
-                say::out(format_args!("  {:<9} lost: {lost}", ""));
+                lines.push(format!("  {name:<9} {used:<11} {hooks:<35} {why}"));
+                lines.push(format!("  {:<9} lost: {lost}", ""));
             }
-            None => say::out(format_args!("  {name:<9} {used:<11} {hooks:<35} ok")),
+            None => lines.push(format!("  {name:<9} {used:<11} {hooks:<35} ok")),
         }
     }
     for Missing { field, lost } in missing {
-        say::out(format_args!("  {:<9} {:<11} {field:<35} not in this kernel", "field", "-"));
-        say::out(format_args!("  {:<9} lost: {lost}", ""));
+        lines.push(format!("  {:<9} {:<11} {field:<35} not in this kernel", "field", "-"));
+        lines.push(format!("  {:<9} lost: {lost}", ""));
     }
     if choices.iter().all(|choice| choice.lost.is_none()) && missing.is_empty() {
-        say::out("everything LECO shows can be seen on this machine");
+        lines.push("everything LECO shows can be seen on this machine".to_owned());
     }
+    lines.join("\n") + "\n"
 }
 
 /// A group by name, or by number.

@@ -17,7 +17,9 @@ use leco_os::{say, watch};
 use crate::config::{Config, ConfigWatch, Reload};
 use crate::model::overseer::{Overseer, Received};
 use crate::rules::Verdict;
-use crate::source::{NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed};
+use crate::source::{
+    NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, SourcesState, are_allowed,
+};
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);
@@ -32,7 +34,7 @@ pub enum PlainError {
     #[error(transparent)]
     NoSource(#[from] NoRuntimeFolder),
     /// No events can come.
-    #[error("{0} (start leco-event-pipe, or: script/run)")]
+    #[error("{0}")]
     Waiting(String),
     /// Nobody takes the lines, for another reason than that nobody reads any more.
     #[error("cannot write to standard output: {0}")]
@@ -95,7 +97,7 @@ pub fn once(
     }
     let state = sources.state();
     if last_line.is_none() && !state.is_reading && !state.has_ended {
-        return Err(PlainError::Waiting(state.text));
+        return Err(PlainError::Waiting(state.text + SourcesState::hint(state.is_refused)));
     }
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
         say::err(format_args!("{program}: {notice}"));
@@ -118,8 +120,9 @@ pub fn known(
     unless_broken_pipe(printed.and_then(|()| out.flush())).map(|_| ())
 }
 
-/// How many lines were no events.
-fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
+/// How many lines were no events, where there were any.
+#[must_use]
+pub fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
     let all = malformed.saturating_add(overlong);
     let lines = if all == 1 { "1 line was".to_owned() } else { format!("{all} lines were") };
     let too_long = if overlong > 0 { format!(" ({overlong} longer than 64 KiB)") } else { String::new() };

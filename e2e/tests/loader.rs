@@ -260,6 +260,8 @@ fn wrong_options_and_folders_have_their_own_exit_codes() {
     for (options, words) in [
         (&["--ring-size", "5000"][..], "--ring-size 5000: the kernel takes a power of two"),
         (&["--max-conns", "0"], "at least one connection must fit"),
+        (&["--max-conns", "4294967295"], "the kernel takes at most 134217728"),
+        (&["--btf", "/dev/zero"], "--btf /dev/zero: not an ordinary file"),
         (&["--group", "no-such-group"], "there is no such group"),
         (&["--update-interval", "x"], "invalid value 'x' for '--update-interval <TIME>': expected seconds, "),
         (&["--nonsense"], "--nonsense"),

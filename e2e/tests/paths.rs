@@ -120,15 +120,18 @@ fn empty_database() -> Vec<u8> {
 /// What is refused of which kind of option, and in what words: each of the places, and of the kinds `regular` (a file
 /// of LECO's is expected), `fifo` and `socket`.
 const TABLE: [(&str, [&str; 3]); 12] = [
-    ("passwd", ["not", "is not a fifo but a file", "exists and is not a socket"]),
-    ("database", ["not", "is not a fifo but a file", "exists and is not a socket"]),
-    ("directory", ["is a directory", "is not a fifo but a directory", "exists and is not a socket"]),
-    ("link", ["not", "is not a fifo but a symbolic link", "exists and is not a socket"]),
-    ("dangling", ["is a symbolic link", "is not a fifo but a symbolic link", "exists and is not a socket"]),
-    ("device", ["is a device", "is not a fifo but a device", "exists and is not a socket"]),
-    ("fifo", ["is a fifo", "", "exists and is not a socket"]),
-    ("socket", ["is a socket", "is not a fifo but a socket", "is served by another process"]),
-    ("left-over", ["is a socket", "is not a fifo but a socket", "was left behind by user 54321"]),
+    ("passwd", ["not", "is a file, not a fifo", "is a file, not a socket"]),
+    ("database", ["not", "is a file, not a fifo", "is a file, not a socket"]),
+    ("directory", ["is a directory", "is a directory, not a fifo", "is a directory, not a socket"]),
+    ("link", ["not", "is a symbolic link, not a fifo", "is a symbolic link, not a socket"]),
+    (
+        "dangling",
+        ["is a symbolic link", "is a symbolic link, not a fifo", "is a symbolic link, not a socket"],
+    ),
+    ("device", ["is a device", "is a device, not a fifo", "is a device, not a socket"]),
+    ("fifo", ["is a fifo", "", "is a fifo, not a socket"]),
+    ("socket", ["is a socket", "is a socket, not a fifo", "is served by another process"]),
+    ("left-over", ["is a socket", "is a socket, not a fifo", "was left behind by user 54321"]),
     ("passwd/new", ["Not a directory", "Not a directory", "Not a directory"]),
     ("readonly/new", ["Read-only file system", "Read-only file system", "Read-only file system"]),
     ("full/new", ["No space left on device", "No space left on device", "No space left on device"]),
@@ -186,6 +189,7 @@ fn a_mistyped_option_changes_nothing() {
         let memory = format!("memory={path}");
         let complaint = complaint_of(pipe(&kernel, &["-c", &memory]), path);
         assert!(complaint.contains(regular) && complaint.contains("not saved"), "{memory}: {complaint}");
+        assert!(!complaint.contains(".."), "{memory}: {complaint}");
         assert!(places.snapshot() == before, "{memory} changed something: {complaint}");
         let mut seen = Command::new(program("leco-event-pipe"));
         seen.args(["--seen", "-c", &memory]);
@@ -355,6 +359,9 @@ fn expect_refusal(source: &str, reason: &str, path: &Path, mut forge: impl FnMut
         if !is_shown {
             let is_explained = said.contains(reason) && said.contains("?owner=any");
             assert!(is_explained && said.contains(path.to_str().unwrap()), "{source}: {said}");
+            // What is there is not waited for, and starting a pipe is no help.
+            assert!(said.contains("refused, ") && !said.contains("waiting"), "{source}: {said}");
+            assert!(!said.contains("start leco-event-pipe"), "{source}: {said}");
         }
     }
 }
@@ -382,6 +389,14 @@ fn a_fifo_of_another_user_is_not_shown() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("sshd"), "{}", said(&output));
     make(0, 0o666);
     expect_refusal(&source, "every user may write to it", &path, || Some(forger(&path)));
+    // Another member of a group that may write to it could have written it: here a user of another group reads it.
+    make(0, 0o664);
+    chown(&path, None, Some(STRANGER)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let closed = once(&["-s", &source]).output().unwrap();
+    assert!(!said(&closed).contains("refused"), "nobody else gets there: {}", said(&closed));
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    expect_refusal(&source, "group 54321 may write to it", &path, || Some(forger(&path)));
     // Of the reader's own, and of root, it is: here a user reads them.
     let (_folder, tui) = program_for_everybody("leco-tui");
     for owner in [0, STRANGER] {

@@ -207,6 +207,8 @@ fn runs_unprivileged_when_given_the_pins_by_group() {
     }
     let (_folder, mut command) = unprivileged(kernel.pins(), GID + 1);
     let refused = command.output().unwrap();
+    // Not before it is unloaded, which takes back what the load opened.
+    drop((kernel, first));
     fs::set_permissions(bpffs, mode).unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
@@ -238,8 +240,8 @@ fn says_what_is_wrong_and_what_to_do() {
     fs::write(inside("file"), "precious").unwrap();
     std::os::unix::fs::symlink(inside("file"), inside("link")).unwrap();
     for (name, words) in [
-        ("file", "is not a fifo but a file"),
-        ("link", "is not a fifo but a symbolic link"),
+        ("file", "is a file, not a fifo"),
+        ("link", "is a symbolic link, not a fifo"),
         ("none/fifo", "cannot watch"),
     ] {
         let (code, said) = pipe(&["-p", pins, "-f", inside(name).to_str().unwrap()]);

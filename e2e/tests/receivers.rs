@@ -376,7 +376,7 @@ fn garbage_from_readers_and_files_in_the_way() {
     fs::write(folder.path("file"), "precious").unwrap();
     fs::set_permissions(folder.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for (output, words) in [
-        (folder.spec("unix", "file"), "exists and is not a socket"),
+        (folder.spec("unix", "file"), ", not a socket"),
         (folder.spec("unix", "none/socket"), "No such file or directory"),
         ("tcp:0.0.0.0:0".into(), "token-file"),
         ("fd:leco".into(), "no socket named leco was passed"),

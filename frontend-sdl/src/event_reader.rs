@@ -122,5 +122,5 @@ fn open(sources: &[SourceSpec]) -> anyhow::Result<Sources> {
 }
 
 fn waiting(state: &SourcesState) -> String {
-    format!("{} (start leco-event-pipe, or: script/run)", state.text)
+    format!("{}{}", state.text, SourcesState::hint(state.is_refused))
 }

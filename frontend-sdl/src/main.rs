@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 use leco_core::batch;
+use leco_core::batch::PlainError;
 use leco_core::config::{Config, ConfigError};
 use leco_core::ini::Rendering;
 use leco_core::model::overseer::Overseer;
@@ -19,12 +20,20 @@ use leco_core::source::{SourceSpec, with_sources};
 use leco_os::causes::causes;
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{environment, say};
+use leco_os::{environment, say, start};
 
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    start::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            return say::instead_of_running("leco-sdl-widget", said.use_stderr(), code, || said.print());
+        }
+    };
+    match run(&cli) {
         Ok(code) => code,
         Err(error) => {
             say::err(format_args!("leco-sdl-widget: {}", causes(&*error)));
@@ -48,11 +57,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if cli.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    let debug = cli.debug || config.settings.run.debug;
+    if debug || cli.rx_test.is_some() {
+        start::has_stdout().map_err(PlainError::Write)?;
+    }
     let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
     let sources: Vec<_> = given.collect();
     if let Some(line) = &cli.rx_test {
         batch::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
-    } else if cli.debug || config.settings.run.debug {
+    } else if debug {
         let file = Config::path(cli.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
         overseer.set_filter(cli.filter.clone());

@@ -92,8 +92,13 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         return Err(error);
     }
     let mut status = Status::default();
-    if is_played {
-        status.source = Source { text: "playing a recording".into(), is_reading: true, overlong: 0 };
+    if let Some(lost) = player.as_ref().map(Player::lost) {
+        status.source = Source {
+            text: "playing a recording".into(),
+            is_reading: true,
+            overlong: lost.malformed + lost.overlong,
+            ..Source::default()
+        };
     }
     let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);

@@ -24,9 +24,9 @@ use leco_core::source::{SourceSpec, with_sources};
 use leco_os::causes::causes;
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{environment, say};
+use leco_os::{environment, say, start};
 use leco_tui::app::{self, Options};
-use leco_tui::player::Player;
+use leco_tui::player::{Lost, Player};
 use leco_tui::terminal::assumed_size;
 use leco_tui::ui::theme::{ColorDepth, Theme};
 
@@ -36,7 +36,15 @@ use crate::cli::Cli;
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    start::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            return say::instead_of_running("leco-tui", said.use_stderr(), code, || said.print());
+        }
+    };
+    match run(&cli) {
         Ok(code) => code,
         Err(error) => {
             report(causes(&*error));
@@ -136,11 +144,14 @@ impl Inputs {
 }
 
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
+    let output = Output::wanted(cli, &config);
+    if output != Output::View || cli.rx_test.is_some() {
+        start::has_stdout().map_err(PlainError::Write)?;
+    }
     if let Some(line) = &cli.rx_test {
         return Ok(explain(&config, line, format_of(cli))?);
     }
     let named: Vec<_> = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo)).collect();
-    let output = Output::wanted(cli, &config);
     output.check(cli, named.iter().chain(&config.settings.run.sources))?;
     let inputs = Inputs::new(cli, &config, named)?;
     let mut overseer = Overseer::on_machine(config, &boot_id());
@@ -242,6 +253,10 @@ fn open_recording(path: &Path, speed: f64) -> anyhow::Result<Player> {
 fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Overseer) -> anyhow::Result<()> {
     let mut player = open_recording(path, 1.0)?;
     overseer.fix_clocks(player.clocks());
+    let Lost { malformed, overlong } = player.lost();
+    if let Some(notice) = batch::not_understood(malformed, overlong) {
+        say::err(format_args!("leco-tui: {notice}"));
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut is_read = Ok(true);
     player.seek(i64::MAX);
@@ -255,7 +270,7 @@ fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Ove
     if is_read? && output == Output::Once {
         batch::known(&mut overseer, player.now().into(), format, &mut out)?;
     }
-    Ok(quietly_broken(out.flush())?)
+    Ok(quietly_broken(out.flush()).map_err(PlainError::Write)?)
 }
 
 /// A reader that has seen enough is no failure.

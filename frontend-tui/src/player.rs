@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use leco_core::model::Timeline;
-use leco_core::source::open_recording;
+use leco_core::source::{MAX_PARTIAL_LINE, open_recording};
 use leco_core::text::SPEEDS;
 use leco_core::wire::event::{Clock, Event};
 use leco_os::clock::BootNs;
@@ -25,11 +25,21 @@ pub struct Player {
     /// When each event comes, and where it stands.
     events: Vec<(BootNs, std::ops::Range<usize>)>,
     clocks: Vec<Clock>,
+    lost: Lost,
     next: usize,
     /// The clock of the recording, when it was read last.
     now: BootNs,
     speed: f64,
     is_paused: bool,
+}
+
+/// Lines of a recording that are left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// No events.
+    pub malformed: u64,
+    /// Too long for events.
+    pub overlong: u64,
 }
 
 /// Why a recording cannot be played.
@@ -57,17 +67,22 @@ impl Player {
         Self::new(bytes, speed)
     }
 
-    /// Takes the bytes of a recording. What is no event in it is left out.
+    /// Takes the bytes of a recording. What is no event in it is left out, and counted.
     pub fn new(bytes: Vec<u8>, speed: f64) -> Result<Self, PlayError> {
         let mut parsed = Vec::new();
         let mut clocks: Vec<Clock> = Vec::new();
-        let mut at = 0;
+        let (mut at, mut lost) = (0, Lost::default());
         for line in bytes.split(|byte| *byte == b'\n') {
-            if let Ok(event) = Event::parse(line) {
-                if let Some(clock) = event.clock.0.as_deref() {
-                    learn(&mut clocks, clock);
+            match Event::parse(line) {
+                _ if line.len() > MAX_PARTIAL_LINE => lost.overlong += 1,
+                Ok(event) => {
+                    if let Some(clock) = event.clock.0.as_deref() {
+                        learn(&mut clocks, clock);
+                    }
+                    parsed.push((Event { line: String::new(), ..event }, at..at + line.len()));
                 }
-                parsed.push((Event { line: String::new(), ..event }, at..at + line.len()));
+                Err(_) if line.trim_ascii().is_empty() => {}
+                Err(_) => lost.malformed += 1,
             }
             at += line.len() + 1;
         }
@@ -75,7 +90,13 @@ impl Player {
         let now = events.first().ok_or(PlayError::Empty)?.0;
         // What is no number cannot be put between two.
         let speed = if speed.is_nan() { 1.0 } else { speed.clamp(SPEEDS.0, SPEEDS.1) };
-        Ok(Self { bytes, events, clocks, next: 0, now, speed, is_paused: false })
+        Ok(Self { bytes, events, clocks, lost, next: 0, now, speed, is_paused: false })
+    }
+
+    /// What was left out.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        self.lost
     }
 
     /// How the clocks of its machines went: the recording's own is the wall clock of theirs.

@@ -56,8 +56,12 @@ pub(crate) fn read_sources(
     loop {
         let state = sources.state();
         if reported.as_ref() != Some(&state) {
-            let source =
-                Source { text: state.text.clone(), is_reading: state.is_reading, overlong: state.overlong };
+            let source = Source {
+                text: state.text.clone(),
+                is_reading: state.is_reading,
+                is_refused: state.is_refused,
+                overlong: state.overlong,
+            };
             reported = Some(state);
             if sender.send(Message::Source(source)).is_err() {
                 return;

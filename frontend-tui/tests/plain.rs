@@ -110,6 +110,13 @@ fn once_says_how_many_lines_were_no_events() {
             };
             assert_eq!(text(&output.stderr), expected);
             assert_eq!(text(&output.stdout).lines().count(), usize::from(name == "some"));
+            if name == "some" {
+                for way in ["--once", "-d"] {
+                    let output = stage.run(&["--replay", name, way]);
+                    assert!(output.status.success());
+                    assert!(text(&output.stderr).contains(expected.trim_end()), "{way}: {output:?}");
+                }
+            }
         }
     }
 }

@@ -70,7 +70,11 @@ fn screen_after(
 
 fn reading() -> Status {
     Status {
-        source: Source { text: "reading /run/user/1000/leco.fifo".into(), is_reading: true, overlong: 0 },
+        source: Source {
+            text: "reading /run/user/1000/leco.fifo".into(),
+            is_reading: true,
+            ..Source::default()
+        },
         ..Status::default()
     }
 }

@@ -23,6 +23,12 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
     limits::name_in(text)
 }
 
+/// A text with one full stop at its end, so that another sentence can follow.
+#[must_use]
+pub fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -39,6 +45,12 @@ mod tests {
     #[error("nothing to show")]
     struct Silent {
         source: Says,
+    }
+
+    #[test]
+    fn a_sentence_has_one_end() {
+        assert_eq!(sentence("cannot open x"), "cannot open x.");
+        assert_eq!(sentence("cannot open x. Choose another path."), "cannot open x. Choose another path.");
     }
 
     #[test]

@@ -13,4 +13,5 @@ pub mod reclaim;
 pub mod sandbox;
 pub mod say;
 pub mod signals;
+pub mod start;
 pub mod watch;

@@ -6,18 +6,19 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// An error that came because descriptors or memory were used up, with the name of the limit; nothing for any other.
+/// An error that came because descriptors, memory or the size of a file were used up, with the name of the limit; nothing for any other.
 #[must_use]
 pub fn named(error: &io::Error) -> Option<io::Error> {
     let text = match Errno::from_raw_os_error(error.raw_os_error()?) {
         Errno::MFILE => {
-            let most =
-                getrlimit(Resource::Nofile).current.map_or_else(String::new, |most| format!("{most} of "));
-            format!(
-                "no file descriptor is free: all {most}RLIMIT_NOFILE are in use (ulimit -n, LimitNOFILE=)"
-            )
+            let limit = getrlimit(Resource::Nofile).current;
+            let limit = limit.map_or_else(String::new, |most| format!(" is {most}"));
+            format!("too few file descriptors (RLIMIT_NOFILE{limit}): raise it by ulimit -n, or LimitNOFILE= of the unit")
         }
-        Errno::NFILE => "no file descriptor is free on this machine (fs.file-max)".to_owned(),
+        Errno::NFILE => "too few file descriptors on this machine (fs.file-max)".to_owned(),
+        Errno::FBIG => {
+            "the file may not grow any further (ulimit -f, LimitFSIZE= of the unit, or the file system's limit)".to_owned()
+        }
         Errno::NOMEM => {
             "there is not enough memory (ulimit -v, MemoryMax= of the unit, or the machine's)".to_owned()
         }
@@ -41,7 +42,7 @@ pub fn out_of_descriptors(wanted: usize) -> Option<io::Error> {
 
 /// A text in which an error's own words stand, with the name of the limit in their place.
 pub fn name_in(text: String) -> String {
-    let limits = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(io::Error::from);
+    let limits = [Errno::MFILE, Errno::NFILE, Errno::FBIG, Errno::NOMEM].map(io::Error::from);
     limits.iter().fold(text, |text, error| {
         let words = error.to_string();
         match named(error) {
@@ -60,6 +61,7 @@ mod tests {
         let said = |errno: Errno| explain(errno.into()).to_string();
         assert!(said(Errno::MFILE).contains("RLIMIT_NOFILE"), "{}", said(Errno::MFILE));
         assert!(said(Errno::NFILE).contains("fs.file-max"));
+        assert!(said(Errno::FBIG).contains("ulimit -f"));
         assert!(said(Errno::NOMEM).contains("memory"));
         assert_eq!(said(Errno::NOENT), io::Error::from(Errno::NOENT).to_string());
         assert!(named(&io::Error::other("x")).is_none());

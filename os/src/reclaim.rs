@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Memory that is seldom needed. The one module of this crate with unsafe code.
+//! Memory that is seldom needed. One of two modules of this crate with unsafe code.
 //!
 //! Miri runs none of it: it speaks with the dynamic linker and the kernel. What is given back is decided by a safe
 //! function of numbers ([`unwritten_range`]), and `tests/pages.rs` lets libraries come and go meanwhile.

@@ -8,13 +8,47 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::start;
+
 /// Writes a line to standard output.
 pub fn out(words: impl Display) {
     line_to(io::stdout().lock(), &words);
+}
+
+/// How a program ends that was asked for words alone, such as its help: what could not be written is told on standard
+/// error under its name. A reader that has seen enough is no failure.
+pub fn instead_of_running(
+    program: &str,
+    is_failure: bool,
+    code: u8,
+    print: impl FnOnce() -> io::Result<()>,
+) -> ExitCode {
+    if is_failure {
+        // There is nowhere else to tell it.
+        let _ = print();
+        return ExitCode::from(code);
+    }
+    match asked(|_| print()) {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            err(format_args!("{program}: cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output what was asked for: unlike other words it may not be left out without an error. A reader
+/// that has seen enough is none.
+pub fn asked(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    start::has_stdout()?;
+    let mut out = io::BufWriter::new(io::stdout());
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Writes a line to standard error.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use leco_core::text::parse_duration;
-use leco_pipe::outputs::parse_mode;
+use leco_pipe::outputs::parse_fifo_mode;
 use leco_pipe::settings::{TUNABLES, Tunable};
 
 const OUTPUTS: &str = "\
@@ -47,7 +47,7 @@ pub(crate) struct Cli {
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo: Option<PathBuf>,
     /// Mode of the fifo of --fifo, if it is created
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_fifo_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
     pub(crate) fifo_mode: u32,
     /// Also append all events to this file, which must be new, empty or a recording: leco-tui can replay
     /// it

@@ -19,10 +19,10 @@ use leco_bpf::read::reader::{Counters, Reader};
 use leco_bpf::read::record::Conn;
 use leco_bpf::read::stream::Stream;
 use leco_core::matching::Filter;
-use leco_os::causes::causes;
+use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
 use leco_os::sandbox::{Confinement, Network, Sandbox};
-use leco_os::{environment, say};
+use leco_os::{environment, limits, say, start};
 use leco_pipe::clock::Now;
 use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
@@ -38,8 +38,18 @@ use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
 
 use crate::cli::Cli;
 
+/// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
+const NEEDED_DESCRIPTORS: usize = 16;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    start::outlive_file_size_limit();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            let code = u8::try_from(said.exit_code()).unwrap_or(2);
+            return say::instead_of_running("leco-event-pipe", said.use_stderr(), code, || said.print());
+        }
+    };
     // What its log does not take, such as a full disk, would else be told by a macro that panics.
     let log = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
     log.with_ansi(io::stderr().is_terminal()).with_target(false).without_time().init();
@@ -93,6 +103,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
+    // Said once and for all: each of the parts that follow would go on with less, and for another reason.
+    if let Some(limit) = limits::out_of_descriptors(NEEDED_DESCRIPTORS) {
+        return Err(anyhow::Error::new(limit).context("cannot start"));
+    }
     let zone = time_zone();
     // Before there is another thread: each has its own.
     match confine(&specs, &tunables) {
@@ -116,17 +130,24 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Where cgroups are found, and a word about those that are not.
 fn cgroup_root() -> Option<PathBuf> {
-    let root = cgroup2::root();
-    match &root {
-        Some(root) if cgroup2::is_whole(root) => {}
-        Some(root) => tracing::warn!(
-            "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of \
-             the namespace.",
-            root.display()
-        ),
-        None => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are unknown"),
+    match cgroup2::find_root() {
+        Ok(Some(root)) => {
+            if !cgroup2::is_whole(&root) {
+                tracing::warn!(
+                    "in a cgroup namespace: what runs outside of {} has no unit or container. Start it outside of \
+                     the namespace.",
+                    root.display()
+                );
+            }
+            return Some(root);
+        }
+        Ok(None) => tracing::warn!("no cgroup2 hierarchy is mounted: units and containers are unknown"),
+        Err(error) => {
+            let error = sentence(&limits::explain(error).to_string());
+            tracing::warn!("cannot read /proc/self/mountinfo: {error} Units and containers are unknown.");
+        }
     }
-    root
+    None
 }
 
 /// Times are shown in it. One that is not known is told.
@@ -171,7 +192,7 @@ fn remember(place: &MemoryPlace, boot: &str) -> Option<(Memory, Vec<KeptName>)> 
     match Memory::open(&path, boot) {
         Ok(opened) => Some(opened),
         Err(error) => {
-            tracing::warn!("{error}. History is not saved.");
+            tracing::warn!("{} History is not saved.", sentence(&causes(&error)));
             None
         }
     }
@@ -187,9 +208,11 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
 
 /// Lists what was seen, one pair a line.
 fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
-    // What was remembered before it was turned off can still be listed.
-    let place = Some(&tunables.memory).filter(|place| **place != MemoryPlace::Off);
-    let path = memory_path(place.unwrap_or(&MemoryPlace::StateFolder));
+    anyhow::ensure!(
+        tunables.memory != MemoryPlace::Off,
+        "no history is saved (memory=off): name a file from before with --conf memory=PATH"
+    );
+    let path = memory_path(&tunables.memory);
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = cli.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| anyhow::anyhow!("--filter: {error}"))?;
@@ -197,21 +220,21 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let since =
         cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
     let zone = time_zone();
-    let mut out = io::BufWriter::new(io::stdout().lock());
     anyhow::ensure!(
         path.try_exists().unwrap_or(true),
-        "no history yet: {} does not exist (name another user's with --conf memory=PATH)",
+        "no history yet: {} does not exist (name that of the service with --conf memory=PATH)",
         path.display()
     );
     let pairs = Store::open_to_read(&path)?.pairs()?;
-    let written = pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
-        let line = seen::line(pair, &zone);
-        if !filter.as_ref().is_none_or(|filter| filter.holds(&line)) {
-            return Ok(());
-        }
-        if cli.json { writeln!(out, "{}", seen::json(pair)) } else { writeln!(out, "{line}") }
-    });
-    quietly_broken(written.and_then(|()| out.flush()))
+    print(|out| {
+        pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
+            let line = seen::line(pair, &zone);
+            if !filter.as_ref().is_none_or(|filter| filter.holds(&line)) {
+                return Ok(());
+            }
+            if cli.json { writeln!(out, "{}", seen::json(pair)) } else { writeln!(out, "{line}") }
+        })
+    })
 }
 
 /// What is asked for with --output and its shorter forms; standard output where nothing is.
@@ -224,6 +247,7 @@ fn outputs(cli: &Cli) -> Result<Vec<OutputSpec>, OutputError> {
         specs.push(OutputSpec::plain(Destination::Stdout));
     }
     specs.extend(cli.record.clone().map(|path| OutputSpec::plain(Destination::File(path))));
+    OutputSpec::refuse_same_places(&specs)?;
     Ok(specs)
 }
 
@@ -246,32 +270,26 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
         ("hellos-skipped", stats.hellos_skipped, "names that programs sent and that could not be read"),
         ("sandbox-gaps", gaps, &sandbox),
     ];
-    let mut out = io::stdout().lock();
-    let written =
-        lines.iter().try_for_each(|(name, count, what)| writeln!(out, "{name:<16} {count:>12}  {what}"));
-    quietly_broken(written)
+    print(|out| {
+        lines.iter().try_for_each(|(name, count, what)| writeln!(out, "{name:<16} {count:>12}  {what}"))
+    })
 }
 
-/// A reader that has seen enough is no failure.
-fn quietly_broken(written: io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
-    }
+/// Writes what was asked for.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    say::asked(write).context("cannot write to standard output")
 }
 
 fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
     let mut clock = Some(ClockField::new(now, formatter.machine()));
     let mut first = Vec::new();
-    let written = conns.iter().try_for_each(|conn| {
-        let labels = labeler.labels(conn, now.boot);
-        let json = formatter.event(conn, &labels, now).json;
-        let Some(clock) = clock.take() else { return out.write_all(json) };
-        clock.add_to(&mut first, json);
-        out.write_all(&first)
-    });
-    quietly_broken(written.and_then(|()| out.flush()))
+    print(|out| {
+        conns.iter().try_for_each(|conn| {
+            let labels = labeler.labels(conn, now.boot);
+            let json = formatter.event(conn, &labels, now).json;
+            let Some(clock) = clock.take() else { return out.write_all(json) };
+            clock.add_to(&mut first, json);
+            out.write_all(&first)
+        })
+    })
 }

@@ -179,7 +179,11 @@ pub const TUNABLES: [Tunable; 22] = [
     tunable("cache-names", "24h", "how long a name is remembered after its DNS response"),
     tunable("hello", "1", "0 ignores the names that programs send when they connect (TLS, QUIC, proxies)"),
     tunable("reverse-dns", "0", "1 asks the system's resolver for names that no DNS response gave"),
-    tunable("asn-db", "", "database (.mmdb) of autonomous systems, to show their numbers and owners"),
+    tunable(
+        "asn-db",
+        "",
+        "database (.mmdb or TSV, up to 256 MiB) of autonomous systems, to show their numbers and owners",
+    ),
     tunable("parents", "0", "number of parent processes shown"),
     tunable("memory", "on", "save who talked to whom: on (in the state directory), off, or a file"),
     tunable("extra-ev-data", "0", "1 is the same as --extra-ev-data"),

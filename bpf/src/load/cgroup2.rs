@@ -2,6 +2,7 @@
 //! Where the cgroup2 hierarchy is mounted.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,15 @@ const ROOT_ID: u64 = 1;
 /// The root of the cgroup2 hierarchy: `/sys/fs/cgroup` on most machines, `/sys/fs/cgroup/unified` where
 /// version 1 is mounted beside it. In a cgroup namespace that of the namespace, unless the whole hierarchy is mounted
 /// there, too. `None` where this process sees no cgroup2 mount.
+pub fn find_root() -> io::Result<Option<PathBuf>> {
+    let roots = find_in_mountinfo(&std::fs::read("/proc/self/mountinfo")?);
+    Ok(roots.iter().find(|root| is_whole(root)).or(roots.first()).cloned())
+}
+
+/// The same, for those who can do nothing about an error.
 #[must_use]
 pub fn root() -> Option<PathBuf> {
-    let roots = find_in_mountinfo(&std::fs::read("/proc/self/mountinfo").ok()?);
-    roots.iter().find(|root| is_whole(root)).or(roots.first()).cloned()
+    find_root().ok().flatten()
 }
 
 /// Whether it is the root of the whole hierarchy: in a cgroup namespace it may be that of a part, and what runs

@@ -9,6 +9,20 @@ use siphasher::sip::SipHasher13;
 use super::errors::LoadError;
 use crate::build_id;
 use crate::load::plan::Forced;
+use crate::read::record::{CLOSED_SIZE, FLOW_KEY_SIZE, FLOW_SIZE};
+
+/// Buckets of a hash map, of 16 bytes each, have to fit in 32 bits, and their number is a power of two
+/// (`htab_map_alloc` in the kernel's `kernel/bpf/hashtab.c`).
+const MAX_CONNS: u32 = 1 << 27;
+/// What the kernel allocates at load for each of `max_conns`: an entry of `closed`, and one of `flows` with its element's
+/// header and its bucket. Bytes.
+const CONN_BYTES: u64 = (CLOSED_SIZE + FLOW_KEY_SIZE + FLOW_SIZE + 64) as u64;
+
+/// Memory that can be had without swapping, as `/proc/meminfo` tells it (`proc_meminfo(5)`): bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
 
 /// What can be chosen at load.
 #[derive(Debug, Clone)]
@@ -72,16 +86,60 @@ impl Options {
                 self.ring_size
             )));
         }
+        if let Some(path) = &self.btf
+            && std::fs::metadata(path).is_ok_and(|there| !there.is_file())
+        {
+            return Err(LoadError::Option(format!("--btf {}: not an ordinary file", path.display())));
+        }
         if self.max_conns == 0 {
             return Err(LoadError::Option("--max-conns 0: at least one connection must fit".into()));
         }
-        Ok(())
+        // Where it is not told, the kernel has the last word.
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        self.check_memory(available(&meminfo))
+    }
+
+    /// Refuses more connections than the kernel takes, or than fit in so many bytes.
+    fn check_memory(&self, available: Option<u64>) -> Result<(), LoadError> {
+        let wanted = self.max_conns;
+        let refuse = |why: String| Err(LoadError::Option(format!("--max-conns {wanted}: {why}")));
+        if wanted > MAX_CONNS {
+            return refuse(format!("the kernel takes at most {MAX_CONNS}"));
+        }
+        match available {
+            Some(bytes) if u64::from(wanted) * CONN_BYTES > bytes => refuse(format!(
+                "that would take about {} MiB of memory, and {} MiB are available, enough for {}",
+                (u64::from(wanted) * CONN_BYTES) >> 20,
+                bytes >> 20,
+                bytes / CONN_BYTES
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_connections_than_fit_are_refused_by_number() {
+        let refusal = |max_conns, available| {
+            let options = Options { max_conns, ..Options::default() };
+            options.check_memory(available).err().map(|error| error.to_string())
+        };
+        assert!(
+            refusal(u32::MAX, None)
+                .unwrap()
+                .contains("--max-conns 4294967295: the kernel takes at most 134217728")
+        );
+        assert_eq!(refusal(MAX_CONNS, None), None);
+        assert_eq!(refusal(8192, Some(64 << 20)), None);
+        let said = refusal(1 << 20, Some(CONN_BYTES * 1000)).unwrap();
+        assert!(said.contains("448 MiB") && said.contains("enough for 1000"), "{said}");
+        assert_eq!(available("MemTotal:  5 kB\nMemAvailable:     3 kB\n"), Some(3072));
+        assert_eq!(available("MemAvailable: x kB\n"), None);
+    }
 
     /// Other builds must come to the same: these numbers stay whatever changes here.
     #[test]

@@ -15,14 +15,17 @@ use crate::place::pin_dir::{PinDir, PinError, SEARCH_BY_OTHERS, entries};
 const NAME: &str = "above@";
 /// Directories below each other in which other pins are looked for.
 const MAX_DEPTH: usize = 8;
+/// The permissions in a mode.
+const MODE: u32 = 0o7777;
 
 /// Directories above pins, each as the number of names from bpffs down to it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Above {
     /// Made for the pins.
     made: Vec<usize>,
-    /// Made passable for others.
-    opened: Vec<usize>,
+    /// Made passable for others, each with the mode that it had afterwards: one that was changed since is not LECO's
+    /// to change. Earlier versions noted no mode.
+    opened: Vec<(usize, Option<u32>)>,
 }
 
 impl Above {
@@ -53,19 +56,21 @@ impl Above {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for (ours, theirs) in [(&mut self.made, &other.made), (&mut self.opened, &other.opened)] {
-            ours.extend(theirs);
-            ours.sort_unstable();
-            ours.dedup();
-        }
+        self.made.extend(&other.made);
+        self.made.sort_unstable();
+        self.made.dedup();
+        self.opened.extend(&other.opened);
+        self.opened.sort_unstable();
+        self.opened.dedup();
     }
 
     pub(crate) fn has_made(&mut self, folder: &Path) {
         self.add(&Self { made: vec![depth(folder)], opened: Vec::new() });
     }
 
-    pub(crate) fn has_opened(&mut self, folder: &Path) {
-        self.add(&Self { made: Vec::new(), opened: vec![depth(folder)] });
+    /// The mode is the one that it has now.
+    pub(crate) fn has_opened(&mut self, folder: &Path, mode: Option<u32>) {
+        self.add(&Self { made: Vec::new(), opened: vec![(depth(folder), mode.map(|mode| mode & MODE))] });
     }
 
     /// Takes back what is above a folder whose pins are gone: what it shares with other pins of LECO is theirs to take
@@ -85,13 +90,19 @@ impl Above {
                 removed => removed.map_err(PinError::io("remove", &folder))?,
             }
         }
-        for folder in self.opened.iter().rev().filter_map(above) {
+        for (folder, left) in
+            self.opened.iter().rev().filter_map(|(number, left)| Some((above(number)?, *left)))
+        {
             let Ok(there) = fs::symlink_metadata(&folder) else { continue };
-            if let Some(heir) = pins_below(&folder, MAX_DEPTH) {
-                leave_to(&heir, |above| above.has_opened(&folder))?;
+            let mode = there.permissions().mode() & MODE;
+            if left.is_some_and(|left| left != mode) {
                 continue;
             }
-            let mode = there.permissions().mode() & !SEARCH_BY_OTHERS;
+            if let Some(heir) = pins_below(&folder, MAX_DEPTH) {
+                leave_to(&heir, |above| above.has_opened(&folder, left))?;
+                continue;
+            }
+            let mode = mode & !SEARCH_BY_OTHERS;
             fs::set_permissions(&folder, fs::Permissions::from_mode(mode))
                 .map_err(PinError::io("set the mode of", &folder))?;
         }
@@ -99,19 +110,23 @@ impl Above {
     }
 
     fn encode(&self) -> String {
-        let numbers =
-            |all: &[usize]| all.iter().map(|number| format!("/{number}")).collect::<Vec<_>>().concat();
-        format!("made{}/opened{}", numbers(&self.made), numbers(&self.opened))
+        let folders = self.made.iter().map(|number| format!("/{number}"));
+        let opened = self.opened.iter().map(|(number, mode)| match mode {
+            Some(mode) => format!("/{number}:{mode:o}"),
+            None => format!("/{number}"),
+        });
+        format!("made{}/opened{}", folders.collect::<String>(), opened.collect::<String>())
     }
 
     fn decode(text: &str) -> Self {
         let (mut above, mut is_made) = (Self::default(), false);
         for part in text.split('/') {
-            match (part, part.parse()) {
+            let (number, mode) = part.split_once(':').unwrap_or((part, ""));
+            match (part, number.parse()) {
                 ("made", _) => is_made = true,
                 ("opened", _) => is_made = false,
                 (_, Ok(number)) if is_made => above.made.push(number),
-                (_, Ok(number)) => above.opened.push(number),
+                (_, Ok(number)) => above.opened.push((number, u32::from_str_radix(mode, 8).ok())),
                 _ => {}
             }
         }
@@ -155,9 +170,12 @@ mod tests {
         let mut above = Above::default();
         above.has_made(Path::new("/sys/fs/bpf/a/b"));
         above.has_made(Path::new("/sys/fs/bpf/a"));
-        above.has_opened(Path::new("/sys/fs/bpf"));
-        assert_eq!(above.encode(), "made/1/2/opened/0");
+        above.has_opened(Path::new("/sys/fs/bpf"), Some(0o41_701));
+        assert_eq!(above.encode(), "made/1/2/opened/0:1701");
         assert_eq!(Above::decode(&above.encode()), above);
+        let of_before = Above { made: vec![1], opened: vec![(0, None)] };
+        assert_eq!(Above::decode("made/1/opened/0"), of_before);
+        assert_eq!(Above::decode(&of_before.encode()), of_before);
         assert_eq!(Above::decode("/../made/x/opened/-1"), Above::default());
     }
 }

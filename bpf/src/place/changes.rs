@@ -74,9 +74,10 @@ impl PinDir {
         for folder in self.path().ancestors().skip(1).take_while(|folder| folder.starts_with(BPFFS)) {
             let mode = fs::metadata(folder).map_err(PinError::io("inspect", folder))?.permissions().mode();
             if mode & SEARCH_BY_OTHERS == 0 {
-                fs::set_permissions(folder, fs::Permissions::from_mode(mode | SEARCH_BY_OTHERS))
+                let open = mode | SEARCH_BY_OTHERS;
+                fs::set_permissions(folder, fs::Permissions::from_mode(open))
                     .map_err(PinError::io("set the mode of", folder))?;
-                above.has_opened(folder);
+                above.has_opened(folder, Some(open));
                 changed.push(folder.to_owned());
             }
         }

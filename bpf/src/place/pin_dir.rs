@@ -29,10 +29,7 @@ pub enum PinError {
     )]
     Foreign(PathBuf, String),
     /// Somebody else could change it at any moment.
-    #[error(
-        "{0} {1}: another user could make LECO read or remove anything. Remove it, or choose another \
-         directory."
-    )]
+    #[error("{0} {1}: another user could make LECO read or remove anything. Choose another directory.")]
     Untrusted(PathBuf, &'static str),
     /// Another process keeps the lock of loaders.
     #[error("another process holds the lock on {BPFFS} (flock): stop it, or wait until it ends")]

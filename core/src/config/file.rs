@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A config, read: typed settings, rules, styles and curves, and what could not be used of it.
 
-use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use leco_os::environment;
+use leco_os::files::read_file;
 use siphasher::sip::SipHasher13;
 
 use super::keys::{self, SETTINGS};
@@ -165,16 +166,14 @@ fn unknown_section(header: &Header) -> Option<Fault> {
 }
 
 pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
+    // The usual word for an empty config. All other devices may have no end, and a fifo may have no writer.
+    let null = std::fs::metadata("/dev/null").map(|null| null.rdev()).ok();
+    if std::fs::metadata(path)
+        .is_ok_and(|there| there.file_type().is_char_device() && Some(there.rdev()) == null)
+    {
+        return Ok(Vec::new());
     }
-    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_CONFIG_BYTES {
-        return Err(std::io::Error::other(format!("it is larger than {} MiB", MAX_CONFIG_BYTES >> 20)));
-    }
-    Ok(bytes)
+    Ok(read_file(path, MAX_CONFIG_BYTES)?.0)
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ impl Fifo {
             Err(error) => FifoState::Unreadable(error.to_string()),
             Ok((opened, _)) if !opened.file_type().is_fifo() => FifoState::NotAFifo,
             Ok((opened, file)) => {
-                if let Err(error) = self.owner.check(&opened) {
+                if let Err(error) = self.owner.check(&self.path, &opened) {
                     FifoState::Refused(error)
                 } else {
                     self.file = Some(file);
@@ -240,7 +240,10 @@ impl Fifo {
     /// Path and state in words for a person.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("{} {}", self.state, self.path.display())
+        match &self.state {
+            FifoState::Refused(error) => format!("{}: {error}", self.path.display()),
+            state => format!("{state} {}", self.path.display()),
+        }
     }
 }
 
@@ -251,7 +254,7 @@ impl fmt::Display for FifoState {
             Self::Missing => f.write_str("waiting for"),
             Self::NotAFifo => f.write_str("waiting: not a fifo:"),
             Self::Unreadable(error) => write!(f, "waiting ({error}):"),
-            Self::Refused(error) => write!(f, "waiting ({error}):"),
+            Self::Refused(error) => write!(f, "{error}:"),
         }
     }
 }

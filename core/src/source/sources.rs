@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 
 use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
+use super::state::SourcesState;
 use super::stream::{Peer, Stream};
 use super::{LineBuffer, Owner};
 
@@ -69,6 +70,8 @@ pub struct SourceError {
 }
 
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -";
+
+const OPTIONS: &str = "one of these options after ?: owner=any (fifo:, unix:, file:), token-file=PATH (tcp:)";
 
 /// The option that a source may have.
 const TOKEN_FILE: &str = "token-file";
@@ -124,6 +127,9 @@ impl SourceSpec {
             } else {
                 "no such option, which is only valid for outputs of leco-event-pipe"
             }));
+        }
+        if spec.unknown_option().is_some() {
+            return Err(fault(OPTIONS));
         }
         let path = || PathBuf::from(spec.target);
         let option = |key| spec.options.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value);
@@ -188,7 +194,7 @@ fn open_to_read(path: &Path, owner: Owner) -> io::Result<File> {
     if opened.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    owner.check(&opened).map_err(io::Error::other)?;
+    owner.check(path, &opened).map_err(io::Error::other)?;
     Ok(file)
 }
 
@@ -207,19 +213,6 @@ pub struct Origin<'s> {
     pub stream: u64,
     /// Who sent it, where that is told of each.
     pub sender: Option<SocketAddr>,
-}
-
-/// How the sources are doing, for a person.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourcesState {
-    /// In words.
-    pub text: String,
-    /// All of them can bring events.
-    pub is_reading: bool,
-    /// None of them will ever bring an event again.
-    pub has_ended: bool,
-    /// Lines that were too long to keep.
-    pub overlong: u64,
 }
 
 #[derive(Debug)]
@@ -317,6 +310,7 @@ impl Sources {
         SourcesState {
             text,
             is_reading: waiting.is_empty(),
+            is_refused: self.all.iter().any(Source::is_refused),
             has_ended: self.all.iter().all(Source::has_ended),
             overlong: self.all.iter().map(Source::overlong).sum(),
         }
@@ -400,6 +394,14 @@ impl Source {
             Self::Stream(stream) => stream.is_reading(),
             Self::Datagrams { .. } => true,
             Self::Bytes { file, .. } => file.is_some(),
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        match self {
+            Self::Fifo(fifo) => !matches!(fifo.state(), FifoState::Reading | FifoState::Missing),
+            Self::Stream(stream) => stream.is_refused(),
+            Self::Datagrams { .. } | Self::Bytes { .. } => false,
         }
     }
 

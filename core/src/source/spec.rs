@@ -29,12 +29,31 @@ impl<'t> Spec<'t> {
         }
         let (kind, target) = match &text[..starts.first().copied().unwrap_or(text.len())] {
             "-" => ("-", ""),
+            address if address.starts_with("-?") => ("-", &address[1..]),
             address => address.split_once(':').filter(|(_, target)| !target.is_empty())?,
         };
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
         let options =
             starts.iter().zip(ends).filter_map(|(&start, end)| text[start + 1..end].split_once('='));
         Some(Self { kind, target, options: options.collect() })
+    }
+
+    /// What looks like an option and is none that is known: a word and `=` behind a `?` of the target, or nothing behind
+    /// it. A `?` that anything else follows is part of a path.
+    #[must_use]
+    pub fn unknown_option(&self) -> Option<&'t str> {
+        let mut after = self.target.match_indices('?').map(|(at, _)| &self.target[at + 1..]);
+        after.find_map(option_in)
+    }
+}
+
+fn option_in(text: &str) -> Option<&str> {
+    let word =
+        |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    match text.split_once('=') {
+        Some((key, _)) if word(key) => Some(key),
+        None if text.is_empty() => Some(text),
+        _ => None,
     }
 }
 
@@ -56,6 +75,20 @@ mod tests {
         assert_eq!(Spec::parse("-", &KEYS).unwrap().kind, "-");
         assert_eq!(Spec::parse("-?share=1/2", &KEYS).unwrap().options, [("share", "1/2")]);
         assert_eq!(Spec::parse("tcp:[::1]:7", &KEYS).unwrap().target, "[::1]:7");
+        let unknown = |text| Spec::parse(text, &KEYS).unwrap().unknown_option();
+        for (text, key) in [
+            ("-?bogus=1", Some("bogus")),
+            ("-?", Some("")),
+            ("unix:/p?", Some("")),
+            ("unix:/p?rate_limit=1&share=1/2", None),
+            ("unix:/p?bogus=1?share=1/2", Some("bogus")),
+            ("unix:/run/a?b.sock", None),
+            ("unix:/run/a?B=1", None),
+            ("unix:/p?filter=/a?b=c/", None),
+            ("-", None),
+        ] {
+            assert_eq!(unknown(text), key, "{text}");
+        }
         for none in ["", "unix:", "/run/leco.fifo"] {
             assert_eq!(Spec::parse(none, &KEYS), None, "{none}");
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Events from a connected socket, which is connected again when it is gone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +11,17 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::{LineBuffer, Owner};
+use leco_os::files::read_file;
+
+use super::{LineBuffer, Owner, OwnerError};
 
 /// The first try after a loss, and the longest pause after many.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// A host that does not answer is given up for this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A pipe takes a token of 1024 bytes and an end of line.
+const MAX_TOKEN_FILE: u64 = 1026;
 
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub(crate) struct Stream {
     state: State,
     /// Why it is not connected, where it was tried.
     trouble: Option<String>,
+    /// What listens there is another user's.
+    is_refused: bool,
     back_off: Duration,
     connected: u64,
     lines: LineBuffer,
@@ -51,7 +58,7 @@ impl Stream {
     pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
         let state = connecting(peer.clone(), Duration::ZERO)?;
         let (back_off, lines) = (BACK_OFF.0, LineBuffer::default());
-        Ok(Self { peer, state, trouble: None, back_off, connected: 0, lines })
+        Ok(Self { peer, state, trouble: None, is_refused: false, back_off, connected: 0, lines })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -63,6 +70,10 @@ impl Stream {
 
     pub(crate) fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading(_))
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// How often it was connected.
@@ -81,10 +92,15 @@ impl Stream {
                 Ok(Ok(socket)) => {
                     self.state = State::Reading(File::from(socket));
                     self.trouble = None;
+                    self.is_refused = false;
                     self.connected += 1;
                     Ok(())
                 }
-                Ok(Err(error)) => self.again(error.to_string()),
+                Ok(Err(error)) => {
+                    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<OwnerError>());
+                    self.is_refused = refusal.is_some();
+                    self.again(error.to_string())
+                }
                 Err(TryRecvError::Empty) => Ok(()),
                 Err(TryRecvError::Disconnected) => self.again("the thread that connects has ended".into()),
             },
@@ -123,6 +139,7 @@ impl Stream {
         match (&self.state, &self.trouble) {
             (State::Reading(_), _) => format!("reading {peer}"),
             (State::Connecting { .. }, None) => format!("connecting to {peer}"),
+            (State::Connecting { .. }, Some(trouble)) if self.is_refused => format!("{peer}: {trouble}"),
             (State::Connecting { .. }, Some(trouble)) => format!("waiting ({trouble}): {peer}"),
         }
     }
@@ -160,7 +177,7 @@ fn connect(peer: &Peer) -> io::Result<OwnedFd> {
         Peer::Tcp { address, token_file } => {
             let mut stream = connect_tcp(address)?;
             if let Some(path) = token_file {
-                let token = fs::read(path)
+                let (token, _) = read_file(path, MAX_TOKEN_FILE)
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 stream.write_all(&[token.trim_ascii(), b"\n"].concat())?;
             }

@@ -2,6 +2,7 @@
 //! What is drawn: a header, the list or a pane, a footer.
 
 use leco_core::model::overseer::Overseer;
+use leco_core::source::SourcesState;
 use leco_core::text::bytes;
 use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
@@ -39,7 +40,9 @@ pub struct Source {
     pub text: String,
     /// Whether events can arrive now.
     pub is_reading: bool,
-    /// Lines of it that were too long to keep.
+    /// Whether something is there that is not read for what it is.
+    pub is_refused: bool,
+    /// Lines of it that were too long to keep; of a recording all that are no events.
     pub overlong: u64,
 }
 
@@ -113,7 +116,7 @@ fn draw_list(
         let hint = if source.is_reading || source.text.is_empty() {
             ""
         } else {
-            " (start leco-event-pipe, or: script/run)"
+            SourcesState::hint(source.is_refused)
         };
         screen.render_widget(Line::styled(format!(" {text}{hint}"), theme.faint(255)), area);
     } else if listing.all == 0 {

@@ -161,7 +161,9 @@ impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gaps = self.gaps();
         let Some((last, before)) = gaps.split_last() else {
-            write!(f, "sandbox: complete (Landlock {}, system calls filtered)", self.landlock.version())?;
+            // What keeps a program from its work is not as it should be.
+            let how = if self.lost.is_empty() { "complete" } else { "too narrow" };
+            write!(f, "sandbox: {how} (Landlock {}, system calls filtered)", self.landlock.version())?;
             self.write_kept(f)?;
             return self.write_lost(f);
         };

@@ -2,7 +2,6 @@
 //! Who operates a network: autonomous systems, from a database on this machine.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -10,12 +9,15 @@ use std::time::Duration;
 
 use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::BootNs;
+use leco_os::files::read_file;
 use maxminddb::geoip2;
 
 use crate::enrich::cache::TimedCache;
 
 /// Addresses whose system is remembered.
 pub const ASN_ENTRIES: usize = 4096;
+/// A database larger than this is not read: bytes. The largest that are offered have about 100 MiB.
+const MAX_DATABASE: u64 = 256 << 20;
 /// The database does not change while it is open.
 const LIFETIME: Duration = Duration::MAX;
 /// First bytes of the part that only the binary format has (the metadata of `MaxMind` DB file format 2.0).
@@ -69,7 +71,8 @@ impl Asns {
     /// Reads a database into memory: an mmdb with `autonomous_system_number` and `_organization`, or the
     /// tab-separated table of iptoasn.com.
     pub fn open(path: &Path) -> Result<Self, AsnError> {
-        let bytes = fs::read(path).map_err(|error| AsnError::Read(path.to_owned(), error))?;
+        let read = read_file(path, MAX_DATABASE);
+        let (bytes, _) = read.map_err(|error| AsnError::Read(path.to_owned(), error))?;
         let format = |error: String| AsnError::Format(path.to_owned(), error);
         // The mark stands near the end; a table has none anywhere.
         let is_mmdb = bytes.windows(MMDB_MARK.len()).rev().take(128 << 10).any(|window| window == MMDB_MARK);
@@ -168,6 +171,8 @@ pub fn network(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const TABLE: &str = "192.0.2.0\t192.0.2.127\t64496\tZZ\tEXAMPLE-ONE\n\
@@ -205,6 +210,21 @@ mod tests {
             assert!(error.contains(told), "{error}");
         }
         assert!(matches!(Asns::open(Path::new("/nonexistent")), Err(AsnError::Read(..))));
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = dir.path().join("large");
+        fs::File::create(&large).unwrap().set_len(MAX_DATABASE + 1).unwrap();
+        for (path, told) in [
+            (Path::new("/dev/zero"), "it is a device"),
+            (dir.path(), "it is a directory"),
+            (&large, "256 MiB"),
+        ] {
+            let error = Asns::open(path).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use leco_core::source::Owner;
 use leco_os::files::{PlaceError, open_file};
 use rusqlite::{Connection, OpenFlags};
 
@@ -44,10 +46,13 @@ pub(super) enum Found {
 /// Looks at what is there without changing anything. Refuses what is not LECO's.
 pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
     let foreign = || StoreError::Foreign(path.to_owned());
+    // The database first: where its directory is the matter, a file beside it has the same error.
+    let file = open_file(path, OpenOptions::new().read(true))?;
     for (suffix, begins) in BESIDE {
         refuse_foreign(&beside(path, suffix), begins)?;
     }
-    let Some(file) = open_file(path, OpenOptions::new().read(true))? else { return Ok(Found::Nothing) };
+    let Some(file) = file else { return Ok(Found::Nothing) };
+    check_owner(path, &file)?;
     let header = first_bytes(&file, HEADER_BYTES).map_err(|error| PlaceError::Io(path.to_owned(), error))?;
     match (header.strip_prefix(MAGIC), header.get(68..72)) {
         _ if header.is_empty() => Ok(Found::Empty),
@@ -57,9 +62,19 @@ pub(super) fn look(path: &Path) -> Result<Found, StoreError> {
     }
 }
 
+/// Another user, who is not root, could write into it what was never seen.
+fn check_owner(path: &Path, file: &File) -> Result<(), StoreError> {
+    let opened = file.metadata().map_err(|error| PlaceError::Io(path.to_owned(), error))?;
+    match Owner::Known.check_user(opened.uid()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(StoreError::Owner(path.to_owned(), opened.uid())),
+    }
+}
+
 /// A file beside the database that is not `SQLite`'s would be overwritten or removed by it.
 fn refuse_foreign(path: &Path, begins: &[&[u8]]) -> Result<(), StoreError> {
     let Some(file) = open_file(path, OpenOptions::new().read(true))? else { return Ok(()) };
+    check_owner(path, &file)?;
     let first = first_bytes(&file, 8).map_err(|error| PlaceError::Io(path.to_owned(), error))?;
     if first.is_empty() || begins.iter().any(|begin| first.starts_with(begin)) {
         Ok(())

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use leco_bpf::read::record::{Conn, Direction};
+use leco_os::causes::{causes, sentence};
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
 use leco_os::reclaim::give_back;
@@ -85,7 +86,8 @@ impl Memory {
                 match store.write(&pairs, &boot, &names) {
                     Ok(()) => has_failed = false,
                     Err(error) if !has_failed => {
-                        tracing::warn!("{error}. History is not saved until this is fixed.");
+                        let error = sentence(&causes(&error));
+                        tracing::warn!("{error} History is not saved until this is fixed.");
                         has_failed = true;
                     }
                     Err(_) => {}
@@ -473,6 +475,74 @@ mod tests {
         newer.execute_batch("PRAGMA user_version=9").unwrap();
         newer.close().unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Newer(_, 9))));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_listed_as_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let mut memory = Memory::open(&path).unwrap();
+        memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
+        memory.finish(SECOND);
+        let whole = std::fs::read(&path).unwrap();
+        let damaged = |from: usize, with: u8| {
+            let mut bytes = whole.clone();
+            bytes[from..].fill(with);
+            bytes
+        };
+        for (bytes, told) in [
+            (damaged(4096, 0xff), "is damaged"),
+            (damaged(4096, 0), "is damaged"),
+            (damaged(100, 0), "is damaged"),
+            (whole[..4096].to_vec(), "is damaged"),
+            (Vec::new(), "no history yet"),
+        ] {
+            std::fs::write(&path, &bytes).unwrap();
+            let error = Store::open_to_read(&path).unwrap_err().to_string();
+            assert!(error.contains(told), "{} bytes: {error}", bytes.len());
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
+        std::fs::write(&path, &whole).unwrap();
+        assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
+    }
+
+    /// Root may do everything: the test thread becomes another user, which threads can one by one.
+    #[test]
+    fn a_folder_that_cannot_be_used_is_named_itself() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+
+        use rustix::process::{Uid, geteuid};
+        if !geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, path) = (dir.path().display().to_string(), dir.path().join("seen.sqlite"));
+        drop(Store::open(&path).unwrap());
+        let set_mode =
+            |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        set_mode(&path, 0o666);
+        let as_nobody = || {
+            thread::scope(|scope| {
+                let opened = scope.spawn(|| {
+                    let nobody = Uid::from_raw(65534);
+                    rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+                    Store::open(&path).unwrap_err().to_string()
+                });
+                opened.join().unwrap()
+            })
+        };
+        set_mode(dir.path(), 0o755);
+        let error = as_nobody();
+        assert!(
+            error.starts_with(&format!("cannot use the directory {folder}: Permission denied")),
+            "{error}"
+        );
+        set_mode(dir.path(), 0o700);
+        let error = as_nobody();
+        assert!(error.contains("seen.sqlite: Permission denied"), "{error}");
+        chown(&path, Some(54321), None).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Owner(_, 54321))));
+        assert!(matches!(Store::open_to_read(&path), Err(StoreError::Owner(_, 54321))));
     }
 
     #[test]

@@ -135,14 +135,25 @@ impl Store {
 
     /// Opens a file that is there, for reading.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        if matches!(mark::look(path)?, Found::Nothing | Found::Empty) {
-            return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into()));
+        match mark::look(path)? {
+            Found::Nothing => return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into())),
+            Found::Empty => return Err(StoreError::Empty(path.to_owned())),
+            Found::Marked | Found::Unmarked => {}
         }
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // A part of a table would look like all of it.
+        match store.first::<String>("PRAGMA quick_check(1)") {
+            Ok(found) if found == "ok" => Ok(store),
+            Ok(found) => Err(StoreError::Damaged(path.to_owned(), found)),
+            Err(StoreError::Sqlite(path, error)) if is_damage(&error) => {
+                Err(StoreError::Damaged(path, error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::Sqlite(path.to_owned(), error);
+        let failed = |error| StoreError::of_sqlite(path, error);
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
@@ -150,7 +161,7 @@ impl Store {
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> StoreError {
-        |error| StoreError::Sqlite(self.path.clone(), error)
+        |error| StoreError::of_sqlite(&self.path, error)
     }
 
     fn sql(&self, statements: &str) -> Result<(), StoreError> {
@@ -212,7 +223,7 @@ impl Store {
             names::write(&transaction, boot, names)?;
             transaction.commit()
         };
-        write().map_err(|error| StoreError::Sqlite(path.clone(), error))
+        write().map_err(|error| StoreError::of_sqlite(path, error))
     }
 
     /// Every pair, the one seen last at the end.

@@ -17,12 +17,14 @@ use std::rc::Rc;
 
 use leco_bpf::PassedFds;
 use leco_core::source::recording::RecordError;
+use leco_os::causes::sentence;
 use leco_os::clock::BootNs;
+use leco_os::limits;
 use rustix::event::PollFlags;
 
 pub use self::clock::ClockField;
 use self::reader::{QueueLimits, Reader};
-pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share, parse_mode};
+pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share, parse_fifo_mode};
 pub use self::token::TokenError;
 use crate::clock::Now;
 pub use crate::outputs::targets::fifo::FifoError;
@@ -39,7 +41,7 @@ use crate::render::line::Machine;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Standard output.
-    #[error("cannot open standard output: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Stdout(io::Error),
     /// A fifo.
     #[error(transparent)]
@@ -198,6 +200,7 @@ impl Outputs {
         match failed {
             Some(error) if self.outputs.is_empty() => Err(error),
             Some(error) => {
+                let error = limits::explain(error);
                 tracing::warn!("cannot write to standard output: {error}. The other outputs continue.");
                 Ok(true)
             }
@@ -224,7 +227,8 @@ impl Outputs {
                 Target::Recording(recording) => recording.reopen().map_err(|error| error.to_string()),
             };
             if let Err(error) = result {
-                tracing::warn!("{error}. Outputs that are open stay open.");
+                let error = limits::name_in(error);
+                tracing::warn!("{} Outputs that are open stay open.", sentence(&error));
             }
         }
     }

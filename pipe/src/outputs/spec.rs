@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Outputs as they are asked for on the command line.
 
+use std::fmt;
+use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,8 +123,25 @@ impl OutputSpec {
         }
     }
 
+    /// Refuses two outputs in one place, whatever it is called in each of them: both would write to what the other made.
+    pub fn refuse_same_places(specs: &[Self]) -> Result<(), OutputError> {
+        let places: Vec<_> = specs.iter().filter_map(|spec| Some((spec, place(spec.writes()?)))).collect();
+        for (at, (spec, here)) in places.iter().enumerate() {
+            if let Some((other, _)) = places[..at].iter().find(|(_, there)| there == here) {
+                let reason = format!("{} leads to the same place: name another path", other.destination);
+                return Err(OutputError { text: spec.destination.to_string(), reason });
+            }
+        }
+        Ok(())
+    }
+
     fn read(text: &str) -> Result<Self, String> {
         let spec = Spec::parse(text, &KEYS).ok_or_else(|| format!("expected {FORMS}"))?;
+        if let Some(key) = spec.unknown_option() {
+            let what =
+                if key.is_empty() { "no option follows the ?".into() } else { format!("no option {key}") };
+            return Err(format!("{what}, expected one of {}", KEYS.map(|key| format!("{key}=")).join(", ")));
+        }
         let path = || PathBuf::from(spec.target);
         let destination = match spec.kind {
             "-" => Destination::Stdout,
@@ -150,9 +170,8 @@ impl OutputSpec {
                 self.rate_limit =
                     parse_duration(value).map_err(|_| "expected a duration like 10 or 1m30s".to_owned())?;
             }
-            ("mode", Destination::Fifo { mode, .. } | Destination::Unix { mode, .. }) => {
-                *mode = parse_mode(value)?;
-            }
+            ("mode", Destination::Fifo { mode, .. }) => *mode = parse_fifo_mode(value)?,
+            ("mode", Destination::Unix { mode, .. }) => *mode = parse_socket_mode(value)?,
             ("allow", Destination::Unix { allow, .. }) => {
                 *allow = Some(value.split(',').map(user).collect::<Result<_, _>>()?);
             }
@@ -161,6 +180,38 @@ impl OutputSpec {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::Fifo { path, .. } => write!(f, "fifo:{}", path.display()),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Tcp { address, .. } => write!(f, "tcp:{address}"),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Passed(name) => write!(f, "fd:{name}"),
+        }
+    }
+}
+
+/// By what two paths are known to be one: what is there, by whatever name, else the directory and the name in it.
+#[derive(PartialEq, Eq)]
+enum Place {
+    There(u64, u64),
+    Nothing(PathBuf),
+}
+
+fn place(path: &Path) -> Place {
+    if let Ok(there) = fs::metadata(path) {
+        return Place::There(there.dev(), there.ino());
+    }
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    // One that is not there either is refused when it is opened.
+    let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    Place::Nothing(path.file_name().map_or(directory.clone(), |name| directory.join(name)))
 }
 
 impl Selection {
@@ -190,8 +241,27 @@ impl Share {
     }
 }
 
-/// Reads permissions.
-pub fn parse_mode(text: &str) -> Result<u32, String> {
+/// Reads permissions of a fifo. Who can write to it can forge events, and its reader has to read it.
+pub fn parse_fifo_mode(text: &str) -> Result<u32, String> {
+    const USUAL: &str = "0600 is usual, and 0640 for a group of readers";
+    match parse_mode(text)? {
+        mode if mode & 0o002 != 0 => Err(format!("every user could write to it, and forge events: {USUAL}")),
+        mode if mode & 0o600 != 0o600 => Err(format!("its owner could not read and write it: {USUAL}")),
+        mode => Ok(mode),
+    }
+}
+
+/// Reads permissions of a socket, to which those connect who may write to it.
+fn parse_socket_mode(text: &str) -> Result<u32, String> {
+    match parse_mode(text)? {
+        mode if mode & 0o200 == 0 => Err(
+            "its owner could not connect to it: 0600 is usual, 0660 for a group of readers, 0666 for every user".into(),
+        ),
+        mode => Ok(mode),
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
     u32::from_str_radix(text, 8)
         .ok()
         .filter(|mode| mode & !0o777 == 0)
@@ -237,6 +307,13 @@ mod tests {
             ("-?share=4/3", "share=4/3: expected I/N"),
             ("-?filter=(", "this group is never closed (at character 1)"),
             ("fifo:/x?mode=999", "expected octal digits"),
+            ("fifo:/x?mode=0666", "mode=0666: every user could write to it"),
+            ("fifo:/x?mode=0622", "0600 is usual"),
+            ("fifo:/x?mode=0000", "mode=0000: its owner could not read"),
+            ("unix:/x?mode=0000", "mode=0000: its owner could not connect"),
+            ("-?bogus=1", "no option bogus, expected one of filter=, share="),
+            ("unix:/x?bogus=1", "no option bogus, expected one of"),
+            ("fifo:/x?", "no option follows the ?"),
             ("unix:/x?allow=no-such-user", "there is no user no-such-user"),
             ("tcp:127.0.0.1", "expected ADDRESS:PORT"),
             ("-?rate-limit=soon", "expected a duration"),
@@ -244,6 +321,31 @@ mod tests {
             let error = OutputSpec::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn two_outputs_are_in_two_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        fs::write(at("there"), "").unwrap();
+        std::os::unix::fs::symlink(at("there"), at("link")).unwrap();
+        fs::hard_link(at("there"), at("hard")).unwrap();
+        fs::create_dir(at("a")).unwrap();
+        let refusal = |texts: [String; 2]| {
+            let specs = texts.map(|text| OutputSpec::parse(&text).unwrap());
+            OutputSpec::refuse_same_places(&specs).err().map(|error| error.to_string())
+        };
+        for (one, other) in [("x", "x"), ("x", "./x"), ("x", "a/../x"), ("there", "link"), ("there", "hard")]
+        {
+            for kinds in [["fifo", "fifo"], ["unix", "unix"], ["file", "file"], ["fifo", "file"]] {
+                let texts =
+                    [format!("{}:{}", kinds[0], at(one)), format!("{}:{}?share=1/2", kinds[1], at(other))];
+                let said = refusal(texts.clone()).unwrap();
+                assert!(said.contains(&texts[0]) && said.contains(&at(other)), "{texts:?}: {said}");
+            }
+        }
+        assert_eq!(refusal([format!("file:{}", at("x")), format!("file:{}", at("y"))]), None);
+        assert_eq!(refusal(["udp:127.0.0.1:9".into(), "-".into()]), None);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a reader from another machine has to say before it is told anything.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use leco_core::source::Owner;
 use leco_os::clock::BootNs;
+use leco_os::files::read_file;
 
 /// Bytes that a token may have.
 const MAX_TOKEN: usize = 1024;
@@ -21,9 +22,14 @@ pub(crate) struct Token(Vec<u8>);
 /// Why a file holds no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It cannot be read.
+    /// It cannot be read, or is no ordinary file.
     #[error("cannot read the token in {0}: {1}")]
     Read(PathBuf, io::Error),
+    /// Another user, who is not root, can read and change it.
+    #[error(
+        "{0} belongs to user {1}, who can read and change the token: name a file of this user or of root"
+    )]
+    Owner(PathBuf, u32),
     /// Others can read it, too.
     #[error("{0} can be read by other users: chmod 600 {0}")]
     Open(PathBuf),
@@ -41,13 +47,17 @@ impl std::fmt::Debug for Token {
 impl Token {
     /// The first line of a file that nobody else can read.
     pub(crate) fn read(path: &Path) -> Result<Self, TokenError> {
-        let failed = |error| TokenError::Read(path.to_owned(), error);
-        let file = File::open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+        let read = read_file(path, MAX_TOKEN as u64 + 2);
+        let (bytes, opened) = read.map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => TokenError::Unusable(path.to_owned()),
+            _ => TokenError::Read(path.to_owned(), error),
+        })?;
+        if Owner::Known.check_user(opened.uid()).is_err() {
+            return Err(TokenError::Owner(path.to_owned(), opened.uid()));
+        }
+        if opened.mode() & 0o077 != 0 {
             return Err(TokenError::Open(path.to_owned()));
         }
-        let mut bytes = Vec::new();
-        file.take(MAX_TOKEN as u64 + 2).read_to_end(&mut bytes).map_err(failed)?;
         let token = bytes.trim_ascii();
         if !(MIN_TOKEN..=MAX_TOKEN).contains(&token.len()) || token.contains(&b'\n') {
             return Err(TokenError::Unusable(path.to_owned()));
@@ -123,5 +133,39 @@ mod tests {
         for unusable in ["short\n", "0123456789abcdef\n0123456789abcdef\n", &"x".repeat(2000)] {
             assert!(matches!(with(unusable, 0o600), Err(TokenError::Unusable(_))), "{unusable}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_and_nobody_is_told_to_change_it() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        mknodat(CWD, at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (path, kind) in [
+            (at("fifo"), "it is a fifo"),
+            (at("socket"), "it is a socket"),
+            (at("."), "it is a directory"),
+            ("/dev/null".into(), "it is a device"),
+            ("/dev/zero".into(), "it is a device"),
+        ] {
+            let error = Token::read(&path).unwrap_err().to_string();
+            assert!(error.contains(kind) && !error.contains("chmod") && !error.contains("remove"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_user_is_no_secret() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, "0123456789abcdef\n").unwrap();
+        // Whose it is matters more than who else reads it: only its owner can mend that.
+        std::os::unix::fs::chown(&path, Some(54321), None).unwrap();
+        let error = Token::read(&path).unwrap_err();
+        assert!(matches!(error, TokenError::Owner(_, 54321)), "{error}");
+        assert!(!error.to_string().contains("chmod"), "{error}");
     }
 }

@@ -23,7 +23,7 @@ use crate::outputs::writer::PIPE_BATCH;
 #[derive(Debug, thiserror::Error)]
 pub enum FifoError {
     /// Something else is in its place.
-    #[error("{0} is not a fifo but {1}: remove it, or choose another path with --fifo")]
+    #[error("{0} is {1}, not a fifo: choose another path")]
     NotAFifo(PathBuf, &'static str),
     /// It cannot be made.
     #[error("cannot create the fifo {0}: {1}. Choose another path, or let this user create it.")]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leco_os::clock::BootNs;
+use leco_os::files::kind_of;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -37,13 +38,13 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Something that is no socket is in its place.
-    #[error("{0} exists and is not a socket: remove it, or choose another path")]
-    NotASocket(PathBuf),
+    #[error("{0} is {1}, not a socket: choose another path")]
+    NotASocket(PathBuf, &'static str),
     /// Another process serves it.
     #[error("{0} is served by another process: stop it, or choose another path")]
     InUse(PathBuf),
     /// Nobody serves it, but it is not this user's to remove.
-    #[error("{0} was left behind by user {1}: remove it, or choose another path")]
+    #[error("{0} was left behind by user {1}: choose another path, or let that user remove it")]
     Foreign(PathBuf, u32),
     /// It cannot be made, or not be asked.
     #[error("cannot listen on {0}: {1}. Choose another path, or let this user create it.")]
@@ -315,7 +316,9 @@ fn listen_at(path: &Path, mode: u32) -> Result<(OwnedFd, Identity), ListenError>
 fn remove_left_over(path: &Path, address: &SocketAddrUnix) -> Result<(), ListenError> {
     let failed = |error: io::Error| ListenError::Path(path.to_owned(), error);
     let there = match fs::symlink_metadata(path) {
-        Ok(there) if !there.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(ListenError::NotASocket(path.to_owned(), kind_of(there.file_type())));
+        }
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),

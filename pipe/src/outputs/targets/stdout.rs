@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
-use leco_os::say;
+use leco_os::{say, start};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::net::{SendFlags, send};
@@ -70,6 +70,7 @@ pub(crate) struct Stdout {
 impl Stdout {
     /// Opens the same file anew where it can block, but for a socket, which cannot be opened.
     pub(crate) fn open(limits: QueueLimits) -> io::Result<Self> {
+        start::has_stdout()?;
         let inherited = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let kind = inherited.metadata()?.file_type();
         let can_block = kind.is_fifo() || kind.is_char_device();
