@@ -26,7 +26,7 @@ fn listen(netns: &Netns, answer: &'static [u8]) -> SocketAddr {
         for mut stream in listener.incoming().flatten() {
             thread::spawn(move || {
                 let _ = stream.set_read_timeout(Some(DEADLINE));
-                let mut buffer = [0; 65536];
+                let mut buffer = vec![0; 65536];
                 let _ = stream.read(&mut buffer);
                 let _ = stream.write_all(answer);
                 if !answer.is_empty() {

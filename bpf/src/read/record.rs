@@ -380,7 +380,7 @@ pub struct SentName {
     pub conn_ns: u64,
     /// Whose word it is.
     pub source: NameSource,
-    /// Whether it may be a cover for another name (encrypted ClientHello).
+    /// Whether it may be a cover for another name (`encrypted_client_hello`).
     pub has_ech: bool,
     /// The name: hostile bytes, 255 at most.
     pub name: Vec<u8>,

@@ -204,17 +204,20 @@ fn line_of(
 mod tests {
     use super::*;
 
-    fn sent(name: &str, may_be_cover: bool, port: Option<u16>) -> Option<Sent> {
+    fn sent(name: &str, may_be_cover: bool, port: Option<u16>) -> Sent {
         let source = if port.is_some() { NameSource::Proxy } else { NameSource::Hello };
-        Some(Sent { name: Some(name.into()), source, may_be_cover, port, alpn: Some("h2".into()) })
+        Sent { name: Some(name.into()), source, may_be_cover, port, alpn: Some("h2".into()) }
     }
 
-    fn heard(name: &str, source: NameSource) -> Option<PeerName> {
-        Some(PeerName { text: name.into(), source })
+    fn heard(name: &str, source: NameSource) -> PeerName {
+        PeerName { text: name.into(), source }
     }
 
-    fn shown(sent: Option<Sent>, heard: Option<PeerName>) -> Option<(String, &'static str)> {
-        called(sent, heard).name.map(|name| (name.text.to_string(), name.source.word()))
+    fn shown(
+        sent: impl Into<Option<Sent>>,
+        heard: impl Into<Option<PeerName>>,
+    ) -> Option<(String, &'static str)> {
+        called(sent.into(), heard.into()).name.map(|name| (name.text.to_string(), name.source.word()))
     }
 
     #[test]
@@ -230,15 +233,15 @@ mod tests {
         assert_eq!(shown(sent("a.example", true, None), heard("a.example", Dns)), is("a.example", "hello"));
         assert_eq!(shown(sent("c.example", true, None), None), is("c.example", "ech"));
         assert_eq!(shown(sent("c.example", true, None), heard("r.example", Reverse)), is("c.example", "ech"));
-        let nameless = Sent { name: None, ..sent("", false, None).unwrap() };
-        let called = called(Some(nameless), heard("a.example", Dns));
-        assert_eq!((called.name, called.alpn.as_deref()), (heard("a.example", Dns), Some("h2")));
+        let nameless = Sent { name: None, ..sent("", false, None) };
+        let called = called(Some(nameless), Some(heard("a.example", Dns)));
+        assert_eq!((called.name, called.alpn.as_deref()), (Some(heard("a.example", Dns)), Some("h2")));
     }
 
     #[test]
     fn behind_a_proxy_is_the_name_and_before_it_the_proxys() {
-        let behind = |heard| called(sent("b.example", false, Some(443)), heard);
-        let proxy = behind(heard("proxy.example", NameSource::User));
+        let behind = |heard| called(Some(sent("b.example", false, Some(443))), heard);
+        let proxy = behind(Some(heard("proxy.example", NameSource::User)));
         assert_eq!(proxy.name.unwrap().source, NameSource::Proxy);
         assert_eq!(proxy.proxied, Some(Proxied { port: 443, proxy: Some("proxy.example".into()) }));
         assert_eq!(behind(None).proxied, Some(Proxied { port: 443, proxy: None }));

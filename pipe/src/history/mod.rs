@@ -481,7 +481,7 @@ mod tests {
     fn what_cannot_be_read_is_not_listed_as_empty() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seen.sqlite");
-        let mut memory = Memory::open(&path).unwrap();
+        let mut memory = Memory::open(&path, "boot").unwrap().0;
         memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
         memory.finish(SECOND);
         let whole = std::fs::read(&path).unwrap();
