@@ -306,7 +306,9 @@ def connect():
 def in_pieces(data, size): return [data[at:at + size] for at in range(0, len(data), size)]
 def writes(*parts):
     s = connect()
-    for part in parts: s.send(part)
+    try:
+        for part in parts: s.send(part)
+    except OSError: pass # the server hung up
     return s
 def gathered(*parts):
     s = connect()
@@ -392,7 +394,7 @@ fn no_hello_gives_a_wrong_name() {
         let ended = |event: &Value| !["open", "connecting"].contains(&event["state"].as_str().unwrap());
         let event = scene.latest(address.port(), |event| event["lport"] == port && ended(event));
         if event["name"].as_str() != expected {
-            wrong.push(format!("{case}: {}", event["name"]));
+            wrong.push(format!("{case}: {event}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -490,7 +492,7 @@ fn what_is_new_is_decided_when_the_name_is_known() {
     let new = wait_for("the word that it is new", || {
         pipe.events().into_iter().find(|event| event["pid"] == pid && event["new"] == true)
     });
-    assert_eq!(new["state"], "open", "{new}");
+    assert!(["open", "connecting"].contains(&new["state"].as_str().unwrap()), "{new}");
     drop(stdin);
     child.wait().unwrap();
 }
