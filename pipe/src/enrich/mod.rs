@@ -5,6 +5,7 @@ mod asker;
 pub mod asn;
 mod cache;
 pub mod cgroup;
+pub mod hello;
 mod interpreters;
 pub mod labeler;
 pub mod labels;
