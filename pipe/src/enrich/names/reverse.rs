@@ -10,7 +10,7 @@ use leco_os::clock::BootNs;
 
 use crate::enrich::asker::{Asker, Bell};
 use crate::enrich::cache::TimedCache;
-use crate::enrich::names::answer::host_name;
+use crate::enrich::hello::host_name::host_name;
 
 /// Addresses that wait to be asked for; more are left without a name until they come again.
 pub const REVERSE_QUEUE: usize = 64;

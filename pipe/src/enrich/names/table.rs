@@ -124,7 +124,18 @@ impl Names {
     /// its user, and for everybody if that user is the system. Returns connections that it came too late for and
     /// names all the same.
     pub(crate) fn learn(&mut self, answer: &DnsAnswer, standing: &Standing, now: BootNs) -> Vec<Conn> {
-        let Some(Answer { name, addresses, ttl }) = Answer::parse(&answer.payload) else { return Vec::new() };
+        let said = Answer::parse(&answer.payload).into_iter();
+        said.flat_map(|said| self.learn_name(said, answer, standing, now)).collect()
+    }
+
+    fn learn_name(
+        &mut self,
+        said: Answer,
+        answer: &DnsAnswer,
+        standing: &Standing,
+        now: BootNs,
+    ) -> Vec<Conn> {
+        let Answer { name, addresses, ttl } = said;
         let name: Rc<str> = name.into();
         let asker = Asker { pid: answer.pid, started: answer.started, uid: answer.uid };
         let is_system =
@@ -312,6 +323,9 @@ fn key(conn: &Conn) -> (BootNs, IpAddr) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use hickory_proto::rr::rdata::SRV;
+    use hickory_proto::rr::{Name, RData};
+
     use super::*;
     use crate::enrich::names::answer::tests::{answer_to, record};
     use crate::fixtures;
@@ -616,6 +630,29 @@ pub(crate) mod tests {
             assert_eq!(told.name(&at(2 * SECOND, conn), 2 * SECOND), None, "{conn:?}");
             assert_eq!(told.learn(10, 1000, 3 * SECOND, "ads.test", &conn.remote.to_string()), []);
         }
+    }
+
+    #[test]
+    fn each_name_of_a_response_is_learned() {
+        let mut told = Told::new();
+        let server = |target| RData::SRV(SRV::new(0, 0, 5222, Name::from_ascii(target).unwrap()));
+        let service = "_xmpp-client._tcp.example.test.";
+        let payload = answer_to(
+            service,
+            &[
+                ("b.example.test.", record("192.0.2.2")),
+                (service, server("a.example.test.")),
+                (service, server("b.example.test.")),
+                ("a.example.test.", record("192.0.2.1")),
+            ],
+        );
+        let late = at(2 * SECOND, conn(10, 1000, "192.0.2.2"));
+        assert_eq!(told.name(&late, 2 * SECOND), None);
+        let answer = DnsAnswer { payload, ..Told::answer(10, 1000, 3 * SECOND, "x.test", "192.0.2.9") };
+        assert_eq!(told.learn_as(&answer, &[]), [late]);
+        assert_eq!(told.name(&late, 3 * SECOND), named("b.example.test", NameSource::Dns));
+        let begun = at(4 * SECOND, conn(10, 1000, "192.0.2.1"));
+        assert_eq!(told.name(&begun, 4 * SECOND), named("a.example.test", NameSource::Dns));
     }
 
     #[test]
