@@ -1,0 +1,1 @@
+xn--80ak6aa92e.com
