@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use idna::AsciiDenyList;
-use idna::uts46::{Hyphens, Uts46};
+use idna::uts46::{ErrorPolicy, Hyphens, ProcessingSuccess, Uts46};
 use unicode_security::{GeneralSecurityProfile, MixedScript};
 
 /// Characters of a name, without the final dot (RFC 1035, 2.3.4).
@@ -51,10 +51,19 @@ pub fn shown(name: &str) -> Cow<'_, str> {
         return name.into();
     }
     let is_clear = |label: &[char], _: &[char], _| is_clear(&label.iter().collect::<String>());
-    let (decoded, outcome) =
-        Uts46::new().to_user_interface(name.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, is_clear);
-    // What is no valid encoding stands for nothing.
-    if outcome.is_ok() { decoded } else { name.into() }
+    let mut decoded = String::new();
+    // What is no valid encoding stands for nothing, nor does a name whose directions would mix (RFC 5893). The function
+    // for people, which marks what is wrong, asserts that nothing is if all labels stay as they are.
+    let outcome = Uts46::new().process(
+        name.as_bytes(),
+        AsciiDenyList::EMPTY,
+        Hyphens::Allow,
+        ErrorPolicy::FailFast,
+        is_clear,
+        &mut decoded,
+        None,
+    );
+    if let Ok(ProcessingSuccess::WroteToSink) = outcome { decoded.into() } else { name.into() }
 }
 
 /// Whether a label is of one script (UTS 39, 5.1), of characters that are in use in names (UTS 39, 3.1), and no look-alike
@@ -211,6 +220,8 @@ mod tests {
             assert!(!shown.contains(char::is_whitespace), "{name} {shown:?}");
             assert!(!shown.contains('\u{fffd}'), "{name} {shown:?}");
         }
-        assert_eq!(shown("xn--999999999.test"), "xn--999999999.test");
+        for name in ["xn--999999999.test", "aob.xn--inb.2va"] {
+            assert_eq!(shown(name), name);
+        }
     }
 }
