@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,8 @@ use std::thread;
 use leco_e2e::desktop::can_use;
 use leco_e2e::vm::find_program;
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, skip, wait_for, wait_or_explain,
+    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, Side, can_test_the_kernel, program, skip, wait_for,
+    wait_or_explain,
 };
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -495,4 +496,76 @@ fn what_is_new_is_decided_when_the_name_is_known() {
     assert!(["open", "connecting"].contains(&new["state"].as_str().unwrap()), "{new}");
     drop(stdin);
     child.wait().unwrap();
+}
+
+/// Receives a response over TCP and another by multicast DNS, and connects to what each named.
+const RESOLVING: &str = "
+import socket, sys
+host, port = sys.argv[1], int(sys.argv[2])
+server = socket.create_connection((host, 53))
+server.recv(2)
+server.recv(4096)
+multicast = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+multicast.connect((host, 5353))
+multicast.send(b'x')
+multicast.recv(4096)
+for target in sys.argv[3:]: socket.create_connection((target, port))
+";
+
+/// A response that gives a name one address (RFC 1035, 4.1), with a question or without.
+fn response(name: &str, address: Ipv4Addr, has_question: bool) -> Vec<u8> {
+    let labels =
+        name.split('.').flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat());
+    let name: Vec<u8> = labels.chain([0]).collect();
+    let question = if has_question { [&name[..], &[0, 1, 0, 1]].concat() } else { Vec::new() };
+    let mut message = vec![0, 0, 0x84, 0, 0, u8::from(has_question), 0, 1, 0, 0, 0, 0];
+    message.extend(question);
+    message.extend([&name[..], &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address.octets()].concat());
+    message
+}
+
+#[test]
+fn responses_over_tcp_and_by_multicast_name_as_others_do() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let targets = [Ipv4Addr::new(10, 83, 2, 1), Ipv4Addr::new(10, 83, 2, 2)];
+    for target in targets {
+        let mut command = scene.netns.command(Side::Far, "ip");
+        assert!(
+            command
+                .args(["address", "add", &format!("{target}/32"), "dev", "lo"])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let mut command = scene.netns.near_command("ip");
+        let route = ["route", "add", &target.to_string(), "via", &FAR_V4.to_string()];
+        assert!(command.args(route).status().unwrap().success());
+    }
+    let (tcp, udp, listener) = scene.netns.at_far_end(|| {
+        (
+            TcpListener::bind((FAR_V4, 53)).unwrap(),
+            UdpSocket::bind((FAR_V4, 5353)).unwrap(),
+            TcpListener::bind("0.0.0.0:0").unwrap(),
+        )
+    });
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut client, _) = tcp.accept().unwrap();
+        let message = response("tcp.example", targets[0], true);
+        client.write_all(&u16::try_from(message.len()).unwrap().to_be_bytes()).unwrap();
+        client.write_all(&message).unwrap();
+        let (_, client) = udp.recv_from(&mut [0; 16]).unwrap();
+        udp.send_to(&response("printer.local", targets[1], false), client).unwrap();
+    });
+    let [one, two] = targets.map(|target| target.to_string());
+    let mut command = scene.netns.near_command("python3");
+    command.args(["-c", RESOLVING, &FAR_V4.to_string(), &port.to_string(), &one, &two]);
+    assert!(command.status().unwrap().success());
+    for (target, name) in [(one, "tcp.example"), (two, "printer.local")] {
+        let event = scene.latest(port, |event| event["raddr"] == target);
+        assert_eq!(names(&event)[..2], [Some(name), Some("dns")], "{event}");
+    }
 }

@@ -135,7 +135,8 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 			return 0;
 	}
 	add_bytes(sk, flow, len, sent);
-	if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_UDP && peer->port != DNS_PORT && is_at_begin(flow))
+	if (READABLE(struct sock, sk)->sk_protocol == IPPROTO_UDP && !is_name_server(IPPROTO_UDP, peer->port) &&
+	    is_at_begin(flow))
 		look_at_begin(flow, IPPROTO_UDP, len, sent);
 	return 0;
 }
@@ -282,9 +283,9 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	}
 	/* Sockets of a name server's clients always come here, to have its answers copied. */
 	__u16 port = whose == OTHERS ? peer.port : t->peer.family ? t->peer.port : bpf_ntohs(sk->__sk_common.skc_dport);
-	bool is_dns = copies_answers && protocol == IPPROTO_UDP && port == DNS_PORT;
+	bool is_dns = copies_answers && is_name_server(protocol, port);
 	if (is_dns && !sent)
-		copy_answer(len);
+		copy_answer(protocol, len);
 	if (whose == OTHERS || (whose == NOBODYS && t->peer.family)) {
 		account_flow(socket, t, &peer, len, sent);
 		return 0;

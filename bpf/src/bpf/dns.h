@@ -3,6 +3,14 @@
 #pragma once
 
 #define DNS_PORT 53
+#define MULTICAST_DNS_PORT 5353
+
+/* Whether a peer's port is a name server's. */
+static __always_inline bool is_name_server(__u16 protocol, __u16 port)
+{
+	return (protocol == IPPROTO_UDP && (port == DNS_PORT || port == MULTICAST_DNS_PORT)) ||
+	       (protocol == IPPROTO_TCP && port == DNS_PORT);
+}
 
 #ifdef HAS_REGISTERS
 /* Whose the answer is, and whether it may count for others: root of a container is no more than its user. */
@@ -42,9 +50,9 @@ static __always_inline bool receive_buffer(struct iovec *buffer)
 	return false;
 }
 
-/* A process has received a datagram from a name server: it lies in the process's own memory now. Whoever sends
+/* A process has received something from a name server: it lies in the process's own memory now. Whoever sends
  * answers in floods must not push out announcements. */
-static __noinline int copy_answer(int len)
+static __noinline int copy_answer(__u16 protocol, int len)
 {
 	struct iovec buffer;
 	if (len <= 0)
@@ -68,6 +76,7 @@ static __noinline int copy_answer(int len)
 		kept = DNS_MAX;
 	answer->ns = now;
 	fill_receiver(answer);
+	answer->protocol = protocol;
 	answer->full_len = len;
 	answer->len = kept;
 	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
@@ -80,7 +89,7 @@ static __noinline int copy_answer(int len)
 	return 0;
 }
 #else
-static __always_inline int copy_answer(int len)
+static __always_inline int copy_answer(__u16 protocol, int len)
 {
 	return 0;
 }

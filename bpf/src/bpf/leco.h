@@ -140,7 +140,8 @@ struct dns_answer {
 	__u32 uid;           /* effective */
 	__u16 len;           /* bytes of `payload` that count */
 	__u16 full_len;      /* of the answer, as it was received */
-	__u32 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
+	__u16 protocol;      /* IPPROTO_*; over TCP the length of a message goes before it */
+	__u16 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };
 /* The skeleton, which record.rs compares itself with, knows only what a map holds. */

@@ -34,6 +34,7 @@ const QUIC_BYTES: std::ops::RangeInclusive<usize> = 1200..=4096;
 /// Bytes of the value of `stats`.
 pub const STATS_SIZE: usize = 64;
 
+const IPPROTO_TCP: u16 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
@@ -334,6 +335,8 @@ pub struct DnsAnswer {
     pub uid: u32,
     /// Whether it runs in a user namespace other than the initial one, where anybody may be root.
     pub is_in_user_ns: bool,
+    /// Whether it came over TCP, where its length goes before it.
+    pub is_over_tcp: bool,
     /// Bytes of the answer that the process received.
     pub full_len: u16,
     /// Its first bytes, 512 at most: hostile.
@@ -356,7 +359,8 @@ impl DnsAnswer {
             pid: fields.half(24)?,
             uid: fields.half(28)?,
             full_len: fields.short(34)?,
-            is_in_user_ns: fields.half(36)? != 0,
+            is_over_tcp: fields.short(36)? == IPPROTO_TCP,
+            is_in_user_ns: fields.short(38)? != 0,
             payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
         })
     }

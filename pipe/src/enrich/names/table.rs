@@ -124,7 +124,8 @@ impl Names {
     /// its user, and for everybody if that user is the system. Returns connections that it came too late for and
     /// names all the same.
     pub(crate) fn learn(&mut self, answer: &DnsAnswer, standing: &Standing, now: BootNs) -> Vec<Conn> {
-        let said = Answer::parse(&answer.payload).into_iter();
+        let parse = if answer.is_over_tcp { Answer::from_tcp } else { Answer::parse };
+        let said = parse(&answer.payload).into_iter();
         said.flat_map(|said| self.learn_name(said, answer, standing, now)).collect()
     }
 
@@ -369,6 +370,7 @@ pub(crate) mod tests {
                 pid,
                 uid,
                 is_in_user_ns: false,
+                is_over_tcp: false,
                 full_len: 0,
                 payload,
             }
