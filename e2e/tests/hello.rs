@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
@@ -13,7 +14,7 @@ use std::thread;
 use leco_e2e::desktop::can_use;
 use leco_e2e::vm::find_program;
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, Side, can_test_the_kernel, program, skip, wait_for,
+    DEADLINE, EventPipe, FAR_V4, Kernel, Netns, Peer, Side, can_test_the_kernel, program, skip, wait_for,
     wait_or_explain,
 };
 use rustix::process::{Pid, Signal};
@@ -42,7 +43,7 @@ fn listen(netns: &Netns, answer: &'static [u8]) -> SocketAddr {
 /// A pipe, its programs, and a network in which no name server is reachable.
 struct Scene {
     pipe: EventPipe,
-    _kernel: Kernel,
+    kernel: Kernel,
     netns: Netns,
 }
 
@@ -54,7 +55,7 @@ impl Scene {
             drop(TcpStream::connect("127.0.0.1:9"));
             (!pipe.stdout.lines().is_empty()).then_some(())
         });
-        Self { pipe, _kernel: kernel, netns: Netns::new() }
+        Self { pipe, kernel, netns: Netns::new() }
     }
 
     /// Runs a program to its end; its connections to a port, as they were told last.
@@ -568,4 +569,62 @@ fn responses_over_tcp_and_by_multicast_name_as_others_do() {
         let event = scene.latest(port, |event| event["raddr"] == target);
         assert_eq!(names(&event)[..2], [Some(name), Some("dns")], "{event}");
     }
+}
+
+fn counter(kernel: &Kernel, name: &str) -> u64 {
+    let mut command = Command::new(program("leco-event-pipe"));
+    let output = command.arg("--pin").arg(kernel.pins()).arg("--stats").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// What `io_uring` sends lies in memory that no call names.
+#[test]
+fn what_cannot_be_read_is_counted() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let address = listen(&scene.netns, b"");
+    let before = counter(&scene.kernel, "hellos-skipped");
+    let peer = Peer::start(&scene.netns, 0, b"ring", &["tcp", &address.to_string(), "uring-send", "100"]);
+    let pid = peer.id();
+    let event = scene.latest(address.port(), |event| event["pid"] == pid && event["tx"] == 100);
+    assert_eq!(names(&event), [None; 3], "{event}");
+    assert_eq!(counter(&scene.kernel, "hellos-skipped"), before + 1);
+    peer.finish();
+}
+
+/// Datagrams that begin like QUIC and cannot be opened, each over a socket of its own.
+const FLOOD: &str = r#"
+import os, socket, sys, time
+for number in range(int(sys.argv[3])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    s.send(b"\xc0\0\0\0\1\x08" + os.urandom(8) + b"\0\0\x44\x82" + os.urandom(1180))
+    time.sleep(0.001)
+"#;
+
+#[test]
+fn a_flood_of_datagrams_names_nothing_and_loses_no_connection() {
+    const DATAGRAMS: usize = 3000;
+    if !can_test_the_kernel() {
+        return;
+    }
+    let scene = Scene::new(&[]);
+    let server = scene.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let port = server.local_addr().unwrap().port();
+    let mut command = scene.netns.near_command("python3");
+    command.args(["-c", FLOOD, &FAR_V4.to_string(), &port.to_string(), &DATAGRAMS.to_string()]);
+    assert!(command.status().unwrap().success());
+    let flood =
+        || -> Vec<Value> { scene.pipe.events().into_iter().filter(|event| event["rport"] == port).collect() };
+    let told = || flood().iter().map(|event| event["ns"].as_u64()).collect::<HashSet<_>>().len();
+    wait_or_explain(
+        || format!("{DATAGRAMS} connections, not {}", told()),
+        || (told() == DATAGRAMS).then_some(()),
+    );
+    assert!(flood().iter().all(|event| names(event) == [None; 3]));
+    assert_eq!(counter(&scene.kernel, "ring-dropped"), 0);
 }
