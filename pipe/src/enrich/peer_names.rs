@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_is_the_name_and_before_it_the_proxys() {
+    fn a_proxy_keeps_its_own_name_beside_that_of_the_target() {
         let behind = |heard| called(Some(sent("b.example", false, Some(443))), heard);
         let proxy = behind(Some(heard("proxy.example", NameSource::User)));
         assert_eq!(proxy.name.unwrap().source, NameSource::Proxy);
