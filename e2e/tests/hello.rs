@@ -505,7 +505,8 @@ import socket, sys
 host, port = sys.argv[1], int(sys.argv[2])
 server = socket.create_connection((host, 53))
 server.recv(2)
-server.recv(4096)
+# Into several buffers.
+server.recvmsg_into([bytearray(7), bytearray(20), bytearray(4096)])
 multicast = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 multicast.connect((host, 5353))
 multicast.send(b'x')

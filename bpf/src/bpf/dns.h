@@ -25,39 +25,16 @@ static __always_inline void fill_receiver(struct dns_answer *answer)
 	answer->user_ns_level = cred->user_ns->level;
 }
 
-/* Where the running system call has put what it received. Of several buffers or messages only the first. */
-static __always_inline bool receive_buffer(struct iovec *buffer)
-{
-	struct call call;
-	if (!running_call(&call))
-		return false;
-	void *arg = (void *)call.args[1];
-	struct user_msghdr header = { .msg_iov = arg };
-	switch (call.number) {
-	case SYS_READ:
-	case SYS_RECVFROM:
-		buffer->base = arg;
-		buffer->len = call.args[2];
-		return true;
-	case SYS_RECVMSG:
-	case SYS_RECVMMSG:
-		if (bpf_probe_read_user(&header, sizeof(header), arg))
-			return false;
-		/* fallthrough */
-	case SYS_READV:
-		return !bpf_probe_read_user(buffer, sizeof(*buffer), header.msg_iov);
-	}
-	return false;
-}
-
 /* A process has received something from a name server: it lies in the process's own memory now. Whoever sends
  * answers in floods must not push out announcements. */
 static __noinline int copy_answer(__u16 protocol, int len)
 {
-	struct iovec buffer;
-	if (len <= 0)
+	__u32 zero = 0;
+	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
+	if (len <= 0 || !b)
 		return 0;
-	if (!receive_buffer(&buffer)) {
+	/* Their page may not be there any more. */
+	if (!gather(b, len < DNS_MAX ? len : DNS_MAX)) {
 		COUNT(dns_skipped);
 		return 0;
 	}
@@ -69,22 +46,13 @@ static __noinline int copy_answer(__u16 protocol, int len)
 		return 0;
 	}
 	__u64 now = bpf_ktime_get_boot_ns();
-	__u32 kept = len < DNS_MAX ? len : DNS_MAX;
-	if (kept > buffer.len)
-		kept = buffer.len;
-	if (kept > DNS_MAX)
-		kept = DNS_MAX;
+	__u32 kept = b->len < DNS_MAX ? b->len : DNS_MAX;
 	answer->ns = now;
 	fill_receiver(answer);
 	answer->protocol = protocol;
 	answer->full_len = len;
 	answer->len = kept;
-	if (bpf_probe_read_user(answer->payload, kept, buffer.base)) {
-		/* Its page is not there any more. */
-		bpf_ringbuf_discard(answer, BPF_RB_NO_WAKEUP);
-		COUNT(dns_skipped);
-		return 0;
-	}
+	bpf_probe_read_kernel(answer->payload, kept, b->bytes);
 	bpf_ringbuf_submit(answer, wakeup_flags(now));
 	return 0;
 }

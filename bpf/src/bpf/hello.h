@@ -9,8 +9,6 @@
 #define RECVS_SEEN_MAX 8
 
 #ifdef HAS_REGISTERS
-/* Buffers of one send that are joined. */
-#define SEND_BUFFERS_MAX 8
 /* Tells which protocol it is. */
 #define HEAD_BYTES 16
 #define EXTENSIONS_MAX 64
@@ -28,13 +26,6 @@
 #define QUIC_VERSION_1 1
 #define QUIC_VERSION_2 0x6b3343cf
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sent_bytes);
-} sent SEC(".maps");
-
 /* Where things stand in them; 0 where they are not. */
 struct found {
 	__u32 name_at;
@@ -46,70 +37,18 @@ struct found {
 	__u32 has_ech;
 };
 
-/* The buffers of the running call; of several messages those of the first. */
-static __always_inline bool send_buffers(struct user_msghdr *buffers, struct iovec *one)
-{
-	struct call call;
-	if (!running_call(&call))
-		return false;
-	void *arg = (void *)call.args[1];
-	buffers->msg_iov = arg;
-	buffers->msg_iovlen = call.args[2];
-	switch (call.number) {
-	case SYS_WRITE:
-	case SYS_SENDTO:
-		one->base = arg;
-		one->len = call.args[2];
-		buffers->msg_iov = NULL;
-		buffers->msg_iovlen = 1;
-		return true;
-	case SYS_WRITEV:
-		return true;
-	case SYS_SENDMSG:
-	case SYS_SENDMMSG:
-		return !bpf_probe_read_user(buffers, sizeof(*buffers), arg);
-	}
-	return false;
-}
-
-/* Copies the first bytes, so many at most, of what the running call sends; false where they cannot be read. */
-__noinline int gather_sent(struct sent_bytes *to, __u32 most)
-{
-	if (!to || most > HELLO_BYTES)
-		return false;
-	struct user_msghdr buffers = {};
-	struct iovec buffer = {};
-	if (!send_buffers(&buffers, &buffer))
-		return false;
-	__u32 len = 0;
-	for (unsigned int i = 0; i < SEND_BUFFERS_MAX && i < buffers.msg_iovlen && len < most; i++) {
-		if (buffers.msg_iov && bpf_probe_read_user(&buffer, sizeof(buffer), buffers.msg_iov + i))
-			return false;
-		__u64 part = buffer.len < most - len ? buffer.len : most - len;
-		if (!part)
-			continue;
-		if (part > HELLO_BYTES || len >= HELLO_BYTES)
-			return false;
-		if (bpf_probe_read_user(to->bytes + len, part, buffer.base))
-			return false;
-		len += part;
-	}
-	to->len = len;
-	return true;
-}
-
-static __always_inline __u32 byte_at(const struct sent_bytes *b, __u32 at)
+static __always_inline __u32 byte_at(const struct moved_bytes *b, __u32 at)
 {
 	return b->bytes[at & (HELLO_BYTES - 1)];
 }
 
-static __always_inline __u32 two_bytes_at(const struct sent_bytes *b, __u32 at)
+static __always_inline __u32 two_bytes_at(const struct moved_bytes *b, __u32 at)
 {
 	return byte_at(b, at) << 8 | byte_at(b, at + 1);
 }
 
 /* One extension, which lies in these bytes whole. */
-static __always_inline void look_at_extension(const struct sent_bytes *b, __u32 type, __u32 at, __u32 len,
+static __always_inline void look_at_extension(const struct moved_bytes *b, __u32 type, __u32 at, __u32 len,
 					      struct found *f)
 {
 	if (type == TLS_ENCRYPTED_CLIENT_HELLO) {
@@ -132,7 +71,7 @@ static __always_inline void look_at_extension(const struct sent_bytes *b, __u32 
 
 /* A hello that begins at `at`, the header of its record before it; false where it is none, or is cut off before a name
  * was found. */
-__noinline int find_in_hello(struct sent_bytes *b, struct found *f, __u32 at)
+__noinline int find_in_hello(struct moved_bytes *b, struct found *f, __u32 at)
 {
 	if (!b || !f)
 		return false;
@@ -164,7 +103,7 @@ __noinline int find_in_hello(struct sent_bytes *b, struct found *f, __u32 at)
 }
 
 /* `CONNECT host:port HTTP/1.1`: all of the target, which user space takes apart. */
-__noinline int find_in_connect(struct sent_bytes *b, struct found *f)
+__noinline int find_in_connect(struct moved_bytes *b, struct found *f)
 {
 	if (!b || !f)
 		return false;
@@ -180,7 +119,7 @@ __noinline int find_in_connect(struct sent_bytes *b, struct found *f)
 }
 
 /* A request of SOCKS version 5 to connect to a name; a client that needs no answer sends it behind its greeting. */
-static __always_inline bool find_in_socks(const struct sent_bytes *b, struct found *f)
+static __always_inline bool find_in_socks(const struct moved_bytes *b, struct found *f)
 {
 	__u32 at = 0, methods = byte_at(b, 1);
 	if (b->len > 2 + methods && byte_at(b, 2 + methods) == 5)
@@ -203,7 +142,7 @@ static __always_inline bool has_room(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < ring_size / 2;
 }
 
-static __always_inline void tell_hello(const struct sent_bytes *b, const struct found *f, __u64 conn_ns)
+static __always_inline void tell_hello(const struct moved_bytes *b, const struct found *f, __u64 conn_ns)
 {
 	struct hello *hello = has_room() ? bpf_ringbuf_reserve(&events, sizeof(*hello), 0) : NULL;
 	if (!hello) {
@@ -227,7 +166,7 @@ static __always_inline void tell_hello(const struct sent_bytes *b, const struct 
 }
 
 /* What begins like an Initial packet of QUIC (RFC 9000, 17.2.2; RFC 9369, 3.2). */
-static __always_inline bool is_quic(const struct sent_bytes *b, int len)
+static __always_inline bool is_quic(const struct moved_bytes *b, int len)
 {
 	__u32 version = two_bytes_at(b, 1) << 16 | two_bytes_at(b, 3), first = byte_at(b, 0);
 	if (b->len < HEAD_BYTES || len < QUIC_DATAGRAM_MIN || (first & 0xc0) != 0xc0)
@@ -235,9 +174,9 @@ static __always_inline bool is_quic(const struct sent_bytes *b, int len)
 	return version == QUIC_VERSION_1 ? !(first & 0x30) : version == QUIC_VERSION_2 && (first & 0x30) == 0x10;
 }
 
-static __always_inline bool tell_datagram(struct sent_bytes *b, __u64 conn_ns)
+static __always_inline bool tell_datagram(struct moved_bytes *b, __u64 conn_ns)
 {
-	__u64 size = __builtin_offsetof(struct sent_bytes, bytes) + (__u64)b->len;
+	__u64 size = __builtin_offsetof(struct moved_bytes, bytes) + (__u64)b->len;
 	if (b->len > HELLO_BYTES || !has_room())
 		return false;
 	b->conn_ns = conn_ns;
@@ -248,14 +187,14 @@ static __always_inline bool tell_datagram(struct sent_bytes *b, __u64 conn_ns)
 static __noinline int look_at_datagram(struct tracked *t, int len)
 {
 	__u32 zero = 0;
-	struct sent_bytes *b = bpf_map_lookup_elem(&sent, &zero);
-	if (!t || !b || len < QUIC_DATAGRAM_MIN || !gather_sent(b, HEAD_BYTES) || !is_quic(b, len)) {
+	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
+	if (!t || !b || len < QUIC_DATAGRAM_MIN || !gather(b, HEAD_BYTES) || !is_quic(b, len)) {
 		if (t)
 			t->sends_seen = SENDS_SEEN_MAX;
 		return 0;
 	}
 	t->sends_seen++;
-	if (!gather_sent(b, HELLO_BYTES) || !tell_datagram(b, t->conn.ns))
+	if (!gather(b, HELLO_BYTES) || !tell_datagram(b, t->conn.ns))
 		COUNT(hellos_skipped);
 	return 0;
 }
@@ -264,11 +203,11 @@ static __noinline int look_at_datagram(struct tracked *t, int len)
 static __noinline int look_at_stream(struct tracked *t, int len)
 {
 	__u32 zero = 0;
-	struct sent_bytes *b = bpf_map_lookup_elem(&sent, &zero);
+	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
 	if (!t || !b)
 		return 0;
 	t->sends_seen++;
-	if (!gather_sent(b, HEAD_BYTES)) {
+	if (!gather(b, HEAD_BYTES)) {
 		t->sends_seen = SENDS_SEEN_MAX;
 		COUNT(hellos_skipped);
 		return 0;
@@ -285,7 +224,7 @@ static __noinline int look_at_stream(struct tracked *t, int len)
 	if (!is_tls && !had_header && !is_connect && !is_socks)
 		return 0;
 	struct found found = {};
-	if (!gather_sent(b, HELLO_BYTES)) {
+	if (!gather(b, HELLO_BYTES)) {
 		COUNT(hellos_skipped);
 		return 0;
 	}

@@ -178,9 +178,9 @@ _Static_assert(sizeof(struct hello) == 304 && __builtin_offsetof(struct hello, n
 
 /* Initial packets of QUIC fill datagrams of this length at least (RFC 9000, 14.1). */
 #define QUIC_DATAGRAM_MIN 1200
-/* What a process sends, in one piece. Of what begins like an Initial packet of QUIC it is, up to `len` bytes, a record of
+/* What a process sends, or has received, in one piece. Of what begins like an Initial packet of QUIC it is, up to `len` bytes, a record of
  * the `events` ring: one datagram, or several that are sent in one call. */
-struct sent_bytes {
+struct moved_bytes {
 	__u64 conn_ns; /* conn.ns of the connection */
 	__u32 len;     /* bytes that count */
 	__u32 padding;
