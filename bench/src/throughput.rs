@@ -11,12 +11,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{CONN_SIZE, Conn};
+use leco_cli::tunables::Tunables;
 use leco_pipe::clock::Now;
 use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::history::Memory;
 use leco_pipe::outputs::{OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
-use leco_pipe::settings::Tunables;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::report::Report;

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use crate::commands;
 
 /// How each option is given, with what it needs besides.
-const GIVEN: [(&str, &str, &[&str]); 46] = [
+const GIVEN: [(&str, &str, &[&str]); 47] = [
     ("leco-ebpf-load", "pin", &["--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "pin_fdstore", &["--pin-fdstore", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "group", &["--group", "x", "--pin", "/sys/fs/bpf/x"]),
@@ -15,6 +15,7 @@ const GIVEN: [(&str, &str, &[&str]); 46] = [
     ("leco-ebpf-load", "max_conns", &["--max-conns", "1"]),
     ("leco-ebpf-load", "ring_size", &["--ring-size", "4096"]),
     ("leco-ebpf-load", "no_dns", &["--no-dns"]),
+    ("leco-ebpf-load", "no_hello", &["--no-hello"]),
     ("leco-ebpf-load", "hook", &["--hook", "old=off"]),
     ("leco-ebpf-load", "btf", &["--btf", "x"]),
     ("leco-ebpf-load", "check", &["--check"]),

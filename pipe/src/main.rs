@@ -3,14 +3,11 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
-mod cli;
-
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leco_bpf::load::cgroup2;
@@ -18,6 +15,8 @@ use leco_bpf::place::pin_dir::PinDir;
 use leco_bpf::read::reader::{Counters, Reader};
 use leco_bpf::read::record::Conn;
 use leco_bpf::read::stream::Stream;
+use leco_cli::pipe::Cli;
+use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
 use leco_core::matching::Filter;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
@@ -32,23 +31,17 @@ use leco_pipe::history::{KeptName, Memory, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
-use leco_pipe::settings::{MemoryPlace, TunableError, Tunables};
 use leco_pipe::source::kernel_events::{Feed, Replay};
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
-
-use crate::cli::Cli;
 
 /// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
 const NEEDED_DESCRIPTORS: usize = 16;
 
 fn main() -> ExitCode {
     start::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match leco_cli::parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let code = u8::try_from(said.exit_code()).unwrap_or(2);
-            return say::instead_of_running("leco-event-pipe", said.use_stderr(), code, || said.print());
-        }
+        Err(code) => return code,
     };
     // What its log does not take, such as a full disk, would else be told by a macro that panics.
     let log = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
@@ -70,7 +63,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut tunables = Tunables::load(variables, &cli.conf)?;
     tunables.extra_ev_data |= cli.extra_ev_data;
-    if tunables.memory == MemoryPlace::StateFolder {
+    if tunables.memory == MemoryPlace::StateDirectory {
         for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
             tracing::warn!("{notice}");
         }
@@ -202,7 +195,7 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
     match place {
         MemoryPlace::Off => None,
         MemoryPlace::File(path) => Some(path.clone()),
-        MemoryPlace::StateFolder => history::default_path(|name| std::env::var_os(name)),
+        MemoryPlace::StateDirectory => history::default_path(|name| std::env::var_os(name)),
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::read::record::{Conn, DnsAnswer};
+use leco_cli::tunables::Tunables;
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 
@@ -26,7 +27,6 @@ pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
 use crate::enrich::workload::Workload;
 use crate::history::KeptName;
-use crate::settings::Tunables;
 
 /// Processes whose names are remembered, all together.
 pub const PROCESS_ENTRIES: usize = 4096;

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction, State};
+use leco_cli::tunables::{NamesShown, Tunables};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;
@@ -14,7 +15,6 @@ use crate::clock::Now;
 use crate::enrich::hello::host_name::shown;
 use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied};
 use crate::enrich::process::is_blank;
-use crate::settings::{NamesShown, Tunables};
 use crate::source::kernel_events::Losses;
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.

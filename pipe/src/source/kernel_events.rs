@@ -10,10 +10,10 @@ use leco_bpf::read::ReadError;
 use leco_bpf::read::reader::Reader;
 use leco_bpf::read::record::{Conn, DnsAnswer, QuicDatagram, SentName, State, Stats};
 use leco_bpf::read::stream::{Drained, Stream};
+use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
-use crate::settings::Tunables;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
