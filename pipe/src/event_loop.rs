@@ -98,33 +98,12 @@ impl Loop {
                 tracing::warn!("{notice}");
             }
             let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
-            let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
-            let timers = [
-                drain_at,
-                self.pipe.outputs.due(),
-                self.pipe.watchdog.due(),
-                memory_at,
-                self.undecided_due(),
-            ];
-            let ready = self.wait(signals, timers.into_iter().flatten().min())?;
+            let wake_at = self.due(drain_at);
+            let ready = self.wait(signals, wake_at)?;
             if ready.stop {
                 return self.finish();
             }
-            if ready.unloading {
-                self.pipe.feed.check_loaded()?;
-            }
-            if ready.reopen {
-                signals.take_reopen();
-                self.pipe.outputs.reopen();
-            }
-            let now = Now::read();
-            self.pipe.watchdog.keep_time(now.boot);
-            if let Some(memory) = &mut self.pipe.memory {
-                memory.keep_time(now.boot);
-            }
-            if ready.cgroups {
-                self.pipe.labeler.follow_cgroups(now.boot);
-            }
+            let now = self.catch_up(&ready, signals)?;
             if ready.events || drain_at.is_some_and(|at| at <= now.boot) {
                 look_at = self.drain(&now)?.then(|| now.boot + LOOK_AGAIN_NS);
             }
@@ -135,23 +114,58 @@ impl Loop {
                 self.tell_users(&now);
             }
             self.decide(&now);
-            self.pipe.outputs.set_clock(&now);
-            self.pipe.outputs.look(&ready.outputs, now.boot);
-            self.pipe.outputs.keep_time(now.boot);
-            loop {
-                if self.pipe.outputs.wants_replay() {
-                    self.replay(&now)?;
-                }
-                if !self.pipe.outputs.flush().map_err(RunError::Output)? {
-                    return Ok(());
-                }
-                // One reader may leave and another come while the first is written to.
-                if !self.pipe.outputs.wants_replay() {
-                    break;
-                }
+            if !self.serve(&ready.outputs, &now)? {
+                return Ok(());
             }
             if !std::mem::replace(&mut has_started, true) {
                 give_back();
+            }
+        }
+    }
+
+    /// When to wake up at the latest, if at all.
+    fn due(&mut self, drain_at: Option<BootNs>) -> Option<BootNs> {
+        let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
+        let timers =
+            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided_due()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Does what is due before events are read; the moment at which all else of this turn happens.
+    fn catch_up(&mut self, ready: &Ready, signals: &Signals) -> Result<Now, RunError> {
+        if ready.unloading {
+            self.pipe.feed.check_loaded()?;
+        }
+        if ready.reopen {
+            signals.take_reopen();
+            self.pipe.outputs.reopen();
+        }
+        let now = Now::read();
+        self.pipe.watchdog.keep_time(now.boot);
+        if let Some(memory) = &mut self.pipe.memory {
+            memory.keep_time(now.boot);
+        }
+        if ready.cgroups {
+            self.pipe.labeler.follow_cgroups(now.boot);
+        }
+        Ok(now)
+    }
+
+    /// Writes to the receivers what they take; `false` where they are gone for good.
+    fn serve(&mut self, ready: &[PollFlags], now: &Now) -> Result<bool, RunError> {
+        self.pipe.outputs.set_clock(now);
+        self.pipe.outputs.look(ready, now.boot);
+        self.pipe.outputs.keep_time(now.boot);
+        loop {
+            if self.pipe.outputs.wants_replay() {
+                self.replay(now)?;
+            }
+            if !self.pipe.outputs.flush().map_err(RunError::Output)? {
+                return Ok(false);
+            }
+            // One reader may leave and another come while the first is written to.
+            if !self.pipe.outputs.wants_replay() {
+                return Ok(true);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use leco_bpf::PassedFds;
 use leco_bpf::load::cgroup2;
 use leco_bpf::place::pin_dir::PinDir;
 use leco_bpf::read::reader::{Counters, Reader};
@@ -58,16 +59,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut passed = passed_descriptors().context("cannot take what the service manager passed")?;
     let specs = outputs(cli)?;
-    // Variables of other programs may be no UTF-8; those of LECO are.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut tunables = Tunables::load(variables, &cli.conf)?;
-    tunables.extra_ev_data |= cli.extra_ev_data;
-    if tunables.memory == MemoryPlace::StateDirectory {
-        for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
-            tracing::warn!("{notice}");
-        }
-    }
+    let tunables = tunables(cli)?;
     if cli.seen {
         return print_seen(cli, &tunables);
     }
@@ -79,20 +71,37 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         let confinement = confine(&[], &tunables);
         return print_stats(&reader.counters()?, confinement.as_ref());
     }
-    let capacity = reader.max_conns();
     if cli.dump_cache {
-        let zone = time_zone();
-        // A pipe tells what it could not give up: this ends soon, and is read by programs.
-        let _confinement = confine(&[], &tunables);
-        let now = Now::read();
-        let conns = Replay::new(&tunables).of(&reader, now.boot)?;
-        let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
-        let mut formatter = Formatter::new(tunables, zone, Machine::this());
-        return dump(&conns, labeler, &mut formatter, &now);
+        return print_known(&reader, tunables);
     }
     // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
-    let stream = Stream::new(reader)?;
-    let outputs = Outputs::open(&specs, capacity, &mut passed)?;
+    serve(Stream::new(reader)?, &specs, tunables, passed)
+}
+
+/// What is tuned on the command line and in the environment.
+fn tunables(cli: &Cli) -> Result<Tunables, TunableError> {
+    // Variables of other programs may be no UTF-8; those of LECO are.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut tunables = Tunables::load(variables, &cli.conf)?;
+    tunables.extra_ev_data |= cli.extra_ev_data;
+    if tunables.memory == MemoryPlace::StateDirectory {
+        for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
+            tracing::warn!("{notice}");
+        }
+    }
+    Ok(tunables)
+}
+
+/// Writes events until it is asked to end.
+fn serve(
+    stream: Stream,
+    specs: &[OutputSpec],
+    tunables: Tunables,
+    mut passed: PassedFds,
+) -> anyhow::Result<()> {
+    let capacity = stream.max_conns();
+    let outputs = Outputs::open(specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
@@ -102,7 +111,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let zone = time_zone();
     // Before there is another thread: each has its own.
-    match confine(&specs, &tunables) {
+    match confine(specs, &tunables) {
         Some(confinement) if confinement.is_whole() => tracing::info!("{confinement}"),
         Some(confinement) => tracing::warn!("{confinement}"),
         None => tracing::info!("sandbox: turned off (sandbox=0)"),
@@ -271,6 +280,18 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
 /// Writes what was asked for.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     say::asked(write).context("cannot write to standard output")
+}
+
+/// Writes the connections known so far.
+fn print_known(reader: &Reader, tunables: Tunables) -> anyhow::Result<()> {
+    let zone = time_zone();
+    // A pipe tells what it could not give up: this ends soon, and is read by programs.
+    let _confinement = confine(&[], &tunables);
+    let now = Now::read();
+    let conns = Replay::new(&tunables).of(reader, now.boot)?;
+    let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
+    let mut formatter = Formatter::new(tunables, zone, Machine::this());
+    dump(&conns, labeler, &mut formatter, &now)
 }
 
 fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {

@@ -84,7 +84,8 @@ const STATES: [State; 9] = [
     State::Blocked,
 ];
 
-/// One connection as the kernel side last announced it.
+/// One connection as the kernel side last announced it: a field for each of `struct conn` in `leco.h`, so they are not
+/// split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conn {
     /// `CLOCK_BOOTTIME` of its first event in ns: its identity.
