@@ -290,7 +290,7 @@ const CRAFTED: &str = r#"
 import ctypes, socket, struct, sys
 HOST, PORT = sys.argv[1], int(sys.argv[2])
 def ext(kind, body, size=None): return struct.pack("!HH", kind, len(body) if size is None else size) + body
-def sni(name, size=None): 
+def sni(name, size=None):
     entry = b"\0" + struct.pack("!H", len(name) if size is None else size) + name
     return ext(0, struct.pack("!H", len(entry)) + entry)
 def hello(*extensions, session=b"s" * 32, size=None):

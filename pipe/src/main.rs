@@ -32,7 +32,7 @@ use leco_pipe::history::{KeptName, Memory, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
-use leco_pipe::source::kernel_events::{Feed, Replay};
+use leco_pipe::source::kernel_events::{KernelEvents, Replay};
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
 
 /// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
@@ -116,7 +116,7 @@ fn serve(
         Some(confinement) => tracing::warn!("{confinement}"),
         None => tracing::info!("sandbox: turned off (sandbox=0)"),
     }
-    let feed = Feed::new(stream, &tunables)?;
+    let kernel_events = KernelEvents::new(stream, &tunables)?;
     let mut labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let machine = Machine::this();
     let memory = remember(&tunables.memory, &machine.boot_id).map(|(memory, names)| {
@@ -126,7 +126,7 @@ fn serve(
     let formatter = Formatter::new(tunables, zone, machine);
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
-    Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
+    Pipe { kernel_events, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
 }
 

@@ -152,7 +152,7 @@ impl Plan {
     }
 
     /// Whether sockets are known by their address, for want of storage.
-    pub(crate) fn is_by_address(&self) -> bool {
+    pub(crate) fn is_keyed_by_pointer(&self) -> bool {
         self.level_of(BYTES) == TRACEPOINT
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let mut plan = Plan::new(&[]);
         plan.demote(0, "refused".into()).unwrap();
         assert_eq!(used(&plan)[..2], [("bytes", "tracepoint"), ("state", "tracepoint")]);
-        assert!(plan.is_by_address());
+        assert!(plan.is_keyed_by_pointer());
         assert_eq!(plan.demote(0, "no tracefs".into()), Err(("bytes", "no tracefs".into())));
         let state_off: Forced = "state=off".parse().unwrap();
         let plan = Plan::new(&[state_off, "bytes=tracepoint".parse().unwrap()]);
