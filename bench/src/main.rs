@@ -46,57 +46,59 @@ fn main() -> ExitCode {
 fn run() -> Result<Report> {
     ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
     let mut report = Report::default();
-    // By its name one part is measured alone.
-    match std::env::args().nth(1).as_deref() {
-        Some("overlay") => return overlay::measure(&mut report).map(|()| report),
-        Some("model") => return model::measure(&mut report).map(|()| report),
+    let (part, kind) = (std::env::args().nth(1), std::env::args().nth(2));
+    match part.as_deref() {
+        Some("overlay") => overlay::measure(&mut report)?,
+        Some("model") => model::measure(&mut report)?,
         Some("pipe") => {
             throughput::measure(&mut report)?;
-            return receivers::measure(&mut report).map(|()| report);
+            receivers::measure(&mut report)?;
         }
-        Some("tui") => return tui::measure(&mut report).map(|()| report),
-        Some("programs") => return cost::measure_programs(&mut report).map(|()| report),
-        Some("cost") => {
-            let kind = std::env::args().nth(2);
-            match kind {
-                Some(kind) => cost::measure_throughput(&kind, &mut report)?,
-                None => cost::measure(&mut report)?,
-            }
-            return Ok(report);
-        }
-        _ => {}
+        Some("tui") => tui::measure(&mut report)?,
+        Some("programs") => cost::measure_programs(&mut report)?,
+        Some("cost") => match kind {
+            Some(kind) => cost::measure_throughput(&kind, &mut report)?,
+            None => cost::measure(&mut report)?,
+        },
+        _ => measure_all(&mut report)?,
     }
-    model::measure(&mut report)?;
-    throughput::measure(&mut report)?;
-    {
-        let kernel = Kernel::load(&["--group", &ID.to_string()]);
-        let folder = tempfile::tempdir()?;
-        std::os::unix::fs::chown(folder.path(), Some(ID), Some(ID))?;
-        for name in ["leco-event-pipe", "leco-tui"] {
-            std::fs::copy(program(name), folder.path().join(name)).with_context(|| name.to_owned())?;
-        }
-        // Lines are gone at once, so that nothing changes on screen while nothing happens.
-        let config = folder.path().join("widget.ini");
-        std::fs::write(&config, "[text]\nline-fade-time = 1\n")?;
-        let fifo = folder.path().join("fifo");
-        let mut pipe = unprivileged(folder.path().join("leco-event-pipe"));
-        pipe.arg("--pin").arg(kernel.pins()).arg("--fifo").arg(&fifo);
-        let pipe = Watched::start(pipe.stdin(Stdio::null()))?;
-        let mut view = unprivileged(folder.path().join("leco-tui"));
-        view.arg(&config).arg("--fifo").arg(&fifo).env("TERM", "xterm-256color");
-        let mut terminal = Terminal::open(COLUMNS, ROWS)?;
-        let view = terminal.start(view)?;
-        terminal.wait_for("no connections yet")?;
-
-        latency::measure(&mut terminal, &mut report)?;
-        process::measure_idle(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
-        process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], &mut report)?;
-    }
-    receivers::measure(&mut report)?;
-    tui::measure(&mut report)?;
-    overlay::measure(&mut report)?;
-    cost::measure(&mut report)?;
     Ok(report)
+}
+
+fn measure_all(report: &mut Report) -> Result<()> {
+    model::measure(report)?;
+    throughput::measure(report)?;
+    measure_together(report)?;
+    receivers::measure(report)?;
+    tui::measure(report)?;
+    overlay::measure(report)?;
+    cost::measure(report)
+}
+
+/// Pipe and terminal view as a person has them, each without privileges.
+fn measure_together(report: &mut Report) -> Result<()> {
+    let kernel = Kernel::load(&["--group", &ID.to_string()]);
+    let folder = tempfile::tempdir()?;
+    std::os::unix::fs::chown(folder.path(), Some(ID), Some(ID))?;
+    for name in ["leco-event-pipe", "leco-tui"] {
+        std::fs::copy(program(name), folder.path().join(name)).with_context(|| name.to_owned())?;
+    }
+    // Lines are gone at once, so that nothing changes on screen while nothing happens.
+    let config = folder.path().join("widget.ini");
+    std::fs::write(&config, "[text]\nline-fade-time = 1\n")?;
+    let fifo = folder.path().join("fifo");
+    let mut pipe = unprivileged(folder.path().join("leco-event-pipe"));
+    pipe.arg("--pin").arg(kernel.pins()).arg("--fifo").arg(&fifo);
+    let pipe = Watched::start(pipe.stdin(Stdio::null()))?;
+    let mut view = unprivileged(folder.path().join("leco-tui"));
+    view.arg(&config).arg("--fifo").arg(&fifo).env("TERM", "xterm-256color");
+    let mut terminal = Terminal::open(COLUMNS, ROWS)?;
+    let view = terminal.start(view)?;
+    terminal.wait_for("no connections yet")?;
+
+    latency::measure(&mut terminal, report)?;
+    process::measure_idle(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], report)?;
+    process::measure_memory(&[("leco-event-pipe", &pipe), ("leco-tui", &view)], report)
 }
 
 fn unprivileged(program: std::path::PathBuf) -> Command {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the overlay costs, on X11 and on Wayland, beside conky.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -36,13 +37,26 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         ("leco-sdl-widget on X11", 10.0, Overlay::on_x(&server, CONFIG)),
         ("leco-sdl-widget on Wayland", 8.0, Overlay::on_wayland(&desktop, CONFIG)),
     ];
-    let folder = tempfile::tempdir()?;
-    let conky_config = folder.path().join("conky.conf");
-    std::fs::write(&conky_config, CONKY)?;
-    let mut conky = Command::new("conky");
-    conky.arg("-c").arg(&conky_config).env("DISPLAY", &server.display);
-    let conky = Watched::start(conky.stdout(Stdio::null()).stderr(Stdio::null()))?;
+    measure_fading(&server, &mut overlays, report)?;
+    measure_idle(&mut overlays, report)?;
+    burst(&server, &mut overlays[0].2, report)
+}
 
+fn start_conky(server: &XServer, config: &Path) -> Result<Watched> {
+    std::fs::write(config, CONKY)?;
+    let mut conky = Command::new("conky");
+    conky.arg("-c").arg(config).env("DISPLAY", &server.display);
+    Watched::start(conky.stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// Lines that fade and are updated, while conky shows a few figures of its own.
+fn measure_fading(
+    server: &XServer,
+    overlays: &mut [(&str, f64, Overlay)],
+    report: &mut Report,
+) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let conky = start_conky(server, &folder.path().join("conky.conf"))?;
     let mut number = 0;
     let mut send = |overlays: &mut [(&str, f64, Overlay)]| {
         for (_, _, overlay) in overlays {
@@ -51,7 +65,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         number += 1;
     };
     for _ in 0..LINES {
-        send(&mut overlays);
+        send(overlays);
     }
     sleep(Duration::from_secs(2));
     let cpu = |overlays: &[(&str, f64, Overlay)]| -> Result<Vec<u64>> {
@@ -61,15 +75,15 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
             .chain([process::on_cpu(conky.id())])
             .collect()
     };
-    let (before, start) = (cpu(&overlays)?, Instant::now());
+    let (before, start) = (cpu(overlays)?, Instant::now());
     while start.elapsed() < MEASURED {
-        send(&mut overlays);
+        send(overlays);
         sleep(EVENT_INTERVAL);
     }
     let elapsed = start.elapsed();
     let share = |before: &u64, after: &u64| (after - before) as f64 / elapsed.as_nanos() as f64 * 100.0;
     let shares: Vec<f64> =
-        before.iter().zip(cpu(&overlays)?).map(|(before, after)| share(before, &after)).collect();
+        before.iter().zip(cpu(overlays)?).map(|(before, after)| share(before, &after)).collect();
     let conky_pss = process::proportional(conky.id())?;
     for ((name, most, overlay), share) in overlays.iter().zip(&shares) {
         let pss = process::proportional(overlay.id())?;
@@ -80,9 +94,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     }
     report
         .tell("conky, 5 lines at 1 s: memory (PSS), CPU", &format!("{conky_pss:.1} MB, {:.2} %", shares[2]));
-    drop(conky);
-    measure_idle(&mut overlays, report)?;
-    burst(&server, &mut overlays[0].2, report)
+    Ok(())
 }
 
 /// Updates the lines in turn. Two of them are each time another connection, which takes the place of the one

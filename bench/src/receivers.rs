@@ -62,6 +62,16 @@ impl Served {
         }
         Ok(Self { pipe, socket, folder, _kernel: kernel })
     }
+
+    /// A real reader, as the same user.
+    fn start_view(&self) -> Result<Watched> {
+        let (binary, config) = (self.folder.path().join("leco-tui"), self.folder.path().join("widget.ini"));
+        std::fs::copy(program("leco-tui"), &binary)?;
+        std::fs::write(&config, "")?;
+        let mut command = unprivileged(binary);
+        command.arg(config).arg("-d").arg("--source").arg(format!("unix:{}", self.socket.display()));
+        Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
 }
 
 /// What a reader got.
@@ -154,12 +164,7 @@ fn measure_bad_readers(report: &mut Report) -> Result<()> {
     let served = Served::start()?;
     let healthy = (0..HEALTHY).map(|_| SocketReader::start(&served.socket)).collect::<Result<Vec<_>>>()?;
     let stalling = (0..STALLING).map(|_| SocketReader::start(&served.socket)).collect::<Result<Vec<_>>>()?;
-    let mut command = unprivileged(served.folder.path().join("leco-tui"));
-    std::fs::copy(program("leco-tui"), served.folder.path().join("leco-tui"))?;
-    std::fs::write(served.folder.path().join("widget.ini"), "")?;
-    command.arg(served.folder.path().join("widget.ini")).arg("-d").arg("--source");
-    command.arg(format!("unix:{}", served.socket.display()));
-    let killed = Watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
+    let killed = served.start_view()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut live = Vec::new();
     for _ in 0..LIVE {
@@ -184,11 +189,16 @@ fn measure_bad_readers(report: &mut Report) -> Result<()> {
     report.limit("5 of 8 readers, latency while 2 stall and 1 was killed, ratio", during / before, 1.1, "");
     report.tell("the same, medians before and during", &format!("{before:.2}, {during:.2} ms"));
     report.limit("the pipe's memory after a minute of that, more by", grown, 4.0, "MB");
-    // Nothing happens any more, so everybody comes to know the same.
+    report_last_states(&healthy[0], &stalling, report);
+    Ok(())
+}
+
+/// Nothing happens any more, so everybody comes to know the same.
+fn report_last_states(healthy: &SocketReader, stalled: &[SocketReader], report: &mut Report) {
     let end = Instant::now() + Duration::from_secs(30);
     let wrong = loop {
-        let truth = healthy[0].latest();
-        let wrong = stalling.iter().map(|reader| {
+        let truth = healthy.latest();
+        let wrong = stalled.iter().map(|reader| {
             let latest = reader.latest();
             truth.iter().filter(|(ns, line)| latest.get(ns) != Some(line)).count()
         });
@@ -200,7 +210,6 @@ fn measure_bad_readers(report: &mut Report) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     };
     report.limit("of them, last states that the stalled readers have wrong", wrong as f64, 0.0, "");
-    Ok(())
 }
 
 /// Address `number` of 127.0.0.0/8.

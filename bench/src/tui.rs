@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the terminal view costs.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -188,90 +190,125 @@ print(longest * 1000, *pids)
 "#;
 const SHORT: usize = 500;
 
-/// The same traffic seen by LECO and by programs that capture packets and look for sockets in /proc.
-fn measure_yardsticks(report: &mut Report) -> Result<()> {
-    let bandwhich =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/yardsticks/bin/bandwhich");
-    if !bandwhich.exists() || Command::new("nethogs").arg("-V").output().is_err() {
-        report.tell("bandwhich, nethogs", "not here: script/bench installs them");
-        return Ok(());
+/// A program that captures packets and looks for sockets in /proc, where it writes what it finds.
+struct Yardstick {
+    name: &'static str,
+    process: Watched,
+    output: PathBuf,
+}
+
+impl Yardstick {
+    fn start(name: &'static str, program: OsString, arguments: &[&str], at: &Seen) -> Result<Self> {
+        let output = at.folder.path().join(name);
+        let mut command = at.netns.near_command(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(File::create(&output)?).stderr(Stdio::null());
+        Ok(Self { name, process: Watched::start(&mut command)?, output })
     }
-    let kernel = Kernel::load(&[]);
-    let netns = Netns::new();
-    let folder = tempfile::tempdir()?;
-    let at = |name: &str| folder.path().join(name);
-    let mut pipe = Command::new(program("leco-event-pipe"));
-    pipe.arg("--pin").arg(kernel.pins()).arg("-o").arg(format!("unix:{}", at("socket").display()));
-    let pipe = Watched::start(pipe.env("LECO_MEMORY", "off"))?;
-    std::fs::write(at("widget.ini"), "[run]\nconn-list-cache = 5000\n")?;
-    let mut terminal = Terminal::open(COLUMNS, ROWS)?;
-    let mut view = Command::new(program("leco-tui"));
-    view.arg(at("widget.ini"))
-        .args(["--theme", "dark", "--source"])
-        .arg(format!("unix:{}", at("socket").display()));
-    let view = terminal.start(view)?;
-    terminal.wait_for("reading")?;
-    let others =
-        [("bandwhich", &["--raw", "-n", "-i", "wire"][..]), ("nethogs", &["-t", "-d", "1", "wire"][..])];
-    let others = others.map(|(name, arguments)| -> Result<_> {
-        let program = if name == "bandwhich" { bandwhich.clone().into_os_string() } else { name.into() };
-        let mut command = netns.near_command(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(File::create(at(name))?).stderr(Stdio::null());
-        Ok((name, Watched::start(&mut command)?))
-    });
-    let others = others.into_iter().collect::<Result<Vec<_>>>()?;
-    let listener = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)))?;
-    let address = listener.local_addr()?;
+
+    /// How many of the processes it listed.
+    fn count(&self, pids: &[&str]) -> Result<usize> {
+        let output = std::fs::read(&self.output)?;
+        let output = String::from_utf8_lossy(&output);
+        // One tells processes by their own names, the other by their numbers.
+        let is_seen = |(number, pid): &(usize, &&str)| {
+            output.contains(&format!("\"short-{number}\"")) || output.contains(&format!("/{pid}/"))
+        };
+        Ok(pids.iter().enumerate().filter(is_seen).count())
+    }
+}
+
+/// LECO beside a network of two ends, and what all of them write.
+struct Seen {
+    pipe: Watched,
+    view: Watched,
+    terminal: Terminal,
+    netns: Netns,
+    folder: tempfile::TempDir,
+    _kernel: Kernel,
+}
+
+impl Seen {
+    fn start() -> Result<Self> {
+        let kernel = Kernel::load(&[]);
+        let folder = tempfile::tempdir()?;
+        let socket = format!("unix:{}", folder.path().join("socket").display());
+        let mut pipe = Command::new(program("leco-event-pipe"));
+        pipe.arg("--pin").arg(kernel.pins()).arg("-o").arg(&socket);
+        let pipe = Watched::start(pipe.env("LECO_MEMORY", "off"))?;
+        let config = folder.path().join("widget.ini");
+        std::fs::write(&config, "[run]\nconn-list-cache = 5000\n")?;
+        let mut terminal = Terminal::open(COLUMNS, ROWS)?;
+        let mut view = Command::new(program("leco-tui"));
+        view.arg(config).args(["--theme", "dark", "--source"]).arg(socket);
+        let view = terminal.start(view)?;
+        terminal.wait_for("reading")?;
+        Ok(Self { pipe, view, terminal, netns: Netns::new(), folder, _kernel: kernel })
+    }
+
+    /// Lets the processes live, each with its connection: the longest life in ms, and their numbers.
+    fn make_traffic(&mut self, address: SocketAddr) -> Result<(f64, String)> {
+        let mut traffic = self.netns.near_command("python3");
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        traffic.args(["-c", SHORT_LIVES, &ip, &port, &SHORT.to_string()]);
+        let mut traffic = traffic.stdout(Stdio::piped()).spawn()?;
+        while traffic.try_wait()?.is_none() {
+            self.terminal.drain(Duration::from_millis(100))?;
+        }
+        let mut told = String::new();
+        traffic.stdout.take().context("no output")?.read_to_string(&mut told)?;
+        let (longest, pids) = told.trim().split_once(' ').context("no processes")?;
+        Ok((longest.parse()?, pids.to_owned()))
+    }
+
+    /// CPU time so far, in ns: LECO's, and that of each of the others.
+    fn on_cpu(&self, others: &[Yardstick]) -> Result<Vec<u64>> {
+        let leco = process::on_cpu(self.pipe.id())? + process::on_cpu(self.view.id())?;
+        let others = others.iter().map(|other| process::on_cpu(other.process.id()));
+        std::iter::once(Ok(leco)).chain(others).collect()
+    }
+}
+
+/// Reads what comes, and says nothing.
+fn swallow(listener: TcpListener) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
         }
     });
-    terminal.drain(Duration::from_secs(2))?;
-    let cpu = || -> Result<Vec<u64>> {
-        let leco = process::on_cpu(pipe.id())? + process::on_cpu(view.id())?;
-        let others = others.iter().map(|(_, other)| process::on_cpu(other.id()));
-        std::iter::once(Ok(leco)).chain(others).collect()
-    };
-    let (before, start) = (cpu()?, Instant::now());
-    let mut traffic = netns.near_command("python3");
-    traffic.args([
-        "-c",
-        SHORT_LIVES,
-        &address.ip().to_string(),
-        &address.port().to_string(),
-        &SHORT.to_string(),
-    ]);
-    let mut traffic = traffic.stdout(Stdio::piped()).spawn()?;
-    while traffic.try_wait()?.is_none() {
-        terminal.drain(Duration::from_millis(100))?;
+}
+
+/// The same traffic seen by LECO and by programs that capture packets and look for sockets in /proc.
+fn measure_yardsticks(report: &mut Report) -> Result<()> {
+    let bandwhich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/yardsticks/bin/bandwhich");
+    if !bandwhich.exists() || Command::new("nethogs").arg("-V").output().is_err() {
+        report.tell("bandwhich, nethogs", "not here: script/bench installs them");
+        return Ok(());
     }
-    let (after, elapsed) = (cpu()?, start.elapsed());
-    let mut told = String::new();
-    traffic.stdout.take().context("no output")?.read_to_string(&mut told)?;
-    let (longest, pids) = told.trim().split_once(' ').context("no processes")?;
-    let pids: Vec<&str> = pids.split(' ').collect();
-    let longest: f64 = longest.parse()?;
+    let mut seen = Seen::start()?;
+    let others = [
+        Yardstick::start("bandwhich", bandwhich.into(), &["--raw", "-n", "-i", "wire"], &seen)?,
+        Yardstick::start("nethogs", "nethogs".into(), &["-t", "-d", "1", "wire"], &seen)?,
+    ];
+    let listener = seen.netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)))?;
+    let address = listener.local_addr()?;
+    swallow(listener);
+    seen.terminal.drain(Duration::from_secs(2))?;
+    let (before, start) = (seen.on_cpu(&others)?, Instant::now());
+    let (longest, pids) = seen.make_traffic(address)?;
+    let (after, elapsed) = (seen.on_cpu(&others)?, start.elapsed());
     report.tell("500 processes with a connection each, longest life", &format!("{longest:.1} ms"));
-    terminal.drain(Duration::from_secs(4))?;
-    terminal.press(b"f/:: short-[0-9]+ /")?;
-    let listed = terminal.wait_for(&format!("   {SHORT} of ")).is_ok();
+    seen.terminal.drain(Duration::from_secs(4))?;
+    seen.terminal.press(b"f/:: short-[0-9]+ /")?;
+    let listed = seen.terminal.wait_for(&format!("   {SHORT} of ")).is_ok();
     report.limit("of them, not listed with their process by leco-tui", f64::from(u8::from(!listed)), 0.0, "");
     let shares: Vec<f64> =
         before.iter().zip(&after).map(|(before, after)| share(*before, *after, elapsed)).collect();
     report.tell("LECO (pipe and view): CPU meanwhile", &format!("{:.2} %", shares[0]));
-    for ((name, _), share) in others.iter().zip(&shares[1..]) {
-        let output = std::fs::read(at(name))?;
-        let output = String::from_utf8_lossy(&output);
-        // One tells processes by their own names, the other by their numbers.
-        let is_seen = |(number, pid): &(usize, &str)| {
-            output.contains(&format!("\"short-{number}\"")) || output.contains(&format!("/{pid}/"))
-        };
-        let seen = pids.iter().copied().enumerate().filter(is_seen);
-        report.tell(
-            &format!("{name}: CPU, processes it listed"),
-            &format!("{share:.2} %, {} of {SHORT}", seen.count()),
-        );
+    let pids: Vec<&str> = pids.split(' ').collect();
+    for (other, share) in others.iter().zip(&shares[1..]) {
+        let (name, count) = (other.name, other.count(&pids)?);
+        report
+            .tell(&format!("{name}: CPU, processes it listed"), &format!("{share:.2} %, {count} of {SHORT}"));
         report.limit(&format!("LECO's CPU beside {name}'s"), shares[0] / share, 1.0, "×");
     }
     Ok(())

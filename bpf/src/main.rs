@@ -3,30 +3,24 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
-mod cli;
-
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use leco_bpf::load::fields::Missing;
-use leco_bpf::load::plan::{Choice, Forced};
+use leco_bpf::load::plan::Choice;
 use leco_bpf::load::{self, LoadError, Loaded, Options, fields, preflight};
 use leco_bpf::place::bpffs::BPFFS;
 use leco_bpf::place::pin_dir::PinDir;
+use leco_cli::hooks::Forced;
+use leco_cli::loader::Cli;
 use leco_os::causes::causes;
 use leco_os::say;
 use nix::unistd::Group;
 
-use crate::cli::Cli;
-
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match leco_cli::parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let code = u8::try_from(said.exit_code()).unwrap_or(2);
-            return say::instead_of_running("leco-ebpf-load", said.use_stderr(), code, || said.print());
-        }
+        Err(code) => return code,
     };
     let log = |_, message: String| say::err(message.trim_end());
     libbpf_rs::set_print(cli.verbose.then_some((libbpf_rs::PrintLevel::Info, log)));

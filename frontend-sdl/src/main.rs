@@ -3,14 +3,12 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
-mod cli;
-
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
-use clap::Parser;
+use leco_cli::widget::Cli;
 use leco_core::batch;
 use leco_core::batch::PlainError;
 use leco_core::config::{Config, ConfigError};
@@ -22,16 +20,11 @@ use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
 use leco_os::{environment, say, start};
 
-use crate::cli::Cli;
-
 fn main() -> ExitCode {
     start::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match leco_cli::parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let code = u8::try_from(said.exit_code()).unwrap_or(2);
-            return say::instead_of_running("leco-sdl-widget", said.use_stderr(), code, || said.print());
-        }
+        Err(code) => return code,
     };
     match run(&cli) {
         Ok(code) => code,
@@ -46,7 +39,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
         say::err(format_args!("leco-sdl-widget: {notice}"));
     }
-    let config = Config::load(cli.config.as_deref())?;
+    let config = Config::load(cli.input.config.as_deref())?;
     let rendering = match AutoStream::auto(io::stderr()).current_choice() {
         ColorChoice::Never => Rendering::Plain,
         _ => Rendering::Coloured,
@@ -54,27 +47,26 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for diagnostic in &config.diagnostics {
         say::err(diagnostic.render(rendering));
     }
-    if cli.check_config {
+    if cli.checks.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let debug = cli.debug || config.settings.run.debug;
-    if debug || cli.rx_test.is_some() {
+    let debug = cli.checks.debug || config.settings.run.debug;
+    if debug || cli.checks.rx_test.is_some() {
         start::has_stdout().map_err(PlainError::Write)?;
     }
-    let given = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo));
-    let sources: Vec<_> = given.collect();
-    if let Some(line) = &cli.rx_test {
+    let sources = cli.input.sources();
+    if let Some(line) = &cli.checks.rx_test {
         batch::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if debug {
-        let file = Config::path(cli.config.as_deref());
+        let file = Config::path(cli.input.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
-        overseer.set_filter(cli.filter.clone());
+        overseer.set_filter(cli.input.filter.clone());
         let sandbox = confine(&overseer, &sources, file.as_deref());
         let (name, out) = ("leco-sdl-widget", io::stdout().lock());
         batch::debug(name, &mut overseer, &sources, file.as_deref(), &sandbox, out)?;
     } else {
-        let file = Config::path(cli.config.as_deref());
-        leco_sdl_widget::app::run(config, sources, cli.filter.clone(), file.as_deref())?;
+        let file = Config::path(cli.input.config.as_deref());
+        leco_sdl_widget::app::run(config, sources, cli.input.filter.clone(), file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

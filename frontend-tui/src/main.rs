@@ -3,8 +3,6 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
-mod cli;
-
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +11,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use anyhow::Context;
-use clap::Parser;
+use leco_cli::tui::Cli;
 use leco_core::batch;
 use leco_core::batch::{Format, PlainError};
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
@@ -30,19 +28,14 @@ use leco_tui::player::{Lost, Player};
 use leco_tui::terminal::assumed_size;
 use leco_tui::ui::theme::{ColorDepth, Theme};
 
-use crate::cli::Cli;
-
 /// Terminals answer at once; over a slow line in this time.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     start::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match leco_cli::parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let code = u8::try_from(said.exit_code()).unwrap_or(2);
-            return say::instead_of_running("leco-tui", said.use_stderr(), code, || said.print());
-        }
+        Err(code) => return code,
     };
     match run(&cli) {
         Ok(code) => code,
@@ -57,7 +50,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
         report(notice);
     }
-    let config = Config::load(cli.config.as_deref())?;
+    let config = Config::load(cli.input.config.as_deref())?;
     let stderr = anstream::AutoStream::auto(io::stderr());
     let rendering = match stderr.current_choice() {
         ColorChoice::Never => Rendering::Plain,
@@ -66,7 +59,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     for diagnostic in &config.diagnostics {
         say::err(diagnostic.render(rendering));
     }
-    if cli.check_config {
+    if cli.checks.check_config {
         return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     show(cli, config)?;
@@ -89,7 +82,7 @@ impl Output {
     fn wanted(cli: &Cli, config: &Config) -> Self {
         match () {
             () if cli.once => Self::Once,
-            () if cli.debug || config.settings.run.debug => Self::Debug,
+            () if cli.checks.debug || config.settings.run.debug => Self::Debug,
             () => Self::View,
         }
     }
@@ -133,7 +126,7 @@ impl Inputs {
             None if named.is_empty() => config.settings.run.all_sources()?,
             None => named.clone(),
         };
-        let config = Config::path(cli.config.as_deref());
+        let config = Config::path(cli.input.config.as_deref());
         let mut sandbox = with_sources(Sandbox::default(), &sources);
         if let Some(path) = &config {
             // Rules can be appended to it.
@@ -145,17 +138,17 @@ impl Inputs {
 
 fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let output = Output::wanted(cli, &config);
-    if output != Output::View || cli.rx_test.is_some() {
+    if output != Output::View || cli.checks.rx_test.is_some() {
         start::has_stdout().map_err(PlainError::Write)?;
     }
-    if let Some(line) = &cli.rx_test {
+    if let Some(line) = &cli.checks.rx_test {
         return Ok(explain(&config, line, format_of(cli))?);
     }
-    let named: Vec<_> = cli.source.iter().cloned().chain(cli.fifo.as_deref().map(SourceSpec::fifo)).collect();
+    let named = cli.input.sources();
     output.check(cli, named.iter().chain(&config.settings.run.sources))?;
     let inputs = Inputs::new(cli, &config, named)?;
     let mut overseer = Overseer::on_machine(config, &boot_id());
-    overseer.set_filter(cli.filter.clone());
+    overseer.set_filter(cli.input.filter.clone());
     match output {
         Output::View => view(cli, inputs, overseer),
         Output::Once | Output::Debug => print(cli, output, inputs, overseer),

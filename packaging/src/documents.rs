@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
+use leco_cli::tunables::Tunables;
 use leco_core::config::Config;
 use leco_core::ini::Rendering;
 use leco_pipe::outputs::OutputSpec;
-use leco_pipe::settings::Tunables;
 
 use crate::{commands, files};
 

@@ -10,7 +10,6 @@ mod documents;
 mod page;
 #[cfg(test)]
 mod pairs;
-mod told;
 #[cfg(test)]
 mod units;
 
@@ -46,10 +45,10 @@ fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
 /// The commands, each with the section of its page.
 fn commands() -> [(clap::Command, &'static str); 4] {
     [
-        (told::loader::Cli::command(), "8"),
-        (told::pipe::Cli::command(), "1"),
-        (told::terminal::Cli::command(), "1"),
-        (told::widget::Cli::command(), "1"),
+        (leco_cli::loader::Cli::command(), "8"),
+        (leco_cli::pipe::Cli::command(), "1"),
+        (leco_cli::tui::Cli::command(), "1"),
+        (leco_cli::widget::Cli::command(), "1"),
     ]
 }
 

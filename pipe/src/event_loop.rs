@@ -22,7 +22,7 @@ use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
 use crate::outputs::Outputs;
 use crate::render::line::Formatter;
-use crate::source::kernel_events::{Feed, Losses};
+use crate::source::kernel_events::{KernelEvents, Losses};
 use crate::source::own::is_own;
 use crate::systemd::{Signals, Watchdog};
 
@@ -49,7 +49,7 @@ pub enum RunError {
 /// Everything between the kernel side and the receivers.
 pub struct Pipe {
     /// Reads the kernel side.
-    pub feed: Feed,
+    pub kernel_events: KernelEvents,
     /// Knows names.
     pub labeler: Labeler,
     /// Knows what is new, where that is wanted.
@@ -80,7 +80,7 @@ impl Pipe {
     /// Runs until it is asked to end or the receivers are gone for good.
     pub fn run(self, signals: &Signals) -> Result<(), RunError> {
         let unnamed = LruCache::new(REVERSE_QUEUE);
-        let unnamed_users = LruCache::new(self.feed.capacity());
+        let unnamed_users = LruCache::new(self.kernel_events.capacity());
         let undecided = LinkedHashMap::new();
         let losses = Losses::default();
         Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided }.run(signals)
@@ -97,34 +97,13 @@ impl Loop {
             if let Some(notice) = watch::take_notice() {
                 tracing::warn!("{notice}");
             }
-            let drain_at = [look_at, self.pipe.feed.pending_due()].into_iter().flatten().min();
-            let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
-            let timers = [
-                drain_at,
-                self.pipe.outputs.due(),
-                self.pipe.watchdog.due(),
-                memory_at,
-                self.undecided_due(),
-            ];
-            let ready = self.wait(signals, timers.into_iter().flatten().min())?;
+            let drain_at = [look_at, self.pipe.kernel_events.pending_due()].into_iter().flatten().min();
+            let wake_at = self.due(drain_at);
+            let ready = self.wait(signals, wake_at)?;
             if ready.stop {
                 return self.finish();
             }
-            if ready.unloading {
-                self.pipe.feed.check_loaded()?;
-            }
-            if ready.reopen {
-                signals.take_reopen();
-                self.pipe.outputs.reopen();
-            }
-            let now = Now::read();
-            self.pipe.watchdog.keep_time(now.boot);
-            if let Some(memory) = &mut self.pipe.memory {
-                memory.keep_time(now.boot);
-            }
-            if ready.cgroups {
-                self.pipe.labeler.follow_cgroups(now.boot);
-            }
+            let now = self.catch_up(&ready, signals)?;
             if ready.events || drain_at.is_some_and(|at| at <= now.boot) {
                 look_at = self.drain(&now)?.then(|| now.boot + LOOK_AGAIN_NS);
             }
@@ -135,23 +114,58 @@ impl Loop {
                 self.tell_users(&now);
             }
             self.decide(&now);
-            self.pipe.outputs.set_clock(&now);
-            self.pipe.outputs.look(&ready.outputs, now.boot);
-            self.pipe.outputs.keep_time(now.boot);
-            loop {
-                if self.pipe.outputs.wants_replay() {
-                    self.replay(&now)?;
-                }
-                if !self.pipe.outputs.flush().map_err(RunError::Output)? {
-                    return Ok(());
-                }
-                // One reader may leave and another come while the first is written to.
-                if !self.pipe.outputs.wants_replay() {
-                    break;
-                }
+            if !self.serve(&ready.outputs, &now)? {
+                return Ok(());
             }
             if !std::mem::replace(&mut has_started, true) {
                 give_back();
+            }
+        }
+    }
+
+    /// When to wake up at the latest, if at all.
+    fn due(&mut self, drain_at: Option<BootNs>) -> Option<BootNs> {
+        let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
+        let timers =
+            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided_due()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Does what is due before events are read; the moment at which all else of this turn happens.
+    fn catch_up(&mut self, ready: &Ready, signals: &Signals) -> Result<Now, RunError> {
+        if ready.unloading {
+            self.pipe.kernel_events.check_loaded()?;
+        }
+        if ready.reopen {
+            signals.take_reopen();
+            self.pipe.outputs.reopen();
+        }
+        let now = Now::read();
+        self.pipe.watchdog.keep_time(now.boot);
+        if let Some(memory) = &mut self.pipe.memory {
+            memory.keep_time(now.boot);
+        }
+        if ready.cgroups {
+            self.pipe.labeler.follow_cgroups(now.boot);
+        }
+        Ok(now)
+    }
+
+    /// Writes to the receivers what they take; `false` where they are gone for good.
+    fn serve(&mut self, ready: &[PollFlags], now: &Now) -> Result<bool, RunError> {
+        self.pipe.outputs.set_clock(now);
+        self.pipe.outputs.look(ready, now.boot);
+        self.pipe.outputs.keep_time(now.boot);
+        loop {
+            if self.pipe.outputs.wants_replay() {
+                self.replay(now)?;
+            }
+            if !self.pipe.outputs.flush().map_err(RunError::Output)? {
+                return Ok(false);
+            }
+            // One reader may leave and another come while the first is written to.
+            if !self.pipe.outputs.wants_replay() {
+                return Ok(true);
             }
         }
     }
@@ -182,11 +196,11 @@ impl Loop {
         let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> = vec![
             (signals.stop_fd(), PollFlags::IN),
             (signals.reopen_fd(), PollFlags::IN),
-            (self.pipe.feed.event_fd(), PollFlags::IN),
+            (self.pipe.kernel_events.event_fd(), PollFlags::IN),
             (self.pipe.labeler.users_fd(), PollFlags::IN),
         ];
         let (cgroups, resolver) = (self.pipe.labeler.cgroups_fd(), self.pipe.labeler.resolver_fd());
-        let unloading = self.pipe.feed.unloading_fd();
+        let unloading = self.pipe.kernel_events.unloading_fd();
         let mut add = |fd: Option<_>| {
             fds.extend(fd.map(|fd| (fd, PollFlags::IN)));
             fd.map(|_| fds.len() - 1)
@@ -211,7 +225,7 @@ impl Loop {
 
     /// Tells what is new; whether another look is due.
     fn drain(&mut self, now: &Now) -> Result<bool, RunError> {
-        let news = self.pipe.feed.drain(now.boot)?;
+        let news = self.pipe.kernel_events.drain(now.boot)?;
         // A process asks for a name before it connects to what it stands for.
         let mut named = Vec::new();
         for answer in &news.answers {
@@ -223,13 +237,13 @@ impl Loop {
         for conn in &news.conns {
             self.tell(conn, true, now);
         }
-        named.extend(sent.into_iter().filter_map(|ns| self.pipe.feed.open(ns)));
+        named.extend(sent.into_iter().filter_map(|ns| self.pipe.kernel_events.open(ns)));
         // Connections of before that got a name by it are told anew.
         for conn in named.iter().filter(|conn| news.conns.iter().all(|told| told.ns != conn.ns)) {
             self.tell(conn, true, now);
         }
-        if self.losses != self.pipe.feed.losses() {
-            self.losses = self.pipe.feed.losses();
+        if self.losses != self.pipe.kernel_events.losses() {
+            self.losses = self.pipe.kernel_events.losses();
             self.lost_ns = if self.lost_ns == 0 { now.boot } else { self.lost_ns };
             self.tell_losses(now);
         }
@@ -249,8 +263,8 @@ impl Loop {
     fn replay(&mut self, now: &Now) -> Result<(), RunError> {
         self.drain(now)?;
         self.pipe.outputs.begin_replay();
-        for conn in self.pipe.feed.replay(now.boot)? {
-            let is_news = self.pipe.feed.tell(&conn, now.boot);
+        for conn in self.pipe.kernel_events.replay(now.boot)? {
+            let is_news = self.pipe.kernel_events.tell(&conn, now.boot);
             self.tell(&conn, is_news, now);
         }
         self.pipe.outputs.end_replay();
@@ -269,7 +283,8 @@ impl Loop {
     /// Tells connections anew whose user has a name now.
     fn tell_users(&mut self, now: &Now) {
         let named = self.pipe.labeler.take_users(now.boot);
-        let awaited = std::mem::replace(&mut self.unnamed_users, LruCache::new(self.pipe.feed.capacity()));
+        let awaited =
+            std::mem::replace(&mut self.unnamed_users, LruCache::new(self.pipe.kernel_events.capacity()));
         // The oldest first, as they were told.
         for (ns, conn) in awaited {
             if named.contains(&conn.uid) {
@@ -282,7 +297,7 @@ impl Loop {
 
     /// When to call [`Self::decide`].
     fn undecided_due(&self) -> Option<BootNs> {
-        let is_full = self.undecided.len() > self.pipe.feed.capacity();
+        let is_full = self.undecided.len() > self.pipe.kernel_events.capacity();
         self.undecided.front().map(|(ns, _)| if is_full { 0 } else { ns.saturating_add(HELLO_NS) })
     }
 
@@ -290,7 +305,7 @@ impl Loop {
     fn decide(&mut self, now: &Now) {
         while self.undecided_due().is_some_and(|due| due <= now.boot) {
             let Some((ns, conn)) = self.undecided.pop_front() else { return };
-            let conn = self.pipe.feed.open(ns).unwrap_or(conn);
+            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
             let labels = self.pipe.labeler.labels(&conn, now.boot);
             let memory = self.pipe.memory.as_mut();
             if memory.is_some_and(|memory| memory.see(&conn, &labels, now)) {

@@ -12,6 +12,5 @@ mod fixtures;
 pub mod history;
 pub mod outputs;
 pub mod render;
-pub mod settings;
 pub mod source;
 pub mod systemd;

@@ -3,21 +3,21 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
-mod cli;
-
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use leco_bpf::PassedFds;
 use leco_bpf::load::cgroup2;
 use leco_bpf::place::pin_dir::PinDir;
 use leco_bpf::read::reader::{Counters, Reader};
 use leco_bpf::read::record::Conn;
 use leco_bpf::read::stream::Stream;
+use leco_cli::pipe::Cli;
+use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
 use leco_core::matching::Filter;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
@@ -32,23 +32,17 @@ use leco_pipe::history::{KeptName, Memory, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
-use leco_pipe::settings::{MemoryPlace, TunableError, Tunables};
-use leco_pipe::source::kernel_events::{Feed, Replay};
+use leco_pipe::source::kernel_events::{KernelEvents, Replay};
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
-
-use crate::cli::Cli;
 
 /// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
 const NEEDED_DESCRIPTORS: usize = 16;
 
 fn main() -> ExitCode {
     start::outlive_file_size_limit();
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match leco_cli::parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let code = u8::try_from(said.exit_code()).unwrap_or(2);
-            return say::instead_of_running("leco-event-pipe", said.use_stderr(), code, || said.print());
-        }
+        Err(code) => return code,
     };
     // What its log does not take, such as a full disk, would else be told by a macro that panics.
     let log = tracing_subscriber::fmt().with_writer(io::stderr).log_internal_errors(false);
@@ -65,16 +59,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut passed = passed_descriptors().context("cannot take what the service manager passed")?;
     let specs = outputs(cli)?;
-    // Variables of other programs may be no UTF-8; those of LECO are.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut tunables = Tunables::load(variables, &cli.conf)?;
-    tunables.extra_ev_data |= cli.extra_ev_data;
-    if tunables.memory == MemoryPlace::StateFolder {
-        for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
-            tracing::warn!("{notice}");
-        }
-    }
+    let tunables = tunables(cli)?;
     if cli.seen {
         return print_seen(cli, &tunables);
     }
@@ -86,20 +71,37 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         let confinement = confine(&[], &tunables);
         return print_stats(&reader.counters()?, confinement.as_ref());
     }
-    let capacity = reader.max_conns();
     if cli.dump_cache {
-        let zone = time_zone();
-        // A pipe tells what it could not give up: this ends soon, and is read by programs.
-        let _confinement = confine(&[], &tunables);
-        let now = Now::read();
-        let conns = Replay::new(&tunables).of(&reader, now.boot)?;
-        let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
-        let mut formatter = Formatter::new(tunables, zone, Machine::this());
-        return dump(&conns, labeler, &mut formatter, &now);
+        return print_known(&reader, tunables);
     }
     // Who only looks, as above, neither needs the right to read the ring nor takes it from somebody.
-    let stream = Stream::new(reader)?;
-    let outputs = Outputs::open(&specs, capacity, &mut passed)?;
+    serve(Stream::new(reader)?, &specs, tunables, passed)
+}
+
+/// What is tuned on the command line and in the environment.
+fn tunables(cli: &Cli) -> Result<Tunables, TunableError> {
+    // Variables of other programs may be no UTF-8; those of LECO are.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut tunables = Tunables::load(variables, &cli.conf)?;
+    tunables.extra_ev_data |= cli.extra_ev_data;
+    if tunables.memory == MemoryPlace::StateDirectory {
+        for notice in environment::ignored(&["XDG_STATE_HOME", "HOME"]) {
+            tracing::warn!("{notice}");
+        }
+    }
+    Ok(tunables)
+}
+
+/// Writes events until it is asked to end.
+fn serve(
+    stream: Stream,
+    specs: &[OutputSpec],
+    tunables: Tunables,
+    mut passed: PassedFds,
+) -> anyhow::Result<()> {
+    let capacity = stream.max_conns();
+    let outputs = Outputs::open(specs, capacity, &mut passed)?;
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
@@ -109,12 +111,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
     let zone = time_zone();
     // Before there is another thread: each has its own.
-    match confine(&specs, &tunables) {
+    match confine(specs, &tunables) {
         Some(confinement) if confinement.is_whole() => tracing::info!("{confinement}"),
         Some(confinement) => tracing::warn!("{confinement}"),
         None => tracing::info!("sandbox: turned off (sandbox=0)"),
     }
-    let feed = Feed::new(stream, &tunables)?;
+    let kernel_events = KernelEvents::new(stream, &tunables)?;
     let mut labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let machine = Machine::this();
     let memory = remember(&tunables.memory, &machine.boot_id).map(|(memory, names)| {
@@ -124,7 +126,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let formatter = Formatter::new(tunables, zone, machine);
     let signals = Signals::catch().context("cannot catch signals")?;
     let watchdog = Watchdog::ready(boot_ns());
-    Pipe { feed, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
+    Pipe { kernel_events, labeler, memory, formatter, outputs, watchdog }.run(&signals)?;
     Ok(())
 }
 
@@ -202,7 +204,7 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
     match place {
         MemoryPlace::Off => None,
         MemoryPlace::File(path) => Some(path.clone()),
-        MemoryPlace::StateFolder => history::default_path(|name| std::env::var_os(name)),
+        MemoryPlace::StateDirectory => history::default_path(|name| std::env::var_os(name)),
     }
 }
 
@@ -278,6 +280,18 @@ fn print_stats(counters: &Counters, confinement: Option<&Confinement>) -> anyhow
 /// Writes what was asked for.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     say::asked(write).context("cannot write to standard output")
+}
+
+/// Writes the connections known so far.
+fn print_known(reader: &Reader, tunables: Tunables) -> anyhow::Result<()> {
+    let zone = time_zone();
+    // A pipe tells what it could not give up: this ends soon, and is read by programs.
+    let _confinement = confine(&[], &tunables);
+    let now = Now::read();
+    let conns = Replay::new(&tunables).of(reader, now.boot)?;
+    let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
+    let mut formatter = Formatter::new(tunables, zone, Machine::this());
+    dump(&conns, labeler, &mut formatter, &now)
 }
 
 fn dump(conns: &[Conn], mut labeler: Labeler, formatter: &mut Formatter, now: &Now) -> anyhow::Result<()> {

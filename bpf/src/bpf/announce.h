@@ -10,7 +10,7 @@ void *bpf_rdonly_cast(const void *, __u32) __ksym;
 /* What is known of a socket; NULL where nothing is, or no memory was left for it. */
 static __always_inline struct tracked *tracked_of(void *sk, bool create)
 {
-	if (!by_address)
+	if (!keyed_by_pointer)
 		return bpf_sk_storage_get(&sockets, sk, 0, create ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	struct flow_key key = { .cookie = (__u64)sk };
 	struct tracked *t = bpf_map_lookup_elem(&flows, &key);
@@ -27,13 +27,13 @@ static __always_inline struct tracked *tracked_of(void *sk, bool create)
 static __always_inline void forget(void *sk)
 {
 	struct flow_key key = { .cookie = (__u64)sk };
-	if (by_address)
+	if (keyed_by_pointer)
 		bpf_map_delete_elem(&flows, &key);
 }
 
 static __always_inline __u64 cookie_of(void *sk)
 {
-	return by_address || peers_by_probe ? (__u64)sk : bpf_get_socket_cookie(sk);
+	return keyed_by_pointer || peers_by_probe ? (__u64)sk : bpf_get_socket_cookie(sk);
 }
 
 static __noinline struct tracked *track(void *sk)
@@ -51,17 +51,17 @@ __u64 last_wakeup_ns;
 
 static __always_inline enum state state_of(const struct conn *c)
 {
-	return c->fate & 0xf;
+	return c->state_dir & 0xf;
 }
 
 static __always_inline __u8 direction_of(const struct conn *c)
 {
-	return c->fate >> 4;
+	return c->state_dir >> 4;
 }
 
 static __always_inline void set_state(struct conn *c, enum state state)
 {
-	c->fate = (c->fate & 0xf0) | state;
+	c->state_dir = (c->state_dir & 0xf0) | state;
 }
 
 __u64 latest_ns;
@@ -456,7 +456,7 @@ static __always_inline void start_anew(struct tracked *t)
 {
 	struct peer none = {};
 	t->conn.ns = t->conn.ns_trx = t->conn.rx = t->conn.tx = t->conn.socket = 0;
-	t->conn.fate = 0;
+	t->conn.state_dir = 0;
 	t->read = t->written = 0;
 	t->owner = t->addressed = t->claimed = 0;
 	t->sends_seen = t->recvs_seen = t->sent_header = 0;

@@ -34,7 +34,8 @@ static __always_inline void begin(const void *sk, struct tracked *t, bool sent)
 	fill_own_ends(t, sk);
 	/* A refusal may come back before the send that it answers returns. */
 	if (!t->conn.ns)
-		t->conn.fate = (sent ? OUTGOING : INCOMING) << 4 | (state_of(&t->conn) == REFUSED ? REFUSED : OPEN);
+		t->conn.state_dir = (sent ? OUTGOING : INCOMING) << 4 |
+				    (state_of(&t->conn) == REFUSED ? REFUSED : OPEN);
 	t->announced = bpf_jiffies64() - update_interval_jiffies;
 }
 
@@ -105,7 +106,7 @@ static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_
 	struct tracked fresh = {};
 	fill_current_process(&fresh.conn);
 	fill_ends(&fresh.conn, READABLE(struct sock, sk), &key->peer);
-	fresh.conn.fate = direction_of_flow(t, key, sent) << 4 | OPEN;
+	fresh.conn.state_dir = direction_of_flow(t, key, sent) << 4 | OPEN;
 	fresh.conn.socket = key->cookie;
 	fresh.conn.ns = fresh.conn.ns_trx = unique_boot_ns();
 	fresh.announced = bpf_jiffies64() - update_interval_jiffies;
@@ -365,7 +366,7 @@ static __always_inline bool is_as_known(struct tracked *t, const struct sock_com
 static __always_inline int account(void *sk, const struct sock_common *common, int len, bool sent)
 {
 	__u16 family = common->skc_family;
-	if ((family != AF_INET && family != AF_INET6) || UNLIKELY(!resident.is_counting))
+	if ((family != AF_INET && family != AF_INET6) || UNLIKELY(!loaded.is_counting))
 		return 0;
 	if (UNLIKELY(len <= 0))
 		return account_nothing(sk, len, sent);

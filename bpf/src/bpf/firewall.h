@@ -68,7 +68,7 @@ static __always_inline bool may_tell_stranger(__u64 now)
 /* No socket, so no process: the current one is any. What one host tries at one port is one line. */
 static __always_inline void stranger(struct sk_buff *skb)
 {
-	struct tracked fresh = { .conn = { .fate = INCOMING << 4 | BLOCKED } };
+	struct tracked fresh = { .conn = { .state_dir = INCOMING << 4 | BLOCKED } };
 	struct conn *c = &fresh.conn;
 	if (!BPF_CORE_READ(skb, skb_iif) || !read_headers(skb, c))
 		return;
@@ -94,8 +94,7 @@ static __always_inline void stranger(struct sk_buff *skb)
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(dropped, struct sk_buff *skb, void *location, enum skb_drop_reason reason)
 {
-	if (reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NETFILTER_DROP) ||
-	    !resident.is_counting)
+	if (reason != bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NETFILTER_DROP) || !loaded.is_counting)
 		return 0;
 	struct sock *sk = skb->sk;
 	if (!sk) {

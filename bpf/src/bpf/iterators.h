@@ -199,7 +199,7 @@ int old_sockets(struct bpf_iter__task_file *ctx)
 	} else {
 		state = state_of(&t->conn);
 	}
-	t->conn.fate = direction << 4 | state;
+	t->conn.state_dir = direction << 4 | state;
 	if (is_tcp && !is_connecting)
 		note_old_base(sk, t);
 	if (is_new) {

@@ -39,7 +39,7 @@ struct conn {
 	__u16 rport;
 	__u16 protocol; /* IPPROTO_* */
 	__u8 family;    /* AF_INET, AF_INET6 */
-	__u8 fate;      /* enum state in the low half, enum direction above */
+	__u8 state_dir; /* enum state in the low half, enum direction above */
 	char comm[16];  /* of the thread group's leader; any bytes */
 };
 
@@ -189,12 +189,12 @@ struct moved_bytes {
 };
 
 /* What loaded programs are known by, to those of another version that take their place: so it never changes. */
-struct resident {
-	char magic[8];      /* RESIDENT_MAGIC */
+struct loaded {
+	char magic[8];      /* LOADED_MAGIC */
 	__u32 is_counting;  /* 0: another set of programs counts, or will */
 	char identity[244]; /* text for the loader */
 };
-#define RESIDENT_MAGIC "LECO\0\0\0\1"
+#define LOADED_MAGIC "LECO\0\0\0\1"
 
 /* `stats`: one value, index 0. */
 struct stats {

@@ -13,7 +13,7 @@ const volatile __u32 closed_slots = 8192;
 const volatile bool has_release = true;
 
 /* Where a kernel has plain tracepoints only, sockets have no storage: they are known by their address. */
-const volatile bool by_address = false;
+const volatile bool keyed_by_pointer = false;
 /* Where the peer of a datagram is known from a kprobe: it has no storage either. */
 const volatile bool peers_by_probe = false;
 /* Where the hooks of peers.h tell for each datagram whom it is for, or from. */
@@ -26,7 +26,7 @@ const volatile bool copies_answers = true;
 const volatile bool reads_hellos = true;
 
 /* The loader changes from one version to another by two writes to memory: no byte is counted by both. */
-volatile struct resident resident SEC(".data.resident") = { .magic = RESIDENT_MAGIC, .is_counting = 1 };
+volatile struct loaded loaded SEC(".data.loaded") = { .magic = LOADED_MAGIC, .is_counting = 1 };
 
 /* Wake the reader at once after a quiet moment, then leave it to its own timer for so long, or a tenth of that
  * where the ring fills: a wakeup costs more than all else about an announcement. The reader

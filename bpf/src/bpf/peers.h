@@ -24,7 +24,7 @@ static void remember_peer(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct
 			t->addressed = bpf_get_current_pid_tgid();
 		return;
 	}
-	note_peer(t, by_address ? (__u64)sk : bpf_get_socket_cookie(ctx), peer);
+	note_peer(t, keyed_by_pointer ? (__u64)sk : bpf_get_socket_cookie(ctx), peer);
 }
 
 static __always_inline int see_peer(struct bpf_sock_addr *ctx, const struct peer *peer, bool received)

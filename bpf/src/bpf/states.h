@@ -22,7 +22,7 @@ static __always_inline void connecting(void *sk)
 	t->listening = 0;
 	fill_current_process(&t->conn);
 	fill_own_ends(t, sk);
-	t->conn.fate = OUTGOING << 4 | CONNECTING;
+	t->conn.state_dir = OUTGOING << 4 | CONNECTING;
 	/* Else its first sends are looked at. */
 	if (!reads_hellos)
 		t->owner = t->conn.pid;
@@ -61,7 +61,7 @@ static __always_inline void arrived(void *sk, struct tracked *t)
 	fill_own_ends(t, sk);
 	if (t->conn.protocol == IPPROTO_TCP)
 		note_base(sk, t);
-	t->conn.fate = INCOMING << 4 | OPEN;
+	t->conn.state_dir = INCOMING << 4 | OPEN;
 	t->announced = bpf_jiffies64();
 	if (is_owned && t->dport)
 		announce(sk, t);
@@ -125,7 +125,7 @@ static __always_inline bool is_subflow(const void *sk)
 
 static __always_inline int state_changed(void *sk, int from, int to)
 {
-	if (UNLIKELY(!resident.is_counting))
+	if (UNLIKELY(!loaded.is_counting))
 		return 0;
 	if ((to == TCP_SYN_SENT || to == TCP_LISTEN || from == TCP_SYN_RECV) && is_subflow(sk))
 		return 0;
@@ -164,7 +164,7 @@ int set_socket_state_tracepoint(struct trace_event_raw_inet_sock_set_state *ctx)
  * it: then the first bytes tell. */
 static __always_inline int accepted(struct bpf_sock *sk)
 {
-	if (UNLIKELY(!resident.is_counting))
+	if (UNLIKELY(!loaded.is_counting))
 		return 1;
 	struct tracked *t = sk ? tracked_of(sk, false) : NULL;
 	if (!t || !t->provisional || !t->conn.ns)
@@ -198,7 +198,7 @@ int getpeername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
-	if (UNLIKELY(!resident.is_counting))
+	if (UNLIKELY(!loaded.is_counting))
 		return 1;
 	struct tracked *t = tracked_of(ctx, false);
 	if (!t || t->listening || t->released)
@@ -227,7 +227,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 {
 	__u32 pid = task->tgid;
 	__u64 *started = bpf_map_lookup_elem(&sharers, &pid);
-	if (!started || !resident.is_counting || task->signal->live.counter)
+	if (!started || !loaded.is_counting || task->signal->live.counter)
 		return 0; /* others of its threads go on */
 	tell_ending(0, pid, *started);
 	bpf_map_delete_elem(&sharers, &pid);
@@ -238,7 +238,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 SEC("tp_btf/inet_sk_error_report")
 int BPF_PROG(error_report, const struct sock *sk)
 {
-	if (UNLIKELY(!resident.is_counting))
+	if (UNLIKELY(!loaded.is_counting))
 		return 0;
 	int error = sk->sk_err;
 	bool is_mptcp = sk->sk_protocol == IPPROTO_MPTCP;

@@ -258,7 +258,7 @@ fn load_plan(
             return Err(Failure::Again);
         }
     };
-    if takeover.is_none_or(|takeover| takeover.residents.is_empty()) {
+    if takeover.is_none_or(|takeover| takeover.loaded.is_empty()) {
         set_interval(&skel, options)?;
     }
     match attach(&skel, plan) {
@@ -411,7 +411,7 @@ fn open<'obj>(
         rodata.has_release = plan.has_release();
         rodata.copies_answers = plan.copies_answers();
         rodata.reads_hellos = plan.reads_hellos();
-        rodata.by_address = plan.is_by_address();
+        rodata.keyed_by_pointer = plan.is_keyed_by_pointer();
         rodata.peers_by_probe = plan.has_peers_by_probe();
         rodata.peers_by_hook = plan.has_peers_by_hook();
     }

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leco_cli::hooks::Forced;
 use siphasher::sip::SipHasher13;
 
 use super::errors::LoadError;
 use crate::build_id;
-use crate::load::plan::Forced;
 use crate::read::record::{CLOSED_SIZE, FLOW_KEY_SIZE, FLOW_SIZE};
 
 /// Buckets of a hash map, of 16 bytes each, have to fit in 32 bits, and their number is a power of two
@@ -120,6 +120,8 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -139,6 +141,16 @@ mod tests {
         assert!(said.contains("448 MiB") && said.contains("enough for 1000"), "{said}");
         assert_eq!(available("MemTotal:  5 kB\nMemAvailable:     3 kB\n"), Some(3072));
         assert_eq!(available("MemAvailable: x kB\n"), None);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_command_line() {
+        let cli = leco_cli::loader::Cli::parse_from(["leco-ebpf-load"]);
+        let Options { update_interval, max_conns, ring_size, .. } = Options::default();
+        assert_eq!(
+            (update_interval, max_conns, ring_size),
+            (cli.update_interval, cli.max_conns, cli.ring_size)
+        );
     }
 
     /// Other builds must come to the same: these numbers stay whatever changes here.

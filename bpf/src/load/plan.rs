@@ -1,75 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Which level each feature is done at: the best that the kernel takes, or what was asked for.
 
-use std::fmt::Write;
-
-use crate::load::hooks::{
-    BYTES, CLOSE, DNS, FEATURES, Feature, HELLO, KPROBE, Level, OFF, PEER, Program, STATE, TRACEPOINT,
+use leco_cli::hooks::{
+    BYTES, CLOSE, DNS, FEATURES, Feature, Forced, HELLO, KPROBE, Level, OFF, PEER, STATE, TRACEPOINT,
 };
 
-/// A feature's name and the level that it shall have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Forced {
-    feature: &'static str,
-    level: &'static str,
-}
-
-impl std::str::FromStr for Forced {
-    type Err = String;
-
-    /// `NAME=LEVEL`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, level) = text.split_once('=').ok_or("expected NAME=LEVEL")?;
-        let feature = FEATURES.iter().find(|feature| feature.name == name).ok_or_else(|| {
-            let names: Vec<_> = FEATURES.iter().map(|feature| feature.name).collect();
-            format!("there is no `{name}`, the names are: {}", names.join(" "))
-        })?;
-        let levels = feature.level_names();
-        let level = levels
-            .iter()
-            .find(|known| **known == level)
-            .ok_or_else(|| format!("`{name}` has no level `{level}`, it has: {}", levels.join(" ")))?;
-        Ok(Self { feature: feature.name, level })
-    }
-}
-
-impl std::fmt::Display for Forced {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}={}", self.feature, self.level)
-    }
-}
-
-impl Forced {
-    /// The feature's name.
-    #[must_use]
-    pub fn feature(&self) -> &'static str {
-        self.feature
-    }
-
-    /// Leaves the answers of name servers alone.
-    #[must_use]
-    pub fn no_dns() -> Self {
-        Self { feature: DNS, level: OFF }
-    }
-
-    /// Leaves alone what processes send.
-    #[must_use]
-    pub fn no_hello() -> Self {
-        Self { feature: HELLO, level: OFF }
-    }
-}
-
-/// What `--hook` takes, one feature a line: its name, its levels from the best on, and what it is for.
-#[must_use]
-pub fn levels() -> String {
-    let mut text = String::new();
-    for feature in FEATURES {
-        let levels = feature.level_names().join(", ");
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:<9} {levels:<31}  {}", feature.name, feature.purpose);
-    }
-    text
-}
+use crate::load::hooks::{self, Program};
 
 /// What a feature is done by.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -150,8 +86,8 @@ impl Plan {
                 is_forced: false,
             };
             // The last word counts.
-            if let Some(forced) = forced.iter().rfind(|forced| forced.feature == feature.name) {
-                let level = feature.levels.iter().position(|level| level.name == forced.level);
+            if let Some(forced) = forced.iter().rfind(|forced| forced.feature() == feature.name) {
+                let level = feature.levels.iter().position(|level| level.name == forced.level());
                 choice.set(level.unwrap_or(feature.levels.len()), "as requested".into());
                 choice.is_forced = true;
             }
@@ -176,7 +112,7 @@ impl Plan {
     /// Programs to load and attach, in order, each with the index of its choice.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (usize, &'static Program)> {
         self.choices.iter().enumerate().flat_map(|(index, choice)| {
-            choice.current().into_iter().flat_map(move |level| level.programs.iter().map(move |p| (index, p)))
+            hooks::programs(choice.name, choice.used).iter().map(move |program| (index, program))
         })
     }
 
@@ -216,7 +152,7 @@ impl Plan {
     }
 
     /// Whether sockets are known by their address, for want of storage.
-    pub(crate) fn is_by_address(&self) -> bool {
+    pub(crate) fn is_keyed_by_pointer(&self) -> bool {
         self.level_of(BYTES) == TRACEPOINT
     }
 
@@ -271,7 +207,7 @@ mod tests {
         let mut plan = Plan::new(&[]);
         plan.demote(0, "refused".into()).unwrap();
         assert_eq!(used(&plan)[..2], [("bytes", "tracepoint"), ("state", "tracepoint")]);
-        assert!(plan.is_by_address());
+        assert!(plan.is_keyed_by_pointer());
         assert_eq!(plan.demote(0, "no tracefs".into()), Err(("bytes", "no tracefs".into())));
         let state_off: Forced = "state=off".parse().unwrap();
         let plan = Plan::new(&[state_off, "bytes=tracepoint".parse().unwrap()]);
@@ -290,16 +226,5 @@ mod tests {
         }
         let forced: Vec<Forced> = vec!["dns=recv".parse().unwrap()];
         assert_eq!(Plan::on(false, &forced).level_of(DNS), "off", "asking for it changes nothing");
-    }
-
-    #[test]
-    fn wrong_names_are_answered_with_the_right_ones() {
-        for (text, named) in
-            [("peer", "NAME=LEVEL"), ("peers=off", "bytes state"), ("peer=of", "cgroup kprobe off")]
-        {
-            let error = text.parse::<Forced>().unwrap_err();
-            assert!(error.contains(named), "{error}");
-        }
-        assert!("bytes=off".parse::<Forced>().is_err(), "nothing would be left");
     }
 }

@@ -85,7 +85,8 @@ const STATES: [State; 9] = [
     State::Blocked,
 ];
 
-/// One connection as the kernel side last announced it.
+/// One connection as the kernel side last announced it: a field for each of `struct conn` in `leco.h`, so they are not
+/// split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conn {
     /// `CLOCK_BOOTTIME` of its first event in ns: its identity.
@@ -160,7 +161,7 @@ impl Conn {
             return None;
         }
         let fields = Fields(bytes);
-        let (family, fate) = (*bytes.get(102)?, *bytes.get(103)?);
+        let (family, state_dir) = (*bytes.get(102)?, *bytes.get(103)?);
         Some(Self {
             ns: fields.word(16)?,
             ns_trx: fields.word(24)?,
@@ -176,12 +177,12 @@ impl Conn {
             local_port: fields.short(96)?,
             remote_port: fields.short(98)?,
             protocol: fields.short(100)?,
-            direction: match fate >> 4 {
+            direction: match state_dir >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
                 _ => return None,
             },
-            state: *STATES.get(usize::from(fate & 0xf))?,
+            state: *STATES.get(usize::from(state_dir & 0xf))?,
             comm: fields.block(104)?,
         })
     }
@@ -543,7 +544,7 @@ mod tests {
                 offset_of!(types::conn, rport),
                 offset_of!(types::conn, protocol),
                 offset_of!(types::conn, family),
-                offset_of!(types::conn, fate),
+                offset_of!(types::conn, state_dir),
                 offset_of!(types::conn, comm),
             ],
             [16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104]
@@ -626,8 +627,8 @@ mod tests {
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
-        for fate in [9, 2 << 4] {
-            record[103] = fate;
+        for state_dir in [9, 2 << 4] {
+            record[103] = state_dir;
             assert_eq!(Conn::decode(&record), None);
         }
     }

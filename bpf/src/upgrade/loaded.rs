@@ -12,9 +12,9 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
 use crate::load::options::hash;
 
-/// `RESIDENT_MAGIC` of leco.h.
+/// `LOADED_MAGIC` of leco.h.
 const MAGIC: &[u8; 8] = b"LECO\0\0\0\x01";
-/// Bytes of `struct resident`, and where its members stand.
+/// Bytes of `struct loaded`, and where its members stand.
 const SIZE: usize = 256;
 const IS_COUNTING: usize = 8;
 const IDENTITY: usize = 12;
@@ -72,7 +72,7 @@ impl Identity {
 
 /// A set of programs in the kernel.
 #[derive(Debug)]
-pub(crate) struct Resident {
+pub(crate) struct LoadedPrograms {
     pub(crate) identity: Identity,
     /// Where it stands whether they count.
     state: MapHandle,
@@ -80,7 +80,7 @@ pub(crate) struct Resident {
     pub(crate) maps: BTreeMap<String, u32>,
 }
 
-impl Resident {
+impl LoadedPrograms {
     /// Those of an instance, found by the maps of programs that root loaded: nobody else could make one that is taken
     /// for them.
     pub(crate) fn find(wanted: &Identity) -> Vec<Self> {
@@ -92,22 +92,22 @@ impl Resident {
             for id in &program.map_ids {
                 if !found.contains_key(id)
                     && others.insert(*id)
-                    && let Some(resident) = Self::of_map(*id)
+                    && let Some(programs) = Self::of_map(*id)
                 {
-                    found.insert(*id, resident);
+                    found.insert(*id, programs);
                 }
                 owner = owner.or(found.contains_key(id).then_some(*id));
             }
-            let Some(resident) = owner.and_then(|id| found.get_mut(&id)) else { continue };
+            let Some(programs) = owner.and_then(|id| found.get_mut(&id)) else { continue };
             for id in &program.map_ids {
-                if !resident.maps.values().any(|known| known == id)
+                if !programs.maps.values().any(|known| known == id)
                     && let Ok(map) = MapHandle::from_map_id(*id)
                 {
-                    resident.maps.insert(map.name().to_string_lossy().into_owned(), *id);
+                    programs.maps.insert(map.name().to_string_lossy().into_owned(), *id);
                 }
             }
         }
-        found.into_values().filter(|resident| wanted.is_same_instance(&resident.identity)).collect()
+        found.into_values().filter(|programs| wanted.is_same_instance(&programs.identity)).collect()
     }
 
     fn of_map(id: u32) -> Option<Self> {

@@ -11,9 +11,9 @@ use crate::load::options::Options;
 use crate::load::plan::Plan;
 use crate::load::update_interval::set_interval;
 use crate::map::io_error;
-use crate::skeleton::types::resident as State;
+use crate::skeleton::types::loaded as State;
 use crate::skeleton::{LecoSkel, OpenLecoSkel};
-use crate::upgrade::loaded::{Identity, KNOWLEDGE, Resident};
+use crate::upgrade::loaded::{Identity, KNOWLEDGE, LoadedPrograms};
 
 /// New programs, and those whose place they take.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Takeover {
     version: String,
     instance: String,
     /// Those of the same instance, the ones that count first.
-    pub(crate) residents: Vec<Resident>,
+    pub(crate) loaded: Vec<LoadedPrograms>,
     /// Maps whose content nobody can take over.
     pub(crate) forgotten: Vec<&'static str>,
 }
@@ -30,10 +30,10 @@ impl Takeover {
     /// Finds those whose place is to be taken.
     pub(crate) fn of(version: &str, instance: String) -> Self {
         let wanted = Identity { version: version.to_owned(), layout: String::new(), instance };
-        let mut residents = Resident::find(&wanted);
-        residents.sort_by_key(|resident| !resident.is_counting().unwrap_or(false));
+        let mut loaded = LoadedPrograms::find(&wanted);
+        loaded.sort_by_key(|programs| !programs.is_counting().unwrap_or(false));
         let Identity { version, instance, .. } = wanted;
-        Self { version, instance, residents, forgotten: Vec::new() }
+        Self { version, instance, loaded, forgotten: Vec::new() }
     }
 
     /// Gives programs that are not loaded yet their identity, and the maps of their predecessors.
@@ -42,17 +42,17 @@ impl Takeover {
         let layout = format!(
             "{}-{}{}",
             env!("LECO_BPF_LAYOUT_HASH"),
-            u8::from(plan.is_by_address()),
+            u8::from(plan.is_keyed_by_pointer()),
             u8::from(plan.has_peers_by_probe())
         );
         let (version, instance) = (self.version.clone(), self.instance.clone());
         let identity = Identity { version, layout, instance };
-        if let Some(data) = skel.maps.data_resident_data.as_deref_mut() {
-            data.resident.is_counting = u32::from(self.residents.is_empty());
-            write_text(&mut data.resident, &identity);
+        if let Some(data) = skel.maps.data_loaded_data.as_deref_mut() {
+            data.loaded.is_counting = u32::from(self.loaded.is_empty());
+            write_text(&mut data.loaded, &identity);
         }
         self.forgotten.clear();
-        let Some(predecessor) = self.residents.first() else { return Ok(()) };
+        let Some(predecessor) = self.loaded.first() else { return Ok(()) };
         for mut map in skel.open_object_mut().maps_mut() {
             let known = map.name().to_string_lossy().into_owned();
             let Some(name) = KNOWLEDGE.into_iter().find(|name| **name == *known) else { continue };
@@ -69,15 +69,15 @@ impl Takeover {
         self.let_old_count(false)?;
         // Nobody else changes the counters now.
         set_interval(skel, options)?;
-        if let Some(data) = skel.maps.data_resident_data.as_deref_mut() {
-            data.resident.is_counting = 1;
+        if let Some(data) = skel.maps.data_loaded_data.as_deref_mut() {
+            data.loaded.is_counting = 1;
         }
         Ok(())
     }
 
     /// Lets the old ones count again, or no more.
     pub(crate) fn let_old_count(&self, counts: bool) -> Result<(), LoadError> {
-        self.residents.iter().try_for_each(|resident| resident.count(counts)).map_err(|error| {
+        self.loaded.iter().try_for_each(|programs| programs.count(counts)).map_err(|error| {
             LoadError::Refused {
                 what: "the switch from the previously loaded programs",
                 reason: error.to_string(),
@@ -86,9 +86,9 @@ impl Takeover {
     }
 
     /// Programs of this very version, if they are there already, and others of the instance.
-    pub(crate) fn split(&self) -> (Option<&Resident>, impl Iterator<Item = &Resident>) {
-        let is_wanted = |resident: &&Resident| resident.identity.version == self.version;
-        (self.residents.iter().find(is_wanted), self.residents.iter().filter(move |one| !is_wanted(one)))
+    pub(crate) fn split(&self) -> (Option<&LoadedPrograms>, impl Iterator<Item = &LoadedPrograms>) {
+        let is_wanted = |programs: &&LoadedPrograms| programs.identity.version == self.version;
+        (self.loaded.iter().find(is_wanted), self.loaded.iter().filter(move |one| !is_wanted(one)))
     }
 }
 
@@ -102,7 +102,7 @@ fn write_text(state: &mut State, identity: &Identity) {
 fn take_over(
     map: &mut OpenMapMut<'_>,
     name: &str,
-    predecessor: &Resident,
+    predecessor: &LoadedPrograms,
     identity: &Identity,
 ) -> Result<bool, LoadError> {
     let Some(id) = predecessor.maps.get(name).filter(|_| predecessor.identity.layout == identity.layout)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Who: users, scripts and cgroups by name, from bounded caches.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -9,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::read::record::{Conn, DnsAnswer};
+use leco_cli::tunables::Tunables;
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 
@@ -20,20 +20,16 @@ use crate::enrich::labels::{Labels, Who};
 use crate::enrich::names::standing::Place;
 use crate::enrich::peer_names::{Called, PeerNames};
 use crate::enrich::process::{ProcessDir, is_blank, parents};
-use crate::enrich::script;
-use crate::enrich::short_name::{cut, cut_with_suffix};
+use crate::enrich::script_names::ScriptNames;
 pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
 use crate::enrich::workload::Workload;
 use crate::history::KeptName;
-use crate::settings::Tunables;
 
 /// Processes whose names are remembered, all together.
 pub const PROCESS_ENTRIES: usize = 4096;
 /// After this time they are put together anew.
 const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
-/// Processes whose script is remembered.
-pub const SCRIPT_ENTRIES: usize = 4096;
 /// Processes whose name now, and whose parents, are remembered.
 const LIVE_ENTRIES: usize = 1024;
 /// So long it is remembered what a process is called now.
@@ -58,11 +54,7 @@ pub struct Labeler {
     processes: TimedCache<ProcessKey, Rc<Who>>,
     nobody: Rc<Who>,
     users: Users,
-    /// By process, which start time and name tell from a later one and from what it executed before.
-    scripts: TimedCache<(u32, u64, Rc<str>), Option<Rc<str>>>,
-    /// Which script has a cut name, so that another one gets another.
-    script_names: HashMap<Rc<str>, String>,
-    script_cut: usize,
+    scripts: ScriptNames,
     parents: usize,
     paths: CgroupPaths,
     cgroups: Option<CgroupLabels>,
@@ -96,9 +88,7 @@ impl Labeler {
             processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
             nobody: Rc::new(Who::nobody()),
             users: Users::new(tunables.cache_users).map_err(LabelError::Ask)?,
-            scripts: TimedCache::new(SCRIPT_ENTRIES, tunables.cache_pid_cmd),
-            script_names: HashMap::new(),
-            script_cut: if tunables.cache_pid_cmd.is_zero() { 0 } else { tunables.script_name_cut },
+            scripts: ScriptNames::new(tunables.script_name_cut, tunables.cache_pid_cmd),
             parents: tunables.parents,
             paths: CgroupPaths::new(cgroup_root, tunables.cache_cg_paths),
             cgroups: cgroups_shown
@@ -230,7 +220,7 @@ impl Labeler {
             _ => None,
         };
         let cgroup = cgroup.filter(|label| !is_blank(label));
-        let script = self.script(conn, &comm, now);
+        let script = self.scripts.of(conn, &comm, now);
         let parents = parents(conn.pid, conn.started, self.parents);
         Who {
             user: self.users.name(conn.uid, now),
@@ -245,51 +235,6 @@ impl Labeler {
                 _ => parents,
             },
         }
-    }
-
-    fn script(&mut self, conn: &Conn, comm: &Rc<str>, now: BootNs) -> Option<Rc<str>> {
-        if self.script_cut == 0 || !script::is_interpreter(comm) {
-            return None;
-        }
-        let process = (conn.pid, conn.started, Rc::clone(comm));
-        if let Some(known) = self.scripts.get(&process, now) {
-            return known.clone();
-        }
-        // Another process may have its number; one that executed another program has another command line.
-        let cmdline = ProcessDir::of(conn.pid, conn.started).and_then(|(dir, _)| {
-            let cmdline = dir.cmdline();
-            // Its name comes last: it is of the command line, or of a program that was executed since.
-            let is_of_comm = dir.stat()?.comm == *comm || script::is_same_interpreter(comm, &cmdline);
-            is_of_comm.then_some(cmdline)
-        });
-        let name = cmdline.and_then(|cmdline| script::script_name(comm, &cmdline));
-        let name = name.map(|name| self.cut_script(&name));
-        self.scripts.insert(process, name.clone(), now);
-        name
-    }
-
-    /// Cuts a script's name; two that would be cut to the same are told apart by `~1`, `~2`.
-    fn cut_script(&mut self, name: &str) -> Rc<str> {
-        if name.chars().count() <= self.script_cut {
-            return name.into();
-        }
-        if self.script_names.len() >= SCRIPT_ENTRIES {
-            self.script_names.clear();
-        }
-        let plain = std::iter::once(cut(name, self.script_cut));
-        let numbered = (1..).map(|number| cut_with_suffix(name, self.script_cut, &format!("~{number}")));
-        for candidate in plain.chain(numbered) {
-            match self.script_names.get(candidate.as_str()) {
-                Some(owner) if owner != name => {}
-                Some(_) => return candidate.into(),
-                None => {
-                    let candidate: Rc<str> = candidate.into();
-                    self.script_names.insert(Rc::clone(&candidate), name.to_owned());
-                    return candidate;
-                }
-            }
-        }
-        name.into()
     }
 }
 
@@ -377,44 +322,5 @@ mod tests {
         assert_eq!((&*labels.who.comm, &labels.who.script), ("python", &None), "not this test's arguments");
         let now = fs::read_to_string("/proc/self/comm").unwrap();
         assert_eq!(labels.comm_now.as_deref(), Some(now.trim_end()));
-    }
-
-    #[test]
-    fn script_names_of_the_conformance_cases() {
-        for case in format_cases()["script_name"].as_array().unwrap() {
-            let tunables = Tunables {
-                script_name_cut: usize::try_from(case["cut"].as_u64().unwrap()).unwrap(),
-                ..Tunables::default()
-            };
-            let argv: Vec<&str> =
-                case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
-            let comm = case["comm"].as_str().unwrap();
-            let mut labeler = Labeler::new(&tunables, None).unwrap();
-            let script = script::is_interpreter(comm)
-                .then(|| script::script_name(comm, argv.join("\0").as_bytes()))
-                .flatten()
-                .map(|name| labeler.cut_script(&name));
-            assert_eq!(script.as_deref().unwrap_or(comm), case["shown"].as_str().unwrap(), "{case}");
-        }
-    }
-
-    #[test]
-    fn scripts_cut_to_the_same_name_are_numbered() {
-        let mut labeler = Labeler::new(&Tunables::default(), None).unwrap();
-        let shown: Vec<_> = ["a-very-long-script-1.py", "a-very-long-script-2.py", "a-very-long-script-3.py"]
-            .map(|name| labeler.cut_script(name).to_string())
-            .into();
-        assert_eq!(shown, ["a-very-long-scr+", "a-very-long-sc~1", "a-very-long-sc~2"]);
-        assert_eq!(&*labeler.cut_script("a-very-long-script-2.py"), "a-very-long-sc~1");
-    }
-
-    #[test]
-    fn versions_and_extended_interpreters_are_known() {
-        for comm in ["python3.11", "lua5.4", "ruby", "deno", "bun", "dash", "fish", "Python"] {
-            assert!(script::is_interpreter(comm), "{comm}");
-        }
-        for comm in ["pythonista", "curl", "", "3.11", "showme"] {
-            assert!(!script::is_interpreter(comm), "{comm}");
-        }
     }
 }

@@ -14,6 +14,7 @@ pub mod names;
 pub(crate) mod peer_names;
 pub(crate) mod process;
 mod script;
+mod script_names;
 mod sent_names;
 mod short_name;
 mod users;

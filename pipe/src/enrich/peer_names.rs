@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::read::record::{Conn, Direction, DnsAnswer, QuicDatagram, SentName};
+use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::enrich::cache::TimedCache;
@@ -20,7 +21,6 @@ use crate::enrich::names::table::Names;
 use crate::enrich::process::{Process, lineage};
 use crate::enrich::sent_names::{Sent, SentNames};
 use crate::history::KeptName;
-use crate::settings::Tunables;
 
 /// Connections whose name is remembered, unless more are said to be.
 const CONNECTIONS: usize = 16_384;

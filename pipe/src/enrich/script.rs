@@ -306,4 +306,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn versions_and_extended_interpreters_are_known() {
+        for comm in ["python3.11", "lua5.4", "ruby", "deno", "bun", "dash", "fish", "Python"] {
+            assert!(is_interpreter(comm), "{comm}");
+        }
+        for comm in ["pythonista", "curl", "", "3.11", "showme"] {
+            assert!(!is_interpreter(comm), "{comm}");
+        }
+    }
 }

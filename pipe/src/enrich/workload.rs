@@ -37,21 +37,28 @@ impl Workload {
     }
 }
 
+/// What names of scopes begin with, and the runtime that makes them.
+const SCOPES: [(&str, &str); 7] = [
+    ("docker-", "docker"),
+    ("libpod-", "podman"),
+    ("libpod-payload-", "podman"),
+    ("cri-containerd-", "containerd"),
+    ("crio-", "crio"),
+    ("nerdctl-", "containerd"),
+    ("buildkit-", "buildkit"),
+];
+
 /// Kind and name of the container whose cgroup this part is.
 fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
-    const SCOPES: [(&str, &str); 7] = [
-        ("docker-", "docker"),
-        ("libpod-", "podman"),
-        ("libpod-payload-", "podman"),
-        ("cri-containerd-", "containerd"),
-        ("crio-", "crio"),
-        ("nerdctl-", "containerd"),
-        ("buildkit-", "buildkit"),
-    ];
     let part = parts[at];
     let above = at.checked_sub(1).map_or("", |above| parts[above]);
     let bare = part.strip_suffix(".scope").unwrap_or(part);
-    let in_pod = parts[..at].iter().any(|part| part.starts_with("kubepods"));
+    with_id(part, bare, above, &parts[..at]).or_else(|| with_name(part, bare, above))
+}
+
+/// A container that is known by its id: what runtimes of images make.
+fn with_id(part: &str, bare: &str, above: &str, all_above: &[&str]) -> Option<(&'static str, String)> {
+    let in_pod = all_above.iter().any(|part| part.starts_with("kubepods"));
     for (prefix, kind) in SCOPES {
         if let Some(id) = bare.strip_prefix(prefix).filter(|id| is_id(id)) {
             return Some((if in_pod { "k8s" } else { kind }, short(id)));
@@ -63,15 +70,17 @@ fn container(parts: &[&str], at: usize) -> Option<(&'static str, String)> {
         let kind = known.map_or("container", |(_, kind)| kind);
         return Some((if in_pod || slice.starts_with("kubepods") { "k8s" } else { kind }, short(id)));
     }
-    if is_id(part) {
-        let kind = match above {
-            _ if in_pod => "k8s",
-            "docker" => "docker",
-            "libpod_parent" | "libpod" => "podman",
-            _ => "container",
-        };
-        return Some((kind, short(part)));
-    }
+    let kind = match above {
+        _ if in_pod => "k8s",
+        "docker" => "docker",
+        "libpod_parent" | "libpod" => "podman",
+        _ => "container",
+    };
+    is_id(part).then(|| (kind, short(part)))
+}
+
+/// A container or virtual machine that a person named.
+fn with_name(part: &str, bare: &str, above: &str) -> Option<(&'static str, String)> {
     let is_below_lxc = above == "lxc" || above == "lxc.payload";
     if let Some(name) = part.strip_prefix("lxc.payload.").or(is_below_lxc.then_some(part))
         && !name.is_empty()

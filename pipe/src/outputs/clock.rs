@@ -74,9 +74,9 @@ pub(crate) fn splice(bytes: &mut Vec<u8>, event: &[u8], field: &str) {
 
 /// What a reader was told of the clock last.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Option<(BootNs, i64)>);
+pub(crate) struct ClockSent(Option<(BootNs, i64)>);
 
-impl Told {
+impl ClockSent {
     /// What is to be added to the next event; mostly nothing.
     pub(crate) fn due<'c>(&self, clock: &'c ClockField) -> &'c str {
         if self.is_due(clock) { clock.text() } else { "" }
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn a_reader_is_told_first_after_a_step_and_once_a_minute() {
-        let mut told = Told::default();
+        let mut clock_sent = ClockSent::default();
         let mut is_told = |boot: u64, wall: i64| {
             let field = at(boot, wall);
-            let is_due = !told.due(&field).is_empty();
+            let is_due = !clock_sent.due(&field).is_empty();
             if is_due {
-                told.tell(&field);
+                clock_sent.tell(&field);
             }
             is_due
         };
@@ -133,8 +133,8 @@ mod tests {
         assert!(is_told(71, 3661) && !is_told(72, 3662), "set forward");
         assert!(is_told(73, 50) && !is_told(74, 51), "and back");
         assert!(is_told(7200, 7177), "slept");
-        told.forget();
-        assert!(!told.due(&at(7200, 7177)).is_empty());
+        clock_sent.forget();
+        assert!(!clock_sent.due(&at(7200, 7177)).is_empty());
     }
 
     #[test]

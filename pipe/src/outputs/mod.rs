@@ -24,7 +24,7 @@ use rustix::event::PollFlags;
 
 pub use self::clock::ClockField;
 use self::reader::{QueueLimits, Reader};
-pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share, parse_fifo_mode};
+pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share};
 pub use self::token::TokenError;
 use crate::clock::Now;
 pub use crate::outputs::targets::fifo::FifoError;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashlink::{LinkedHashMap, LruCache};
 use leco_os::clock::BootNs;
 
-use super::clock::{ClockField, Told, splice};
+use super::clock::{ClockField, ClockSent, splice};
 
 /// Encoded events by connection: a newer event takes the place of the queued older one, so that a receiver
 /// that stalls costs memory for the connections there are and wakes up to what is true then.
@@ -111,15 +111,21 @@ impl Queue {
 
     /// Moves whole events into `batch`, up to `limit` bytes of it; one that is larger goes alone. The clock is told
     /// with one of them where that is due.
-    pub(crate) fn fill(&mut self, batch: &mut Vec<u8>, limit: usize, told: &mut Told, clock: &ClockField) {
+    pub(crate) fn fill(
+        &mut self,
+        batch: &mut Vec<u8>,
+        limit: usize,
+        clock_sent: &mut ClockSent,
+        clock: &ClockField,
+    ) {
         while let Some(event) = self.front() {
-            let field = told.due(clock);
+            let field = clock_sent.due(clock);
             if !batch.is_empty() && batch.len() + event.len() + field.len() > limit {
                 return;
             }
             splice(batch, event, field);
             if !field.is_empty() {
-                told.tell(clock);
+                clock_sent.tell(clock);
             }
             self.pop();
         }
@@ -158,7 +164,7 @@ mod tests {
 
     fn taken(queue: &mut Queue) -> String {
         let mut batch = Vec::new();
-        queue.fill(&mut batch, 4096, &mut Told::default(), &ClockField::default());
+        queue.fill(&mut batch, 4096, &mut ClockSent::default(), &ClockField::default());
         String::from_utf8(batch).unwrap()
     }
 
@@ -169,10 +175,10 @@ mod tests {
             queue.push(ns, event(text), 0);
         }
         let mut batch = Vec::new();
-        queue.fill(&mut batch, 6, &mut Told::default(), &ClockField::default());
+        queue.fill(&mut batch, 6, &mut ClockSent::default(), &ClockField::default());
         assert_eq!(batch, b"b1\na2\n");
         batch.clear();
-        queue.fill(&mut batch, 1, &mut Told::default(), &ClockField::default());
+        queue.fill(&mut batch, 1, &mut ClockSent::default(), &ClockField::default());
         assert_eq!(batch, b"c1\n", "one that is too large goes alone");
         assert!(queue.is_empty());
     }

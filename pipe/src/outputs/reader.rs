@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use leco_os::clock::BootNs;
 
-use super::clock::{ClockField, Told};
+use super::clock::{ClockField, ClockSent};
 use super::queue::Queue;
 use super::writer::Writer;
 
@@ -17,7 +17,7 @@ pub(crate) struct Reader {
     pub(crate) queue: Queue,
     pub(crate) writer: Writer,
     /// What it knows of the clock.
-    pub(crate) told: Told,
+    pub(crate) clock_sent: ClockSent,
     /// It has to be told everything that is known.
     pub(crate) wants_replay: bool,
     /// It is being told: what comes now is for it, although it is old to others.
@@ -36,7 +36,7 @@ impl Reader {
         Self {
             queue: Queue::new(limits.connections, limits.rate_limit),
             writer: Writer::new(batch),
-            told: Told::default(),
+            clock_sent: ClockSent::default(),
             wants_replay: true,
             is_replayed_to: false,
         }
@@ -46,7 +46,7 @@ impl Reader {
     pub(crate) fn start_anew(&mut self, wants_replay: bool) {
         self.queue.clear();
         self.writer.reset();
-        self.told.forget();
+        self.clock_sent.forget();
         self.wants_replay = wants_replay;
         self.is_replayed_to = false;
     }
@@ -55,7 +55,7 @@ impl Reader {
     pub(crate) fn set_replayed_to(&mut self, begins: bool) {
         self.is_replayed_to = begins && std::mem::take(&mut self.wants_replay);
         if self.is_replayed_to {
-            self.told.forget();
+            self.clock_sent.forget();
         }
     }
 
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     pub(crate) fn flush(&mut self, file: impl Write, clock: &ClockField) -> io::Result<()> {
-        self.writer.write(file, &mut self.queue, &mut self.told, clock)
+        self.writer.write(file, &mut self.queue, &mut self.clock_sent, clock)
     }
 
     /// Whether there is nothing left to be sent now.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_cli::modes::{parse_fifo_mode, parse_socket_mode};
 use leco_core::matching::Filter;
 use leco_core::source::Spec;
 use leco_core::text::parse_duration;
@@ -239,33 +240,6 @@ impl Share {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % self.count == self.index
     }
-}
-
-/// Reads permissions of a fifo. Who can write to it can forge events, and its reader has to read it.
-pub fn parse_fifo_mode(text: &str) -> Result<u32, String> {
-    const USUAL: &str = "0600 is usual, and 0640 for a group of readers";
-    match parse_mode(text)? {
-        mode if mode & 0o002 != 0 => Err(format!("every user could write to it, and forge events: {USUAL}")),
-        mode if mode & 0o600 != 0o600 => Err(format!("its owner could not read and write it: {USUAL}")),
-        mode => Ok(mode),
-    }
-}
-
-/// Reads permissions of a socket, to which those connect who may write to it.
-fn parse_socket_mode(text: &str) -> Result<u32, String> {
-    match parse_mode(text)? {
-        mode if mode & 0o200 == 0 => Err(
-            "its owner could not connect to it: 0600 is usual, 0660 for a group of readers, 0666 for every user".into(),
-        ),
-        mode => Ok(mode),
-    }
-}
-
-fn parse_mode(text: &str) -> Result<u32, String> {
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| mode & !0o777 == 0)
-        .ok_or_else(|| "expected octal digits like 0600".into())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

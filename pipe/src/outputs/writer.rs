@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use rustix::event::PollFlags;
 
-use super::clock::{ClockField, Told};
+use super::clock::{ClockField, ClockSent};
 use super::queue::Queue;
 
 /// Pipes take so many bytes whole or not at all (`PIPE_BUF`, pipe(7)): no reader ever sees half an event
@@ -45,13 +45,13 @@ impl Writer {
         &mut self,
         mut file: impl Write,
         queue: &mut Queue,
-        told: &mut Told,
+        clock_sent: &mut ClockSent,
         clock: &ClockField,
     ) -> io::Result<()> {
         while !self.is_blocked {
             if self.written == self.batch.len() {
                 self.reset();
-                queue.fill(&mut self.batch, self.limit, told, clock);
+                queue.fill(&mut self.batch, self.limit, clock_sent, clock);
                 if self.batch.is_empty() {
                     break;
                 }

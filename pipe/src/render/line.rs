@@ -6,15 +6,15 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction, State};
+use leco_cli::tunables::{NamesShown, Tunables};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
 use crate::enrich::hello::host_name::shown;
-use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied};
+use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied, Who};
 use crate::enrich::process::is_blank;
-use crate::settings::{NamesShown, Tunables};
 use crate::source::kernel_events::Losses;
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
@@ -89,33 +89,31 @@ impl Formatter {
 
     fn write_line(&mut self, line: &mut String, conn: &Conn, labels: &Labels, now: &Now) -> std::fmt::Result {
         self.write_time(line, conn.ns, now)?;
-        let who = &*labels.who;
-        match &who.user {
-            _ if !conn.has_process() => push(line, &[SEPARATOR, "-"]),
-            Some(user) => push(line, &[SEPARATOR, user]),
-            None => write!(line, "{SEPARATOR}{}", conn.uid)?,
-        }
-        let number;
-        let comm = match who.script.as_deref().unwrap_or(&who.comm) {
-            // A process may have no name; `-` says that there is none.
-            blank if is_blank(blank) => {
-                number = conn.pid.to_string();
-                number.as_str().into()
-            }
-            name => unseparate(name),
-        };
-        push(line, &[SEPARATOR, &comm]);
-        for parent in &who.parents {
-            push(line, &[" < ", &unseparate(parent)]);
-        }
-        if let Some(cgroup) = who.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
-            push(line, &[" [", &cgroup, "]"]);
-        }
+        write_who(line, conn, &labels.who)?;
         let protocol = Protocol::from_number(conn.protocol);
         if self.tunables.local_addr_port {
             line.push_str(SEPARATOR);
             write!(line, "{}", endpoint(conn.local, conn.local_port, protocol))?;
         }
+        self.write_peer(line, conn, labels, protocol)?;
+        if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
+            push(line, &[" !", state]);
+        }
+        line.push_str(SEPARATOR);
+        if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
+            write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
+        }
+        Ok(())
+    }
+
+    /// The other end, by its name where it has one.
+    fn write_peer(
+        &self,
+        line: &mut String,
+        conn: &Conn,
+        labels: &Labels,
+        protocol: Protocol,
+    ) -> std::fmt::Result {
         let (mark, port) = match conn.direction {
             Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
             _ => ("", conn.remote_port),
@@ -141,13 +139,6 @@ impl Formatter {
                 write!(line, "{address} ({mark}{text}){}", port_of(port, protocol))?;
             }
             _ => write!(line, "{}", endpoint(conn.remote, port, protocol))?,
-        }
-        if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
-            push(line, &[" !", state]);
-        }
-        line.push_str(SEPARATOR);
-        if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
-            write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
         }
         Ok(())
     }
@@ -198,44 +189,8 @@ impl Formatter {
         // Writing to a string cannot fail.
         let _ = self.write_line(&mut line, conn, labels, now);
         let mut number = String::new();
-        let proto = match Protocol::from_number(conn.protocol) {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Other(other) => {
-                let _ = write!(number, "{other}");
-                &number
-            }
-        };
-        let who = &*labels.who;
-        let known = conn.has_process();
-        let details = self.tunables.extra_ev_data.then(|| Details {
-            v: DETAILS_VERSION,
-            key: format!("{}-{:x}", self.machine.boot, conn.ns),
-            host: &self.machine.host,
-            proto,
-            pid: known.then_some(conn.pid),
-            uid: known.then_some(conn.uid),
-            user: who.user.as_deref(),
-            comm: known.then_some(&who.comm),
-            comm_now: labels.comm_now.as_deref(),
-            script: who.script.as_deref(),
-            parents: &who.parents,
-            cg: who.cgroup_path.as_deref(),
-            unit: who.unit.as_deref(),
-            container: who.container.as_deref(),
-            laddr: conn.local.to_canonical(),
-            lport: conn.local_port,
-            raddr: conn.remote.to_canonical(),
-            rport: conn.remote_port,
-            name: labels.name.as_ref().map(|name| &*name.text),
-            name_src: labels.name.as_ref().map(|name| name.source.word()),
-            target_port: labels.proxied.as_ref().map(|proxied| proxied.port),
-            alpn: labels.alpn.as_deref(),
-            asn: labels.system.as_ref().map(|system| system.number),
-            as_org: labels.system.as_ref().map(|system| &*system.organization),
-            rx: conn.rx,
-            tx: conn.tx,
-        });
+        let proto = proto(conn.protocol, &mut number);
+        let details = self.tunables.extra_ev_data.then(|| details(conn, labels, &self.machine, proto));
         // What changes a line's looks is told in any case.
         let is_detailed = details.is_some();
         let dir = match conn.direction {
@@ -259,6 +214,66 @@ impl Formatter {
     }
 }
 
+/// All that is known of a connection, for whom the line is not enough.
+fn details<'e>(conn: &Conn, labels: &'e Labels, machine: &'e Machine, proto: &'e str) -> Details<'e> {
+    let who = &*labels.who;
+    let known = conn.has_process();
+    Details {
+        v: DETAILS_VERSION,
+        key: format!("{}-{:x}", machine.boot, conn.ns),
+        host: &machine.host,
+        proto,
+        pid: known.then_some(conn.pid),
+        uid: known.then_some(conn.uid),
+        user: who.user.as_deref(),
+        comm: known.then_some(&who.comm),
+        comm_now: labels.comm_now.as_deref(),
+        script: who.script.as_deref(),
+        parents: &who.parents,
+        cg: who.cgroup_path.as_deref(),
+        unit: who.unit.as_deref(),
+        container: who.container.as_deref(),
+        laddr: conn.local.to_canonical(),
+        lport: conn.local_port,
+        raddr: conn.remote.to_canonical(),
+        rport: conn.remote_port,
+        name: labels.name.as_ref().map(|name| &*name.text),
+        name_src: labels.name.as_ref().map(|name| name.source.word()),
+        target_port: labels.proxied.as_ref().map(|proxied| proxied.port),
+        alpn: labels.alpn.as_deref(),
+        asn: labels.system.as_ref().map(|system| system.number),
+        as_org: labels.system.as_ref().map(|system| &*system.organization),
+        rx: conn.rx,
+        tx: conn.tx,
+    }
+}
+
+/// `USER :: COMM [CGROUP]`, each with the separator before it.
+fn write_who(line: &mut String, conn: &Conn, who: &Who) -> std::fmt::Result {
+    match &who.user {
+        _ if !conn.has_process() => push(line, &[SEPARATOR, "-"]),
+        Some(user) => push(line, &[SEPARATOR, user]),
+        None => write!(line, "{SEPARATOR}{}", conn.uid)?,
+    }
+    let number;
+    let comm = match who.script.as_deref().unwrap_or(&who.comm) {
+        // A process may have no name; `-` says that there is none.
+        blank if is_blank(blank) => {
+            number = conn.pid.to_string();
+            number.as_str().into()
+        }
+        name => unseparate(name),
+    };
+    push(line, &[SEPARATOR, &comm]);
+    for parent in &who.parents {
+        push(line, &[" < ", &unseparate(parent)]);
+    }
+    if let Some(cgroup) = who.cgroup.as_deref().map(unseparate).filter(|cgroup| *cgroup != comm) {
+        push(line, &[" [", &cgroup, "]"]);
+    }
+    Ok(())
+}
+
 fn write_json(json: &mut Vec<u8>, record: &EventRecord<'_>) {
     json.clear();
     // Writing to memory cannot fail, and the record has no map whose key is no text.
@@ -269,6 +284,19 @@ fn write_json(json: &mut Vec<u8>, record: &EventRecord<'_>) {
 /// Stands before a name that may be a cover for another one.
 fn cover_mark(name: &PeerName) -> &'static str {
     if name.source == NameSource::Cover { "~" } else { "" }
+}
+
+/// How an event calls a protocol; those without a name by their number, which is written to `number`.
+fn proto(protocol: u16, number: &mut String) -> &str {
+    match Protocol::from_number(protocol) {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Other(other) => {
+            // Writing to a string cannot fail.
+            let _ = write!(number, "{other}");
+            number
+        }
+    }
 }
 
 fn state_name(state: State) -> &'static str {
@@ -321,7 +349,6 @@ mod tests {
 
     use super::*;
     use crate::enrich::asn::AutonomousSystem;
-    use crate::enrich::labels::Who;
     use crate::fixtures;
     use crate::outputs::ClockField;
 

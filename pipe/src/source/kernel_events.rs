@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Connections in the order in which they are told: the map first, then the ring, each thing once.
+//! Connections in the order in which they are reported: the map first, then the ring, each thing once.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,14 +10,14 @@ use leco_bpf::read::ReadError;
 use leco_bpf::read::reader::Reader;
 use leco_bpf::read::record::{Conn, DnsAnswer, QuicDatagram, SentName, State, Stats};
 use leco_bpf::read::stream::{Drained, Stream};
+use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
-use crate::settings::Tunables;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Reported {
     /// What was told last of each connection, by `ns`, in the order in which it was told.
     latest: LinkedHashMap<BootNs, Latest>,
     /// Everything up to this `ns_trx` that is not in `latest` was told, and forgotten since.
@@ -50,7 +50,7 @@ impl Latest {
     }
 }
 
-impl Told {
+impl Reported {
     /// Remembers so many connections for so long.
     #[must_use]
     pub fn new(capacity: usize, lifetime: Duration) -> Self {
@@ -191,9 +191,9 @@ pub struct News {
 }
 
 /// Reads the kernel side.
-pub struct Feed {
+pub struct KernelEvents {
     reader: Stream,
-    told: Told,
+    reported: Reported,
     pending: PendingLook,
     /// Counters at the last look, and when the pipe started.
     last: Stats,
@@ -233,19 +233,19 @@ impl Replay {
     }
 }
 
-impl Feed {
+impl KernelEvents {
     /// Starts where nothing was told yet.
     pub fn new(reader: Stream, tunables: &Tunables) -> Result<Self, ReadError> {
         // What waits in the ring is replayed from the sockets and the maps.
         reader.drain()?;
-        let told = Told::new(2 * reader.max_conns(), tunables.cache_conn_ts);
+        let reported = Reported::new(2 * reader.max_conns(), tunables.cache_conn_ts);
         let stats = reader.stats()?;
         let mut pending = PendingLook::new(stats.update_interval);
         // Sockets may have been in use before.
         pending.saw_a_sign(boot_ns());
         Ok(Self {
             reader,
-            told,
+            reported,
             pending,
             last: stats,
             first: stats,
@@ -317,7 +317,7 @@ impl Feed {
             }
             self.last = stats;
         }
-        conns.retain(|conn| self.told.tell(conn, now));
+        conns.retain(|conn| self.reported.tell(conn, now));
         let Drained { answers, names, datagrams, .. } = drained;
         Ok(News { conns, answers, names, datagrams, look_again })
     }
@@ -331,7 +331,7 @@ impl Feed {
         end_with_processes(&mut snapshot.conns, now);
         // Their end is lost, but not that they ended. Packets from outside have no socket that could go.
         if sees_all_processes() {
-            snapshot.conns.extend(self.told.gone(&snapshot.conns, start));
+            snapshot.conns.extend(self.reported.gone(&snapshot.conns, start));
         }
         let forgotten = |added: u64, kept: usize| added.saturating_sub(kept as u64);
         // Of closed connections the latest are kept, as many as fit.
@@ -353,7 +353,7 @@ impl Feed {
     /// A connection that goes on, as it was told last.
     #[must_use]
     pub fn open(&self, ns: BootNs) -> Option<Conn> {
-        self.told.open(ns)
+        self.reported.open(ns)
     }
 
     /// What a new reader is told first, oldest first.
@@ -363,26 +363,27 @@ impl Feed {
 
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
-        self.told.tell(conn, now)
+        self.reported.tell(conn, now)
     }
 }
 
 /// How often the ring was full, which is said at most once a minute.
 #[derive(Debug, Default)]
 struct Overflows {
-    untold: u64,
-    told: Option<BootNs>,
+    unreported: u64,
+    reported: Option<BootNs>,
 }
 
 impl Overflows {
     const PAUSE_NS: u64 = 60_000_000_000;
 
     fn tell(&mut self, count: u64, now: BootNs) {
-        self.untold += count;
-        if self.told.is_none_or(|told| now.saturating_sub(told) >= Self::PAUSE_NS) {
-            let times = if self.untold == 1 { "once".to_owned() } else { format!("{} times", self.untold) };
+        self.unreported += count;
+        if self.reported.is_none_or(|reported| now.saturating_sub(reported) >= Self::PAUSE_NS) {
+            let times =
+                if self.unreported == 1 { "once".to_owned() } else { format!("{} times", self.unreported) };
             tracing::info!("the ring buffer was full {times}, reading sockets and maps instead");
-            (self.untold, self.told) = (0, Some(now));
+            (self.unreported, self.reported) = (0, Some(now));
         }
     }
 }
@@ -408,34 +409,34 @@ mod tests {
 
     #[test]
     fn each_thing_is_told_once() {
-        let mut told = Told::new(100, Duration::from_secs(1));
-        assert!(told.tell(&conn(1, 5), 5));
-        assert!(!told.tell(&conn(1, 5), 5), "again");
-        assert!(!told.tell(&conn(1, 4), 5), "older");
-        assert!(told.tell(&conn(1, 6), 6), "newer");
-        assert!(told.tell(&conn(2, 3), 6), "another connection");
+        let mut reported = Reported::new(100, Duration::from_secs(1));
+        assert!(reported.tell(&conn(1, 5), 5));
+        assert!(!reported.tell(&conn(1, 5), 5), "again");
+        assert!(!reported.tell(&conn(1, 4), 5), "older");
+        assert!(reported.tell(&conn(1, 6), 6), "newer");
+        assert!(reported.tell(&conn(2, 3), 6), "another connection");
     }
 
     #[test]
     fn what_ended_with_its_process_does_not_end_again_with_its_socket() {
-        let mut told = Told::new(100, Duration::from_secs(1));
+        let mut reported = Reported::new(100, Duration::from_secs(1));
         let closed = |ns_trx| Conn { state: State::Closed, ..conn(1, ns_trx) };
-        assert!(told.tell(&conn(1, 5), 5));
-        assert!(told.tell(&closed(6), 6));
-        assert!(!told.tell(&closed(9), 9));
-        assert!(told.tell(&Conn { rx: 1, ..closed(10) }, 10), "bytes that were read after that");
-        assert!(told.tell(&Conn { rx: 1, state: State::Reset, ..closed(11) }, 11), "it was another end");
-        assert!(told.tell(&Conn { rx: 1, ..conn(1, 12) }, 12), "its process goes on with it");
+        assert!(reported.tell(&conn(1, 5), 5));
+        assert!(reported.tell(&closed(6), 6));
+        assert!(!reported.tell(&closed(9), 9));
+        assert!(reported.tell(&Conn { rx: 1, ..closed(10) }, 10), "bytes that were read after that");
+        assert!(reported.tell(&Conn { rx: 1, state: State::Reset, ..closed(11) }, 11), "it was another end");
+        assert!(reported.tell(&Conn { rx: 1, ..conn(1, 12) }, 12), "its process goes on with it");
     }
 
     #[test]
     fn what_is_nowhere_any_more_has_ended() {
-        let mut told = Told::new(100, Duration::from_secs(1));
+        let mut reported = Reported::new(100, Duration::from_secs(1));
         for open in [conn(1, 5), conn(2, 6), Conn { state: State::Closed, ..conn(3, 7) }, conn(4, 9)] {
-            assert!(told.tell(&open, 9));
+            assert!(reported.tell(&open, 9));
         }
         // The last one began while all others were looked for.
-        let gone = told.gone(&[conn(2, 6)], 9);
+        let gone = reported.gone(&[conn(2, 6)], 9);
         assert_eq!(gone, [Conn { state: State::Closed, ..conn(1, 9) }]);
     }
 
@@ -465,14 +466,14 @@ mod tests {
 
     #[test]
     fn what_was_forgotten_is_not_told_again() {
-        let mut told = Told::new(2, Duration::from_secs(1));
+        let mut reported = Reported::new(2, Duration::from_secs(1));
         for ns in 1..=4 {
-            assert!(told.tell(&conn(ns, ns * 10), 50));
+            assert!(reported.tell(&conn(ns, ns * 10), 50));
         }
-        assert_eq!(told.latest.len(), 2);
-        assert!(!told.tell(&conn(1, 10), 50));
-        assert!(told.tell(&conn(1, 51), 51));
-        assert!(told.tell(&conn(9, 2_000_000_000), 2_000_000_000));
-        assert_eq!(told.latest.len(), 1, "the others are older than a second");
+        assert_eq!(reported.latest.len(), 2);
+        assert!(!reported.tell(&conn(1, 10), 50));
+        assert!(reported.tell(&conn(1, 51), 51));
+        assert!(reported.tell(&conn(9, 2_000_000_000), 2_000_000_000));
+        assert_eq!(reported.latest.len(), 1, "the others are older than a second");
     }
 }

@@ -351,9 +351,9 @@ pub(crate) mod tests {
     }
 
     /// What is asked and answered in tests, on the machine itself if nothing else is said.
-    struct Told(Names);
+    struct Learned(Names);
 
-    impl Told {
+    impl Learned {
         fn new() -> Self {
             let mut names = Names::new(Duration::from_secs(24 * 3600), 100, 0);
             names.home = Home::reading(|| ["198.51.100.1".parse().unwrap()].into());
@@ -407,70 +407,70 @@ pub(crate) mod tests {
 
     #[test]
     fn a_connection_keeps_the_name_that_was_asked_for_last_before_it() {
-        let mut told = Told::new();
-        told.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
+        let mut learned = Learned::new();
+        learned.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
         let first = at(2 * SECOND, conn(10, 1000, "192.0.2.1"));
         let another = at(2 * SECOND + 1, conn(12, 1000, "192.0.2.1"));
-        assert_eq!(told.name(&first, 3 * SECOND), named("a.test", NameSource::Dns));
-        assert_eq!(told.name(&another, 3 * SECOND), named("a.test", NameSource::User));
-        assert_eq!(told.learn(10, 1000, 4 * SECOND, "b.test", "192.0.2.1"), []);
+        assert_eq!(learned.name(&first, 3 * SECOND), named("a.test", NameSource::Dns));
+        assert_eq!(learned.name(&another, 3 * SECOND), named("a.test", NameSource::User));
+        assert_eq!(learned.learn(10, 1000, 4 * SECOND, "b.test", "192.0.2.1"), []);
         let second = at(5 * SECOND, conn(10, 1000, "::ffff:192.0.2.1"));
-        assert_eq!(told.name(&second, 5 * SECOND), named("b.test", NameSource::Dns));
+        assert_eq!(learned.name(&second, 5 * SECOND), named("b.test", NameSource::Dns));
         for now in [5 * SECOND, 30 * HOUR] {
-            assert_eq!(told.name(&first, now), named("a.test", NameSource::Dns), "it keeps it");
-            assert_eq!(told.name(&another, now), named("a.test", NameSource::User));
+            assert_eq!(learned.name(&first, now), named("a.test", NameSource::Dns), "it keeps it");
+            assert_eq!(learned.name(&another, now), named("a.test", NameSource::User));
         }
     }
 
     #[test]
     fn who_calls_is_named_by_what_the_called_process_asked_for_alone() {
-        let mut told = Told::new();
-        told.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
-        told.learn(1, 101, SECOND, "system.test", "192.0.2.1");
+        let mut learned = Learned::new();
+        learned.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
+        learned.learn(1, 101, SECOND, "system.test", "192.0.2.1");
         let called = |pid| Conn {
             direction: Direction::Incoming,
             ..at(2 * SECOND + u64::from(pid), conn(pid, 1000, "192.0.2.1"))
         };
-        assert_eq!(told.name(&called(10), 3 * SECOND), named("a.test", NameSource::Dns));
-        assert_eq!(told.name(&called(12), 3 * SECOND), None);
+        assert_eq!(learned.name(&called(10), 3 * SECOND), named("a.test", NameSource::Dns));
+        assert_eq!(learned.name(&called(12), 3 * SECOND), None);
         let nobody = Conn { uid: 1001, ..called(13) };
-        assert_eq!(told.name(&nobody, 3 * SECOND), None);
+        assert_eq!(learned.name(&nobody, 3 * SECOND), None);
     }
 
     #[test]
     fn what_is_seen_late_is_named_by_what_was_known_when_it_began() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         for (second, name) in [(1, "a.test"), (3, "b.test"), (5, "a.test"), (7, "a.test"), (9, "c.test")] {
-            told.learn(10, 1000, second * SECOND, name, "192.0.2.1");
+            learned.learn(10, 1000, second * SECOND, name, "192.0.2.1");
         }
         for (second, name) in [(2, "a.test"), (4, "b.test"), (6, "a.test"), (8, "a.test"), (10, "c.test")] {
             let conn = at(second * SECOND, conn(10, 1000, "192.0.2.1"));
-            assert_eq!(told.name(&conn, HOUR), named(name, NameSource::Dns), "{second}");
+            assert_eq!(learned.name(&conn, HOUR), named(name, NameSource::Dns), "{second}");
         }
     }
 
     #[test]
     fn a_later_answer_names_young_connections_of_its_own_process_that_have_no_name() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         let old = at(SECOND, conn(10, 1000, "192.0.2.1"));
         let young = at(4 * SECOND, conn(10, 1000, "192.0.2.1"));
         let of_another = at(4 * SECOND + 1, conn(11, 1000, "192.0.2.1"));
         let has_one = at(4 * SECOND + 2, conn(10, 1000, "192.0.2.2"));
-        told.learn(10, 1000, 2 * SECOND, "before.test", "192.0.2.2");
+        learned.learn(10, 1000, 2 * SECOND, "before.test", "192.0.2.2");
         for conn in [&old, &young, &of_another, &has_one] {
-            let _ = told.name(conn, 4 * SECOND + 3);
+            let _ = learned.name(conn, 4 * SECOND + 3);
         }
         // As it was told last, not as it began.
         let latest = Conn { rx: 7, ..young };
-        assert_eq!(told.name(&latest, 5 * SECOND), None);
-        assert_eq!(told.learn(10, 1000, 5 * SECOND, "late.test", "192.0.2.1"), [latest]);
-        assert_eq!(told.learn(10, 1000, 5 * SECOND, "late.test", "192.0.2.2"), []);
-        assert_eq!(told.name(&young, 6 * SECOND), named("late.test", NameSource::Dns));
-        assert_eq!(told.name(&old, 6 * SECOND), None, "too old");
-        assert_eq!(told.name(&of_another, 6 * SECOND), None, "it asked for nothing");
-        assert_eq!(told.name(&has_one, 6 * SECOND), named("before.test", NameSource::Dns));
+        assert_eq!(learned.name(&latest, 5 * SECOND), None);
+        assert_eq!(learned.learn(10, 1000, 5 * SECOND, "late.test", "192.0.2.1"), [latest]);
+        assert_eq!(learned.learn(10, 1000, 5 * SECOND, "late.test", "192.0.2.2"), []);
+        assert_eq!(learned.name(&young, 6 * SECOND), named("late.test", NameSource::Dns));
+        assert_eq!(learned.name(&old, 6 * SECOND), None, "too old");
+        assert_eq!(learned.name(&of_another, 6 * SECOND), None, "it asked for nothing");
+        assert_eq!(learned.name(&has_one, 6 * SECOND), named("before.test", NameSource::Dns));
         // The same where the answer is heard first.
-        let mut again = Told::new();
+        let mut again = Learned::new();
         again.learn(10, 1000, 5 * SECOND, "late.test", "192.0.2.1");
         assert_eq!(again.name(&young, 6 * SECOND), named("late.test", NameSource::Dns));
         assert_eq!(again.name(&old, 6 * SECOND), None);
@@ -481,69 +481,69 @@ pub(crate) mod tests {
     fn what_began_before_anything_was_heard_has_no_name() {
         let begun = at(4 * SECOND, conn(10, 1000, "192.0.2.1"));
         for is_told_first in [false, true] {
-            let mut told = Told::new();
-            told.0.since = 4 * SECOND + 1;
+            let mut learned = Learned::new();
+            learned.0.since = 4 * SECOND + 1;
             if is_told_first {
-                assert_eq!(told.name(&begun, 5 * SECOND), None);
+                assert_eq!(learned.name(&begun, 5 * SECOND), None);
             }
-            assert_eq!(told.learn(10, 1000, 5 * SECOND, "other.test", "192.0.2.1"), []);
-            assert_eq!(told.name(&begun, 6 * SECOND), None);
+            assert_eq!(learned.learn(10, 1000, 5 * SECOND, "other.test", "192.0.2.1"), []);
+            assert_eq!(learned.name(&begun, 6 * SECOND), None);
         }
     }
 
     #[test]
     fn the_nearest_who_asked_counts_and_the_further_the_shorter() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         // 10 has the parents 9 and 8; 20, 30 and 40 are a helper of its own, of 9 and of 8; 50 is not kin.
         let itself = standing(Place::Host, &[10, 9, 8]);
         let kin: [(u32, &[u32]); 4] = [(20, &[20, 10, 9, 8]), (30, &[30, 9, 8]), (40, &[40, 8]), (50, &[50])];
         let mut answers: Vec<_> = kin
             .iter()
             .map(|(pid, line)| {
-                (Told::answer(*pid, 1000, SECOND, &format!("by{pid}.test"), "192.0.2.1"), *line)
+                (Learned::answer(*pid, 1000, SECOND, &format!("by{pid}.test"), "192.0.2.1"), *line)
             })
             .collect();
-        answers.push((Told::answer(1, 101, SECOND, "by1.test", "192.0.2.1"), &[]));
+        answers.push((Learned::answer(1, 101, SECOND, "by1.test", "192.0.2.1"), &[]));
         let begins = |ns: u64| at(ns, conn(10, 1000, "192.0.2.1"));
         // From the furthest to the nearest.
         for (now, (answer, line)) in (2 * SECOND..).zip(answers.iter().rev()) {
-            told.learn_as(answer, line);
+            learned.learn_as(answer, line);
             let source = if answer.uid == 101 { NameSource::System } else { NameSource::User };
             let expected = named(&format!("by{}.test", answer.pid), source);
-            assert_eq!(told.name_as(&begins(now), &itself, now), expected);
+            assert_eq!(learned.name_as(&begins(now), &itself, now), expected);
         }
-        told.learn(10, 1000, SECOND, "own.test", "192.0.2.1");
+        learned.learn(10, 1000, SECOND, "own.test", "192.0.2.1");
         for (after, expected) in [(23 * HOUR, named("own.test", NameSource::Dns)), (24 * HOUR, None)] {
-            assert_eq!(told.name_as(&begins(SECOND + after), &itself, SECOND + after), expected);
+            assert_eq!(learned.name_as(&begins(SECOND + after), &itself, SECOND + after), expected);
         }
         let other = standing(Place::Host, &[60, 9]);
         let begins = |ns: u64| at(ns, conn(60, 1000, "192.0.2.1"));
         for (after, expected) in [(59 * MINUTE, named("by20.test", NameSource::User)), (HOUR, None)] {
-            let found = told.name_as(&begins(SECOND + after), &other, SECOND + after);
+            let found = learned.name_as(&begins(SECOND + after), &other, SECOND + after);
             assert_eq!(found.map(|(_, source)| source), expected.map(|(_, source)| source), "{after}");
         }
         let stranger = |ns: u64| at(ns, conn(70, 1000, "192.0.2.1"));
-        assert!(told.name(&stranger(10 * MINUTE), 10 * MINUTE).is_some());
-        assert_eq!(told.name(&stranger(10 * MINUTE + SECOND), 11 * MINUTE), None);
+        assert!(learned.name(&stranger(10 * MINUTE), 10 * MINUTE).is_some());
+        assert_eq!(learned.name(&stranger(10 * MINUTE + SECOND), 11 * MINUTE), None);
         // Records of a minute: the resolver asks again after that.
         let elsewhere = |ns: u64| at(ns, conn(80, 1001, "192.0.2.1"));
-        assert_eq!(told.name(&elsewhere(MINUTE), MINUTE), named("by1.test", NameSource::System));
-        assert_eq!(told.name(&elsewhere(MINUTE + SECOND), MINUTE + SECOND), None);
+        assert_eq!(learned.name(&elsewhere(MINUTE), MINUTE), named("by1.test", NameSource::System));
+        assert_eq!(learned.name(&elsewhere(MINUTE + SECOND), MINUTE + SECOND), None);
     }
 
     #[test]
     fn a_forged_answer_names_nothing_for_other_users() {
-        let mut told = Told::new();
-        told.learn(10, 1000, SECOND, "bank.test", "192.0.2.66");
+        let mut learned = Learned::new();
+        learned.learn(10, 1000, SECOND, "bank.test", "192.0.2.66");
         let begun = |conn| at(2 * SECOND, conn);
-        assert_eq!(told.name(&begun(conn(20, 1001, "192.0.2.66")), 2 * SECOND), None);
-        assert_eq!(told.name(&begun(conn(0, 1000, "192.0.2.66")), 2 * SECOND), None, "of no process");
+        assert_eq!(learned.name(&begun(conn(20, 1001, "192.0.2.66")), 2 * SECOND), None);
+        assert_eq!(learned.name(&begun(conn(0, 1000, "192.0.2.66")), 2 * SECOND), None, "of no process");
         // The system's resolver asks for all.
-        told.learn(1, 101, SECOND, "real.test", "192.0.2.66");
+        learned.learn(1, 101, SECOND, "real.test", "192.0.2.66");
         let real = named("real.test", NameSource::System);
-        assert_eq!(told.name(&begun(conn(20, 1001, "192.0.2.66")), 2 * SECOND), real);
+        assert_eq!(learned.name(&begun(conn(20, 1001, "192.0.2.66")), 2 * SECOND), real);
         assert_eq!(
-            told.name(&at(3 * SECOND, conn(10, 1000, "192.0.2.66")), 3 * SECOND),
+            learned.name(&at(3 * SECOND, conn(10, 1000, "192.0.2.66")), 3 * SECOND),
             named("bank.test", NameSource::Dns)
         );
     }
@@ -551,32 +551,32 @@ pub(crate) mod tests {
     /// Whoever gets the numbers of processes of others by starting many learns nothing, and tells nothing.
     #[test]
     fn a_process_learns_nothing_from_one_that_had_its_number() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         for uid in 1000..1100 {
-            let answer = Told::answer(10, uid, SECOND, &format!("evil{uid}.test"), "192.0.2.1");
-            told.learn_as(&answer, &[10, 9]);
+            let answer = Learned::answer(10, uid, SECOND, &format!("evil{uid}.test"), "192.0.2.1");
+            learned.learn_as(&answer, &[10, 9]);
         }
         let itself = standing(Place::Host, &[10, 9]);
         let victim = at(2 * SECOND, conn(10, 2000, "192.0.2.1"));
-        assert_eq!(told.name_as(&victim, &itself, 2 * SECOND), None, "another user's");
-        told.learn_as(&Told::answer(10, 2000, 3 * SECOND, "before.test", "192.0.2.1"), &[]);
+        assert_eq!(learned.name_as(&victim, &itself, 2 * SECOND), None, "another user's");
+        learned.learn_as(&Learned::answer(10, 2000, 3 * SECOND, "before.test", "192.0.2.1"), &[]);
         let later = Conn { started: 11, ..at(4 * SECOND, conn(10, 2000, "192.0.2.1")) };
         assert_eq!(
-            told.name(&later, 4 * SECOND),
+            learned.name(&later, 4 * SECOND),
             named("before.test", NameSource::User),
             "not its own, only its user's"
         );
         let much_later = Conn { started: 11, ..at(20 * MINUTE, conn(10, 2000, "192.0.2.1")) };
-        assert_eq!(told.name(&much_later, 20 * MINUTE), None);
+        assert_eq!(learned.name(&much_later, 20 * MINUTE), None);
         // Nor does a later answer of the successor name what the predecessor left open.
         let left = at(30 * MINUTE, conn(10, 2000, "192.0.2.9"));
-        assert_eq!(told.name(&left, 30 * MINUTE), None);
+        assert_eq!(learned.name(&left, 30 * MINUTE), None);
         let successor =
-            DnsAnswer { started: 11, ..Told::answer(10, 2000, 30 * MINUTE + 1, "x.test", "192.0.2.9") };
-        assert_eq!(told.learn_as(&successor, &[]), []);
-        let other_user = Told::answer(10, 2001, 30 * MINUTE + 1, "y.test", "192.0.2.9");
-        assert_eq!(told.learn_as(&other_user, &[]), []);
-        assert_eq!(told.name(&left, 30 * MINUTE + 2), None);
+            DnsAnswer { started: 11, ..Learned::answer(10, 2000, 30 * MINUTE + 1, "x.test", "192.0.2.9") };
+        assert_eq!(learned.learn_as(&successor, &[]), []);
+        let other_user = Learned::answer(10, 2001, 30 * MINUTE + 1, "y.test", "192.0.2.9");
+        assert_eq!(learned.learn_as(&other_user, &[]), []);
+        assert_eq!(learned.name(&left, 30 * MINUTE + 2), None);
     }
 
     #[test]
@@ -585,31 +585,31 @@ pub(crate) mod tests {
         let other_container = standing(Place::Container("docker:4567".into()), &[]);
         let unknown = standing(Place::Unknown, &[]);
         let host = standing(Place::Host, &[]);
-        let answer = Told::answer(10, 0, SECOND, "a.test", "192.0.2.1");
+        let answer = Learned::answer(10, 0, SECOND, "a.test", "192.0.2.1");
         let in_user_ns = DnsAnswer { is_in_user_ns: true, uid: 33, ..answer.clone() };
         for (answer, place) in [(&answer, &container), (&answer, &unknown), (&in_user_ns, &host)] {
-            let mut told = Told::new();
-            told.0.learn(answer, place, SECOND);
+            let mut learned = Learned::new();
+            learned.0.learn(answer, place, SECOND);
             let begun = |conn| at(2 * SECOND, conn);
             for uid in [0, 1000] {
                 for elsewhere in [&host, &other_container] {
-                    let found = told.name_as(&begun(conn(20, uid, "192.0.2.1")), elsewhere, 2 * SECOND);
+                    let found = learned.name_as(&begun(conn(20, uid, "192.0.2.1")), elsewhere, 2 * SECOND);
                     assert_eq!(found, None, "{uid} {place:?} {elsewhere:?}");
                 }
             }
             let within = at(3 * SECOND, conn(30, answer.uid, "192.0.2.1"));
-            assert_eq!(told.name_as(&within, place, 3 * SECOND), named("a.test", NameSource::User));
+            assert_eq!(learned.name_as(&within, place, 3 * SECOND), named("a.test", NameSource::User));
         }
         // What the machine's own resolver asks for, it may have asked for a container.
-        let mut told = Told::new();
-        told.learn(1, 0, SECOND, "b.test", "192.0.2.1");
+        let mut learned = Learned::new();
+        learned.learn(1, 0, SECOND, "b.test", "192.0.2.1");
         let within = at(2 * SECOND, conn(30, 0, "192.0.2.1"));
-        assert_eq!(told.name_as(&within, &container, 2 * SECOND), named("b.test", NameSource::System));
+        assert_eq!(learned.name_as(&within, &container, 2 * SECOND), named("b.test", NameSource::System));
     }
 
     #[test]
     fn what_points_home_names_nothing() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         for address in [
             "127.0.0.1",
             "0.0.0.0",
@@ -620,28 +620,28 @@ pub(crate) mod tests {
             "255.255.255.255",
             "ff02::1",
         ] {
-            told.learn(10, 1000, SECOND, "ads.test", address);
-            let found = told.name(&at(2 * SECOND, conn(10, 1000, address)), 2 * SECOND);
+            learned.learn(10, 1000, SECOND, "ads.test", address);
+            let found = learned.name(&at(2 * SECOND, conn(10, 1000, address)), 2 * SECOND);
             assert_eq!(found, None, "{address}");
-            assert_eq!(told.learn(10, 1000, 3 * SECOND, "ads.test", address), [], "{address}");
+            assert_eq!(learned.learn(10, 1000, 3 * SECOND, "ads.test", address), [], "{address}");
         }
-        assert_eq!(told.0.count, 0);
+        assert_eq!(learned.0.count, 0);
         // Of an interface, from where the process spoke, and from an address to itself.
         for address in ["198.51.100.1", "10.0.0.7", "10.0.0.8"] {
-            told.learn(10, 1000, SECOND, "ads.test", address);
+            learned.learn(10, 1000, SECOND, "ads.test", address);
         }
         let spoke = Conn { local: "10.0.0.7".parse().unwrap(), ..conn(10, 1000, "192.0.2.1") };
-        assert_eq!(told.name(&spoke, 2 * SECOND), None);
+        assert_eq!(learned.name(&spoke, 2 * SECOND), None);
         let itself = Conn { local: "10.0.0.8".parse().unwrap(), ..conn(10, 1000, "10.0.0.8") };
         for conn in [conn(10, 1000, "198.51.100.1"), conn(10, 1000, "10.0.0.7"), itself] {
-            assert_eq!(told.name(&at(2 * SECOND, conn), 2 * SECOND), None, "{conn:?}");
-            assert_eq!(told.learn(10, 1000, 3 * SECOND, "ads.test", &conn.remote.to_string()), []);
+            assert_eq!(learned.name(&at(2 * SECOND, conn), 2 * SECOND), None, "{conn:?}");
+            assert_eq!(learned.learn(10, 1000, 3 * SECOND, "ads.test", &conn.remote.to_string()), []);
         }
     }
 
     #[test]
     fn each_name_of_a_response_is_learned() {
-        let mut told = Told::new();
+        let mut learned = Learned::new();
         let server = |target| RData::SRV(SRV::new(0, 0, 5222, Name::from_ascii(target).unwrap()));
         let service = "_xmpp-client._tcp.example.test.";
         let payload = answer_to(
@@ -654,48 +654,53 @@ pub(crate) mod tests {
             ],
         );
         let late = at(2 * SECOND, conn(10, 1000, "192.0.2.2"));
-        assert_eq!(told.name(&late, 2 * SECOND), None);
-        let answer = DnsAnswer { payload, ..Told::answer(10, 1000, 3 * SECOND, "x.test", "192.0.2.9") };
-        assert_eq!(told.learn_as(&answer, &[]), [late]);
-        assert_eq!(told.name(&late, 3 * SECOND), named("b.example.test", NameSource::Dns));
+        assert_eq!(learned.name(&late, 2 * SECOND), None);
+        let answer = DnsAnswer { payload, ..Learned::answer(10, 1000, 3 * SECOND, "x.test", "192.0.2.9") };
+        assert_eq!(learned.learn_as(&answer, &[]), [late]);
+        assert_eq!(learned.name(&late, 3 * SECOND), named("b.example.test", NameSource::Dns));
         let begun = at(4 * SECOND, conn(10, 1000, "192.0.2.1"));
-        assert_eq!(told.name(&begun, 4 * SECOND), named("a.example.test", NameSource::Dns));
+        assert_eq!(learned.name(&begun, 4 * SECOND), named("a.example.test", NameSource::Dns));
     }
 
     #[test]
     fn whoever_asks_for_much_pushes_out_only_his_own() {
-        let mut told = Told::new();
-        told.learn(10, 1000, SECOND, "mine.test", "192.0.2.1");
+        let mut learned = Learned::new();
+        learned.learn(10, 1000, SECOND, "mine.test", "192.0.2.1");
         for number in 0..3 * u32::try_from(NAME_ENTRIES).unwrap() {
             let [.., a, b, c] = number.to_be_bytes();
-            told.learn(20, 1001, SECOND, "flood.test", &format!("10.{a}.{b}.{c}"));
+            learned.learn(20, 1001, SECOND, "flood.test", &format!("10.{a}.{b}.{c}"));
         }
         for number in 0..3 * NAMES_OF_ADDRESS {
-            told.learn(20, 1001, SECOND, &format!("n{number}.test"), "192.0.2.1");
+            learned.learn(20, 1001, SECOND, &format!("n{number}.test"), "192.0.2.1");
         }
-        assert_eq!(told.0.count, NAME_ENTRIES);
-        let kept: usize =
-            told.0.shares.values().flat_map(|share| share.addresses.iter()).map(|(_, list)| list.len()).sum();
+        assert_eq!(learned.0.count, NAME_ENTRIES);
+        let kept: usize = learned
+            .0
+            .shares
+            .values()
+            .flat_map(|share| share.addresses.iter())
+            .map(|(_, list)| list.len())
+            .sum();
         assert_eq!(kept, NAME_ENTRIES);
         let mine = at(2 * SECOND, conn(10, 1000, "192.0.2.1"));
-        assert_eq!(told.name(&mine, 2 * SECOND), named("mine.test", NameSource::Dns));
+        assert_eq!(learned.name(&mine, 2 * SECOND), named("mine.test", NameSource::Dns));
     }
 
     #[test]
     fn names_of_connections_are_bounded_and_come_back_as_they_were() {
-        let mut told = Told::new();
-        told.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
+        let mut learned = Learned::new();
+        learned.learn(10, 1000, SECOND, "a.test", "192.0.2.1");
         let first = at(2 * SECOND, conn(10, 1000, "192.0.2.1"));
         for number in 0..200 {
-            let name = told.name(&at(2 * SECOND + number, first), 3 * SECOND);
+            let name = learned.name(&at(2 * SECOND + number, first), 3 * SECOND);
             assert_eq!(name, named("a.test", NameSource::Dns));
         }
-        told.learn(10, 1000, 4 * SECOND, "b.test", "192.0.2.1");
-        assert_eq!(told.0.decided.len(), 100);
-        assert!(told.0.known(&first).is_none());
-        assert_eq!(told.name(&first, 5 * SECOND), named("a.test", NameSource::Dns));
+        learned.learn(10, 1000, 4 * SECOND, "b.test", "192.0.2.1");
+        assert_eq!(learned.0.decided.len(), 100);
+        assert!(learned.0.known(&first).is_none());
+        assert_eq!(learned.name(&first, 5 * SECOND), named("a.test", NameSource::Dns));
         // A connection that gets another peer is named by that one.
         let moved = Conn { remote: "192.0.2.9".parse().unwrap(), ..first };
-        assert_eq!(told.name(&moved, 5 * SECOND), None);
+        assert_eq!(learned.name(&moved, 5 * SECOND), None);
     }
 }

@@ -31,7 +31,7 @@ impl Recording {
     /// Goes on in what is now at the path: another program moved the old one away.
     pub(crate) fn reopen(&mut self) -> Result<(), RecordError> {
         self.file.reopen()?;
-        self.reader.told.forget();
+        self.reader.clock_sent.forget();
         Ok(())
     }
 
@@ -40,15 +40,15 @@ impl Recording {
         let mut batch = Vec::new();
         loop {
             batch.clear();
-            let Reader { queue, told, .. } = &mut self.reader;
-            queue.fill(&mut batch, BATCH, told, clock);
+            let Reader { queue, clock_sent, .. } = &mut self.reader;
+            queue.fill(&mut batch, BATCH, clock_sent, clock);
             if batch.is_empty() {
                 return;
             }
             match self.file.append(&batch) {
                 Ok(()) => self.complaint.settle(),
                 Err(error) => {
-                    self.reader.told.forget();
+                    self.reader.clock_sent.forget();
                     let path = self.file.path().display();
                     self.complaint
                         .tell(&format!("cannot write to {path}: {error}. Events are missing there."));

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use rustix::event::PollFlags;
 use serde_json::{Map, Value};
 
-use crate::outputs::clock::{ClockField, Told, splice};
+use crate::outputs::clock::{ClockField, ClockSent, splice};
 use crate::outputs::reader::{QueueLimits, Reader};
 use crate::outputs::warn_once::WarnOnce;
 
@@ -53,7 +53,7 @@ impl UdpOutput {
         while let Some(event) = self.reader.queue.front()
             && !self.is_blocked
         {
-            let datagram = with_clock(event, &self.reader.told, clock);
+            let datagram = with_clock(event, &self.reader.clock_sent, clock);
             let mut sent = self.socket.send(&datagram);
             // Nobody listened to one of the datagrams before: this one was not sent.
             if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
@@ -70,7 +70,7 @@ impl UdpOutput {
                 }
                 _ => {
                     self.complaint.settle();
-                    self.reader.told.tell(clock);
+                    self.reader.clock_sent.tell(clock);
                 }
             }
             self.reader.queue.pop();
@@ -80,10 +80,10 @@ impl UdpOutput {
 
 /// An event and how the clock goes: any datagram may be the first that somebody hears. Where there is no room for both,
 /// details are only left out for the clock when it is due.
-fn with_clock(event: &Rc<[u8]>, told: &Told, clock: &ClockField) -> Rc<[u8]> {
+fn with_clock(event: &Rc<[u8]>, clock_sent: &ClockSent, clock: &ClockField) -> Rc<[u8]> {
     let field = clock.text();
     let has_room = event.len() + field.len() <= MAX_DATAGRAM;
-    if field.is_empty() || (!has_room && event.len() <= MAX_DATAGRAM && told.due(clock).is_empty()) {
+    if field.is_empty() || (!has_room && event.len() <= MAX_DATAGRAM && clock_sent.due(clock).is_empty()) {
         return fit(event, MAX_DATAGRAM);
     }
     let mut datagram = Vec::with_capacity(MAX_DATAGRAM);
@@ -154,10 +154,10 @@ mod tests {
             let event = serde_json::json!({"ns": 1, "ns_trx": 2, "line": "x", "boot": "01234567", "cg": "c".repeat(details)});
             format!("{event}\n").into_bytes().into()
         };
-        let mut told = Told::default();
+        let mut clock_sent = ClockSent::default();
         let mut sent = |details: usize, boot: u64| {
-            let datagram = with_clock(&event(details), &told, &at(boot));
-            told.tell(&at(boot));
+            let datagram = with_clock(&event(details), &clock_sent, &at(boot));
+            clock_sent.tell(&at(boot));
             assert!(datagram.len() <= MAX_DATAGRAM, "{}", datagram.len());
             let read: Value = serde_json::from_slice(&datagram).unwrap();
             assert_eq!(read["boot"], "01234567");

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What `leco-event-pipe` can be told.
+//! Command-line options of `leco-event-pipe`: a field for each, so they are not split.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use leco_core::text::parse_duration;
-use leco_pipe::outputs::parse_fifo_mode;
-use leco_pipe::settings::{TUNABLES, Tunable};
+
+use crate::modes::parse_fifo_mode;
+use crate::tunables::{TUNABLES, Tunable};
 
 const OUTPUTS: &str = "\
 Outputs:
@@ -25,7 +26,7 @@ connections), rate-limit=DURATION (between two events of a connection).";
 fn details() -> String {
     let mut text =
         format!("{OUTPUTS}\n\nTunables, as --conf 'KEY=VALUE …' or LECO_<KEY> in the environment:\n");
-    for Tunable { key, default, help } in TUNABLES {
+    for Tunable { key, default, help, .. } in TUNABLES {
         text += &format!("  {:<25}  {help}\n", format!("{key}={default}"));
     }
     text
@@ -36,48 +37,48 @@ fn details() -> String {
 /// The connections known so far come first, then each new or active one. Needs read access to what
 /// leco-ebpf-load pinned, and no other privileges. One pipe at a time reads it, and any number of programs
 /// read what that pipe writes; -C, --stats and --seen work while it runs.
-#[derive(Parser)]
-#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Write events here, see below; may be given several times [default: -]
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, conflicts_with_all = ["dump_cache", "stats", "seen"])]
-    pub(crate) output: Vec<String>,
+    pub output: Vec<String>,
     /// The same as --output fifo:PATH
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen"])]
-    pub(crate) fifo: Option<PathBuf>,
+    pub fifo: Option<PathBuf>,
     /// Mode of the fifo of --fifo, if it is created
     #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_fifo_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
-    pub(crate) fifo_mode: u32,
+    pub fifo_mode: u32,
     /// Also append all events to this file, which must be new, empty or a recording: leco-tui can replay
     /// it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dump_cache", "stats", "seen"])]
-    pub(crate) record: Option<PathBuf>,
+    pub record: Option<PathBuf>,
     /// Directory that was given to leco-ebpf-load --pin [default: what the service manager passes]
     #[arg(short, long, value_name = "DIR", conflicts_with = "seen")]
-    pub(crate) pin: Option<PathBuf>,
+    pub pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
     #[arg(short = 'C', long, conflicts_with_all = ["stats", "seen"])]
-    pub(crate) dump_cache: bool,
+    pub dump_cache: bool,
     /// Print what was lost since the programs were loaded and what the sandbox lacks here, and exit
     #[arg(long, conflicts_with_all = ["seen", "conf"])]
-    pub(crate) stats: bool,
+    pub stats: bool,
     /// List which program talked to whom, first and last, and exit
     #[arg(long)]
-    pub(crate) seen: bool,
+    pub seen: bool,
     /// With --seen: only lines that match this regex, written like the key of a rule
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true, requires = "seen")]
-    pub(crate) filter: Option<String>,
+    pub filter: Option<String>,
     /// With --seen: only what was seen within this time
     #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
-    pub(crate) since: Option<Duration>,
+    pub since: Option<Duration>,
     /// With --seen: as JSON, one object per line
     #[arg(long, requires = "seen")]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Write all fields of an event, not only the line
     #[arg(short = 'E', long, conflicts_with_all = ["stats", "seen"])]
-    pub(crate) extra_ev_data: bool,
+    pub extra_ev_data: bool,
     /// Tunables, see below; quote a value with spaces: key='a b'
     #[arg(short, long, value_name = "KEY=VALUE …")]
-    pub(crate) conf: Vec<String>,
+    pub conf: Vec<String>,
 }

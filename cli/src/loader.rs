@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What `leco-ebpf-load` can be told.
+//! Command-line options of `leco-ebpf-load`: a field for each, so they are not split.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use leco_bpf::load::plan::Forced;
+use leco_core::text::parse_duration;
+
+use crate::hooks::{self, Forced};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,7 +24,7 @@ Hooks, as --hook NAME=LEVEL; the first level is the best, and is used where the 
 
 /// Exit codes, and the levels of every hook.
 fn details() -> String {
-    EXIT_CODES.to_owned() + leco_bpf::load::plan::levels().trim_end()
+    EXIT_CODES.to_owned() + hooks::levels().trim_end()
 }
 
 /// Loads LECO's eBPF programs, and pins them for leco-event-pipe or leaves them with the service manager.
@@ -31,51 +33,51 @@ fn details() -> String {
 /// the service manager then passes the programs to leco-event-pipe, and unloads them when the service stops.
 /// It is safe to run again: the same version with the same options is left as it is, any other is replaced,
 /// and what it knew is taken over.
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "leco-ebpf-load", version, after_help = details())]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Directory below /sys/fs/bpf/ for maps and links
     #[arg(short, long, value_name = "DIR")]
-    pub(crate) pin: Option<PathBuf>,
+    pub pin: Option<PathBuf>,
     /// With --pin: also leave the maps with the service manager, for a pipe that cannot reach the
     /// directory
     #[arg(long, requires = "pin", conflicts_with_all = ["check", "unload"])]
-    pub(crate) pin_fdstore: bool,
+    pub pin_fdstore: bool,
     /// With --pin: group that may read connections, so that the pipe does not need root
     #[arg(short, long, value_name = "NAME", requires = "pin", conflicts_with_all = ["check", "unload"])]
-    pub(crate) group: Option<String>,
+    pub group: Option<String>,
     /// Announce a connection at most once in this time
-    #[arg(long, value_name = "TIME", conflicts_with = "unload", default_value = "3s", value_parser = leco_core::text::parse_duration)]
-    pub(crate) update_interval: Duration,
+    #[arg(long, value_name = "TIME", conflicts_with = "unload", default_value = "3s", value_parser = parse_duration)]
+    pub update_interval: Duration,
     /// Number of closed connections to remember, and of flows without a socket of their own
     #[arg(long, value_name = "N", conflicts_with = "unload", default_value_t = 8192)]
-    pub(crate) max_conns: u32,
+    pub max_conns: u32,
     /// Size in bytes of the ring buffer between kernel and pipe, a power of two
     #[arg(long, value_name = "BYTES", conflicts_with = "unload", default_value_t = 256 * 1024)]
-    pub(crate) ring_size: u32,
+    pub ring_size: u32,
     /// Do not read the DNS responses that processes receive
     #[arg(long, conflicts_with = "unload")]
-    pub(crate) no_dns: bool,
+    pub no_dns: bool,
     /// Do not read the names that processes send when they connect (TLS, QUIC, proxies)
     #[arg(long, conflicts_with = "unload")]
-    pub(crate) no_hello: bool,
+    pub no_hello: bool,
     /// Use only this level of a hook, see below
     #[arg(long, value_name = "NAME=LEVEL", conflicts_with = "unload")]
-    pub(crate) hook: Vec<Forced>,
+    pub hook: Vec<Forced>,
     /// Fit the programs to the types in this file, for tests of what a kernel may lack
     #[arg(long, value_name = "FILE", hide = true, conflicts_with = "unload")]
-    pub(crate) btf: Option<PathBuf>,
+    pub btf: Option<PathBuf>,
     /// Print what this kernel supports, and what is lost where it does not; nothing stays loaded
     #[arg(long, conflicts_with_all = ["pin", "unload"])]
-    pub(crate) check: bool,
+    pub check: bool,
     /// With --check: print JSON
     #[arg(long, requires = "check")]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Remove the pins, which unloads the programs
     #[arg(short, long, requires = "pin")]
-    pub(crate) unload: bool,
+    pub unload: bool,
     /// Print what is attached, and the messages of libbpf and the kernel
     #[arg(short, long)]
-    pub(crate) verbose: bool,
+    pub verbose: bool,
 }
