@@ -6,8 +6,8 @@
 use std::process::{Command, Stdio};
 
 use leco_bpf::place::pin_dir::PinDir;
+use leco_bpf::read::messages::DnsAnswer;
 use leco_bpf::read::reader::Reader;
-use leco_bpf::read::record::DnsAnswer;
 use leco_bpf::read::stream::Stream;
 use leco_e2e::{Kernel, Netns, Side, can_test_the_kernel};
 

@@ -236,7 +236,7 @@ fn connections_that_begin_at_the_same_moment_are_told_apart() {
 }
 
 /// Sends an answer of this size from port 53 to a socket that waits for it; what the kernel side copied.
-fn answers_of(options: &[&str], sizes: &[usize]) -> Vec<leco_bpf::read::record::DnsAnswer> {
+fn answers_of(options: &[&str], sizes: &[usize]) -> Vec<leco_bpf::read::messages::DnsAnswer> {
     let kernel = Kernel::load(options);
     let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
     let netns = Netns::new();

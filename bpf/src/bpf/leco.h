@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What crosses from the kernel to user space, mirrored by bpf/src/record.rs, which asserts the layout; and what
- * maps hold that another version of the programs takes over, if this file is the same but for its comments. */
+/* What crosses from the kernel to user space, mirrored by bpf/src/read/record.rs and messages.rs, which assert the
+ * layout; and what maps hold that another version of the programs takes over, if this file is the same but for its
+ * comments. */
 #pragma once
 
 /* Which end opened the connection. */
@@ -144,9 +145,9 @@ struct dns_answer {
 	__u16 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };
-/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+/* The skeleton, which messages.rs cannot compare itself with, knows only what a map holds. */
 _Static_assert(sizeof(struct dns_answer) == 552 && __builtin_offsetof(struct dns_answer, payload) == 40,
-	       "not as record.rs reads it");
+	       "not as messages.rs reads it");
 
 /* Whose word a name is. */
 enum hello_source {
@@ -172,9 +173,9 @@ struct hello {
 	__u8 alpn[ALPN_MAX]; /* the first protocol that it offers */
 	__u8 name[NAME_MAX + 1];
 };
-/* The skeleton, which record.rs compares itself with, knows only what a map holds. */
+/* The skeleton, which messages.rs cannot compare itself with, knows only what a map holds. */
 _Static_assert(sizeof(struct hello) == 304 && __builtin_offsetof(struct hello, name) == 48,
-	       "not as record.rs reads it");
+	       "not as messages.rs reads it");
 
 /* Initial packets of QUIC fill datagrams of this length at least (RFC 9000, 14.1). */
 #define QUIC_DATAGRAM_MIN 1200

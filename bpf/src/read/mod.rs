@@ -3,6 +3,7 @@
 
 mod errors;
 mod location;
+pub mod messages;
 pub mod reader;
 pub mod record;
 pub mod stream;

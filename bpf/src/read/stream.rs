@@ -13,8 +13,9 @@ use crate::map::Ring;
 use crate::place::names;
 use crate::place::reader_lock::ReaderLock;
 use crate::read::errors::{ReadError, refused};
+use crate::read::messages::{DnsAnswer, QuicDatagram, SentName};
 use crate::read::reader::{Reader, values};
-use crate::read::record::{Conn, DnsAnswer, Ending, QuicDatagram, SentName};
+use crate::read::record::{Conn, Ending};
 
 /// The kernel side with its ring, which one process at a time reads.
 pub struct Stream {

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::read::record::{Conn, DnsAnswer};
+use leco_bpf::read::messages::DnsAnswer;
+use leco_bpf::read::record::Conn;
 use leco_cli::tunables::Tunables;
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;

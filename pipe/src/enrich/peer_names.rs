@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use leco_bpf::read::record::{Conn, Direction, DnsAnswer, QuicDatagram, SentName};
+use leco_bpf::read::messages::{DnsAnswer, QuicDatagram, SentName};
+use leco_bpf::read::record::{Conn, Direction};
 use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use hashlink::LruCache;
-use leco_bpf::read::record::{NameSource as Sender, SentName};
+use leco_bpf::read::messages::{NameSource as Sender, SentName};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use hashlink::LinkedHashMap;
 use leco_bpf::read::ReadError;
+use leco_bpf::read::messages::{DnsAnswer, QuicDatagram, SentName};
 use leco_bpf::read::reader::Reader;
-use leco_bpf::read::record::{Conn, DnsAnswer, QuicDatagram, SentName, State, Stats};
+use leco_bpf::read::record::{Conn, State, Stats};
 use leco_bpf::read::stream::{Drained, Stream};
 use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};

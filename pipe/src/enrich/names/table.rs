@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use leco_bpf::read::record::{Conn, Direction, DnsAnswer};
+use leco_bpf::read::messages::DnsAnswer;
+use leco_bpf::read::record::{Conn, Direction};
 use leco_os::clock::BootNs;
 
 use crate::enrich::labels::{NameSource, PeerName};
