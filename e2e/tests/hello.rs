@@ -11,6 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use leco_bpf::place::pin_dir::PinDir;
+use leco_bpf::read::reader::Reader;
+use leco_bpf::read::record::Conn;
+use leco_bpf::read::stream::Stream;
 use leco_e2e::desktop::can_use;
 use leco_e2e::vm::find_program;
 use leco_e2e::{
@@ -372,6 +376,8 @@ const CASES: &str = r#"[
     ("- CONNECT without an end", writes(b"CONNECT " + b"a" * 5000)),
     ("- CONNECT without a port", writes(b"CONNECT wrong.example HTTP/1.1\r\n\r\n")),
     ("- SOCKS that says it is longer", writes(b"\5\1\0", b"\5\1\0\3\xffwrong.example\1\xbb")),
+    ("- SOCKS to an address, and a hello to what is behind it", writes(b"\5\1\0", b"\5\1\0\1\1\2\3\4\1\xbb", plain)),
+    ("- CONNECT to port 0", writes(b"CONNECT wrong.example:0 HTTP/1.1\r\n\r\n")),
     ("- SOCKS that binds", writes(b"\5\1\0", b"\5\2\0\3\rwrong.example\1\xbb")),
 ]"#;
 
@@ -453,6 +459,14 @@ fn a_later_pipe_knows_the_names_of_an_earlier_one() {
     child.wait().unwrap();
 }
 
+/// Connects and sends nothing.
+const NAMELESS: &str = "
+import socket, sys
+open('/proc/self/comm', 'w').write('nameless')
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+sys.stdin.read()
+";
+
 /// It is new by the name that its process sends, not by its address before, and only once.
 #[test]
 fn what_is_new_is_decided_when_the_name_is_known() {
@@ -483,17 +497,15 @@ fn what_is_new_is_decided_when_the_name_is_known() {
         news.push(events.last().unwrap()["new"] == true);
     }
     assert_eq!(news, [true, true, false]);
-    // One that sends no name is new by its address, a little later.
+    // One that sends no name is new by its address, a little later. Others have had to do with that, under other names.
     let mut command = netns.near_command("python3");
-    command.args([
-        "-c",
-        "import socket, sys\ns = socket.create_connection((sys.argv[1], int(sys.argv[2])))\nsys.stdin.read()",
-    ]);
-    let mut child = command.args([&ip, &port]).stdin(Stdio::piped()).spawn().unwrap();
+    command.args(["-c", NAMELESS, &ip, &port]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let (pid, stdin) = (child.id(), child.stdin.take());
-    let new = wait_for("the word that it is new", || {
-        pipe.events().into_iter().find(|event| event["pid"] == pid && event["new"] == true)
-    });
+    let new = wait_or_explain(
+        || format!("the word that {pid} is new among {:#?}", pipe.events()),
+        || pipe.events().into_iter().find(|event| event["pid"] == pid && event["new"] == true),
+    );
     assert!(["open", "connecting"].contains(&new["state"].as_str().unwrap()), "{new}");
     drop(stdin);
     child.wait().unwrap();
@@ -510,6 +522,7 @@ server.recvmsg_into([bytearray(7), bytearray(20), bytearray(4096)])
 multicast = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 multicast.connect((host, 5353))
 multicast.send(b'x')
+multicast.recv(4096)
 multicast.recv(4096)
 for target in sys.argv[3:]: socket.create_connection((target, port))
 ";
@@ -532,7 +545,7 @@ fn responses_over_tcp_and_by_multicast_name_as_others_do() {
         return;
     }
     let scene = Scene::new(&[]);
-    let targets = [Ipv4Addr::new(10, 83, 2, 1), Ipv4Addr::new(10, 83, 2, 2)];
+    let targets = [1, 2, 3].map(|host| Ipv4Addr::new(10, 83, 2, host));
     for target in targets {
         let mut command = scene.netns.command(Side::Far, "ip");
         assert!(
@@ -561,14 +574,17 @@ fn responses_over_tcp_and_by_multicast_name_as_others_do() {
         client.write_all(&message).unwrap();
         let (_, client) = udp.recv_from(&mut [0; 16]).unwrap();
         udp.send_to(&response("printer.local", targets[1], false), client).unwrap();
+        udp.send_to(&response("bank.example", targets[2], true), client).unwrap();
     });
-    let [one, two] = targets.map(|target| target.to_string());
+    let [one, two, three] = targets.map(|target| target.to_string());
     let mut command = scene.netns.near_command("python3");
-    command.args(["-c", RESOLVING, &FAR_V4.to_string(), &port.to_string(), &one, &two]);
+    command.args(["-c", RESOLVING, &FAR_V4.to_string(), &port.to_string(), &one, &two, &three]);
     assert!(command.status().unwrap().success());
-    for (target, name) in [(one, "tcp.example"), (two, "printer.local")] {
+    // Whoever answers by multicast names no more than its own domain.
+    let expected = [(one, Some("tcp.example")), (two, Some("printer.local")), (three, None)];
+    for (target, name) in expected {
         let event = scene.latest(port, |event| event["raddr"] == target);
-        assert_eq!(names(&event)[..2], [Some(name), Some("dns")], "{event}");
+        assert_eq!(names(&event)[..2], [name, name.map(|_| "dns")], "{event}");
     }
 }
 
@@ -628,4 +644,42 @@ fn a_flood_of_datagrams_names_nothing_and_loses_no_connection() {
     );
     assert!(flood().iter().all(|event| names(event) == [None; 3]));
     assert_eq!(counter(&scene.kernel, "ring-dropped"), 0);
+}
+
+/// Of the buffers that are looked at the first are short, so that what is copied is as long as other records are: as
+/// a connection of root, written by anybody.
+const FORGED: &str = r#"
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], int(sys.argv[2])))
+for size in (16, 104, 288, 536):
+    head = b"\xc0\0\0\0\1" + b"\2" * 27
+    body = (head + b"\2" * size)[:size]
+    parts = [body[at:at + (size + 7) // 8] for at in range(0, size, (size + 7) // 8)]
+    parts += [b""] * (8 - len(parts)) + [b"x" * 1300]
+    t = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    t.connect((sys.argv[1], int(sys.argv[2])))
+    t.sendmsg(parts)
+"#;
+
+#[test]
+fn what_a_process_sends_is_never_taken_for_another_record() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&[]);
+    let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
+    let netns = Netns::new();
+    let server = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    let port = server.local_addr().unwrap().port();
+    let mut command = netns.near_command("python3");
+    command.args(["-c", FORGED, &FAR_V4.to_string(), &port.to_string()]);
+    assert!(command.status().unwrap().success());
+    let drained = reader.drain().unwrap();
+    let whole = drained.conns.iter().filter(|conn| conn.remote_port == port && conn.tx >= 1300);
+    assert_eq!(whole.map(|conn| conn.ns).collect::<HashSet<_>>().len(), 4);
+    let is_forged = |conn: &Conn| conn.pid == 0x0202_0202 || conn.ns == 0x0202_0202_0202_0202;
+    assert!(!drained.conns.iter().any(is_forged), "{:?}", drained.conns);
+    assert!(drained.endings.is_empty() && drained.answers.is_empty() && drained.names.is_empty());
+    assert_eq!((drained.malformed, drained.datagrams), (0, Vec::new()));
 }

@@ -175,6 +175,7 @@ impl Loop {
         Watchdog::stopping();
         let now = Now::read();
         self.drain(&now)?;
+        self.remember_undecided(&now);
         self.pipe.outputs.set_clock(&now);
         let end = now.boot + FLUSH_NS;
         while self.pipe.outputs.flush().map_err(RunError::Output)? && !self.pipe.outputs.is_flushed() {
@@ -311,6 +312,16 @@ impl Loop {
             if memory.is_some_and(|memory| memory.see(&conn, &labels, now)) {
                 self.tell(&conn, true, now);
             }
+        }
+    }
+
+    /// The pipe ends before it is known who their peers are: they are remembered by what is known.
+    fn remember_undecided(&mut self, now: &Now) {
+        let Some(memory) = &mut self.pipe.memory else { return };
+        for (ns, conn) in std::mem::take(&mut self.undecided) {
+            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
+            let labels = self.pipe.labeler.labels(&conn, now.boot);
+            memory.see(&conn, &labels, now);
         }
     }
 

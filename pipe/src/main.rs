@@ -60,6 +60,15 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let mut passed = passed_descriptors().context("cannot take what the service manager passed")?;
     let specs = outputs(cli)?;
     let tunables = tunables(cli)?;
+    if let Some(path) = memory_path(&tunables.memory)
+        && let Some(output) = OutputSpec::at(&specs, &path)
+    {
+        anyhow::bail!(
+            "memory={} leads to the same place as {}: name another path",
+            path.display(),
+            output.destination
+        );
+    }
     if cli.seen {
         return print_seen(cli, &tunables);
     }

@@ -286,7 +286,7 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 	__u16 port = whose == OTHERS ? peer.port : t->peer.family ? t->peer.port : bpf_ntohs(sk->__sk_common.skc_dport);
 	bool is_dns = copies_answers && is_name_server(protocol, port);
 	if (is_dns && !sent)
-		copy_answer(protocol, len);
+		copy_answer(protocol, port, len);
 	if (whose == OTHERS || (whose == NOBODYS && t->peer.family)) {
 		account_flow(socket, t, &peer, len, sent);
 		return 0;

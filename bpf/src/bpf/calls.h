@@ -93,7 +93,10 @@ static __always_inline bool buffers_of_call(struct user_msghdr *buffers, struct 
 	case SYS_RECVMMSG:
 	case SYS_SENDMSG:
 	case SYS_SENDMMSG:
-		return !bpf_probe_read_user(buffers, sizeof(*buffers), arg);
+		if (bpf_probe_read_user(buffers, sizeof(*buffers), arg))
+			return false;
+		/* Which of several messages it is, is not known: they may be for different peers. */
+		return call.number != SYS_SENDMMSG || call.args[2] == 1 || !buffers->msg_name;
 	}
 	return false;
 }

@@ -27,7 +27,7 @@ static __always_inline void fill_receiver(struct dns_answer *answer)
 
 /* A process has received something from a name server: it lies in the process's own memory now. Whoever sends
  * answers in floods must not push out announcements. */
-static __noinline int copy_answer(__u16 protocol, int len)
+static __noinline int copy_answer(__u16 protocol, __u16 port, int len)
 {
 	__u32 zero = 0;
 	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
@@ -50,6 +50,7 @@ static __noinline int copy_answer(__u16 protocol, int len)
 	answer->ns = now;
 	fill_receiver(answer);
 	answer->protocol = protocol;
+	answer->is_multicast = port == MULTICAST_DNS_PORT;
 	answer->full_len = len;
 	answer->len = kept;
 	bpf_probe_read_kernel(answer->payload, kept, b->bytes);
@@ -57,7 +58,7 @@ static __noinline int copy_answer(__u16 protocol, int len)
 	return 0;
 }
 #else
-static __always_inline int copy_answer(__u16 protocol, int len)
+static __always_inline int copy_answer(__u16 protocol, __u16 port, int len)
 {
 	return 0;
 }

@@ -136,6 +136,13 @@ static __always_inline bool find_in_socks(const struct moved_bytes *b, struct fo
 	return len > 0;
 }
 
+/* What follows such a request is for a target of which the address alone is told: its name would be shown as the
+ * proxy's. */
+static __always_inline bool asks_for_address(const struct moved_bytes *b)
+{
+	return b->len > 4 && byte_at(b, 1) == 1 && !byte_at(b, 2) && (byte_at(b, 3) == 1 || byte_at(b, 3) == 4);
+}
+
 /* No record is reserved that would push out announcements. */
 static __always_inline bool has_room(void)
 {
@@ -177,7 +184,8 @@ static __always_inline bool is_quic(const struct moved_bytes *b, int len)
 static __always_inline bool tell_datagram(struct moved_bytes *b, __u64 conn_ns)
 {
 	__u64 size = __builtin_offsetof(struct moved_bytes, bytes) + (__u64)b->len;
-	if (b->len > HELLO_BYTES || !has_room())
+	/* Readers tell records apart by their length: of several buffers the first may hold less than was sent. */
+	if (b->len < QUIC_DATAGRAM_MIN || b->len > HELLO_BYTES || !has_room())
 		return false;
 	b->conn_ns = conn_ns;
 	return !bpf_ringbuf_output(&events, b, size, wakeup_flags(bpf_ktime_get_boot_ns()));
@@ -212,12 +220,14 @@ static __noinline int look_at_stream(struct tracked *t, int len)
 		COUNT(hellos_skipped);
 		return 0;
 	}
-	__u32 first = byte_at(b, 0), second = byte_at(b, 1);
+	/* Behind that stands what another process sent. */
+	__u32 held = b->len < (__u32)len ? b->len : (__u32)len;
+	__u32 first = held > 0 ? byte_at(b, 0) : 0, second = held > 1 ? byte_at(b, 1) : 0;
 	bool had_header = t->sent_header, is_tls = first == TLS_HANDSHAKE && second == 3;
 	t->sent_header = is_tls && len == TLS_RECORD_HEADER;
 	if (t->sent_header)
 		return 0;
-	bool is_connect = first == 'C' && second == 'O' && two_bytes_at(b, 2) == ('N' << 8 | 'N') &&
+	bool is_connect = held >= 8 && first == 'C' && second == 'O' && two_bytes_at(b, 2) == ('N' << 8 | 'N') &&
 			  two_bytes_at(b, 4) == ('E' << 8 | 'C') && two_bytes_at(b, 6) == ('T' << 8 | ' ');
 	bool is_socks = first == 5;
 	had_header = had_header && first == TLS_CLIENT_HELLO;
@@ -238,7 +248,7 @@ static __noinline int look_at_stream(struct tracked *t, int len)
 	else
 		has_found = find_in_hello(b, &found, had_header ? 0 : TLS_RECORD_HEADER);
 	/* The request to a SOCKS server follows its greeting. */
-	if (has_found || !is_socks)
+	if (has_found || !is_socks || asks_for_address(b))
 		t->sends_seen = SENDS_SEEN_MAX;
 	if (has_found && (found.name_len || found.alpn_len || found.has_ech))
 		tell_hello(b, &found, t->conn.ns);

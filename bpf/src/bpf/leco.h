@@ -141,7 +141,8 @@ struct dns_answer {
 	__u32 uid;           /* effective */
 	__u16 len;           /* bytes of `payload` that count */
 	__u16 full_len;      /* of the answer, as it was received */
-	__u16 protocol;      /* IPPROTO_*; over TCP the length of a message goes before it */
+	__u8 protocol;       /* IPPROTO_*; over TCP the length of a message goes before it */
+	__u8 is_multicast;   /* by multicast DNS, where any host may answer */
 	__u16 user_ns_level; /* 0: the initial user namespace, where uid means what it says */
 	__u8 payload[DNS_MAX];
 };

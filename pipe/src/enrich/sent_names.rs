@@ -36,9 +36,12 @@ impl Sent {
                 let (host, port) = host_and_port(&record.name)?;
                 (Some(host), NameSource::Proxy, Some(port))
             }
+            Sender::Socks(0) => return None,
             Sender::Socks(port) => (Some(name_in(&record.name)?), NameSource::Proxy, Some(port)),
         };
-        let alpn = Some(clean_bytes(&record.alpn)).filter(|alpn| !alpn.is_empty()).map(Rc::from);
+        // Some offer one that is none first, lest servers get used to what there is (RFC 8701).
+        let is_word = !record.alpn.is_empty() && record.alpn.iter().all(u8::is_ascii_graphic);
+        let alpn = is_word.then(|| clean_bytes(&record.alpn).into());
         let sent = Self { name, source, may_be_cover: record.has_ech, port, alpn };
         (sent.name.is_some() || sent.alpn.is_some()).then_some(sent)
     }
@@ -64,7 +67,7 @@ fn name_in(bytes: &[u8]) -> Option<Rc<str>> {
 fn host_and_port(target: &[u8]) -> Option<(Rc<str>, u16)> {
     let target = std::str::from_utf8(target).ok()?;
     let (host, port) = target.rsplit_once(':')?;
-    let port = port.parse().ok()?;
+    let port = port.parse().ok().filter(|number| *number != 0 && !port.starts_with('+'))?;
     Some((name_in(host.as_bytes())?, port))
 }
 

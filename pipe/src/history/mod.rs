@@ -73,6 +73,7 @@ impl Memory {
     /// Goes on with what is in this file. Also returns what connections of this boot were called.
     pub fn open(path: &Path, boot: &str) -> Result<(Self, Vec<KeptName>), StoreError> {
         let mut store = Store::open(path)?;
+        store.forget_names(jiff::Timestamp::now().as_second())?;
         let names = store.names(boot)?;
         let boot = boot.to_owned();
         let mut memory = Self::default();

@@ -74,6 +74,11 @@ pub(super) fn write(transaction: &Transaction<'_>, boot: &str, names: &[KeptName
     Ok(())
 }
 
+/// Forgets names that were told last before a moment, in seconds since 1970.
+pub(super) fn forget(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM names WHERE last < ?1", [now - NAME_LIFETIME]).map(drop)
+}
+
 /// Names of connections of a boot, the one that was told last at the end. What makes no sense is left out.
 pub(super) fn read(connection: &Connection, boot: &str) -> rusqlite::Result<Vec<KeptName>> {
     let mut query = connection.prepare(

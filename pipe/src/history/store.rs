@@ -182,6 +182,11 @@ impl Store {
         read().map_err(self.failed())
     }
 
+    /// Forgets names of connections that were told last a day before now, in seconds since 1970.
+    pub fn forget_names(&self, now: i64) -> Result<(), StoreError> {
+        names::forget(&self.connection, now).map_err(self.failed())
+    }
+
     /// Names of connections of a boot, the one that was told last at the end.
     pub fn names(&self, boot: &str) -> Result<Vec<KeptName>, StoreError> {
         names::read(&self.connection, boot).map_err(self.failed())

@@ -136,6 +136,13 @@ impl OutputSpec {
         Ok(())
     }
 
+    /// The output that writes at a path, whatever it is called there.
+    #[must_use]
+    pub fn at<'s>(specs: &'s [Self], path: &Path) -> Option<&'s Self> {
+        let here = place(path);
+        specs.iter().find(|spec| spec.writes().is_some_and(|path| place(path) == here))
+    }
+
     fn read(text: &str) -> Result<Self, String> {
         let spec = Spec::parse(text, &KEYS).ok_or_else(|| format!("expected {FORMS}"))?;
         if let Some(key) = spec.unknown_option() {

@@ -126,7 +126,10 @@ impl Names {
     /// names all the same.
     pub(crate) fn learn(&mut self, answer: &DnsAnswer, standing: &Standing, now: BootNs) -> Vec<Conn> {
         let parse = if answer.is_over_tcp { Answer::from_tcp } else { Answer::parse };
-        let said = parse(&answer.payload).into_iter();
+        // Any host may answer: for its own domain (RFC 6762, 3).
+        let is_allowed =
+            |said: &Answer| !answer.is_multicast || said.name.rsplit('.').next() == Some("local");
+        let said = parse(&answer.payload).into_iter().filter(is_allowed);
         said.flat_map(|said| self.learn_name(said, answer, standing, now)).collect()
     }
 
@@ -142,6 +145,7 @@ impl Names {
         let asker = Asker { pid: answer.pid, started: answer.started, uid: answer.uid };
         let is_system =
             answer.uid < FIRST_ORDINARY_UID && !answer.is_in_user_ns && standing.place == Place::Host;
+        let is_system = is_system && !answer.is_multicast;
         let owners = [Some(Owner::User(answer.uid)), is_system.then_some(Owner::System)];
         for &address in addresses.iter().filter(|address| !is_special(**address)) {
             for owner in owners.into_iter().flatten() {
@@ -219,6 +223,15 @@ impl Names {
     /// The name that a connection has already.
     pub(crate) fn known(&mut self, conn: &Conn) -> Option<PeerName> {
         self.decided.get(&key(conn)).cloned()
+    }
+
+    /// Whether some answer gave a connection's peer this name, to its user or to the system.
+    pub(crate) fn has_heard(&mut self, conn: &Conn, name: &str) -> bool {
+        let remote = conn.remote.to_canonical();
+        [Owner::User(conn.uid), Owner::System].into_iter().any(|owner| {
+            let list = self.shares.get_mut(&owner).and_then(|share| share.addresses.get(&remote));
+            list.is_some_and(|list| list.iter().any(|heard| *heard.name == *name))
+        })
     }
 
     /// Whether nobody outside of this machine has a connection's peer's address.
@@ -372,6 +385,7 @@ pub(crate) mod tests {
                 uid,
                 is_in_user_ns: false,
                 is_over_tcp: false,
+                is_multicast: false,
                 full_len: 0,
                 payload,
             }
