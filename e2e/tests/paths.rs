@@ -225,6 +225,19 @@ fn a_mistyped_option_changes_nothing() {
 }
 
 #[test]
+fn a_history_and_an_output_in_one_place_are_refused() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, folder) = (Kernel::load(&[]), tempfile::tempdir().unwrap());
+    let path = folder.path().join("both");
+    let (output, memory) = (format!("file:{}", path.display()), format!("memory={}", path.display()));
+    let complaint = complaint_of(pipe(&kernel, &["-o", &output, "-c", &memory]), path.to_str().unwrap());
+    assert!(complaint.contains("leads to the same place as"), "{complaint}");
+    assert!(!path.exists());
+}
+
+#[test]
 fn what_may_not_be_read_is_named_and_stays() {
     if !can_test_the_kernel() {
         return;
