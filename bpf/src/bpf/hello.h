@@ -183,11 +183,16 @@ static __always_inline bool is_quic(const struct moved_bytes *b, int len)
 
 static __always_inline bool tell_datagram(struct moved_bytes *b, __u64 conn_ns)
 {
-	__u64 size = __builtin_offsetof(struct moved_bytes, bytes) + (__u64)b->len;
+	__u32 len = b->len;
 	/* Readers tell records apart by their length: of several buffers the first may hold less than was sent. */
-	if (b->len < QUIC_DATAGRAM_MIN || b->len > HELLO_BYTES || !has_room())
+	if (len < QUIC_DATAGRAM_MIN)
+		return false;
+	/* Both limits in one comparison would be too much for the verifier of Linux 6.12. */
+	asm volatile("" : "+r"(len));
+	if (len > HELLO_BYTES || !has_room())
 		return false;
 	b->conn_ns = conn_ns;
+	__u64 size = __builtin_offsetof(struct moved_bytes, bytes) + (__u64)len;
 	return !bpf_ringbuf_output(&events, b, size, wakeup_flags(bpf_ktime_get_boot_ns()));
 }
 
