@@ -77,7 +77,7 @@ impl Drop for Running {
 pub fn run_to_end(mut command: Command) -> Output {
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = Running(spawned.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-    // Both at once: it would wait for whoever does not read.
+    // Both at once: it would wait for the one that is not read.
     let stdout = child.0.stdout.take().map(|out| thread::spawn(|| read_all(out)));
     let stderr = child.0.stderr.take().map(|err| thread::spawn(|| read_all(err)));
     let all = |reader: Option<thread::JoinHandle<Vec<u8>>>| {

@@ -580,7 +580,7 @@ fn responses_over_tcp_and_by_multicast_name_as_others_do() {
     let mut command = scene.netns.near_command("python3");
     command.args(["-c", RESOLVING, &FAR_V4.to_string(), &port.to_string(), &one, &two, &three]);
     assert!(command.status().unwrap().success());
-    // Whoever answers by multicast names no more than its own domain.
+    // A host that answers by multicast names no more than its own domain.
     let expected = [(one, Some("tcp.example")), (two, Some("printer.local")), (three, None)];
     for (target, name) in expected {
         let event = scene.latest(port, |event| event["raddr"] == target);

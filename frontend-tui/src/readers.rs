@@ -86,7 +86,7 @@ pub(crate) fn read_sources(
     }
 }
 
-/// Tells of every change of the config, and of the terminal's end: whoever reads that would go on in vain. A file that
+/// Tells of every change of the config, and of the terminal's end: a thread that reads that would go on in vain. A file that
 /// cannot be followed only never changes.
 pub(crate) fn watch_terminal_and_config(
     followed: Option<(PathBuf, Option<Fingerprint>)>,

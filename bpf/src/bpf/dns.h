@@ -25,8 +25,8 @@ static __always_inline void fill_receiver(struct dns_answer *answer)
 	answer->user_ns_level = cred->user_ns->level;
 }
 
-/* A process has received something from a name server: it lies in the process's own memory now. Whoever sends
- * answers in floods must not push out announcements. */
+/* A process has received something from a name server: it lies in the process's own memory now. Floods of
+ * answers must not push out announcements. */
 static __noinline int copy_answer(__u16 protocol, __u16 port, int len)
 {
 	__u32 zero = 0;

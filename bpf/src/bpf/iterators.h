@@ -24,7 +24,7 @@ static __always_inline void tell_and_settle(struct seq_file *seq, struct tracked
 		WRITE_ONCE(t->pending, 1);
 }
 
-/* Whoever looks at what goes on takes nothing from who waits for what is pending. */
+/* A reader of what goes on takes nothing from the one that waits for what is pending. */
 static __always_inline void tell_live(struct seq_file *seq, struct sock *sk, struct tracked *t)
 {
 	/* Of a socket that was used for other peers than its own alone there is nothing to tell but that it is there. */

@@ -12,6 +12,8 @@
 #include "registers.h"
 #include "headers.h"
 #include "maps.h"
+#include "read.h"
+#include "tcp.h"
 #include "announce.h"
 #include "calls.h"
 #include "dns.h"

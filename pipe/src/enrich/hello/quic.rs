@@ -23,7 +23,7 @@ pub const MAX_FLOWS: usize = 256;
 const LIFETIME_NS: u64 = 10_000_000_000;
 /// Packets of a payload that it is tried to open, each with each connection id that its keys may come from, …
 const MAX_ATTEMPTS: usize = 12;
-/// … as long as these have no more bytes in all than so many times those of the payload.
+/// … and so many times the payload's bytes in all, at most.
 const ATTEMPTS_PER_BYTE: usize = 2;
 /// The first connection id that a client chooses for its server has at least so many bytes (RFC 9000, 7.2).
 const MIN_FIRST_CONNECTION_ID: usize = 8;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! QUIC's packets with long headers (RFC 9000, 17.2), and the protection of Initials (RFC 9001, 5; RFC 9369).
 //!
-//! The keys of Initials come from a connection id that the first of them has in the open: whoever sees that one can read
-//! all. The crates for it are the plain Rust ones: they need no assembler and are right on every processor.
+//! The keys of Initials come from a connection id that the first of them has in the open: anybody who sees that one can
+//! read all. The crates for it are the plain Rust ones: they need no assembler and are right on every processor.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aes::Aes128;
