@@ -147,7 +147,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let named = cli.input.sources();
     output.check(cli, named.iter().chain(&config.settings.run.sources))?;
     let inputs = Inputs::new(cli, &config, named)?;
-    let mut overseer = Overseer::on_machine(config, &boot_id());
+    let mut overseer = Overseer::with_list(config, &boot_id());
     overseer.set_filter(cli.input.filter.clone());
     match output {
         Output::View => view(cli, inputs, overseer),

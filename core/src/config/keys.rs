@@ -63,7 +63,7 @@ pub const SETTINGS: [(&str, &[&str]); 4] = [
             "line-uid-fmt",
         ],
     ),
-    ("tui", &["theme", "colours", "mouse"]),
+    ("tui", &["theme", "colours", "mouse", "lines-kept"]),
     ("run", &["fifo", "source", "conn-list-cache", "debug"]),
 ];
 
@@ -73,6 +73,8 @@ const MAX_PIXELS: u32 = 32_767;
 const MAX_UID_CHARS: usize = 11;
 /// Connections a frontend may be asked to remember.
 const MAX_CONN_LIST_CACHE: usize = 1_000_000;
+/// Lines the terminal view may be asked to remember.
+const MAX_LINES_KEPT: usize = 1_000_000;
 
 /// Sets what an entry of a settings section says; the default stays where that cannot be. A table: a line for each key.
 pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
@@ -119,6 +121,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("tui", "theme") => tui.theme = value.named(TerminalTheme::parse, TerminalTheme::NAMES)?,
         ("tui", "colours") => tui.colours = value.named(TerminalColours::parse, TerminalColours::NAMES)?,
         ("tui", "mouse") => tui.mouse = value.boolean()?,
+        ("tui", "lines-kept") => tui.lines_kept = value.at_most(MAX_LINES_KEPT)?,
         ("run", "fifo") => run.fifo = Some(value.fifo()?),
         ("run", "source") => run.sources = value.sources()?,
         ("run", "conn-list-cache") => run.conn_list_cache = value.at_most(MAX_CONN_LIST_CACHE)?,

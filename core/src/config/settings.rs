@@ -358,11 +358,13 @@ pub struct TuiSettings {
     pub colours: TerminalColours,
     /// Take the mouse: the wheel scrolls, a click selects.
     pub mouse: bool,
+    /// Lines that are remembered besides those of open connections.
+    pub lines_kept: usize,
 }
 
 impl Default for TuiSettings {
     fn default() -> Self {
-        Self { theme: TerminalTheme::Auto, colours: TerminalColours::Auto, mouse: true }
+        Self { theme: TerminalTheme::Auto, colours: TerminalColours::Auto, mouse: true, lines_kept: 10_000 }
     }
 }
 
@@ -373,7 +375,7 @@ pub struct RunSettings {
     pub fifo: Option<PathBuf>,
     /// Where events are read from.
     pub sources: Vec<SourceSpec>,
-    /// Connections (or groups) that are remembered, shown or not.
+    /// Connections (or groups) that the overlay remembers, shown or not.
     pub conn_list_cache: usize,
     /// Print raw events and what became of them.
     pub debug: bool,

@@ -11,13 +11,13 @@ pub use crate::model::line::LineId;
 use crate::model::machines::ours;
 use crate::model::traffic::Traffic;
 use crate::wire::details::ConnectionDetails;
-use crate::wire::event::ConnectionState;
+use crate::wire::event::{ConnectionState, Phase};
 
 /// A line that is known, whether it is in a slot or not.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct KnownLine<'o>(pub(crate) &'o Line);
 
-impl<'o> KnownLine<'o> {
+impl KnownLine<'_> {
     /// By what it is known.
     #[must_use]
     pub fn id(&self) -> LineId {
@@ -26,13 +26,13 @@ impl<'o> KnownLine<'o> {
 
     /// As the rules left it, safe to print.
     #[must_use]
-    pub fn text(&self) -> &'o str {
+    pub fn text(&self) -> &str {
         &self.0.look.text
     }
 
     /// As it was received, safe to print.
     #[must_use]
-    pub fn received(&self) -> &'o str {
+    pub fn received(&self) -> &str {
         &self.0.event.received
     }
 
@@ -66,9 +66,15 @@ impl<'o> KnownLine<'o> {
         self.0.event.state
     }
 
+    /// Whether its writer said that it ended; a group has ended when all of its connections have.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.phase() == Phase::Closed
+    }
+
     /// What goes over it.
     #[must_use]
-    pub fn traffic(&self) -> &'o Traffic {
+    pub fn traffic(&self) -> &Traffic {
         &self.0.bytes.traffic
     }
 

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use hashlink::LinkedHashMap;
 use leco_os::clock::BootNs;
 
 use crate::model::fader::Times;
 use crate::model::machines::{MachineId, OurNs, Placed};
 use crate::model::traffic::{BUCKET_NS, Bytes, Traffic};
 use crate::style::LineStyle;
-use crate::wire::event::ConnectionState;
+use crate::wire::event::{ConnectionState, Phase};
 
 /// Connections of a group whose bytes are told apart.
 pub(super) const MAX_MEMBERS: usize = 256;
@@ -51,6 +50,7 @@ pub(crate) struct Arrival<'a> {
     /// What went over the connection, where that is known.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) state: ConnectionState,
+    pub(crate) phase: Phase,
     pub(crate) is_first_ever: bool,
     pub(crate) shown: Shown,
 }
@@ -100,6 +100,7 @@ pub(crate) struct LastEvent {
     /// The whole event, where it has more to tell than its line.
     pub(crate) json: Option<Box<str>>,
     pub(crate) state: ConnectionState,
+    pub(super) phase: Phase,
     pub(crate) is_first_ever: bool,
 }
 
@@ -116,8 +117,18 @@ pub(crate) struct Look {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LineBytes {
     pub(crate) traffic: Traffic,
-    /// Of a group: what went over each of its latest connections so far.
-    pub(super) members: Option<Box<LinkedHashMap<BootNs, Bytes>>>,
+    /// Of a group: its latest connections, the last heard of at the end.
+    pub(super) members: Option<Vec<Member>>,
+}
+
+/// A connection of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// By what it is known on its machine.
+    pub(super) ns: BootNs,
+    pub(super) phase: Phase,
+    /// What went over it so far, where that is known.
+    pub(super) bytes: Option<Bytes>,
 }
 
 /// Whether a line was there before the bytes that are counted.
@@ -140,27 +151,29 @@ impl LineKey {
 impl Line {
     /// Makes the line of a first event; bytes that are new by it come with it.
     pub(super) fn new(key: &LineKey, arrival: Arrival<'_>) -> (Self, Bytes) {
-        let Arrival { placed, ns, ns_trx, received, event, bytes, state, is_first_ever, shown } = arrival;
+        let Arrival { placed, ns, ns_trx, received, event, bytes, state, phase, is_first_ever, shown } =
+            arrival;
         let Placed { machine, epoch, first, updated, boot, host } = placed;
         let received = shared(received, &shown.text);
         let mut line = Self {
             machine: LineMachine { id: machine, epoch, boot, host },
             life: Lifetime { ns, latest: ns, ns_trx, first, updated },
-            event: LastEvent { received, json: event.map(Box::from), state, is_first_ever },
+            event: LastEvent { received, json: event.map(Box::from), state, phase, is_first_ever },
             look: Look::from(shown),
             bytes: LineBytes {
-                members: matches!(key, LineKey::Group(..)).then(Box::default),
+                members: matches!(key, LineKey::Group(..)).then(Vec::new),
                 ..LineBytes::default()
             },
             slot: None,
         };
-        let more = bytes.map(|bytes| line.count(ns, bytes, Counting::NewLine)).unwrap_or_default();
+        let more = line.count(Member { ns, phase, bytes }, Counting::NewLine);
         (line, more)
     }
 
     /// Takes a further event, and tells which bytes are new by it; `None` where nothing is.
     pub(super) fn update(&mut self, arrival: Arrival<'_>) -> Option<Bytes> {
-        let Arrival { placed, ns, ns_trx, received, event, bytes, state, is_first_ever, shown } = arrival;
+        let Arrival { placed, ns, ns_trx, received, event, bytes, state, phase, is_first_ever, shown } =
+            arrival;
         let life = &mut self.life;
         if ns < life.ns {
             (life.ns, life.first) = (ns, placed.first);
@@ -171,13 +184,14 @@ impl Line {
         (life.updated, life.ns_trx) = (placed.updated, ns_trx);
         self.machine.epoch = placed.epoch;
         self.machine.host = placed.host.or(self.machine.host.take());
-        let more = bytes.map(|bytes| self.count(ns, bytes, Counting::KnownLine)).unwrap_or_default();
+        let more = self.count(Member { ns, phase, bytes }, Counting::KnownLine);
         self.life.latest = ns;
         if *self.event.received != *received {
             self.event.received = shared(received, &shown.text);
         }
         self.event.json = event.map(Box::from);
-        (self.event.state, self.event.is_first_ever) = (state, is_first_ever);
+        (self.event.state, self.event.phase) = (state, phase);
+        self.event.is_first_ever = is_first_ever;
         self.look = Look::from(shown);
         Some(more)
     }
@@ -192,23 +206,35 @@ impl Line {
         Times { first: self.life.first, updated: self.life.updated, curve: self.look.curve }
     }
 
+    /// Whether it goes on: a group does while one of its connections does.
+    pub(crate) fn phase(&self) -> Phase {
+        let Some(members) = &self.bytes.members else { return self.event.phase };
+        let has = |phase| members.iter().any(|member| member.phase == phase);
+        [Phase::Open, Phase::Untold].into_iter().find(|phase| has(*phase)).unwrap_or(self.event.phase)
+    }
+
     /// Takes what went over one of its connections so far, and tells what of that is new.
-    fn count(&mut self, ns: BootNs, bytes: Bytes, counting: Counting) -> Bytes {
+    fn count(&mut self, latest: Member, counting: Counting) -> Bytes {
+        let Member { ns, bytes, .. } = latest;
         let updated = self.life.updated;
         let LineBytes { traffic, members } = &mut self.bytes;
         // What was open before it was seen, did not send all of it just now.
         let is_young = self.life.ns_trx.saturating_sub(ns) < BUCKET_NS;
         let Some(members) = members else {
+            let Some(bytes) = bytes else { return Bytes::default() };
             if is_young || counting == Counting::KnownLine {
                 return traffic.update(bytes, updated);
             }
             traffic.add_old(bytes);
             return Bytes::default();
         };
-        let before = members.insert(ns, bytes);
-        if members.len() > MAX_MEMBERS {
-            members.pop_front();
+        let known = members.iter().rposition(|member| member.ns == ns).map(|at| members.remove(at));
+        let before = known.and_then(|member| member.bytes);
+        if members.len() == MAX_MEMBERS {
+            members.remove(0);
         }
+        members.push(Member { bytes: bytes.or(before), ..latest });
+        let Some(bytes) = bytes else { return Bytes::default() };
         let Some(before) = before.or_else(|| is_young.then(Bytes::default)) else {
             traffic.add_old(bytes);
             return Bytes::default();
@@ -224,10 +250,8 @@ impl Line {
         match key {
             LineKey::Connection(..) => *members = None,
             LineKey::Group(..) => {
-                let members = members.get_or_insert_default();
-                if members.is_empty() {
-                    members.insert(self.life.latest, traffic.total);
-                }
+                let (ns, phase, bytes) = (self.life.latest, self.event.phase, Some(traffic.total));
+                members.get_or_insert_with(|| vec![Member { ns, phase, bytes }]);
             }
         }
     }

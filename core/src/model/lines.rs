@@ -33,6 +33,8 @@ pub(crate) struct Lines {
     known: LinkedHashMap<LineKey, Line>,
     slots: Vec<Option<LineKey>>,
     capacity: usize,
+    /// Lines that had to make room.
+    forgotten: u64,
     /// What went over all of them.
     traffic: Traffic,
 }
@@ -195,6 +197,7 @@ impl Lines {
                 .filter(|(_, line)| line.slot.is_none())
                 .map(|(key, _)| key.clone())
                 .collect();
+            self.forgotten += forgotten.len() as u64;
             for key in forgotten {
                 self.known.remove(&key);
             }
@@ -231,6 +234,11 @@ impl Lines {
     /// What stands in each slot.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Option<&Line>> {
         self.slots.iter().map(|slot| slot.as_ref().and_then(|key| self.known.get(key)))
+    }
+
+    /// Lines that had to make room for others.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// What went over all of them since the start.

@@ -95,12 +95,32 @@ pub struct Overseer {
     in_force: InForce,
     /// Only lines that it chooses count, whatever the config says.
     filter: Option<Filter>,
+    /// Who remembers its lines.
+    keeps: Keeps,
     lines: Lines,
     frame: Frame,
     /// What each row of the frame was made from.
     tagged: Vec<Option<LineId>>,
     machines: Machines,
     hosts: Hosts,
+}
+
+/// How many lines are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// Such as refill a window that grows: `conn-list-cache`.
+    Window,
+    /// Those of a list that can be scrolled, sorted and searched: `lines-kept`.
+    List,
+}
+
+impl Keeps {
+    fn capacity(self, settings: &Settings) -> usize {
+        match self {
+            Self::Window => settings.run.conn_list_cache,
+            Self::List => settings.tui.lines_kept,
+        }
+    }
 }
 
 /// Names of the machines that were heard.
@@ -128,9 +148,20 @@ impl Overseer {
     /// The same on the machine with this boot id: its boot clock is the one that `now` is on.
     #[must_use]
     pub fn on_machine(config: Config, boot_id: &str) -> Self {
+        Self::keeping(Keeps::Window, config, boot_id)
+    }
+
+    /// The same, with as many lines as a list is to have (`lines-kept`).
+    #[must_use]
+    pub fn with_list(config: Config, boot_id: &str) -> Self {
+        Self::keeping(Keeps::List, config, boot_id)
+    }
+
+    fn keeping(keeps: Keeps, config: Config, boot_id: &str) -> Self {
         let in_force = InForce::from(config);
         Self {
-            lines: Lines::new(in_force.settings.run.conn_list_cache),
+            lines: Lines::new(keeps.capacity(&in_force.settings)),
+            keeps,
             in_force,
             filter: None,
             frame: Frame::default(),
@@ -174,13 +205,13 @@ impl Overseer {
         self.in_force = InForce::from(config);
         let in_force = &mut self.in_force;
         self.lines.remake(|received| in_force.show(received));
-        self.lines.set_capacity(self.in_force.settings.run.conn_list_cache);
+        self.lines.set_capacity(self.keeps.capacity(&self.in_force.settings));
         self.tagged.clear();
     }
 
     /// Forgets every line, as at the start; rules keep their hits.
     pub fn forget(&mut self) {
-        self.lines = Lines::new(self.in_force.settings.run.conn_list_cache);
+        self.lines = Lines::new(self.keeps.capacity(&self.in_force.settings));
         self.frame = Frame::default();
         self.tagged.clear();
         self.machines.forget();
@@ -244,6 +275,7 @@ impl Overseer {
             event: details,
             bytes: Bytes::of_event(&event),
             state: event.connection_state(),
+            phase: event.phase(),
             is_first_ever: event.is_new.0,
             shown,
         };
@@ -320,7 +352,7 @@ impl Overseer {
 
     /// A known line as a row of its own, as if it stood in a slot.
     #[must_use]
-    pub fn row(&self, line: KnownLine<'_>, now: BootNs) -> Row {
+    pub fn row(&self, line: &KnownLine<'_>, now: BootNs) -> Row {
         let KnownLine(line) = line;
         let tag = self.in_force.tag(line, self.hosts.shown(line));
         make_row(line, tag, self.in_force.fader.alpha_ahead(line.times(), ours(now), 0), now)
@@ -329,6 +361,12 @@ impl Overseer {
     /// Every line now known, least recently updated first.
     pub fn known(&self) -> impl DoubleEndedIterator<Item = KnownLine<'_>> + ExactSizeIterator {
         self.lines.known().map(KnownLine)
+    }
+
+    /// Lines that were known and had to make room for others, since the start.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.lines.forgotten()
     }
 
     /// What goes over all connections together, since the start.

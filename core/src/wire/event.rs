@@ -153,6 +153,18 @@ impl State {
     }
 }
 
+/// Whether a connection goes on, as far as its writer says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Phase {
+    /// The writer does not say.
+    #[default]
+    Untold,
+    /// It is open, or waits for its peer's answer.
+    Open,
+    /// It ended, in good order or not.
+    Closed,
+}
+
 /// How a connection stands, as far as that changes its looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum ConnectionState {
@@ -240,6 +252,16 @@ impl Event {
             (Some(State::TimedOut | State::Unanswered), _) => ConnectionState::TimedOut,
             (_, Some(Direction::In)) => ConnectionState::Incoming,
             _ => ConnectionState::Ordinary,
+        }
+    }
+
+    /// Whether it goes on.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match State::parse(&self.state.0) {
+            None => Phase::Untold,
+            Some(State::Open | State::Connecting) => Phase::Open,
+            Some(_) => Phase::Closed,
         }
     }
 

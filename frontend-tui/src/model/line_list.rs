@@ -108,7 +108,7 @@ impl LineList {
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
-            let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, *line, now)));
+            let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, line, now)));
             self.listing = Listing { rows: rows.collect(), first, all: lines.len() };
         }
         self.listing.rows.resize(height, None);
@@ -187,7 +187,7 @@ impl LineList {
             self.listing.rows.clone()
         } else {
             let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
-            lines.iter().map(|line| Some(readable(overseer, *line, now))).collect()
+            lines.iter().map(|line| Some(readable(overseer, line, now))).collect()
         };
         self.offset = Some(self.listing.first);
         self.frozen = Some(Frozen { since: now, new: 0, rows });

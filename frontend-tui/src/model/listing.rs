@@ -73,7 +73,7 @@ impl Matches {
         self.known.clear();
     }
 
-    fn holds(&mut self, query: &Query, line: KnownLine<'_>) -> bool {
+    fn holds(&mut self, query: &Query, line: &KnownLine<'_>) -> bool {
         if query.is_empty() {
             return true;
         }
@@ -105,7 +105,7 @@ pub(crate) fn ordered<'o>(
 ) -> Vec<KnownLine<'o>> {
     let known = overseer.known();
     matches.forget(known.len());
-    let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, *line)).collect();
+    let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, line)).collect();
     match sort {
         Sort::Slots => lines.sort_by_key(KnownLine::first),
         Sort::LastSeen => {}
@@ -116,7 +116,7 @@ pub(crate) fn ordered<'o>(
 }
 
 /// A line of such a list, to be read even when it has faded.
-pub(crate) fn readable(overseer: &Overseer, line: KnownLine<'_>, now: BootNs) -> Row {
+pub(crate) fn readable(overseer: &Overseer, line: &KnownLine<'_>, now: BootNs) -> Row {
     let row = overseer.row(line, now);
     Row { alpha: row.alpha.max(LEAST_ALPHA), ..row }
 }

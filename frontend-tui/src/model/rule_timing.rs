@@ -17,7 +17,7 @@ const SLOW_LEAST: u64 = 1_000;
 /// Time that each rule takes for a line, in ns; fewer than there are rules where time ran out.
 #[must_use]
 pub fn measure(overseer: &Overseer) -> Vec<u64> {
-    let lines: Vec<&str> = overseer.known().rev().take(LINES).map(|line| line.received()).collect();
+    let lines: Vec<_> = overseer.known().rev().take(LINES).collect();
     let count = overseer.rules().count();
     if lines.is_empty() || count == 0 {
         return Vec::new();
@@ -26,11 +26,11 @@ pub fn measure(overseer: &Overseer) -> Vec<u64> {
     let mut times = Vec::with_capacity(count);
     for rule in 0..count {
         // The first run of a pattern builds the states that it will go through.
-        let _ = overseer.rule_holds(rule, lines[0]);
+        let _ = overseer.rule_holds(rule, lines[0].received());
         let started = Instant::now();
         let mut tried = 0;
         for line in &lines {
-            let _ = std::hint::black_box(overseer.rule_holds(rule, line));
+            let _ = std::hint::black_box(overseer.rule_holds(rule, line.received()));
             tried += 1;
             if begin.elapsed() > BUDGET {
                 break;

@@ -60,7 +60,7 @@ pub(crate) fn detail(
         lines.push(field("", "more details with leco-event-pipe --extra-ev-data".into(), theme));
     }
     lines.extend(fields(details.fields, width, theme));
-    lines.extend(matching_rules(line, overseer, file, theme));
+    lines.extend(matching_rules(&line, overseer, file, theme));
     lines
 }
 
@@ -98,7 +98,7 @@ fn fields_of_line(
 
 /// The rules that match a line, each with its place in the config.
 fn matching_rules(
-    line: KnownLine<'_>,
+    line: &KnownLine<'_>,
     overseer: &Overseer,
     file: Option<&Path>,
     theme: Theme,

@@ -10,7 +10,7 @@ use crate::model::line::MAX_MEMBERS;
 use crate::model::machines::Placed;
 use crate::model::traffic::Bytes;
 use crate::style::LineStyle;
-use crate::wire::event::ConnectionState;
+use crate::wire::event::{ConnectionState, Phase};
 
 fn fade(points: &str, ns: u64) -> Fade {
     Fade::new(&Curve::new(&Points::parse(points).unwrap(), SplineKind::Linear), Duration::from_nanos(ns))
@@ -37,6 +37,7 @@ fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Upda
     let arrival = Arrival {
         placed: placed(ns, updated),
         state: ConnectionState::Ordinary,
+        phase: Phase::Untold,
         is_first_ever: false,
         event: None,
         bytes: None,
@@ -123,6 +124,7 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
             event: None,
             bytes: Some(Bytes { rx: 0, tx: sent }),
             state: ConnectionState::Ordinary,
+        phase: Phase::Untold,
             is_first_ever: false,
             shown: shown(&format!("sent {sent}"), Some("group")),
         };
