@@ -7,6 +7,7 @@
 
 pub mod frontend;
 pub mod hooks;
+pub mod keys;
 pub mod loader;
 pub mod modes;
 pub mod pipe;
