@@ -2,14 +2,18 @@
 //! The keys of `leco-tui`, for its help and its man page.
 
 /// Every key, for the help, in the order of use.
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 22] = [
     ("↑ ↓  j k", "select a line"),
     ("PgUp PgDn  wheel", "scroll through all known lines"),
     ("Home End  g G", "first, last"),
-    ("⏎", "everything about the line"),
+    ("⏎", "everything about the line; there ↑ ↓ go through its fields"),
+    ("p  u  a", "what the line's process, unit or peer does, alone; again: everything"),
+    ("y", "copy the peer's address; in the details the field"),
+    ("Y", "copy the event as JSON"),
     ("space", "freeze, resume"),
     ("/", "search; n next, N back"),
     ("f", "filter: user: proc: unit: peer: port: dir: state: host: new /regex/ -not"),
+    ("l", "listeners alone; again: everything"),
     ("s", "sort: fixed places, last seen, rate, total"),
     ("r", "rules and their hits"),
     ("x", "a rule that hides the line"),
@@ -17,6 +21,8 @@ pub const KEYS: [(&str, &str); 16] = [
     ("m", "a rule that merges it with others"),
     ("t", "a rule that you type; Tab changes the section"),
     ("Esc", "back"),
+    ("H", "hide the heading for ever; again: show it"),
     ("Ctrl-L", "redraw"),
-    ("q  Ctrl-C", "quit"),
+    ("q", "close what is open, else quit"),
+    ("Ctrl-C", "quit"),
 ];

@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigWatch, Reload};
 use crate::model::overseer::{Overseer, Received};
 use crate::rules::Verdict;
 use crate::source::{
-    NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, SourcesState, are_allowed,
+    NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed,
 };
 
 /// After the first line, so long a silence means that the replay is over.
@@ -97,7 +97,7 @@ pub fn once(
     }
     let state = sources.state();
     if last_line.is_none() && !state.is_reading && !state.has_ended {
-        return Err(PlainError::Waiting(state.text + SourcesState::hint(state.is_refused)));
+        return Err(PlainError::Waiting(state.text + &state.remedy));
     }
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
         say::err(format_args!("{program}: {notice}"));

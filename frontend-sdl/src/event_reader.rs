@@ -122,5 +122,5 @@ fn open(sources: &[SourceSpec]) -> anyhow::Result<Sources> {
 }
 
 fn waiting(state: &SourcesState) -> String {
-    format!("{}{}", state.text, SourcesState::hint(state.is_refused))
+    format!("{}{}", state.text, state.remedy)
 }

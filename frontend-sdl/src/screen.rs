@@ -178,6 +178,8 @@ fn one_line(text: &str) -> Frame {
         alpha: 255,
         state: ConnectionState::Ordinary,
         is_first_ever: false,
+        is_closed: false,
+        connections: 1,
         style: LineStyle::default(),
         age: Duration::MAX,
         traffic: Traffic::default(),

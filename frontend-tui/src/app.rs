@@ -16,7 +16,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::Event;
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use leco_core::config::{Fingerprint, Reload};
+use leco_core::config::{Fingerprint, Reload, append_setting};
 use leco_core::model::overseer as core_overseer;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::SourceSpec;
@@ -47,6 +47,8 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 const FADE_INTERVAL: Duration = Duration::from_millis(250);
 /// What changes with time alone, such as a rate, is drawn so often while it does.
 const TICK: Duration = Duration::from_secs(1);
+/// What is told is shown for so long.
+const NOTICE_TIME: Duration = Duration::from_secs(8);
 /// Asked to leave by a signal, it takes at most so long.
 const LEAVING_TIME: Duration = Duration::from_secs(1);
 /// Why there is none, mostly.
@@ -66,6 +68,8 @@ pub struct Options {
     pub record: Option<Recording>,
     /// The config: a good one takes effect at once, a bad one is told and the old one stays.
     pub config: Option<PathBuf>,
+    /// What of the config cannot be used.
+    pub faults: Vec<String>,
     /// Colours.
     pub theme: Theme,
     /// The size of a terminal that does not know its own.
@@ -74,7 +78,7 @@ pub struct Options {
 
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
-    let Options { sources, player, record, config, theme, assumed_size } = options;
+    let Options { sources, player, record, config, faults, theme, assumed_size } = options;
     let mut overseer = overseer;
     if let Some(player) = &player {
         overseer.fix_clocks(player.clocks());
@@ -91,7 +95,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         terminal::give_back();
         return Err(error);
     }
-    let mut status = Status::default();
+    let mut status = Status { faults, ..Status::default() };
     if let Some(lost) = player.as_ref().map(Player::lost) {
         status.source = Source {
             text: "playing a recording".into(),
@@ -100,7 +104,9 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
             ..Source::default()
         };
     }
-    let app = App { overseer, state: State::new(config), status, theme, player, played: Instant::now() };
+    let has_heading = overseer.settings().tui.heading;
+    let state = State { has_heading, ..State::new(config) };
+    let app = App { overseer, state, status, noticed: None, theme, player, played: Instant::now() };
     let result = app.run(&mut terminal, &receiver);
     terminal::give_back();
     // The person who closed it asked to leave, as a signal does.
@@ -169,6 +175,8 @@ struct App {
     overseer: Overseer,
     state: State,
     status: Status,
+    /// Since when a notice is shown.
+    noticed: Option<Instant>,
     theme: Theme,
     player: Option<Player>,
     /// Up to when the recording was played, on our clock.
@@ -180,6 +188,7 @@ impl App {
         let mut has_begun = false;
         loop {
             self.play();
+            self.let_notice_go();
             self.draw(terminal)?;
             if !std::mem::replace(&mut has_begun, true) {
                 give_back();
@@ -201,11 +210,10 @@ impl App {
                     Message::Events(lines) => self.receive(&lines),
                     Message::Source(source) => {
                         self.status.source = source;
-                        self.status.notice = watch::take_notice().or(self.status.notice.take());
+                        self.tell(watch::take_notice());
                     }
                     Message::Config(reload) => {
-                        self.status.notice = Some(apply(reload, &mut self.overseer));
-                        self.state.reloaded();
+                        self.reload(reload);
                     }
                     Message::Terminal(event) => {
                         if self.react(&event, terminal)? == ControlFlow::Break(()) {
@@ -233,9 +241,36 @@ impl App {
         self.player.as_ref().map_or_else(Now::read, |player| player.now().into())
     }
 
+    /// Takes away what was told some time ago.
+    fn let_notice_go(&mut self) {
+        if self.state.notice.is_none() && self.status.notice.is_none() {
+            self.noticed = None;
+        } else if self.noticed.get_or_insert_with(Instant::now).elapsed() >= NOTICE_TIME {
+            (self.state.notice, self.status.notice, self.noticed) = (None, None, None);
+        }
+    }
+
+    /// Tells something, from now on.
+    fn tell(&mut self, notice: Option<String>) {
+        if notice.is_some() {
+            (self.status.notice, self.noticed) = (notice, None);
+        }
+    }
+
+    fn reload(&mut self, reload: Reload) {
+        if matches!(reload, Reload::Good(_)) {
+            self.status.faults.clear();
+        }
+        let notice = apply(reload, &mut self.overseer);
+        self.tell(Some(notice));
+        self.state.has_heading = self.overseer.settings().tui.heading;
+        self.state.reloaded();
+    }
+
     /// Time until something changes by itself; `None` while nothing will.
     fn next_frame_in(&self) -> Option<Duration> {
         let now = self.now();
+        let notice = self.noticed.map(|since| NOTICE_TIME.saturating_sub(since.elapsed()));
         let fade = match self.state.lines.frozen(now) {
             None => self.overseer.next_visible_change(now, FADE_TOLERANCE),
             Some(_) => None,
@@ -243,14 +278,15 @@ impl App {
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
         let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).min();
-        match &self.player {
+        let next = match &self.player {
             None => next,
             Some(player) => {
                 let next = next.and_then(|next| player.ours(next)).into_iter().chain(player.next_in());
                 let progress = player.ours(Duration::ZERO).map(|_| TICK);
                 next.map(|next| next.max(FRAME_INTERVAL)).chain(progress).min()
             }
-        }
+        };
+        next.into_iter().chain(notice).min()
     }
 
     /// Plays the recording up to now.
@@ -270,8 +306,8 @@ impl App {
                 self.state.lines.line_appeared();
             }
         }
-        self.status.notice =
-            self.overseer.take_notice().or_else(watch::take_notice).or(self.status.notice.take());
+        let notice = self.overseer.take_notice().or_else(watch::take_notice);
+        self.tell(notice);
     }
 
     /// Does what an event of the terminal means; breaks to leave.
@@ -285,17 +321,29 @@ impl App {
         let Some(action) = action(event, self.state.mode) else {
             return Ok(ControlFlow::Continue(()));
         };
-        self.status.notice = None;
+        (self.status.notice, self.noticed) = (None, None);
         match self.state.apply(action, &self.overseer, self.now()) {
             Effect::None => {}
             Effect::Quit => return Ok(ControlFlow::Break(())),
             Effect::Repaint => terminal.clear()?,
             Effect::Copy(text) => copy(&text)?,
+            Effect::KeepHeading(is_kept) => self.keep_heading(is_kept),
         }
         if self.state.mode == Mode::Rules && action == Action::Open(Mode::Rules) {
             self.state.rule_times = rule_timing::measure(&self.overseer);
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Notes in the config whether there is a heading, so that it is so the next time.
+    fn keep_heading(&mut self, is_kept: bool) {
+        let value = if is_kept { "yes" } else { "no" };
+        let noted = self.state.config.as_deref().map(|path| append_setting(path, "tui", "heading", value));
+        self.state.notice = Some(match noted {
+            Some(Err(error)) => format!("for this time only: {error}"),
+            _ if is_kept => "the heading is back".into(),
+            _ => "the heading is hidden: H shows it again".into(),
+        });
     }
 
     /// Steers the recording.

@@ -116,6 +116,8 @@ struct Inputs {
     named: Vec<SourceSpec>,
     sources: Vec<SourceSpec>,
     config: Option<PathBuf>,
+    /// What of the config cannot be used.
+    faults: Vec<String>,
     sandbox: Sandbox,
 }
 
@@ -126,13 +128,14 @@ impl Inputs {
             None if named.is_empty() => config.settings.run.all_sources()?,
             None => named.clone(),
         };
+        let faults = config.diagnostics.iter().map(ToString::to_string).collect();
         let config = Config::path(cli.input.config.as_deref());
         let mut sandbox = with_sources(Sandbox::default(), &sources);
         if let Some(path) = &config {
             // Rules can be appended to it.
             sandbox = sandbox.reads(path).writes(path);
         }
-        Ok(Self { named, sources, config, sandbox })
+        Ok(Self { named, sources, config, faults, sandbox })
     }
 }
 
@@ -169,7 +172,7 @@ fn explain(config: &Config, line: &str, format: Format) -> Result<(), PlainError
 
 /// Shows events as plain lines.
 fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> anyhow::Result<()> {
-    let Inputs { named, sources, config, sandbox } = inputs;
+    let Inputs { named, sources, config, sandbox, .. } = inputs;
     let sandbox = cli.replay.iter().fold(sandbox, Sandbox::reads);
     let confinement = sandbox.enter();
     if output == Output::Debug || !confinement.is_whole() {
@@ -188,7 +191,7 @@ fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> a
 
 /// Shows events on the whole terminal.
 fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
-    let Inputs { sources, config, sandbox, .. } = inputs;
+    let Inputs { sources, config, faults, sandbox, .. } = inputs;
     let player =
         cli.replay.as_deref().map(|path| open_recording(path, cli.speed.unwrap_or(1.0))).transpose()?;
     let record = cli.record.as_deref().map(Recording::open).transpose()?;
@@ -205,7 +208,7 @@ fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
     if !confinement.is_whole() {
         report(&confinement);
     }
-    app::run(overseer, Options { sources, player, record, config, theme, assumed_size })
+    app::run(overseer, Options { sources, player, record, config, faults, theme, assumed_size })
 }
 
 /// Colours that the command line asks for, else the config, else the terminal.

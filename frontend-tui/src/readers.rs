@@ -58,8 +58,9 @@ pub(crate) fn read_sources(
         if reported.as_ref() != Some(&state) {
             let source = Source {
                 text: state.text.clone(),
+                each: if state.each.len() > 1 { state.each.clone() } else { Vec::new() },
                 is_reading: state.is_reading,
-                is_refused: state.is_refused,
+                remedy: state.remedy.clone(),
                 overlong: state.overlong,
             };
             reported = Some(state);

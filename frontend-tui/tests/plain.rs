@@ -126,7 +126,9 @@ fn once_says_what_it_waited_for_in_vain() {
     let stage = Stage::set();
     let output = stage.run(&["-f", "fifo", "--once", "--wait", "0.05"]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr), "leco-tui: waiting for fifo (start leco-event-pipe, or: script/run)\n");
+    let user = rustix::process::getuid().as_raw();
+    let remedy = format!("start leco-event-pipe, or where LECO is installed: sudo systemctl start leco@{user}");
+    assert_eq!(text(&output.stderr), format!("leco-tui: waiting for fifo ({remedy})\n"));
 }
 
 #[test]

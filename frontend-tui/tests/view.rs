@@ -26,7 +26,11 @@ fn overseer() -> Overseer {
         (30, "18:33 :: root :: curl [cron] :: 203.0.113.9 443 !blocked :: "),
         (40, "18:31 :: www :: nginx :: <- 198.51.100.23 443 :: v 912B / 33K ^"),
         (50, "merged by a rule"),
+        (52, "18:29 :: systemd-timesync :: systemd-timesyn [systemd-timesyncd] :: prod.ntp.debian.pool.example.org 123/udp :: v 48B / 48B ^"),
+        (53, "18:29 :: me :: chromium [app-org.chromium.Chromium-4711.scope] :: ec2-203-0-113-77.eu-central-1.compute.amazonaws.example 65535 !unreachable :: v 878.9K / 1023.9M ^"),
+        (54, "  -3d :: root :: sshd [ssh] :: <- 2001:db8:1234:5678:9abc:def0:1234:5678 22 !timeout :: v 240.1K / 999.9T ^"),
         (55, "18:30 :: me :: 日本語 :: 2001:db8::1 443/udp :: "),
+        (56, "18:28 :: ada :: git-remote-http [user] :: git.example.com 443 via 10.0.0.1 3128 :: v 12.4M / 3K ^"),
     ] {
         let event =
             serde_json::json!({"ns": second * SECOND, "ns_trx": second * SECOND, "line": line}).to_string();
@@ -79,7 +83,7 @@ fn reading() -> Status {
     }
 }
 
-const SIZES: [(u16, u16); 4] = [(120, 40), (80, 24), (40, 10), (20, 3)];
+const SIZES: [(u16, u16); 7] = [(200, 50), (120, 40), (100, 30), (80, 24), (60, 20), (40, 10), (20, 3)];
 
 const DEPTHS: [ColorDepth; 4] =
     [ColorDepth::None, ColorDepth::Sixteen, ColorDepth::Indexed, ColorDepth::True];
@@ -170,10 +174,10 @@ fn a_value_is_completed_from_what_is_seen() {
     let keys: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("proc:")).collect();
     let terminal = screen_after(100, 12, ColorDepth::None, &reading(), &keys);
     let screen = terminal.backend().to_string();
-    assert!(screen.contains("Tab: curl firefox nginx ssh"), "{screen}");
+    assert!(screen.contains("Tab: chromium curl firefox git-remote-http nginx ssh"), "{screen}");
     let keys: Vec<_> = keys.into_iter().chain(typed("f")).chain([Action::Complete]).collect();
     let screen = screen_after(100, 12, ColorDepth::None, &reading(), &keys).backend().to_string();
-    assert!(screen.contains("filter  proc:firefox   1 of 6"), "{screen}");
+    assert!(screen.contains("filter  proc:firefox") && screen.contains("\" 1 of 10 "), "{screen}");
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn a_rule_that_is_typed_goes_into_either_section() {
         .chain(typed("ssh = shell"))
         .collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
-    assert!(screen.contains("rx-proc") && screen.contains("change 1 and hide 0"), "{screen}");
+    assert!(screen.contains("rx-proc") && screen.contains("would change 2 lines"), "{screen}");
     let keys: Vec<_> = keys.into_iter().chain([Action::Complete]).collect();
     let screen = screen_after(90, 24, ColorDepth::None, &reading(), &keys).backend().to_string();
     assert!(screen.contains("rx-group"), "{screen}");
@@ -275,17 +279,17 @@ fn states_have_the_colours_of_the_config() {
 
 #[test]
 fn older_lines_are_dimmer() {
-    let terminal = screen(100, 12, ColorDepth::True, &reading());
+    let terminal = screen(100, 20, ColorDepth::True, &reading());
     let buffer = terminal.backend().buffer();
     let brightness = |row: u16| {
-        let cell = (0..100).map(|x| &buffer[(x, row)]).find(|cell| cell.symbol() == "m").unwrap();
+        let cell = (10..100).map(|x| &buffer[(x, row)]).find(|cell| cell.symbol() == "m").unwrap();
         let Color::Rgb(red, green, blue) = cell.fg else { panic!("{:?}", cell.fg) };
         u32::from(red) + u32::from(green) + u32::from(blue)
     };
     assert!(
-        brightness(1) < brightness(2) && brightness(2) < brightness(6),
+        brightness(2) < brightness(3) && brightness(3) < brightness(8),
         "{:?}",
-        [1, 2, 6].map(brightness)
+        [2, 3, 8].map(brightness)
     );
 }
 
@@ -318,11 +322,66 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
         terminal.backend().to_string()
     };
     after(Action::Sort);
-    // Last seen first: ten rows, from the second of the screen.
-    let screen = after(Action::Point(10, 3));
+    // Last seen first: nine rows, below header and heading.
+    let screen = after(Action::Point(10, 4));
     assert!(screen.lines().any(|line| line.starts_with("\">") && line.contains("proc-097")), "{screen}");
     let screen = after(Action::Point(79, 10));
     assert!(screen.contains("proc-000") && !screen.contains("proc-010"), "{screen}");
-    let screen = after(Action::Point(79, 1));
+    let screen = after(Action::Point(79, 2));
     assert!(screen.contains("proc-099"), "{screen}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 16, ..Default::default() })]
+    /// Every number on the screen is one that was there before: none is cut, at any width.
+    #[test]
+    fn no_number_is_ever_cut(
+        lines in proptest::collection::vec((
+            "[a-z][a-z-]{0,30}", "( \\[[a-z.-]{1,40}\\])?", "[a-z][a-z.-]{0,60}", 0_u16.., 0_u64.., 0_u64..,
+            proptest::sample::select(vec!["", "/udp", " !refused", " !unreachable"]),
+            proptest::bool::weighted(0.2),
+        ), 1..8),
+        has_heading: bool,
+        sorts in 0..4_usize,
+    ) {
+        let mut overseer = Overseer::new(Config::default());
+        let mut whole = std::collections::HashSet::new();
+        for (number, (process, unit, peer, port, rx, tx, state, is_merged)) in (1..).zip(&lines) {
+            let (rx, tx) = (rx.checked_ilog2().map_or(0, |_| rx >> (number * 7 % 60)), tx >> (number * 11 % 60));
+            let (said_rx, said_tx) = (leco_core::text::bytes(rx).to_string(), leco_core::text::bytes(tx).to_string());
+            let line = if *is_merged {
+                format!("{process} {port} {said_rx} {said_tx}")
+            } else {
+                format!("18:34 :: user :: {process}{unit} :: {peer} {port}{state} :: v {said_rx} / {said_tx} ^")
+            };
+            let event = json!({"ns": number, "ns_trx": 58 * SECOND + number, "line": line, "rx": rx, "tx": tx});
+            overseer.receive(event.to_string().as_bytes(), 60 * SECOND);
+            whole.extend([said_rx, said_tx, port.to_string(), format!("{port}{state}"), "18:34".to_owned()]);
+        }
+        whole.extend(overseer.known().map(|line| {
+            format!("{}/s", leco_core::text::bytes(line.traffic().rate(60 * SECOND).total()))
+        }));
+        let mut state = State::new(None);
+        state.has_heading = has_heading;
+        for _ in 0..sorts {
+            let _ = state.apply(Action::Sort, &overseer, 60 * SECOND);
+        }
+        for width in (8..140).step_by(3) {
+            let mut terminal = Terminal::new(TestBackend::new(width, 16)).unwrap();
+            let theme = Theme::new(ColorDepth::None);
+            terminal
+                .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, 60 * SECOND))
+                .unwrap();
+            let buffer = terminal.backend().buffer();
+            for y in 1..15 {
+                let row: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+                for word in row.split([' ', '█', '║', '░', '│']) {
+                    let word = word.trim_end_matches(['v', '^', '…']);
+                    if word.starts_with(|c: char| c.is_ascii_digit()) {
+                        proptest::prop_assert!(whole.contains(word), "{width}: {word:?} in {row:?}");
+                    }
+                }
+            }
+        }
+    }
 }

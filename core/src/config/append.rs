@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Appending a rule to a config, and to nothing else.
+//! Appending a rule or a setting to a config, and to nothing else.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -34,37 +34,72 @@ pub enum AppendError {
 /// Appends a rule to the config at a path, through links, all of it or nothing: only where the file, read again, has
 /// this rule. It is made where nothing is.
 pub fn append(path: &Path, rule: NewRule<'_>) -> Result<(), AppendError> {
-    let failed = |error| AppendError::Io(path.to_owned(), error);
-    let found = open_file(path, OpenOptions::new().read(true).append(true))?;
-    let mut before = Vec::new();
-    if let Some(file) = &found {
-        file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut before).map_err(failed)?;
-    }
-    let length = before.len() as u64;
-    if length > MAX_CONFIG_BYTES || !is_config(&before) {
-        return Err(AppendError::NotAConfig(path.to_owned()));
-    }
-    let text = rule.appended_text();
-    if length + text.len() as u64 > MAX_CONFIG_BYTES {
-        return Err(AppendError::TooLarge(path.to_owned()));
-    }
-    rule.read_after(&before, path)?;
-    let is_new = found.is_none();
-    let mut file = if let Some(file) = found {
-        file
-    } else {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
-        make_file(path, 0o666)?
+    let place = Place::open(path)?;
+    rule.read_after(&place.before, path)?;
+    place.end_with(path, place.before.len(), &rule.appended_text())
+}
+
+/// Notes a setting at the end of the config at a path, in the place of what was noted so before.
+pub fn append_setting(path: &Path, section: &str, key: &str, value: &str) -> Result<(), AppendError> {
+    let place = Place::open(path)?;
+    let begin = format!("\n[{section}]\n{key} = ");
+    let noted = place.before.windows(begin.len()).rposition(|window| window == begin.as_bytes());
+    let is_last = |at: &usize| {
+        let rest = &place.before[at + begin.len()..];
+        rest.iter().position(|byte| *byte == b'\n').is_some_and(|end| end + 1 == rest.len())
     };
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
-        // Half a rule is another rule.
-        let _ = file.set_len(length);
-        if is_new {
-            let _ = fs::remove_file(path);
+    let kept = noted.filter(is_last).unwrap_or(place.before.len());
+    place.end_with(path, kept, &format!("{begin}{value}\n"))
+}
+
+/// A config to be written to.
+struct Place {
+    /// Nothing where there is no file yet.
+    file: Option<File>,
+    before: Vec<u8>,
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Self, AppendError> {
+        let failed = |error| AppendError::Io(path.to_owned(), error);
+        let file = open_file(path, OpenOptions::new().read(true).append(true))?;
+        let mut before = Vec::new();
+        if let Some(file) = &file {
+            file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut before).map_err(failed)?;
         }
-        failed(error)
-    })
+        if before.len() as u64 > MAX_CONFIG_BYTES || !is_config(&before) {
+            return Err(AppendError::NotAConfig(path.to_owned()));
+        }
+        Ok(Self { file, before })
+    }
+
+    /// Writes a text behind so many bytes of the file.
+    fn end_with(&self, path: &Path, kept: usize, text: &str) -> Result<(), AppendError> {
+        let failed = |error| AppendError::Io(path.to_owned(), error);
+        let kept = kept as u64;
+        if kept + text.len() as u64 > MAX_CONFIG_BYTES {
+            return Err(AppendError::TooLarge(path.to_owned()));
+        }
+        let made;
+        let file = if let Some(file) = &self.file {
+            file
+        } else {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            folder.map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+            made = make_file(path, 0o666)?;
+            &made
+        };
+        file.set_len(kept).map_err(failed)?;
+        let mut end = file;
+        end.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+            // Half of it is something else.
+            let _ = file.set_len(kept);
+            if self.file.is_none() {
+                let _ = fs::remove_file(path);
+            }
+            failed(error)
+        })
+    }
 }
 
 /// Whether there is a section of LECO in it, or nothing but comments.
@@ -144,6 +179,25 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap().len(), before.len());
         append(&path, NewRule { text: "a = ", ..NEW }).unwrap();
         assert_eq!(Config::read(&path).unwrap().rules.infos().count(), 1);
+    }
+
+    #[test]
+    fn a_setting_is_noted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let note = |value: &str| append_setting(&path, "tui", "heading", value).unwrap();
+        note("no");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\n[tui]\nheading = no\n");
+        note("yes");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\n[tui]\nheading = yes\n");
+        append(&path, NEW).unwrap();
+        note("no");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("\n[tui]\nheading = yes\n{RULE}\n[tui]\nheading = no\n"));
+        assert!(!Config::read(&path).unwrap().settings.tui.heading);
+        fs::write(&path, "PATH=/usr/bin\n").unwrap();
+        append_setting(&path, "tui", "heading", "no").unwrap_err();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "PATH=/usr/bin\n");
     }
 
     #[test]

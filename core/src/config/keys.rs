@@ -63,7 +63,7 @@ pub const SETTINGS: [(&str, &[&str]); 4] = [
             "line-uid-fmt",
         ],
     ),
-    ("tui", &["theme", "colours", "mouse", "lines-kept"]),
+    ("tui", &["theme", "colours", "mouse", "heading", "lines-kept"]),
     ("run", &["fifo", "source", "conn-list-cache", "debug"]),
 ];
 
@@ -121,6 +121,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("tui", "theme") => tui.theme = value.named(TerminalTheme::parse, TerminalTheme::NAMES)?,
         ("tui", "colours") => tui.colours = value.named(TerminalColours::parse, TerminalColours::NAMES)?,
         ("tui", "mouse") => tui.mouse = value.boolean()?,
+        ("tui", "heading") => tui.heading = value.boolean()?,
         ("tui", "lines-kept") => tui.lines_kept = value.at_most(MAX_LINES_KEPT)?,
         ("run", "fifo") => run.fifo = Some(value.fifo()?),
         ("run", "source") => run.sources = value.sources()?,

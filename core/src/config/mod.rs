@@ -9,7 +9,7 @@ mod new_rule;
 mod settings;
 mod watch;
 
-pub use self::append::{AppendError, append};
+pub use self::append::{AppendError, append, append_setting};
 pub use self::file::{Config, ConfigError, Fingerprint, MAX_CONFIG_BYTES};
 pub use self::follower::ConfigFollower;
 pub use self::keys::SETTINGS;

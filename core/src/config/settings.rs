@@ -358,13 +358,21 @@ pub struct TuiSettings {
     pub colours: TerminalColours,
     /// Take the mouse: the wheel scrolls, a click selects.
     pub mouse: bool,
+    /// Words above the columns.
+    pub heading: bool,
     /// Lines that are remembered besides those of open connections.
     pub lines_kept: usize,
 }
 
 impl Default for TuiSettings {
     fn default() -> Self {
-        Self { theme: TerminalTheme::Auto, colours: TerminalColours::Auto, mouse: true, lines_kept: 10_000 }
+        Self {
+            theme: TerminalTheme::Auto,
+            colours: TerminalColours::Auto,
+            mouse: true,
+            heading: true,
+            lines_kept: 10_000,
+        }
     }
 }
 

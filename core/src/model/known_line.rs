@@ -72,6 +72,12 @@ impl KnownLine<'_> {
         self.0.phase() == Phase::Closed
     }
 
+    /// Connections that rules have put into it, of the latest that are told apart; 1 for a line of its own.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
     /// What goes over it.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {

@@ -196,6 +196,11 @@ impl Line {
         Some(more)
     }
 
+    /// Connections in it that are told apart.
+    pub(crate) fn connections(&self) -> usize {
+        self.bytes.members.as_ref().map_or(1, Vec::len)
+    }
+
     /// By what it is known.
     pub(crate) fn id(&self) -> LineId {
         (self.machine.id, self.life.ns)

@@ -19,7 +19,7 @@ use crate::model::traffic::{Bytes, Traffic};
 use crate::rules::{Explanation, RuleInfo};
 use crate::source::Origin;
 use crate::style::LineStyle;
-use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent};
+use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent, Phase};
 use crate::wire::tag::Tag;
 
 /// What a person should see now.
@@ -46,6 +46,10 @@ pub struct Row {
     pub state: ConnectionState,
     /// Whether its program was never seen with its peer before.
     pub is_first_ever: bool,
+    /// Whether its writer said that it ended; of several, that all did.
+    pub is_closed: bool,
+    /// Connections that rules have put into this line, of the latest that are told apart; 1 for a line of its own.
+    pub connections: usize,
     /// How it is drawn, where that differs from other lines.
     pub style: LineStyle,
     /// Time since its last update.
@@ -416,6 +420,8 @@ fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
         alpha,
         state: line.event.state,
         is_first_ever: line.event.is_first_ever,
+        is_closed: line.phase() == Phase::Closed,
+        connections: line.connections(),
         style: line.look.style,
         age: Duration::from_nanos(age(line.life.updated, ours(now))),
         traffic: line.bytes.traffic.clone(),

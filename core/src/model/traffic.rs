@@ -10,7 +10,9 @@ use crate::wire::event::Event;
 /// Time that each value of a history stands for, in ns.
 pub const BUCKET_NS: u64 = 5_000_000_000;
 /// Values of a history.
-pub const BUCKETS: usize = 8;
+pub const BUCKETS: usize = 24;
+/// The latest of them, for a small chart.
+pub const RECENT: usize = 12;
 
 /// Bytes in each direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,10 +56,12 @@ impl Bytes {
 
 fn count(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let power = ["B", "K", "M", "G", "T"].iter().position(|known| *known == unit)?;
+    let power = ["B", "K", "M", "G", "T", "P", "E"].iter().position(|known| *known == unit)?;
     let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
     let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
-    whole.checked_mul(10)?.checked_add(tenth)?.checked_mul(1 << (10 * power)).map(|tenths| tenths / 10)
+    let tenths = whole.checked_mul(10)?.checked_add(tenth)?;
+    let bytes = (u128::from(tenths) << (10 * power)) / 10;
+    u64::try_from(bytes).ok()
 }
 
 /// What went over a connection, or over all: in total and lately.
@@ -72,8 +76,8 @@ pub struct Traffic {
 /// Bytes of the latest buckets in each direction, the current one last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct History {
-    rx: [u32; BUCKETS],
-    tx: [u32; BUCKETS],
+    rx: [u64; BUCKETS],
+    tx: [u64; BUCKETS],
     /// Number of the current bucket, since boot.
     bucket: i64,
 }
@@ -103,7 +107,7 @@ impl Traffic {
         history.go_on(at);
         for (buckets, more) in [(&mut history.rx, more.rx), (&mut history.tx, more.tx)] {
             let last = &mut buckets[BUCKETS - 1];
-            *last = last.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+            *last = last.saturating_add(more);
         }
     }
 
@@ -118,25 +122,45 @@ impl Traffic {
     pub fn rate(&self, now: BootNs) -> Bytes {
         let Some(then) = self.history_at(now) else { return Bytes::default() };
         let into = now % BUCKET_NS;
-        let rate = |buckets: &[u32; BUCKETS]| {
-            let bytes = u64::from(buckets[BUCKETS - 1]) + u64::from(buckets[BUCKETS - 2]);
-            bytes.saturating_mul(1000) / ((BUCKET_NS + into) / 1_000_000)
+        let rate = |buckets: &[u64; BUCKETS]| {
+            let bytes = buckets[BUCKETS - 1].saturating_add(buckets[BUCKETS - 2]);
+            per_second(bytes, BUCKET_NS + into)
         };
         Bytes { rx: rate(&then.rx), tx: rate(&then.tx) }
     }
 
-    /// Bytes in both directions of the latest buckets, the current one last.
+    /// Bytes a second in each direction, received and sent, over each bucket of the history, the current one last.
     #[must_use]
-    pub fn history(&self, now: BootNs) -> [u64; BUCKETS] {
+    pub fn rates(&self, now: BootNs) -> ([u64; BUCKETS], [u64; BUCKETS]) {
         let then = self.history_at(now).unwrap_or_default();
-        std::array::from_fn(|at| u64::from(then.rx[at]) + u64::from(then.tx[at]))
+        let rates = |buckets: &[u64; BUCKETS]| {
+            let mut rates = buckets.map(|bytes| per_second(bytes, BUCKET_NS));
+            // Of the current bucket only a part is over: with the one before it, that is known better.
+            let bytes = buckets[BUCKETS - 1].saturating_add(buckets[BUCKETS - 2]);
+            rates[BUCKETS - 1] = per_second(bytes, BUCKET_NS + now % BUCKET_NS);
+            rates
+        };
+        (rates(&then.rx), rates(&then.tx))
     }
 
-    /// Whether anything came in the time of a history.
+    /// Bytes in both directions of the latest buckets, the current one last.
+    #[must_use]
+    pub fn recent(&self, now: BootNs) -> [u64; RECENT] {
+        let then = self.history_at(now).unwrap_or_default();
+        let from = BUCKETS - RECENT;
+        std::array::from_fn(|at| then.rx[from + at].saturating_add(then.tx[from + at]))
+    }
+
+    /// Whether anything came in the time of a small chart.
     #[must_use]
     pub fn is_lively(&self, now: BootNs) -> bool {
-        self.history(now).iter().any(|bytes| *bytes > 0)
+        self.history.is_some() && self.recent(now).iter().any(|bytes| *bytes > 0)
     }
+}
+
+fn per_second(bytes: u64, ns: u64) -> u64 {
+    let rate = u128::from(bytes) * 1_000_000_000 / u128::from(ns.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 impl History {
@@ -165,12 +189,21 @@ mod tests {
         traffic.update(Bytes { rx: 1000, tx: 5000 }, 12 * SECOND.cast_signed());
         assert_eq!(traffic.rate(15 * SECOND), Bytes { rx: 200, tx: 1000 });
         assert_eq!(traffic.rate(20 * SECOND), Bytes::default());
-        assert_eq!(traffic.history(22 * SECOND), [0, 0, 0, 0, 0, 6000, 0, 0]);
-        assert!(traffic.is_lively(47 * SECOND) && !traffic.is_lively(50 * SECOND));
+        assert_eq!(traffic.recent(22 * SECOND)[RECENT - 4..], [0, 6000, 0, 0]);
+        let (received, sent) = traffic.rates(22 * SECOND);
+        assert_eq!((received[BUCKETS - 3], sent[BUCKETS - 3], sent[BUCKETS - 1]), (200, 1000, 0));
+        assert!(traffic.is_lively(67 * SECOND) && !traffic.is_lively(70 * SECOND));
         assert_eq!(traffic.total, Bytes { rx: 1000, tx: 5000 });
         // A clock that goes back, a count that does.
         traffic.update(Bytes::default(), 0);
         assert_eq!(traffic.rate(12 * SECOND), Bytes { rx: 142, tx: 714 });
+    }
+
+    #[test]
+    fn a_rate_has_no_upper_bound() {
+        let mut traffic = Traffic::default();
+        traffic.update(Bytes { rx: 1 << 40, tx: u64::MAX }, 10 * SECOND.cast_signed());
+        assert_eq!(traffic.rate(10 * SECOND), Bytes { rx: (1 << 40) / 5, tx: u64::MAX / 5 });
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(super) struct Rule {
     pub(super) section: RuleSection,
     pub(super) line: usize,
     pub(super) key: String,
+    /// Its right side as it stands there.
+    pub(super) value: Box<str>,
     pub(super) chain: Chain,
     /// Index in the chain of the pattern whose matches count, where one does.
     pub(super) target: Option<usize>,
@@ -111,8 +113,16 @@ impl Rule {
             Fault::new(span, doubt.message).with_help(doubt.help)
         });
         let doubts = doubts.collect();
-        let rule =
-            Self { section, line, key: entry.key.clone(), chain, target, template, groups: value.groups };
+        let rule = Self {
+            section,
+            line,
+            key: entry.key.clone(),
+            value: entry.value.as_str().into(),
+            chain,
+            target,
+            template,
+            groups: value.groups,
+        };
         Ok((rule, doubts))
     }
 

@@ -23,8 +23,12 @@ pub struct RuleHits {
 pub struct RuleInfo<'r> {
     /// Its line in the file, from 1.
     pub line: usize,
+    /// The section it stands in.
+    pub section: RuleSection,
     /// Its key as it stands there.
     pub key: &'r str,
+    /// Its right side as it stands there.
+    pub value: &'r str,
     /// Since the config was read.
     pub hits: RuleHits,
 }
@@ -119,7 +123,7 @@ impl RuleSet {
         newly
             .map(|((rule, &hits), reported)| {
                 *reported = true;
-                RuleInfo { line: rule.line, key: &rule.key, hits }
+                RuleInfo { line: rule.line, section: rule.section, key: &rule.key, value: &rule.value, hits }
             })
             .collect()
     }
@@ -128,7 +132,9 @@ impl RuleSet {
     pub fn infos(&self) -> impl Iterator<Item = RuleInfo<'_>> {
         self.rules.iter().zip(&self.hits).map(|(rule, &hits)| RuleInfo {
             line: rule.line,
+            section: rule.section,
             key: &rule.key,
+            value: &rule.value,
             hits,
         })
     }

@@ -304,19 +304,48 @@ impl Sources {
     /// How they are doing.
     #[must_use]
     pub fn state(&self) -> SourcesState {
-        let describe = |source: &Source| source.describe();
-        let waiting: Vec<_> = self.all.iter().filter(|source| !source.is_reading()).map(describe).collect();
+        let each: Vec<_> = self.all.iter().map(Source::describe).collect();
+        let waiting: Vec<_> = self.all.iter().filter(|source| !source.is_reading()).map(Source::describe).collect();
         let text = match self.all.as_slice() {
             [only] => only.describe(),
             all if waiting.is_empty() => format!("reading {} sources", all.len()),
-            _ => waiting.join("; "),
+            all => {
+                let reading = all.len() - waiting.len();
+                format!("reading {reading} of {} sources; {}", all.len(), waiting.join("; "))
+            }
         };
         SourcesState {
             text,
+            each,
             is_reading: waiting.is_empty(),
-            is_refused: self.all.iter().any(Source::is_refused),
+            remedy: self.remedy(),
             has_ended: self.all.iter().all(Source::has_ended),
             overlong: self.all.iter().map(Source::overlong).sum(),
+        }
+    }
+}
+
+impl Sources {
+    /// One that is not read for what it is, though something is there, is not helped by a pipe that starts.
+    fn remedy(&self) -> String {
+        let waiting = || self.all.iter().filter(|source| !source.is_reading());
+        if waiting().any(Source::is_refused) {
+            return String::new();
+        }
+        let installed = |unit: &str| {
+            format!(" (start leco-event-pipe, or where LECO is installed: sudo systemctl start {unit})")
+        };
+        let remedies = waiting().filter_map(|source| match source {
+            Source::Fifo(_) => Some(installed(&format!("leco@{}", rustix::process::getuid().as_raw()))),
+            Source::Stream(stream) if stream.is_local() => Some(installed("leco.socket")),
+            Source::Stream(_) => Some(" (start leco-event-pipe there)".to_owned()),
+            Source::Datagrams { .. } | Source::Bytes { .. } => None,
+        });
+        let remedies: Vec<_> = remedies.collect();
+        match remedies.as_slice() {
+            [only] => only.clone(),
+            [] => String::new(),
+            _ => " (start leco-event-pipe)".to_owned(),
         }
     }
 }

@@ -4,22 +4,16 @@
 /// How the sources are doing, for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourcesState {
-    /// In words.
+    /// All of them in words, in short.
     pub text: String,
+    /// Each of them in words.
+    pub each: Vec<String>,
     /// All of them can bring events.
     pub is_reading: bool,
-    /// One of them is not read for what it is, though something is there: to start a pipe would be no help.
-    pub is_refused: bool,
+    /// What to do where no events come, to be put behind the text; nothing where to start a pipe would be no help.
+    pub remedy: String,
     /// None of them will ever bring an event again.
     pub has_ended: bool,
     /// Lines that were too long to keep.
     pub overlong: u64,
-}
-
-impl SourcesState {
-    /// What to do where no events come, to be put behind the text.
-    #[must_use]
-    pub fn hint(is_refused: bool) -> &'static str {
-        if is_refused { "" } else { " (start leco-event-pipe, or: script/run)" }
-    }
 }

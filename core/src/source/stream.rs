@@ -131,6 +131,11 @@ impl Stream {
         Ok(())
     }
 
+    /// Its other end is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.peer, Peer::Unix(..))
+    }
+
     pub(crate) fn describe(&self) -> String {
         let peer = match &self.peer {
             Peer::Unix(path, _) => path.display().to_string(),

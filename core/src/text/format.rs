@@ -34,7 +34,7 @@ impl Protocol {
 /// A byte count in powers of 1024 with one decimal, `.0` dropped: `58B`, `1K`, `5.9K`, `1.5M`.
 #[must_use]
 pub fn bytes(count: u64) -> impl Display {
-    const UNITS: [&str; 5] = ["B", "K", "M", "G", "T"];
+    const UNITS: [&str; 7] = ["B", "K", "M", "G", "T", "P", "E"];
     fmt::from_fn(move |f| {
         let unit = (count.checked_ilog2().unwrap_or(0) as usize / 10).min(UNITS.len() - 1);
         let divisor = 1_u64 << (10 * unit);

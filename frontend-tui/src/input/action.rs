@@ -69,6 +69,34 @@ pub enum Action {
     Append,
     /// Yes, do it.
     Confirm,
+    /// Show alone what is like the selected line, or everything again.
+    Alone(Alone),
+    /// Copy something of the selected line.
+    Copy(Copied),
+    /// Show the heading, or hide it for ever.
+    Heading,
+}
+
+/// What is shown alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// What the process of the selected line does.
+    Process,
+    /// What its unit or container does.
+    Unit,
+    /// What goes to its peer.
+    Peer,
+    /// What waits for connections.
+    Listeners,
+}
+
+/// What of a line is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// In the list the address of the peer, in the details the field under the cursor.
+    Field,
+    /// The whole event, as JSON.
+    Event,
 }
 
 /// What a rule is to do with a line.
@@ -152,16 +180,17 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
             KeyCode::Char('y' | 'Y') => Some(I::Confirm),
             _ => Some(I::Back),
         },
-        Mode::List | Mode::Detail | Mode::Rules | Mode::Help => of_command(key, is_control),
+        Mode::List | Mode::Detail | Mode::Rules | Mode::Help => of_command(key, is_control, mode),
     }
 }
 
-fn of_command(key: &KeyEvent, is_control: bool) -> Option<Action> {
+fn of_command(key: &KeyEvent, is_control: bool, mode: Mode) -> Option<Action> {
     use Action as I;
     Some(match key.code {
         KeyCode::Char('d') if is_control => I::MoveScreens(1),
         KeyCode::Char('u') if is_control => I::MoveScreens(-1),
         _ if is_control => return None,
+        KeyCode::Char('q') if mode != Mode::List => I::Back,
         KeyCode::Char('q') => I::Quit,
         KeyCode::Char('j') | KeyCode::Down => I::Move(1),
         KeyCode::Char('k') | KeyCode::Up => I::Move(-1),
@@ -182,6 +211,13 @@ fn of_command(key: &KeyEvent, is_control: bool) -> Option<Action> {
         KeyCode::Char('e') => I::Offer(Offer::Rename),
         KeyCode::Char('m') => I::Offer(Offer::Group),
         KeyCode::Char('t') => I::Offer(Offer::Blank),
+        KeyCode::Char('p') => I::Alone(Alone::Process),
+        KeyCode::Char('u') => I::Alone(Alone::Unit),
+        KeyCode::Char('a') => I::Alone(Alone::Peer),
+        KeyCode::Char('l') => I::Alone(Alone::Listeners),
+        KeyCode::Char('y') => I::Copy(Copied::Field),
+        KeyCode::Char('Y') => I::Copy(Copied::Event),
+        KeyCode::Char('H') => I::Heading,
         _ => return None,
     })
 }
@@ -202,6 +238,9 @@ mod tests {
         let none = KeyModifiers::NONE;
         let cases: &[(Mode, KeyCode, KeyModifiers, Option<I>)] = &[
             (Mode::List, KeyCode::Char('q'), none, Some(I::Quit)),
+            (Mode::Detail, KeyCode::Char('q'), none, Some(I::Back)),
+            (Mode::List, KeyCode::Char('a'), none, Some(I::Alone(Alone::Peer))),
+            (Mode::Detail, KeyCode::Char('Y'), KeyModifiers::SHIFT, Some(I::Copy(Copied::Event))),
             (Mode::Filter, KeyCode::Char('c'), KeyModifiers::CONTROL, Some(I::Quit)),
             (Mode::List, KeyCode::Char('l'), KeyModifiers::CONTROL, Some(I::Repaint)),
             (Mode::List, KeyCode::Char('z'), none, None),

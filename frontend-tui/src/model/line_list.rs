@@ -87,32 +87,48 @@ impl LineList {
         self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
     }
 
-    /// Lists what stands in this part of the screen.
-    pub fn list(&mut self, overseer: &mut Overseer, area: Rect, now: BootNs) -> &Listing {
+    /// Lists what stands in this part of the screen, which has so many rows while nothing else is open; in slots, so
+    /// that the selected line is seen.
+    pub(super) fn list(
+        &mut self,
+        overseer: &mut Overseer,
+        (slots, area): (u16, Rect),
+        selection: Option<LineId>,
+        now: BootNs,
+    ) {
         self.area = area;
         let height = usize::from(area.height);
         // Slots go on whatever is shown, so that they are filled when they are shown again.
-        let slots = overseer.frame_within(now, height, FADE_TOLERANCE);
-        if self.shows_slots() {
-            let rows = slots.rows.clone();
-            self.listing = Listing { all: rows.len(), first: 0, rows };
-            return &self.listing;
-        }
-        if let Some(frozen) = &self.frozen {
+        let frame = overseer.frame_within(now, slots.into(), FADE_TOLERANCE);
+        let is_seen = |row: &&Row| row.alpha > 0;
+        self.listing = if self.shows_slots() {
+            let selected = frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
+            let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
+            let rows: Vec<_> = frame.rows.iter().skip(first).take(height).cloned().collect();
+            let shown = frame.rows.iter().flatten().filter(is_seen).count();
+            Listing { all: frame.rows.len(), first, rows, shown }
+        } else if let Some(frozen) = &self.frozen {
             let all = frozen.rows.len();
             let first = self.first_shown(all, 0);
             let rows = frozen.rows.iter().skip(first).take(height).cloned().collect();
-            self.listing = Listing { rows, first, all };
+            Listing { rows, first, all, shown: frozen.rows.iter().flatten().filter(is_seen).count() }
         } else {
             let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
             let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, line, now)));
-            self.listing = Listing { rows: rows.collect(), first, all: lines.len() };
-        }
+            Listing { rows: rows.collect(), first, all: lines.len(), shown: lines.len() }
+        };
         self.listing.rows.resize(height, None);
-        &self.listing
+    }
+
+    /// Scrolls to where the selected line is seen, if it is among the lines.
+    pub(super) fn show_selection(&mut self, selection: Option<LineId>, overseer: &Overseer, now: BootNs) {
+        let lines = self.candidates(overseer, now);
+        if let Some(at) = lines.iter().position(|(id, _)| Some(*id) == selection) {
+            self.scroll_to(at);
+        }
     }
 
     /// Which of all lines is the first that is shown; the usual one where nothing was scrolled.

@@ -59,6 +59,8 @@ pub struct Listing {
     pub first: usize,
     /// How many there are.
     pub all: usize,
+    /// How many of them can be seen, here or by scrolling.
+    pub shown: usize,
 }
 
 /// Remembers for which lines the filter holds, as long as they do not change.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the view is at, which lines it lists, and the rule that is being tried.
 
+pub mod detail;
 pub mod line_list;
 pub mod listing;
 pub mod rule_editor;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A rule that is tried on what is known before it is kept.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
@@ -17,6 +19,39 @@ use crate::input::action::Offer;
 /// Changes that are shown.
 const SHOWN: usize = 3;
 
+/// What a rule would do to the lines that are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleEffect {
+    /// How many there are.
+    pub known: usize,
+    /// It changes the text of so many.
+    pub changed: usize,
+    /// It hides so many.
+    pub hidden: usize,
+    /// It puts so many into a group that they are not in.
+    pub merged: usize,
+    /// Into so many groups.
+    pub groups: BTreeSet<String>,
+}
+
+impl fmt::Display for RuleEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |count: usize| if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+        let does: Vec<_> = [
+            (self.merged > 0).then(|| format!("merge {} into {}", lines(self.merged), self.groups.len())),
+            (self.changed > 0).then(|| format!("change {}", lines(self.changed))),
+            (self.hidden > 0).then(|| format!("hide {}", lines(self.hidden))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match does.as_slice() {
+            [] => write!(f, "affect none of the {} known lines", self.known),
+            does => f.write_str(&does.join(", ")),
+        }
+    }
+}
+
 /// A rule as it is typed, and what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleEditor {
@@ -26,10 +61,8 @@ pub struct RuleEditor {
     pub text: String,
     /// What is wrong with it.
     pub error: Option<String>,
-    /// Lines that it changes.
-    pub changed: usize,
-    /// Lines that it hides.
-    pub hidden: usize,
+    /// What it would do to the known lines.
+    pub effect: RuleEffect,
     /// The first lines it changes, and what they become; nothing for those it hides.
     pub examples: Vec<(String, Option<String>)>,
 }
@@ -65,8 +98,7 @@ impl RuleEditor {
             section: RuleSection::Proc,
             text: String::new(),
             error: None,
-            changed: 0,
-            hidden: 0,
+            effect: RuleEffect::default(),
             examples: Vec::new(),
         }
     }
@@ -86,7 +118,7 @@ impl RuleEditor {
     /// Takes what was typed, and tries it.
     pub(crate) fn set(&mut self, text: &str, config: Option<&Path>, overseer: &Overseer) {
         text.clone_into(&mut self.text);
-        (self.changed, self.hidden) = (0, 0);
+        self.effect = RuleEffect::default();
         self.examples.clear();
         self.error = None;
         if text.trim().is_empty() {
@@ -101,20 +133,31 @@ impl RuleEditor {
     }
 
     fn compare(&mut self, rules: &mut RuleSet, overseer: &Overseer) {
+        let effect = &mut self.effect;
+        effect.known = overseer.known().len();
         for line in overseer.known().rev() {
-            let becomes = match rules.apply(line.received()) {
-                Verdict::Show { line, .. } => Some(clean(&line).into_owned()),
-                Verdict::Drop => None,
+            let received = line.received();
+            let (becomes, group) = match rules.apply(&received) {
+                Verdict::Show { line, group } => (Some(clean(&line).into_owned()), group),
+                Verdict::Drop => (None, None),
             };
-            if becomes.as_deref() == Some(line.text()) {
+            // Lines that look as before may still become one.
+            let is_merged = group.as_ref().is_some_and(|group| {
+                !matches!(overseer.explain(&received).verdict,
+                    Verdict::Show { group: Some(before), .. } if before == *group)
+            });
+            if let Some(group) = group.filter(|_| is_merged) {
+                effect.merged += 1;
+                effect.groups.insert(group);
+            } else if becomes.as_deref() == Some(&*line.text()) {
                 continue;
-            }
-            match becomes {
-                Some(_) => self.changed += 1,
-                None => self.hidden += 1,
+            } else if becomes.is_some() {
+                effect.changed += 1;
+            } else {
+                effect.hidden += 1;
             }
             if self.examples.len() < SHOWN {
-                self.examples.push((line.text().to_owned(), becomes));
+                self.examples.push((line.text().to_string(), becomes));
             }
         }
     }
@@ -197,9 +240,9 @@ mod tests {
         let hide = begin(Offer::Hide);
         assert_eq!(hide.config_text(), "[rx-group]\n:: fire\\(fox \\[app\\.x\\] :: example\\.org 443 :: =\n");
         // `!reset` stands between, so the line of a failure needs a shorter key.
-        assert_eq!((hide.error.as_deref(), hide.hidden), (None, 0));
+        assert_eq!((hide.error.as_deref(), hide.effect.hidden), (None, 0));
         let group = begin(Offer::Group);
-        assert_eq!((group.error.as_deref(), group.hidden), (None, 0));
+        assert_eq!((group.error.as_deref(), group.effect.merged, group.effect.to_string().as_str()), (None, 1, "merge 1 line into 1"));
         let rename = begin(Offer::Rename);
         assert!(rename.text.ends_with("= :: fire(fox [app.x] :: example.org 443 ::"), "{}", rename.text);
         assert_eq!(rename.error, None);
@@ -212,7 +255,7 @@ mod tests {
         overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
         let editor = RuleEditor::begin(Offer::Rename, (line, line), None, &overseer);
         assert!(editor.text.ends_with("= :: $$x \\\\1 \\\\n $${y} :: nas 22 ::"), "{}", editor.text);
-        assert_eq!((editor.error.as_deref(), editor.changed), (None, 0));
+        assert_eq!((editor.error.as_deref(), editor.effect.changed), (None, 0));
     }
 
     #[test]
@@ -242,7 +285,7 @@ mod tests {
         let config = folder.path().join("leco/widget.ini");
         let mut editor = RuleEditor::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
         editor.set("/ssh/ =", Some(&config), &overseer);
-        assert_eq!((editor.error.as_deref(), editor.hidden, editor.changed), (None, 1, 0));
+        assert_eq!((editor.error.as_deref(), editor.effect.hidden, editor.effect.changed), (None, 1, 0));
         assert_eq!(editor.examples, [("18:34 :: me :: ssh :: nas 22 :: ".to_owned(), None)]);
         editor.set("(ssh =", Some(&config), &overseer);
         assert!(editor.error.as_ref().unwrap().contains("never closed"), "{editor:?}");

@@ -3,13 +3,16 @@
 
 use std::path::PathBuf;
 
-use leco_core::model::known_line::LineId;
+use leco_core::model::known_line::{KnownLine, LineId};
 use leco_core::model::overseer::Overseer;
 use leco_core::query::{Query, QueryError};
 use leco_os::clock::BootNs;
+use ratatui::layout::Rect;
 use tui_input::Input;
 
-use crate::input::action::{Action, Mode};
+use crate::input::action::{Action, Copied, Mode};
+use crate::model::detail;
+use crate::model::detail::Field;
 use crate::model::line_list::LineList;
 use crate::model::listing::Sort;
 use crate::model::rule_editor::RuleEditor;
@@ -25,7 +28,12 @@ pub enum Effect {
     Repaint,
     /// Put this into the terminal's clipboard.
     Copy(String),
+    /// Note in the config whether the list has a heading.
+    KeepHeading(bool),
 }
+
+/// What a key says that is about a line, where none is selected.
+pub(super) const SELECT_FIRST: &str = "select a line first (↑ ↓)";
 
 /// What is being typed.
 #[derive(Debug, Default)]
@@ -53,6 +61,10 @@ pub struct State {
     pub search: String,
     /// How far a pane is scrolled.
     pub pane_offset: usize,
+    /// Which field of the details the cursor is on.
+    pub field: usize,
+    /// The list has a heading.
+    pub has_heading: bool,
     /// The rule that is edited.
     pub editor: Option<RuleEditor>,
     /// Time that each rule takes for a line, in ns, as far as it was measured.
@@ -67,7 +79,7 @@ impl State {
     /// Starts with the list; rules can be appended to this config.
     #[must_use]
     pub fn new(config: Option<PathBuf>) -> Self {
-        Self { config, ..Self::default() }
+        Self { config, has_heading: true, ..Self::default() }
     }
 
     /// The rules or the config changed: lines may be others now.
@@ -78,12 +90,21 @@ impl State {
 
     /// The selected line, as it was received, where it is still known.
     #[must_use]
-    pub fn selected<'o>(
-        &self,
-        overseer: &'o Overseer,
-    ) -> Option<leco_core::model::known_line::KnownLine<'o>> {
+    pub fn selected<'o>(&self, overseer: &'o Overseer) -> Option<KnownLine<'o>> {
         let id = self.selection?;
         overseer.known().find(|line| line.id() == id)
+    }
+
+    /// Everything about the selected line.
+    #[must_use]
+    pub fn fields(&self, overseer: &Overseer, now: BootNs) -> Vec<Field> {
+        let line = self.selected(overseer);
+        line.map(|line| detail::fields(&line, overseer, self.config.as_deref(), now)).unwrap_or_default()
+    }
+
+    /// Lists what stands in this part of the screen, which has so many rows while nothing else is open.
+    pub fn list(&mut self, overseer: &mut Overseer, (slots, area): (u16, Rect), now: BootNs) {
+        self.lines.list(overseer, (slots, area), self.selection, now);
     }
 
     /// Does what a person wants.
@@ -92,7 +113,10 @@ impl State {
         match action {
             Action::Quit => return Effect::Quit,
             Action::Repaint => return Effect::Repaint,
-            Action::Move(lines) if matches!(self.mode, Mode::Detail | Mode::Rules | Mode::Help) => {
+            Action::Move(lines) if self.mode == Mode::Detail => {
+                self.field = self.field.saturating_add_signed(lines);
+            }
+            Action::Move(lines) if matches!(self.mode, Mode::Rules | Mode::Help) => {
                 self.pane_offset = self.pane_offset.saturating_add_signed(lines);
             }
             Action::Move(lines) => self.step(lines, overseer, now),
@@ -120,8 +144,36 @@ impl State {
             }
             Action::Append => {}
             Action::Confirm => self.append(),
-        }
+            Action::Alone(alone) => self.toggle_alone(alone, overseer, now),
+            Action::Copy(copied) => return self.copy(copied, overseer, now),
+            Action::Heading => {
+                self.has_heading = !self.has_heading;
+                return Effect::KeepHeading(self.has_heading);
+            }
+                    }
         Effect::None
+    }
+
+    /// Takes what is to be copied.
+    fn copy(&mut self, copied: Copied, overseer: &Overseer, now: BootNs) -> Effect {
+        let Some(line) = self.selected(overseer) else {
+            self.notice = Some(SELECT_FIRST.into());
+            return Effect::None;
+        };
+        let (what, text) = match (copied, self.mode) {
+            (Copied::Event, _) => ("the event".to_owned(), line.json(now).to_string()),
+            (Copied::Field, Mode::Detail) => match self.fields(overseer, now).into_iter().nth(self.field) {
+                Some(field) => (field.name, field.value),
+                None => return Effect::None,
+            },
+            // The address says who it is, where the line has only a name.
+            (Copied::Field, _) => match line.details().peers.pop() {
+                Some(peer) => (peer.clone(), peer),
+                None => ("the line".to_owned(), line.text().to_string()),
+            },
+        };
+        self.notice = Some(format!("copied: {what}"));
+        Effect::Copy(text)
     }
 
     fn step(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
@@ -141,6 +193,7 @@ impl State {
                 let lines = self.lines.candidates(overseer, now);
                 self.select(to, &lines);
             }
+            Mode::Detail => self.field = to,
             _ => self.pane_offset = to,
         }
     }
@@ -157,14 +210,15 @@ impl State {
     fn scroll(&mut self, screens: isize) {
         if self.mode == Mode::List {
             self.lines.scroll(screens);
-        } else {
-            let lines = screens.saturating_mul(self.lines.screen_step());
-            self.pane_offset = self.pane_offset.saturating_add_signed(lines);
+            return;
         }
+        let lines = screens.saturating_mul(self.lines.screen_step());
+        let at = if self.mode == Mode::Detail { &mut self.field } else { &mut self.pane_offset };
+        *at = at.saturating_add_signed(lines);
     }
 
     fn open(&mut self, mode: Mode, overseer: &Overseer, now: BootNs) {
-        self.pane_offset = 0;
+        (self.pane_offset, self.field) = (0, 0);
         match mode {
             Mode::Detail if self.selection.is_none() => self.step(1, overseer, now),
             Mode::Search => self.prompt.input = Input::default(),

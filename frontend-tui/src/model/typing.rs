@@ -6,9 +6,9 @@ use leco_core::query::{self, Query};
 use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
-use crate::input::action::{Mode, Offer};
+use crate::input::action::{Alone, Mode, Offer};
 use crate::model::rule_editor::RuleEditor;
-use crate::model::state::{Effect, State};
+use crate::model::state::{Effect, SELECT_FIRST, State};
 
 /// Values of so many of the last lines are offered to complete a filter.
 const COMPLETED_FROM: usize = 500;
@@ -58,6 +58,37 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Shows alone what is like the selected line, or everything again.
+    pub(super) fn toggle_alone(&mut self, alone: Alone, overseer: &Overseer, now: BootNs) {
+        let term = if alone == Alone::Listeners {
+            Some("dir:listen".to_owned())
+        } else {
+            let Some(line) = self.selected(overseer) else {
+                self.notice = Some(SELECT_FIRST.into());
+                return;
+            };
+            let details = line.details();
+            match alone {
+                Alone::Process => term("proc", &details.process),
+                Alone::Unit => details.units.first().and_then(|unit| term("unit", unit)),
+                _ => details.peers.first().and_then(|peer| term("peer", peer)),
+            }
+        };
+        let Some(term) = term else {
+            self.notice = Some("not known of this line".into());
+            return;
+        };
+        let filter = &self.lines.filter;
+        let padded = format!(" {filter} ");
+        let filter = match padded.find(&format!(" {term} ")) {
+            Some(at) => format!("{}{}", &padded[..at], &padded[at + term.len() + 1..]),
+            None => format!("{filter} {term}"),
+        };
+        filter.trim().clone_into(&mut self.lines.filter);
+        self.lines.set_query(Query::parse(&self.lines.filter).unwrap_or_default());
+        self.lines.show_selection(self.selection, overseer, now);
     }
 
     /// How the filter that is typed may go on.
@@ -118,7 +149,7 @@ impl State {
                 RuleEditor::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
             }
             (_, None) => {
-                self.notice = Some("select a line first (↑ ↓)".into());
+                self.notice = Some(SELECT_FIRST.into());
                 return;
             }
         };
@@ -138,4 +169,12 @@ impl State {
             Err(error) => error.to_string(),
         });
     }
+}
+
+/// A term of a filter that asks for this value.
+fn term(field: &str, value: &str) -> Option<String> {
+    let is_word = !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '/'));
+    // What a quote ends cannot be quoted: what stands before it is asked for.
+    let value = value.split('"').next().filter(|value| !value.is_empty())?;
+    Some(if is_word { format!("{field}:{value}") } else { format!("{field}:\"{value}\"") })
 }

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What is drawn.
 
+pub mod cells;
+mod chart;
 pub mod columns;
+mod header;
+mod keys;
 mod panes;
 mod row;
+pub mod shorten;
 pub mod theme;
 pub mod view;

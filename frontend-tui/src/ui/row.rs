@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! One line on the screen.
 
+use std::borrow::Cow;
+
 use leco_core::model::overseer::Row;
-use leco_core::model::traffic::BUCKETS;
+use leco_core::model::traffic::RECENT;
 use leco_core::text::{Part, SEPARATOR, bytes};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::ui::columns::Columns;
+use crate::ui::cells::Cells;
+use crate::ui::columns::{Column, Columns};
+use crate::ui::shorten;
 use crate::ui::theme::Theme;
 
-/// Cells of a rate, as in ` 1023.9K/s`.
-const RATE_WIDTH: usize = 10;
 /// Bytes a second from which on a line's traffic is bold.
 const MUCH: u64 = 1 << 20;
-
-/// What stands right of the parts of a line, where there is room.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Margin {
-    rate: bool,
-    history: bool,
-}
-
-impl Margin {
-    /// What fits beside columns of this width.
-    pub(crate) fn fit(columns: usize, width: usize) -> Self {
-        let rate = columns + RATE_WIDTH <= width;
-        Self { rate, history: rate && columns + RATE_WIDTH + BUCKETS + 2 <= width }
-    }
-
-    fn width(self) -> usize {
-        usize::from(self.rate) * RATE_WIDTH + usize::from(self.history) * (BUCKETS + 2)
-    }
-}
+/// Cells of a small chart.
+pub(crate) const CHART: usize = RECENT;
 
 /// How a line is marked.
 #[derive(Debug, Clone, Copy)]
@@ -42,86 +27,160 @@ pub(crate) struct Marks<'m> {
     pub(crate) is_selected: bool,
     /// What is looked for, in lower case.
     pub(crate) search: &'m str,
+    /// Numbers are told apart by a heading, not by marks of their own.
+    pub(crate) has_heading: bool,
 }
 
-/// Cells before the parts of a line: the mark and the tag.
-pub(crate) fn lead_width(row: &Row) -> usize {
-    let tag = row.tag.text.width();
-    tag + 3
+/// The heading row.
+pub(crate) fn heading(columns: &Columns, theme: Theme) -> Line<'static> {
+    let tag = if columns.tag() >= 3 { "tag" } else { "" };
+    let mut text = format!(" {tag:<width$}   ", width = columns.tag());
+    for (column, width, gap) in columns.shown() {
+        let (long, short) = column.heading();
+        let name = [long, short].into_iter().find(|name| name.len() <= width).unwrap_or_default();
+        text += &if column.is_number() { format!("{name:>width$}") } else { format!("{name:<width$}") };
+        text += &" ".repeat(gap);
+    }
+    Line::styled(text, theme.heading())
 }
 
 /// A line within a width.
 pub(crate) fn line<'r>(
     row: &'r Row,
     columns: &Columns,
-    margin: Margin,
     marks: Marks<'_>,
     theme: Theme,
     (now, width): (u64, usize),
 ) -> Line<'r> {
     let theme = theme.of_row(row);
     let mut spans = vec![Span::raw(if marks.is_selected { ">" } else { " " })];
-    lead(row, theme, &mut spans);
-    parts(row, columns, theme, &mut spans);
+    lead(row, columns, theme, &mut spans);
+    match Cells::of(&row.text) {
+        Some(cells) => in_columns(row, cells, columns, marks, theme, now, &mut spans),
+        None => flowing(row, theme, width, &mut spans),
+    }
     if !marks.search.is_empty() {
         spans = highlight(spans, marks.search);
     }
-    let used: usize = spans.iter().map(Span::width).sum();
-    if row.traffic.is_lively(now) && used + margin.width() <= width && margin.rate {
-        spans.push(Span::raw(" ".repeat(width - used - margin.width())));
-        rates(row, margin, theme, now, &mut spans);
-    }
     let style = theme.background(row.alpha);
-    Line::from(spans).style(if marks.is_selected { style.add_modifier(Modifier::UNDERLINED) } else { style })
+    if !marks.is_selected {
+        return Line::from(spans).style(style);
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    spans.push(Span::raw(" ".repeat(width.saturating_sub(used))));
+    Line::from(spans).style(style.patch(theme.selected()))
 }
 
-/// The tag, and the mark of what is new.
-fn lead<'r>(row: &'r Row, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    if !row.tag.text.is_empty() {
+/// The tag, and the marks of what is new and of what has ended.
+fn lead<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<'r>>) {
+    if columns.tag() > 0 {
         let mut style = theme.tag(row.tag.rgb, row.alpha);
         if row.is_first_ever {
             style = style.add_modifier(Modifier::REVERSED);
         }
+        let padding = columns.tag().saturating_sub(row.tag.text.width());
         spans.push(Span::styled(row.tag.text.as_str(), style));
+        spans.push(Span::raw(" ".repeat(padding)));
     }
     // A state is never told by colour alone.
-    spans.push(Span::styled(if row.is_first_ever { "+ " } else { "  " }, theme.text(row.alpha)));
+    let new = if row.is_first_ever { "+" } else { " " };
+    let ended = if row.is_closed { "- " } else { "  " };
+    spans.push(Span::styled(new, theme.text(row.alpha)));
+    spans.push(Span::styled(ended, theme.faint(row.alpha)));
 }
 
-/// The parts of the line, in columns where they fit.
-fn parts<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    if let Some(parts) = columns.align(&row.text) {
-        for (text, part, padding) in parts {
-            part_spans(text, part, row.alpha, theme, spans);
-            spans.push(Span::raw(" ".repeat(padding)));
+/// The parts of the line, each in its column.
+fn in_columns<'r>(
+    row: &'r Row,
+    cells: Cells<'r>,
+    columns: &Columns,
+    marks: Marks<'_>,
+    theme: Theme,
+    now: u64,
+    spans: &mut Vec<Span<'r>>,
+) {
+    let (text, faint) = (theme.text(row.alpha), theme.faint(row.alpha));
+    for (column, width, gap) in columns.shown() {
+        let mut put = |content: Vec<(Cow<'r, str>, Style)>| {
+            let used: usize = content.iter().map(|(text, _)| text.width()).sum();
+            let padding = width.saturating_sub(used);
+            let (before, after) = if column.is_number() { (padding, 0) } else { (0, padding) };
+            spans.push(Span::raw(" ".repeat(before)));
+            spans.extend(content.into_iter().map(|(text, style)| Span::styled(text, style)));
+            spans.push(Span::raw(" ".repeat(after + gap)));
+        };
+        match column {
+            Column::Time => put(vec![(whole(cells.time, width).into(), faint)]),
+            Column::User => put(vec![(shorten::middle(cells.user, width), text)]),
+            Column::Process => {
+                let times = times(row);
+                let room = width.saturating_sub(times.width());
+                put(vec![(shorten::middle(cells.process, room), text), (times.into(), faint)]);
+            }
+            Column::Unit => put(vec![(shorten::middle(cells.unit, width), faint)]),
+            Column::Local => put(vec![(shorten::middle(cells.local, width), faint)]),
+            Column::Peer => {
+                let (peer, port, state) = cells.peer_within(width);
+                put(vec![(peer, text), (port.into(), text), (state.into(), text)]);
+            }
+            Column::Received | Column::Sent => {
+                let total = row.traffic.total;
+                let (said, counted, mark) = match column {
+                    Column::Received => (cells.received, total.rx, "v"),
+                    _ => (cells.sent, total.tx, "^"),
+                };
+                // Of several connections the line has only what the latest one moved.
+                let number: Cow<'r, str> = if row.connections > 1 && total.total() > 0 {
+                    bytes(counted).to_string().into()
+                } else {
+                    said.into()
+                };
+                let number: Cow<'r, str> = if number.width() <= width { number } else { "".into() };
+                let has_mark = !marks.has_heading && !number.is_empty() && number.width() < width;
+                let mark = if has_mark { mark } else { "" };
+                put(vec![(number, text), (mark.into(), faint)]);
+            }
+            Column::Rate => {
+                let rate = row.traffic.rate(now).total();
+                let shown = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
+                let style = if rate >= MUCH { text.add_modifier(Modifier::BOLD) } else { text };
+                put(vec![(whole(&shown, width).to_owned().into(), style)]);
+            }
+            Column::Chart => put(vec![(sparkline(&row.traffic.recent(now)).into(), faint)]),
         }
+    }
+}
+
+/// How many connections rules have made one line, where they have.
+pub(crate) fn times(row: &Row) -> String {
+    if row.connections > 1 { format!(" ×{}", row.connections) } else { String::new() }
+}
+
+/// A number that does not fit is not there: a part of it would be another one.
+fn whole(number: &str, width: usize) -> &str {
+    if number.width() <= width { number } else { "" }
+}
+
+/// A line whose parts rules have merged.
+fn flowing<'r>(row: &'r Row, theme: Theme, width: usize, spans: &mut Vec<Span<'r>>) {
+    let used: usize = spans.iter().map(Span::width).sum();
+    let times = times(row);
+    let room = width.saturating_sub(used + times.width());
+    let times = Span::styled(times, theme.faint(row.alpha));
+    if row.text.width() > room {
+        spans.push(Span::styled(shorten::end(&row.text, room), theme.text(row.alpha)));
+        spans.push(times);
         return;
     }
     for (index, text) in row.text.split(SEPARATOR).enumerate() {
         if index > 0 {
             spans.push(Span::styled(SEPARATOR, theme.faint(row.alpha)));
         }
-        part_spans(text, Part::at(index), row.alpha, theme, spans);
+        let (text, faint) = Part::at(index).split(text);
+        let styled = [(text, theme.text(row.alpha)), (faint, theme.faint(row.alpha))];
+        spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
     }
-}
-
-/// Bytes a second, and those of the latest seconds.
-fn rates(row: &Row, margin: Margin, theme: Theme, now: u64, spans: &mut Vec<Span<'_>>) {
-    let rate = row.traffic.rate(now).total();
-    let text = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
-    let style = theme.text(row.alpha);
-    let style = if rate >= MUCH { style.add_modifier(Modifier::BOLD) } else { style };
-    spans.push(Span::styled(format!("{text:>RATE_WIDTH$}"), style));
-    if margin.history {
-        let history = format!("  {}", sparkline(&row.traffic.history(now)));
-        spans.push(Span::styled(history, theme.faint(row.alpha)));
-    }
-}
-
-fn part_spans<'r>(text: &'r str, part: Part, alpha: u8, theme: Theme, spans: &mut Vec<Span<'r>>) {
-    let (text, faint) = part.split(text);
-    let styled = [(text, theme.text(alpha)), (faint, theme.faint(alpha))];
-    spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
+    spans.push(times);
 }
 
 /// Marks each place where what is looked for stands within one span.

@@ -2,25 +2,32 @@
 //! What is drawn: a header, the list or a pane, a footer.
 
 use leco_core::model::overseer::Overseer;
-use leco_core::source::SourcesState;
-use leco_core::text::bytes;
 use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Paragraph, Scrollbar, ScrollbarOrientation, ScrollbarState};
 use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
 use crate::model::listing::{Listing, Sort};
 use crate::model::state::State;
-use crate::ui::columns::Columns;
-use crate::ui::row::{Margin, Marks, sparkline};
+use crate::ui::cells::Cells;
+use crate::ui::columns::{Columns, Wanted};
+use crate::ui::header;
+use crate::ui::keys;
+use crate::ui::panes::Pane;
+use crate::ui::row::Marks;
+use crate::ui::shorten::{end, wrapped};
 use crate::ui::theme::Theme;
 use crate::ui::{panes, row};
 
 /// The list keeps at least so many rows beside a pane.
 const LEAST_LIST: u16 = 8;
+/// From this height of the screen on the list has a heading.
+const HEADING_FROM: u16 = 10;
+/// Rows for what is told of what is typed.
+const MOST_HINTS: usize = 3;
 
 /// What the screen shows beside the model.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +38,8 @@ pub struct Status {
     pub notice: Option<String>,
     /// How far the recording is that is played.
     pub progress: Option<String>,
+    /// What of the config in force cannot be used.
+    pub faults: Vec<String>,
 }
 
 /// The source of events, and how it is.
@@ -38,20 +47,40 @@ pub struct Status {
 pub struct Source {
     /// Its name, or what is waited for.
     pub text: String,
+    /// The same of each of several.
+    pub each: Vec<String>,
     /// Whether events can arrive now.
     pub is_reading: bool,
-    /// Whether something is there that is not read for what it is.
-    pub is_refused: bool,
+    /// What to do where no events come, to be put behind the text.
+    pub remedy: String,
     /// Lines of it that were too long to keep; of a recording all that are no events.
     pub overlong: u64,
 }
 
+/// Where on the screen everything is.
+#[derive(Debug, Clone, Copy)]
+struct Areas {
+    header: Rect,
+    heading: Rect,
+    list: Rect,
+    pane: Rect,
+    hints: Rect,
+    footer: Rect,
+    /// Rows of the list while nothing else is open.
+    slots: u16,
+}
+
 /// Header, list, pane and footer, where there is room.
-fn layout(area: Rect, mode: Mode) -> [Rect; 4] {
+fn layout(area: Rect, state: &State, hints: u16) -> Areas {
+    let mode = state.mode;
     let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::EditRule | Mode::Confirm);
     let header = u16::from(area.height >= 3);
     let footer = u16::from(area.height >= 8 || is_typing && area.height >= 2);
+    let heading = u16::from(state.has_heading && area.height >= HEADING_FROM);
+    let slots = area.height - header - u16::from(area.height >= 8) - heading;
     let rest = area.height - header - footer;
+    let hints = hints.min(rest / 3);
+    let rest = rest - hints;
     let pane = match mode {
         Mode::List | Mode::Search | Mode::Filter => 0,
         Mode::EditRule | Mode::Confirm if rest >= LEAST_LIST + 8 => 8,
@@ -59,13 +88,17 @@ fn layout(area: Rect, mode: Mode) -> [Rect; 4] {
         // On a small screen it has all of it.
         _ => rest,
     };
-    Layout::vertical([
+    let heading = if pane == rest { 0 } else { heading };
+    let [header, heading, list, pane, hints, footer] = Layout::vertical([
         Constraint::Length(header),
-        Constraint::Length(rest - pane),
+        Constraint::Length(heading),
+        Constraint::Length(rest - pane - heading),
         Constraint::Length(pane),
+        Constraint::Length(hints),
         Constraint::Length(footer),
     ])
-    .areas(area)
+    .areas(area);
+    Areas { header, heading, list, pane, hints, footer, slots }
 }
 
 /// Draws everything.
@@ -77,51 +110,60 @@ pub fn draw(
     theme: Theme,
     now: BootNs,
 ) {
-    let [header, list, pane, footer] = layout(screen.area(), state.mode);
-    state.lines.list(overseer, list, now);
-    let header_text = header_line(overseer, state, status, header.width, now);
-    draw_bar(screen, header, header_text, theme);
-    draw_list(screen, list, overseer, state, status, theme, now);
-    draw_pane(screen, pane, overseer, state, theme, now);
-    draw_footer(screen, footer, overseer, state, status, theme);
+    let notice = state.notice.as_ref().or(status.notice.as_ref()).cloned();
+    let hint = hint(overseer, state, notice.as_deref());
+    let width = usize::from(screen.area().width);
+    let hints: Vec<_> = wrapped(&hint, width.saturating_sub(2)).into_iter().take(MOST_HINTS).collect();
+    let rows = if hint.is_empty() { 0 } else { u16::try_from(hints.len()).unwrap_or(u16::MAX) };
+    let areas = layout(screen.area(), state, rows);
+    state.list(overseer, (areas.slots, areas.list), now);
+    let text = header::line(overseer, state, status, areas.header.width.into(), now);
+    draw_bar(screen, areas.header, text, theme);
+    draw_list(screen, areas, overseer, state, status, theme, now);
+    draw_pane(screen, areas.pane, overseer, state, status, theme, now);
+    let hints = hints.into_iter().map(|hint| Line::styled(format!(" {hint}"), theme.text(255)));
+    screen.render_widget(Text::from_iter(hints), areas.hints);
+    let inline = if areas.hints.height == 0 { hint.as_str() } else { "" };
+    draw_footer(screen, areas.footer, (inline, notice.as_deref()), state, status, theme);
 }
 
 fn draw_list(
     screen: &mut Screen<'_>,
-    area: Rect,
+    areas: Areas,
     overseer: &Overseer,
     state: &State,
     status: &Status,
     theme: Theme,
     now: BootNs,
 ) {
+    let area = areas.list;
+    if area.height == 0 {
+        return;
+    }
     let listing = state.lines.listed();
     let is_scrolled = listing.all > listing.rows.len();
     let text_area = Rect { width: area.width.saturating_sub(u16::from(is_scrolled)), ..area };
     let visible = listing.rows.iter().flatten().filter(|row| row.alpha > 0);
     let width = usize::from(text_area.width);
-    let lead = visible.clone().map(row::lead_width).max().unwrap_or(0);
-    let columns = Columns::fit(visible.clone().map(|row| &*row.text), width.saturating_sub(lead));
-    let margin = Margin::fit(lead + columns.width(), width);
+    let wanted = Wanted {
+        tag: visible.clone().map(|row| row.tag.text.width()).max().unwrap_or(0),
+        chart: row::CHART,
+        by_rate: state.lines.sort == Sort::Rate,
+    };
+    let cells = visible.clone().filter_map(|row| Some((Cells::of(&row.text)?, row::times(row).width())));
+    let columns = Columns::fit(cells, wanted, width);
+    let has_heading = areas.heading.height > 0;
+    if has_heading && visible.clone().next().is_some() {
+        screen.render_widget(row::heading(&columns, theme), areas.heading);
+    }
     for (row, area) in listing.rows.iter().zip(text_area.rows()) {
         if let Some(row) = row.as_ref().filter(|row| row.alpha > 0) {
-            let marks = Marks { is_selected: state.selection == Some(row.id), search: &state.search };
-            let line = row::line(row, &columns, margin, marks, theme, (now, width));
-            screen.render_widget(line, area);
+            let is_selected = state.selection == Some(row.id);
+            let marks = Marks { is_selected, search: &state.search, has_heading };
+            screen.render_widget(row::line(row, &columns, marks, theme, (now, width)), area);
         }
     }
-    if overseer.known().len() == 0 {
-        let source = &status.source;
-        let text = if source.is_reading { "no connections yet" } else { source.text.as_str() };
-        let hint = if source.is_reading || source.text.is_empty() {
-            ""
-        } else {
-            SourcesState::hint(source.is_refused)
-        };
-        screen.render_widget(Line::styled(format!(" {text}{hint}"), theme.faint(255)), area);
-    } else if listing.all == 0 {
-        screen.render_widget(Line::styled(" nothing matches the filter", theme.faint(255)), area);
-    }
+    draw_emptiness(screen, area, overseer, listing, status, theme);
     if is_scrolled {
         let last = listing.all - listing.rows.len();
         let mut at =
@@ -131,69 +173,73 @@ fn draw_list(
     }
 }
 
+/// Why nothing is there.
+fn draw_emptiness(
+    screen: &mut Screen<'_>,
+    area: Rect,
+    overseer: &Overseer,
+    listing: &Listing,
+    status: &Status,
+    theme: Theme,
+) {
+    let source = &status.source;
+    let text = match () {
+        () if overseer.known().len() > 0 && listing.all > 0 => return,
+        () if overseer.known().len() > 0 && overseer.forgotten() > 0 => {
+            let forgotten = header::grouped(overseer.forgotten());
+            format!("nothing matches the filter; {forgotten} older lines were forgotten (lines-kept)")
+        }
+        () if overseer.known().len() > 0 => "nothing matches the filter".to_owned(),
+        () if source.is_reading => "no connections yet".to_owned(),
+        () if source.text.is_empty() => return,
+        () => format!("{}{}", source.text, source.remedy),
+    };
+    let lines = wrapped(&text, usize::from(area.width).saturating_sub(2));
+    let lines = lines.into_iter().map(|line| Line::styled(format!(" {line}"), theme.faint(255)));
+    screen.render_widget(Text::from_iter(lines), area);
+}
+
 fn draw_pane(
     screen: &mut Screen<'_>,
     area: Rect,
     overseer: &Overseer,
     state: &mut State,
+    status: &Status,
     theme: Theme,
     now: BootNs,
 ) {
+    let width = usize::from(area.width);
     let file = state.config.as_deref();
-    let lines = match (state.mode, &state.editor) {
+    let Pane { lines, cursor, beside } = match (state.mode, &state.editor) {
         (Mode::Detail, _) => {
-            panes::detail(state.selected(overseer), overseer, file, theme, (now, area.width.into()))
+            let fields = state.fields(overseer, now);
+            state.field = state.field.min(fields.len().saturating_sub(1));
+            let line = state.selected(overseer);
+            panes::detail(line.as_ref(), (&fields, state.field), theme, (now, width))
         }
-        (Mode::Rules, _) => panes::rules(overseer, file, &state.rule_times, theme),
-        (Mode::Help, _) => panes::help(theme),
-        (Mode::EditRule | Mode::Confirm, Some(editor)) => panes::rule_editor(editor, theme),
+        (Mode::Rules, _) => panes::rules(overseer, (file, &status.faults), &state.rule_times, theme, width),
+        (Mode::Help, _) => panes::help(&status.source.each, theme, width),
+        (Mode::EditRule | Mode::Confirm, Some(editor)) => panes::rule_editor(editor, theme, width),
         _ => return,
     };
-    state.pane_offset = state.pane_offset.min(lines.len().saturating_sub(usize::from(area.height)));
+    let height = usize::from(area.height);
+    let last = lines.len().saturating_sub(height);
+    let mut offset = state.pane_offset;
+    if let Some(cursor) = cursor {
+        // The first field is seen with what stands above it.
+        let first = if state.field == 0 { 0 } else { cursor.start };
+        offset = offset.max(cursor.end.saturating_sub(height)).min(first);
+    }
+    state.pane_offset = offset.min(last);
     let offset = u16::try_from(state.pane_offset).unwrap_or(u16::MAX);
     screen.render_widget(Paragraph::new(lines).scroll((offset, 0)), area);
-}
-
-fn header_line(
-    overseer: &Overseer,
-    state: &State,
-    status: &Status,
-    width: u16,
-    now: BootNs,
-) -> Line<'static> {
-    let listing = state.lines.listed();
-    let shown = listing.rows.iter().flatten().filter(|row| row.alpha > 0).count();
-    let counts = overseer.counts();
-    let lost = counts.malformed + status.source.overlong;
-    let mut summary = match state.lines.frozen(now) {
-        Some((ns, new)) => format!("FROZEN {} s, {new} new", ns / 1_000_000_000),
-        None => format!("{shown} shown · {} hidden", counts.dropped),
-    };
-    if lost > 0 {
-        summary = format!("{summary} · {lost} malformed");
+    if !beside.is_empty() {
+        let half = area.width / 2;
+        let top = area.y + area.height.min(1);
+        let height = area.height.saturating_sub(1);
+        let right = Rect { x: area.x + half + 1, y: top, width: area.width - half - 1, height };
+        screen.render_widget(Paragraph::new(beside), right);
     }
-    let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
-    let rates = if total.is_lively(now) {
-        format!("   ↓ {}/s  ↑ {}/s  {}", bytes(rate.rx), bytes(rate.tx), sparkline(&total.history(now)))
-    } else {
-        String::new()
-    };
-    let name = if state.lines.sort == Sort::Slots {
-        String::new()
-    } else {
-        format!("   by {}", state.lines.sort.name())
-    };
-    let left = format!(" leco   {}{name}", status.source.text);
-    // The numbers matter more than where they come from, and that more than rates.
-    for (left, right) in
-        [(left.as_str(), format!("{summary}{rates}")), (&left, summary.clone()), (" leco", summary.clone())]
-    {
-        let needed = left.width() + right.width() + 2;
-        if let Some(gap) = usize::from(width).checked_sub(needed) {
-            return Line::raw(format!("{left}{}{right} ", " ".repeat(gap + 1)));
-        }
-    }
-    Line::raw(format!(" {summary}"))
 }
 
 /// Draws a line over the whole width, as the frame of what is between.
@@ -204,7 +250,7 @@ fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>,
 fn draw_footer(
     screen: &mut Screen<'_>,
     area: Rect,
-    overseer: &Overseer,
+    (inline_hint, notice): (&str, Option<&str>),
     state: &State,
     status: &Status,
     theme: Theme,
@@ -219,13 +265,17 @@ fn draw_footer(
         _ => None,
     };
     if let Some(prompt) = prompt {
-        return draw_prompt(screen, area, prompt, overseer, state, theme);
+        return draw_prompt(screen, area, prompt, inline_hint, state, theme);
     }
-    let notice = state.notice.as_ref().or(status.notice.as_ref());
+    let width = usize::from(area.width);
     let text = match (notice, &status.progress, state.mode) {
-        (Some(notice), ..) => format!(" {notice}"),
+        (_, _, Mode::Confirm) => {
+            let file = state.config.as_ref().map_or_else(String::new, |file| file.display().to_string());
+            end(&format!(" append this rule to {file}?   y yes   any other key: no"), width).into_owned()
+        }
+        (Some(notice), ..) => end(&format!(" {notice}"), width).into_owned(),
         (None, Some(progress), Mode::List) => progress.clone(),
-        _ => keys(state, overseer),
+        _ => keys::line(state, width),
     };
     draw_bar(screen, area, text, theme);
 }
@@ -235,7 +285,7 @@ fn draw_prompt(
     screen: &mut Screen<'_>,
     area: Rect,
     prompt: String,
-    overseer: &Overseer,
+    inline_hint: &str,
     state: &State,
     theme: Theme,
 ) {
@@ -253,7 +303,9 @@ fn draw_prompt(
         }
         _ => spans.push(Span::raw(skip_width(input.value(), scroll))),
     }
-    spans.push(Span::styled(hint(overseer, state), theme.faint(255)));
+    if !inline_hint.is_empty() {
+        spans.push(Span::styled(format!("   {inline_hint}"), theme.faint(255)));
+    }
     screen.render_widget(Line::from(spans), area);
     let cursor = begin + input.visual_cursor().saturating_sub(scroll);
     let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
@@ -261,9 +313,9 @@ fn draw_prompt(
 }
 
 /// What is wrong with what is typed, else what can be done with it.
-fn hint(overseer: &Overseer, state: &State) -> String {
+fn hint(overseer: &Overseer, state: &State, notice: Option<&str>) -> String {
     match (&state.prompt.error, state.mode) {
-        (Some(error), _) => format!("   {}", error.message),
+        (Some(error), _) => error.message.clone(),
         (None, Mode::Filter) => {
             let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
             let term = last.strip_prefix('-').unwrap_or(last);
@@ -271,40 +323,12 @@ fn hint(overseer: &Overseer, state: &State) -> String {
             let more = state.completions(overseer);
             let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
-            format!("   {}{tab}", chosen(overseer, state))
+            let listed = header::grouped(state.lines.listed().all as u64);
+            format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64))
         }
-        (None, Mode::EditRule) => "   ⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
-        (None, _) => state.notice.as_ref().map(|notice| format!("   {notice}")).unwrap_or_default(),
-    }
-}
-
-/// How many of the lines the filter chooses.
-fn chosen(overseer: &Overseer, state: &State) -> String {
-    format!("{} of {}", state.lines.listed().all, overseer.known().len())
-}
-
-/// The keys that matter now.
-fn keys(state: &State, overseer: &Overseer) -> String {
-    match state.mode {
-        Mode::Confirm => {
-            let file = state.config.as_ref().map_or_else(String::new, |file| file.display().to_string());
-            format!(" append this rule to {file}?   y yes   any other key: no")
-        }
-        Mode::Detail => " Esc back   ↑ ↓ scroll   x hide   e rename   m merge   q quit".into(),
-        Mode::Rules => " Esc back   ↑ ↓ scroll   t try a rule   q quit".into(),
-        Mode::Help => " Esc back   ↑ ↓ scroll   q quit".into(),
-        _ if !state.lines.filter.is_empty() => {
-            let chosen = chosen(overseer, state);
-            format!(" filter {}   {chosen}   f change   Esc all   q quit", state.lines.filter)
-        }
-        _ if !state.search.is_empty() => format!(" /{}   n next   N back   Esc end   q quit", state.search),
-        _ if state.selection.is_some() => {
-            " q quit   ? help   ⏎ detail   x hide   e rename   m merge   space freeze".into()
-        }
-        _ => format!(
-            " q quit   ? help   / search   f filter   space freeze   s sort ({})   ⏎ detail   r rules",
-            state.lines.sort.name()
-        ),
+        (None, Mode::EditRule) => "⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
+        (None, Mode::Search) => notice.unwrap_or_default().to_owned(),
+        (None, _) => String::new(),
     }
 }
 
@@ -318,12 +342,6 @@ fn skip_width(text: &str, cells: usize) -> String {
             is_before
         })
         .collect()
-}
-
-/// Rows of the list on a screen, as long as nothing else is open.
-#[must_use]
-pub fn rows(area: Rect) -> usize {
-    layout(area, Mode::List)[1].height.into()
 }
 
 /// Whether something on screen changes with time alone.

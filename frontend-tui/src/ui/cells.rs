@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What a line says, taken apart into what stands in columns.
+
+use leco_core::text::SEPARATOR;
+
+/// Parts of a line as the pipe writes them. What rules took away is empty.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cells<'l> {
+    /// `18:34`, `-3d`
+    pub time: &'l str,
+    /// Name or number.
+    pub user: &'l str,
+    /// Process or script.
+    pub process: &'l str,
+    /// Unit or container, in its brackets.
+    pub unit: &'l str,
+    /// This end of the connection, where the line tells it.
+    pub local: &'l str,
+    /// Name or address of the other end, with `<- ` before it where that opened the connection.
+    pub peer: &'l str,
+    /// What follows it: address, port, proxy, with the space before them.
+    pub port: &'l str,
+    /// How it failed, with the space before it.
+    pub state: &'l str,
+    /// Bytes received, as `1.2M`.
+    pub received: &'l str,
+    /// Bytes sent.
+    pub sent: &'l str,
+}
+
+impl<'l> Cells<'l> {
+    /// Reads `[TIME :: ][USER :: ]PROCESS[ [UNIT]] :: [LOCAL :: ][<- ]PEER PORT[/PROTO][ !STATE][ :: TRAFFIC]`; `None`
+    /// for a line whose parts rules have merged into fewer, which flows.
+    #[must_use]
+    pub fn of(line: &'l str) -> Option<Self> {
+        let parts: Vec<&str> = line.split(SEPARATOR).collect();
+        let mut parts = parts.as_slice();
+        let mut cells = Self::default();
+        if let Some((time, rest)) = parts.split_first().filter(|(time, _)| is_time(time)) {
+            cells.time = time.trim();
+            parts = rest;
+        }
+        if let Some((last, rest)) = parts.split_last()
+            && let Some((received, sent)) = traffic(last)
+        {
+            (cells.received, cells.sent) = (received, sent);
+            parts = rest;
+        }
+        let (peer, before) = parts.split_last()?;
+        let process;
+        (cells.user, process, cells.local) = match before {
+            [process] => ("", *process, ""),
+            [user, process] => (*user, *process, ""),
+            [user, process, local] => (*user, *process, *local),
+            _ => return None,
+        };
+        (cells.process, cells.unit) = match process.rfind(" [").filter(|_| process.ends_with(']')) {
+            Some(at) => (&process[..at], &process[at + 1..]),
+            None => (process, ""),
+        };
+        let arrow = if peer.starts_with("<- ") { 3 } else { 0 };
+        let host = peer[arrow..].find(' ').map_or(peer.len(), |at| arrow + at);
+        let (host, after) = peer.split_at(host);
+        (cells.port, cells.state) = after.split_at(after.rfind(" !").unwrap_or(after.len()));
+        cells.peer = host;
+        Some(cells)
+    }
+}
+
+/// `18:34`, `18:34:05`, `11-28 18:34`, `  -3d`: what no user, process or peer looks like.
+fn is_time(part: &str) -> bool {
+    let part = part.trim();
+    let is_clock = part.contains(':') && part.bytes().all(|byte| byte.is_ascii_digit() || b" :-".contains(&byte));
+    let is_age = part.strip_prefix('-').is_some_and(|age| {
+        age.len() <= 5
+            && age.starts_with(|c: char| c.is_ascii_digit())
+            && age.trim_start_matches(|c: char| c.is_ascii_digit()).bytes().all(|byte| byte.is_ascii_lowercase())
+    });
+    is_clock || is_age
+}
+
+/// `v 1.2M / 80.5K ^`, or nothing.
+fn traffic(part: &str) -> Option<(&str, &str)> {
+    if part.is_empty() {
+        return Some(("", ""));
+    }
+    part.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_pipe_falls_apart() {
+        let line = "18:34 :: me :: firefox [app-firefox] :: <- example.org (192.0.2.1) 443/udp !reset :: v 1.2M / 80.5K ^";
+        assert_eq!(
+            Cells::of(line),
+            Some(Cells {
+                time: "18:34",
+                user: "me",
+                process: "firefox",
+                unit: "[app-firefox]",
+                local: "",
+                peer: "<- example.org",
+                port: " (192.0.2.1) 443/udp",
+                state: " !reset",
+                received: "1.2M",
+                sent: "80.5K",
+            })
+        );
+    }
+
+    #[test]
+    fn what_rules_took_away_is_empty() {
+        let cells = |line| Cells::of(line).map(|cells| (cells.time, cells.user, cells.process, cells.peer));
+        assert_eq!(cells("18:34 :: ssh :: nas 22 :: "), Some(("18:34", "", "ssh", "nas")));
+        assert_eq!(cells("me :: ssh :: nas 22"), Some(("", "me", "ssh", "nas")));
+        assert_eq!(cells(" -2mo :: me :: ssh :: 10.0.0.1 4000 :: nas 22 :: "), Some(("-2mo", "me", "ssh", "nas")));
+        assert_eq!(cells("1000 :: ssh :: nas 22 :: "), Some(("", "1000", "ssh", "nas")), "a user without a name");
+        assert_eq!(cells("merged by a rule"), None);
+        assert_eq!(cells("18:34 :: merged :: v 1B / 2B ^"), None);
+        for odd in ["", " :: ", " ::  :: ", "a :: b :: c :: d :: e :: f :: g", "- :: -x :: <- ", "[ :: ]", "v  / ^"] {
+            let _ = Cells::of(odd);
+        }
+    }
+}

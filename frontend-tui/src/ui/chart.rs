@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A line's traffic over time, in both directions, with axes.
+
+use leco_core::model::traffic::{BUCKET_NS, BUCKETS, Traffic};
+use leco_core::text::bytes;
+use leco_os::clock::BootNs;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType, LegendPosition, Widget};
+
+use crate::ui::theme::Theme;
+
+/// Seconds of a bucket, and of all.
+const BUCKET_S: u64 = BUCKET_NS / 1_000_000_000;
+const ALL_S: u64 = BUCKET_S * BUCKETS as u64;
+
+/// Draws it into lines of this size.
+pub(crate) fn lines(traffic: &Traffic, (width, height): (u16, u16), theme: Theme, now: BootNs) -> Vec<Line<'static>> {
+    let area = Rect::new(0, 0, width, height);
+    if area.width < 20 || area.height < 4 {
+        return Vec::new();
+    }
+    let (received, sent) = traffic.rates(now);
+    let highest = received.iter().chain(&sent).copied().max().unwrap_or(0).max(1);
+    let points = |rates: &[u64; BUCKETS]| -> Vec<(f64, f64)> {
+        rates.iter().enumerate().map(|(at, rate)| (at as f64, *rate as f64)).collect()
+    };
+    let (received, sent) = (points(&received), points(&sent));
+    let dataset = |name: &'static str, style: Style| {
+        Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style)
+    };
+    let faint = theme.faint(255);
+    let chart = Chart::new(vec![
+        dataset("received", theme.received()).data(&received),
+        dataset("sent", theme.sent()).data(&sent),
+    ])
+    .x_axis(
+        Axis::default()
+            .bounds([0.0, (BUCKETS - 1) as f64])
+            .labels([format!("-{ALL_S} s"), format!("-{} s", ALL_S / 2), "now".into()])
+            .style(faint),
+    )
+    .y_axis(
+        Axis::default()
+            .bounds([0.0, highest as f64])
+            .labels(["0".to_owned(), format!("{}/s", bytes(highest / 2)), format!("{}/s", bytes(highest))])
+            .style(faint),
+    )
+    .legend_position(Some(LegendPosition::TopLeft));
+    let mut buffer = Buffer::empty(area);
+    chart.render(area, &mut buffer);
+    area.rows().map(|row| line_of(&buffer, row)).collect()
+}
+
+fn line_of(buffer: &Buffer, row: Rect) -> Line<'static> {
+    let mut spans: Vec<Span<'static>> = Vec::new();
+    for position in row.positions() {
+        let cell = &buffer[position];
+        match spans.last_mut().filter(|span| span.style == cell.style()) {
+            Some(span) => span.content.to_mut().push_str(cell.symbol()),
+            None => spans.push(Span::styled(cell.symbol().to_owned(), cell.style())),
+        }
+    }
+    Line::from(spans)
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Texts made to fit a number of cells, never by a part of a number that could be read as another one.
+
+use std::borrow::Cow;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Stands for what was left out.
+const ELLIPSIS: char = '…';
+
+/// A text of at most so many cells: what does not fit is left out of its middle, and marked.
+#[must_use]
+pub fn middle(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let Some(room) = width.checked_sub(1) else { return "".into() };
+    let tail_width = room / 2;
+    let head = start_within(text, room - tail_width);
+    let tail = end_within(&text[head.len()..], tail_width);
+    format!("{head}{ELLIPSIS}{tail}").into()
+}
+
+/// A text of at most so many cells: what does not fit is left out of its end, and marked. A number that would be cut
+/// goes as a whole.
+#[must_use]
+pub fn end(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let Some(room) = width.checked_sub(1) else { return "".into() };
+    let mut head = start_within(text, room);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/');
+    if text[head.len()..].starts_with(is_part) {
+        let word = head.rfind(|c| !is_part(c)).map_or(0, |at| at + 1);
+        // `rfind` tells where a character begins, which may be longer.
+        let word = head.ceil_char_boundary(word);
+        if head[word..].starts_with(|c: char| c.is_ascii_digit()) {
+            head = &head[..word];
+        }
+    }
+    format!("{head}{ELLIPSIS}").into()
+}
+
+/// The begin of a text that fits.
+pub(super) fn start_within(text: &str, width: usize) -> &str {
+    let mut used = 0;
+    let cut = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > width
+    });
+    &text[..cut.map_or(text.len(), |(at, _)| at)]
+}
+
+/// The end of a text that fits.
+fn end_within(text: &str, width: usize) -> &str {
+    let mut used = 0;
+    let cut = text.char_indices().rev().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > width
+    });
+    &text[cut.map_or(0, |(at, c)| at + c.len_utf8())..]
+}
+
+/// A text in lines of at most so many cells, broken at spaces where there are any.
+#[must_use]
+pub fn wrapped(text: &str, width: usize) -> Vec<&str> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    let mut rest = text;
+    loop {
+        let mut line = start_within(rest, width);
+        if line.len() == rest.len() {
+            lines.push(rest);
+            return lines;
+        }
+        if let Some(space) = line.rfind(' ').filter(|at| *at > 0)
+            && !rest[line.len()..].starts_with(' ')
+        {
+            line = &line[..space];
+        }
+        if line.is_empty() {
+            // A character that is wider than all.
+            line = &rest[..rest.chars().next().map_or(0, char::len_utf8)];
+        }
+        lines.push(line);
+        rest = rest[line.len()..].trim_start_matches(' ');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_goes() {
+        assert_eq!(middle("example.org", 11), "example.org");
+        assert_eq!(middle("example.org", 10), "examp….org");
+        assert_eq!(middle("example.org", 2), "e…");
+        assert_eq!(middle("example.org", 1), "…");
+        assert_eq!(middle("example.org", 0), "");
+        assert_eq!(middle("日本語日本語", 6), "日…語");
+    }
+
+    #[test]
+    fn numbers_stay_whole() {
+        assert_eq!(end("merged 878.9K", 13), "merged 878.9K");
+        assert_eq!(end("merged 878.9K", 12), "merged …");
+        assert_eq!(end("to example.org", 10), "to exampl…");
+        assert_eq!(end("日12345", 5), "日…");
+        assert_eq!(end("18:34 a", 3), "…");
+    }
+
+    #[test]
+    fn long_texts_take_several_lines() {
+        assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrapped("one two", 3), ["one", "two"]);
+        assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(wrapped("日本", 1), ["日", "本"]);
+        assert_eq!(wrapped("", 5), [""]);
+    }
+}
