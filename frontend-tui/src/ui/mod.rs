@@ -2,6 +2,7 @@
 //! What is drawn.
 
 pub mod columns;
+pub mod glyphs;
 mod panes;
 mod row;
 pub mod theme;
