@@ -12,6 +12,8 @@ use crate::matching::{Chain, Prefilter};
 pub struct LineStyle {
     /// Text.
     pub fg: Option<Rgba>,
+    /// That is its colour even where the connection's state has one.
+    pub is_over_state: bool,
     /// Background.
     pub bg: Option<Rgba>,
     /// Around the text.
@@ -84,7 +86,9 @@ impl StyleSet {
             let Some(rule) = self.rules.get(index).filter(|rule| rule.chain.holds(line) == Ok(true)) else {
                 continue;
             };
-            style.fg = rule.style.fg.or(style.fg);
+            if rule.style.fg.is_some() {
+                (style.fg, style.is_over_state) = (rule.style.fg, rule.style.is_over_state);
+            }
             style.bg = rule.style.bg.or(style.bg);
             style.outline = rule.style.outline.or(style.outline);
             curve = rule.curve.or(curve);
@@ -92,6 +96,9 @@ impl StyleSet {
         (style, curve)
     }
 }
+
+/// What a style is made of.
+const WORDS: &str = "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA";
 
 impl StyleRule {
     fn compile(entry: &Entry, curves: &[(String, Points)]) -> Result<Self, Fault> {
@@ -105,7 +112,13 @@ impl StyleRule {
                     let span = entry.value_span(Some(at + part.start..at + part.end));
                     Fault::new(span, format!("{message}, the style is skipped"))
                 })
-                .map_err(|fault| fault.with_help("write fg=RGBA bg=RGBA curve=NAME outline=PIXELS,RGBA"))?;
+                .map_err(|fault| fault.with_help(WORDS))?;
+        }
+        if rule.style.is_over_state && rule.style.fg.is_none() {
+            let at = value.find("over=").unwrap_or_default();
+            let span = entry.value_span(Some(at..at + "over=state".len()));
+            return Err(Fault::new(span, "over=state is about the colour of text, the style is skipped")
+                .with_help("add fg=RGBA"));
         }
         Ok(rule)
     }
@@ -119,6 +132,8 @@ impl StyleRule {
         let rgba = |text: &str| Rgba::parse(text).ok_or_else(|| bad("a colour like ffd166"));
         match key {
             "fg" => self.style.fg = Some(rgba(value)?),
+            "over" if value.eq_ignore_ascii_case("state") => self.style.is_over_state = true,
+            "over" => return Err(bad("state")),
             "bg" => self.style.bg = Some(rgba(value)?),
             "outline" => {
                 let outline = Outline::parse(value).map_err(|(_, expected)| bad(expected))?;
@@ -139,7 +154,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, StateColours};
+    use crate::wire::event::ConnectionState;
 
     #[test]
     fn later_styles_count_and_earlier_ones_fill_in() {
@@ -155,5 +171,31 @@ mod tests {
         let (style, curve) = config.styles.style("firewall");
         assert_eq!((style.fg, curve), (Rgba::parse("ffd166"), None));
         assert_eq!(config.styles.style("curl"), (LineStyle::default(), None));
+    }
+
+    #[test]
+    fn a_state_has_its_colour_unless_a_style_is_to_be_over_it() {
+        let text = "[rx-style]\nroot = fg=ffd166\nkeep = fg=8ab4f8 over=state\nlate = fg=123456\n";
+        let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
+        assert_eq!(config.diagnostics, []);
+        let colours = StateColours::default();
+        let of = |line: &str, state| colours.of_line(state, &config.styles.style(line).0);
+        assert_eq!(of("root", ConnectionState::Ordinary), Rgba::parse("ffd166"));
+        assert_eq!(of("root", ConnectionState::Blocked), Some(colours.blocked));
+        assert_eq!(of("root", ConnectionState::Incoming), Some(colours.incoming));
+        assert_eq!(of("root keep", ConnectionState::Refused), Rgba::parse("8ab4f8"));
+        // Whether it is over a state belongs to the colour that counts.
+        assert_eq!(of("keep late", ConnectionState::Refused), Some(colours.refused));
+        assert_eq!(of("", ConnectionState::Ordinary), None);
+    }
+
+    #[test]
+    fn what_is_over_a_state_has_a_colour() {
+        for value in ["over=state", "bg=000 over=state", "fg=fff over=all"] {
+            let config = Config::parse(format!("[rx-style]\nx = {value}\n").as_bytes(), Path::new("w.ini"));
+            let [diagnostic] = config.diagnostics.as_slice() else { panic!("{value}") };
+            assert!(diagnostic.to_string().contains("the style is skipped"), "{diagnostic}");
+            assert_eq!(config.styles.style("x").0, LineStyle::default());
+        }
     }
 }

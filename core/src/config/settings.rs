@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::fade::{Points, SplineKind};
 use crate::ini::Rgba;
 use crate::source::{NoRuntimeFolder, SourceSpec, default_fifo};
-use crate::style::Outline;
+use crate::style::{LineStyle, Outline};
 use crate::text::parse_flag;
 use crate::wire::event::ConnectionState;
 
@@ -143,12 +143,6 @@ impl WindowSettings {
         self.hint(hint).is_some_and(|value| parse_flag(value).unwrap_or(true))
     }
 
-    /// Colour of a connection's text, where its state has one.
-    #[must_use]
-    pub fn state_rgba(&self, state: ConnectionState) -> Option<Rgba> {
-        self.state_colours().of(state)
-    }
-
     /// Colours by which connections differ.
     #[must_use]
     pub fn state_colours(&self) -> StateColours {
@@ -184,6 +178,12 @@ impl StateColours {
             ConnectionState::Refused | ConnectionState::TimedOut => Some(self.refused),
             ConnectionState::Blocked => Some(self.blocked),
         }
+    }
+
+    /// That of a line's text, where it has one: of its state, else of its style, which may be over the state.
+    #[must_use]
+    pub fn of_line(&self, state: ConnectionState, style: &LineStyle) -> Option<Rgba> {
+        style.fg.filter(|_| style.is_over_state).or_else(|| self.of(state)).or(style.fg)
     }
 }
 

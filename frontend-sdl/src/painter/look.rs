@@ -3,8 +3,8 @@
 
 use leco_core::config::{Effect, LineHeight, Settings, WindowSettings};
 use leco_core::ini::Rgba;
+use leco_core::model::overseer::Row;
 use leco_core::style::Outline;
-use leco_core::wire::event::ConnectionState;
 
 use super::pixels::premultiplied;
 use super::text::Shadow;
@@ -68,9 +68,9 @@ impl Look {
         Outline { pixels: (f32::from(outline.pixels) * self.factor).round() as u8, ..outline }
     }
 
-    /// The colour of a line's text, where its style has none.
-    pub(super) fn text_rgba(&self, state: ConnectionState) -> Rgba {
-        self.window.state_rgba(state).unwrap_or(self.window.rgba_fg)
+    /// The colour of a line's text.
+    pub(super) fn text_rgba(&self, row: &Row) -> Rgba {
+        self.window.state_colours().of_line(row.state, &row.style).unwrap_or(self.window.rgba_fg)
     }
 
     /// The colour in which a line never seen before is marked.

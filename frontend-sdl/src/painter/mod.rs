@@ -228,7 +228,7 @@ impl Painter {
     fn draw_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
         let look = &self.look;
         let ink = Ink {
-            fg: row.style.fg.unwrap_or_else(|| look.text_rgba(row.state)),
+            fg: look.text_rgba(row),
             tag: row.tag.rgb,
             first_ever: row.is_first_ever.then(|| look.new_rgba()),
             outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),

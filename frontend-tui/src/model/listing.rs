@@ -9,8 +9,8 @@ use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
 use leco_os::clock::BootNs;
 
-/// In lists of all that is known, a line is at least so bright: who scrolls back wants to read.
-const LEAST_ALPHA: u8 = 110;
+/// In lists of all that is known, a line is at least so bright, 55 %: who scrolls back wants to read.
+const LEAST_ALPHA: u8 = 141;
 
 /// In which order lines stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,6 +6,7 @@ mod chart;
 pub mod columns;
 mod header;
 mod keys;
+pub mod glyphs;
 mod panes;
 mod row;
 pub mod shorten;
