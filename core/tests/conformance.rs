@@ -75,7 +75,7 @@ fn bytes() {
         assert_eq!(text::bytes(case[0].as_u64().unwrap()).to_string(), case[1].as_str().unwrap());
     }
     assert_eq!(text::bytes(1024).to_string(), "1K");
-    assert_eq!(text::bytes(u64::MAX).to_string(), "16777216T");
+    assert_eq!(text::bytes(u64::MAX).to_string(), "16E");
 }
 
 #[test]

@@ -8,12 +8,10 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::model::listing::Sort;
 use crate::model::state::State;
+use crate::ui::glyphs::Glyphs;
 use crate::ui::row::sparkline;
 use crate::ui::shorten;
 use crate::ui::view::Status;
-
-/// Between what stands at the right.
-const DOT: &str = " · ";
 
 /// A part of the header.
 struct Part {
@@ -27,16 +25,22 @@ fn part(importance: u8, text: impl Into<String>) -> Part {
 }
 
 /// The header within a width.
-pub(crate) fn line(overseer: &Overseer, state: &State, status: &Status, width: usize, now: BootNs) -> String {
+pub(crate) fn line(
+    overseer: &Overseer,
+    state: &State,
+    status: &Status,
+    glyphs: &'static Glyphs,
+    (now, width): (BootNs, usize),
+) -> String {
     let left = left_parts(status);
-    let right = right_parts(overseer, state, status, now);
+    let right = right_parts(overseer, state, status, glyphs, now);
     // The least important is left out until the others fit.
     for least in 0..=u8::MAX {
         let join = |parts: &[Part], between: &str| {
             let kept = parts.iter().filter(|part| part.importance >= least && !part.text.is_empty());
             kept.map(|part| part.text.as_str()).collect::<Vec<_>>().join(between)
         };
-        let (left, right) = (join(&left, "   "), join(&right, DOT));
+        let (left, right) = (join(&left, "   "), join(&right, &format!(" {} ", glyphs.dot)));
         let gap = if left.is_empty() || right.is_empty() { 0 } else { 2 };
         if let Some(rest) = width.checked_sub(2 + left.width() + gap + right.width()) {
             return format!(" {left}{}{right} ", " ".repeat(gap + rest));
@@ -53,7 +57,13 @@ fn left_parts(status: &Status) -> Vec<Part> {
     vec![part(20, "leco"), part(importance, source.text.clone())]
 }
 
-fn right_parts(overseer: &Overseer, state: &State, status: &Status, now: BootNs) -> Vec<Part> {
+fn right_parts(
+    overseer: &Overseer,
+    state: &State,
+    status: &Status,
+    glyphs: &'static Glyphs,
+    now: BootNs,
+) -> Vec<Part> {
     let counts = overseer.counts();
     let listing = state.lines.listed();
     let known = overseer.known().len();
@@ -88,8 +98,8 @@ fn right_parts(overseer: &Overseer, state: &State, status: &Status, now: BootNs)
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
     if total.is_lively(now) {
-        parts.push(part(40, format!("↓ {}/s ↑ {}/s", bytes(rate.rx), bytes(rate.tx))));
-        parts.push(part(10, sparkline(&total.recent(now))));
+        parts.push(part(40, format!("{} {}/s {} {}/s", glyphs.down, bytes(rate.rx), glyphs.up, bytes(rate.tx))));
+        parts.push(part(10, sparkline(&total.recent(now), glyphs)));
     }
     parts
 }

@@ -5,6 +5,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
 use crate::model::state::State;
+use crate::ui::glyphs::Glyphs;
 
 /// Between two keys.
 const GAP: &str = "   ";
@@ -40,7 +41,7 @@ const OF_RULES: Keys = &[("Esc", "back"), ("↑ ↓", "scroll"), ("t", "try a ru
 const OF_HELP: Keys = &[("Esc", "back"), ("↑ ↓", "scroll")];
 
 /// The keys of what is on the screen, within a width.
-pub(crate) fn line(state: &State, width: usize) -> String {
+pub(crate) fn line(state: &State, glyphs: &'static Glyphs, width: usize) -> String {
     let keys = match state.mode {
         Mode::Detail => OF_DETAIL,
         Mode::Rules => OF_RULES,
@@ -50,12 +51,12 @@ pub(crate) fn line(state: &State, width: usize) -> String {
         _ if !state.lines.filter.is_empty() => OF_FILTER,
         _ => OF_LIST,
     };
-    fitting(keys, width)
+    fitting(keys, glyphs, width)
 }
 
 /// As many keys as fit as a whole; help comes last, and goes last.
-fn fitting(keys: Keys, width: usize) -> String {
-    let said = |(key, does): &(&str, &str)| format!("{key} {does}");
+fn fitting(keys: Keys, glyphs: &'static Glyphs, width: usize) -> String {
+    let said = |(key, does): &(&'static str, &'static str)| format!("{} {does}", glyphs.text(key));
     let help = said(&HELP);
     let mut line = String::new();
     for key in keys {
@@ -79,7 +80,7 @@ mod tests {
     fn keys_are_whole_and_help_is_always_there() {
         for keys in [OF_LIST, OF_SELECTION, OF_FILTER, OF_SEARCH, OF_DETAIL, OF_RULES, OF_HELP] {
             for width in 1..200 {
-                let line = fitting(keys, width);
+                let line = fitting(keys, Glyphs::unicode(), width);
                 assert!(line.width() <= width && line.contains('?'), "{width}: {line}");
                 for part in line.split(GAP).map(str::trim).filter(|part| *part != "?") {
                     let is_whole = keys.iter().chain([&HELP]).any(|(key, does)| part == format!("{key} {does}"));
@@ -87,6 +88,7 @@ mod tests {
                 }
             }
         }
+        let fitting = |keys, width| fitting(keys, Glyphs::unicode(), width);
         assert_eq!(fitting(OF_LIST, 40), " q quit   f filter   ⏎ detail   ? help");
         assert_eq!((fitting(OF_HELP, 8), fitting(OF_HELP, 3)), (" ? help".to_owned(), "?".to_owned()));
     }

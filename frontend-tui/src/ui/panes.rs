@@ -81,6 +81,7 @@ pub(crate) fn detail(
     let mut cursor = None;
     for (number, field) in fields.iter().enumerate() {
         let first = lines.len();
+        let theme = if number == at { theme.on_selection() } else { theme };
         let styles = (theme.faint(255), theme.text(200));
         let entry = entry(&field.name, &field.value, (NAME_WIDTH, field_width), styles);
         let entry = entry.into_iter().map(|line| if number == at { selected(line, field_width, theme) } else { line });
@@ -132,7 +133,7 @@ pub(crate) fn rules(
         let mut text = format!("{} = {}", clean(rule.key), clean(rule.value));
         match times.get(index) {
             _ if rule.hits.exceeded > 0 => text += "   too slow: counts as not matching",
-            Some(time) if *time >= slow_from => text += &format!("   {} µs a line", time / 1000),
+            Some(time) if *time >= slow_from => text += &format!("   {} {} a line", time / 1000, theme.glyphs().microseconds),
             _ => {}
         }
         lines.extend(entry(&name, text.trim_end(), (22, width), (style, style)));
@@ -169,7 +170,8 @@ pub(crate) fn help(sources: &[String], theme: Theme, width: usize) -> Pane {
         lines.extend(entry("source", source, (KEY_WIDTH, width), (theme.text(255), theme.text(200))));
     }
     let mut explain = |(what, meaning): &(&'static str, &'static str)| {
-        lines.extend(entry(what, meaning, (KEY_WIDTH, width), (theme.text(255), theme.text(200))));
+        let (what, meaning) = (theme.glyphs().text(what), theme.glyphs().text(meaning));
+        lines.extend(entry(&what, &meaning, (KEY_WIDTH, width), (theme.text(255), theme.text(200))));
     };
     KEYS.iter().for_each(&mut explain);
     let marks = [

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::ui::cells::Cells;
 use crate::ui::columns::{Column, Columns};
+use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
 
@@ -52,6 +53,7 @@ pub(crate) fn line<'r>(
     theme: Theme,
     (now, width): (u64, usize),
 ) -> Line<'r> {
+    let theme = if marks.is_selected { theme.on_selection() } else { theme };
     let theme = theme.of_row(row);
     let mut spans = vec![Span::raw(if marks.is_selected { ">" } else { " " })];
     lead(row, columns, theme, &mut spans);
@@ -146,7 +148,7 @@ fn in_columns<'r>(
                 let style = if rate >= MUCH { text.add_modifier(Modifier::BOLD) } else { text };
                 put(vec![(whole(&shown, width).to_owned().into(), style)]);
             }
-            Column::Chart => put(vec![(sparkline(&row.traffic.recent(now)).into(), faint)]),
+            Column::Chart => put(vec![(sparkline(&row.traffic.recent(now), theme.glyphs()).into(), faint)]),
         }
     }
 }
@@ -212,12 +214,11 @@ fn highlight<'r>(spans: Vec<Span<'r>>, search: &str) -> Vec<Span<'r>> {
 }
 
 /// Values as bars of eight heights, the largest full.
-pub(crate) fn sparkline(values: &[u64]) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub(crate) fn sparkline(values: &[u64], glyphs: &Glyphs) -> String {
     let largest = values.iter().copied().max().unwrap_or(0).max(1);
     let bar = |value: &u64| {
         let height = usize::try_from(u128::from(*value) * 7 / u128::from(largest)).unwrap_or(7);
-        if *value == 0 { ' ' } else { BARS[height] }
+        if *value == 0 { " " } else { glyphs.heights[height] }
     };
     values.iter().map(bar).collect()
 }
@@ -228,9 +229,9 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_values() {
-        assert_eq!(sparkline(&[0, 1, 4, 8]), " ▁▄█");
-        assert_eq!(sparkline(&[0, 0]), "  ");
-        assert_eq!(sparkline(&[u64::MAX]), "█");
+        assert_eq!(sparkline(&[0, 1, 4, 8], Glyphs::unicode()), " ▁▄█");
+        assert_eq!(sparkline(&[0, 0], Glyphs::ascii()), "  ");
+        assert_eq!(sparkline(&[u64::MAX], Glyphs::unicode()), "█");
     }
 
     #[test]

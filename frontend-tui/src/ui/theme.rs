@@ -694,7 +694,7 @@ mod tests {
         let event = format!(r#"{{"ns":1,"ns_trx":1,"line":"{line}","new":{is_first_ever}{fields}}}"#);
         overseer.receive(event.as_bytes(), 1);
         let known = overseer.known().next().unwrap();
-        overseer.row(known, 1)
+        overseer.row(&known, 1)
     }
 
     /// A line of each state, with and without styles: those of the example config, and such as people write.

@@ -14,6 +14,7 @@ use crate::model::listing::{Listing, Sort};
 use crate::model::state::State;
 use crate::ui::cells::Cells;
 use crate::ui::columns::{Columns, Wanted};
+use crate::ui::glyphs::Glyphs;
 use crate::ui::header;
 use crate::ui::keys;
 use crate::ui::panes::Pane;
@@ -111,13 +112,13 @@ pub fn draw(
     now: BootNs,
 ) {
     let notice = state.notice.as_ref().or(status.notice.as_ref()).cloned();
-    let hint = hint(overseer, state, notice.as_deref());
+    let hint = hint(overseer, state, notice.as_deref(), theme.glyphs());
     let width = usize::from(screen.area().width);
     let hints: Vec<_> = wrapped(&hint, width.saturating_sub(2)).into_iter().take(MOST_HINTS).collect();
     let rows = if hint.is_empty() { 0 } else { u16::try_from(hints.len()).unwrap_or(u16::MAX) };
     let areas = layout(screen.area(), state, rows);
     state.list(overseer, (areas.slots, areas.list), now);
-    let text = header::line(overseer, state, status, areas.header.width.into(), now);
+    let text = header::line(overseer, state, status, theme.glyphs(), (now, areas.header.width.into()));
     draw_bar(screen, areas.header, text, theme);
     draw_list(screen, areas, overseer, state, status, theme, now);
     draw_pane(screen, areas.pane, overseer, state, status, theme, now);
@@ -275,7 +276,7 @@ fn draw_footer(
         }
         (Some(notice), ..) => end(&format!(" {notice}"), width).into_owned(),
         (None, Some(progress), Mode::List) => progress.clone(),
-        _ => keys::line(state, width),
+        _ => keys::line(state, theme.glyphs(), width),
     };
     draw_bar(screen, area, text, theme);
 }
@@ -313,7 +314,7 @@ fn draw_prompt(
 }
 
 /// What is wrong with what is typed, else what can be done with it.
-fn hint(overseer: &Overseer, state: &State, notice: Option<&str>) -> String {
+fn hint(overseer: &Overseer, state: &State, notice: Option<&str>, glyphs: &'static Glyphs) -> String {
     match (&state.prompt.error, state.mode) {
         (Some(error), _) => error.message.clone(),
         (None, Mode::Filter) => {
@@ -326,7 +327,7 @@ fn hint(overseer: &Overseer, state: &State, notice: Option<&str>) -> String {
             let listed = header::grouped(state.lines.listed().all as u64);
             format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64))
         }
-        (None, Mode::EditRule) => "⏎ copy   Tab section   Ctrl-S append   Esc back".into(),
+        (None, Mode::EditRule) => glyphs.text("⏎ copy   Tab section   Ctrl-S append   Esc back").into_owned(),
         (None, Mode::Search) => notice.unwrap_or_default().to_owned(),
         (None, _) => String::new(),
     }

@@ -132,7 +132,7 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
         let line = lines.known().next().unwrap();
         (
             line.bytes.traffic.total.tx,
-            line.bytes.traffic.history(updated)[crate::model::traffic::BUCKETS - 1],
+            line.bytes.traffic.recent(updated)[crate::model::traffic::RECENT - 1],
             lines.traffic().total.tx,
         )
     };
