@@ -62,9 +62,20 @@ impl Tmux {
         self.tmux(&["set-option", "-s", "set-clipboard", "on"]);
     }
 
+    /// Pastes a text as a person does: marked as such where the program asked for that (bracketed paste).
+    pub fn paste(&self, text: &str) {
+        self.tmux(&["set-buffer", "--", text]);
+        self.tmux(&["paste-buffer", "-p"]);
+    }
+
+    /// Whether one of tmux's flags is set for what runs, such as `mouse_all_flag`.
+    pub fn has(&self, flag: &str) -> bool {
+        self.tmux(&["display-message", "-p", &format!("#{{{flag}}}")]).stdout.starts_with(b"1")
+    }
+
     /// Whether a program wants to know of the mouse.
     pub fn wants_mouse(&self) -> bool {
-        self.tmux(&["display-message", "-p", "#{mouse_any_flag}"]).stdout.starts_with(b"1")
+        self.has("mouse_any_flag")
     }
 
     /// Changes the size of the screen.
@@ -78,15 +89,18 @@ impl Tmux {
         (flags.first() == Some(&b'1'), flags.get(1) == Some(&b'1'))
     }
 
+    /// The path of the terminal.
+    pub fn tty(&self) -> String {
+        let tty = self.tmux(&["display-message", "-p", "#{pane_tty}"]).stdout;
+        String::from_utf8_lossy(&tty).trim().to_owned()
+    }
+
     /// The terminal's settings as `stty` prints them.
     ///
     /// # Panics
     /// When `stty` fails.
     pub fn stty(&self) -> String {
-        let tty = String::from_utf8_lossy(&self.tmux(&["display-message", "-p", "#{pane_tty}"]).stdout)
-            .trim()
-            .to_owned();
-        let output = Command::new("stty").args(["-a", "-F", &tty]).output();
+        let output = Command::new("stty").args(["-a", "-F", &self.tty()]).output();
         let output = output.unwrap_or_else(|error| panic!("stty: {error}"));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -110,10 +124,7 @@ impl Tmux {
 
     /// The process of this name that runs on the screen.
     pub fn process(&self, name: &str) -> rustix::process::Pid {
-        let tty = String::from_utf8_lossy(&self.tmux(&["display-message", "-p", "#{pane_tty}"]).stdout)
-            .trim()
-            .trim_start_matches("/dev/")
-            .to_owned();
+        let tty = self.tty().trim_start_matches("/dev/").to_owned();
         wait_for(name, || {
             let output = Command::new("ps").args(["-o", "pid=,comm=", "-t", &tty]).output().ok()?;
             let listed = String::from_utf8_lossy(&output.stdout).into_owned();

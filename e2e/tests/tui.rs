@@ -89,7 +89,7 @@ fn a_refused_connection_is_red_where_there_are_sixteen_colours() {
     let line = screen.lines().find(|line| line.contains("!refused")).unwrap();
     let (before, _) = line.split_once("9 !refused").unwrap();
     let last_colour = before.rsplit_once('\x1b').unwrap().1;
-    assert!(last_colour.starts_with("[38;5;1m"), "{line:?}");
+    assert!(last_colour.starts_with("[38;5;9m"), "{line:?}");
 }
 
 #[test]

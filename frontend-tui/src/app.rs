@@ -7,6 +7,8 @@ use std::panic;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ use crate::model::line_list::FADE_TOLERANCE;
 use crate::model::rule_timing;
 use crate::model::state::{Effect, State};
 use crate::player::Player;
-use crate::readers::{Message, read_sources, read_terminal, watch_terminal_and_config};
+use crate::readers::{Message, await_job_control, read_sources, read_terminal, watch_terminal_and_config};
 use crate::terminal::{self, Terminal};
 use crate::ui::theme::Theme;
 use crate::ui::view;
@@ -85,12 +87,17 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     }
     let (sender, receiver) = sync_channel(MESSAGES);
     let signals = Signals::new(signals::asking_to_end())?;
-    let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
+    // Before there are other threads.
+    signals::hold_job_control()?;
+    let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse, theme.glyphs())?;
     give_back_on_panic();
     let is_played = player.is_some();
     let read = (!is_played).then_some((sources, record));
     let followed = config.clone().map(|path| (path, overseer.config_fingerprint()));
-    let started = start_threads(sender, signals, followed, read);
+    let continued = Arc::new(AtomicU64::new(0));
+    let for_jobs = (sender.clone(), Arc::clone(&continued));
+    let started = start_threads(sender, signals, followed, read)
+        .and_then(|()| spawn(for_jobs.0, move |sender| await_job_control(&for_jobs.1, sender)));
     if let Err(error) = started {
         terminal::give_back();
         return Err(error);
@@ -105,8 +112,17 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         };
     }
     let has_heading = overseer.settings().tui.heading;
-    let state = State { has_heading, ..State::new(config) };
-    let app = App { overseer, state, status, noticed: None, theme, player, played: Instant::now() };
+    let app = App {
+        overseer,
+        state: State { has_heading, ..State::new(config) },
+        status,
+        noticed: None,
+        theme,
+        player,
+        played: Instant::now(),
+        continued,
+        resumed: 0,
+    };
     let result = app.run(&mut terminal, &receiver);
     terminal::give_back();
     // The person who closed it asked to leave, as a signal does.
@@ -181,6 +197,9 @@ struct App {
     player: Option<Player>,
     /// Up to when the recording was played, on our clock.
     played: Instant,
+    /// How often the program went on after it was stopped, and up to which of those the terminal was taken again.
+    continued: Arc<AtomicU64>,
+    resumed: u64,
 }
 
 impl App {
@@ -222,6 +241,9 @@ impl App {
                         // What a person did is seen at once.
                         break;
                     }
+                    Message::Stop(continued) => self.stop(continued, terminal)?,
+                    Message::Continued(times) if times > self.resumed => self.recover(terminal)?,
+                    Message::Continued(_) => {}
                     Message::Leave => return Ok(()),
                     Message::Broken(reason) => anyhow::bail!(reason),
                 }
@@ -318,6 +340,9 @@ impl App {
             self.steer(action);
             return Ok(ControlFlow::Continue(()));
         }
+        if let Event::Paste(text) = event {
+            self.state.paste(text, &self.overseer, self.now());
+        }
         let Some(action) = action(event, self.state.mode) else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -346,6 +371,31 @@ impl App {
         });
     }
 
+    /// Stops as asked, unless it has gone on since.
+    fn stop(&mut self, continued: u64, terminal: &mut Terminal) -> io::Result<()> {
+        if continued < self.continued.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        terminal::give_back();
+        signals::stop()?;
+        terminal::take_again(terminal)?;
+        self.resumed();
+        Ok(())
+    }
+
+    /// Goes on after another job had the terminal.
+    fn recover(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        terminal::recover(terminal)?;
+        self.resumed();
+        Ok(())
+    }
+
+    /// Takes note of the terminal being ours. A recording stood still meanwhile.
+    fn resumed(&mut self) {
+        self.resumed = self.continued.load(Ordering::SeqCst);
+        self.played = Instant::now();
+    }
+
     /// Steers the recording.
     fn steer(&mut self, action: PlayAction) {
         self.play();
@@ -365,6 +415,10 @@ impl App {
     }
 
     fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
+        // After bg, the signal may still be on its way.
+        if terminal::is_of_another_job() {
+            self.recover(terminal)?;
+        }
         let clocks = self.clocks();
         let now = clocks.boot;
         self.overseer.keep_time(clocks);

@@ -8,6 +8,7 @@ pub mod handoff;
 pub mod input;
 pub mod model;
 pub mod player;
+pub mod printed;
 pub mod readers;
 pub mod terminal;
 pub mod ui;

@@ -25,8 +25,10 @@ use leco_os::sandbox::Sandbox;
 use leco_os::{environment, say, start};
 use leco_tui::app::{self, Options};
 use leco_tui::player::{Lost, Player};
-use leco_tui::terminal::assumed_size;
+use leco_tui::terminal::{assumed_size, can_be_drawn_on};
+use leco_tui::ui::glyphs::Glyphs;
 use leco_tui::ui::theme::{ColorDepth, Theme};
+use leco_tui::{printed, terminal};
 
 /// Terminals answer at once; over a slow line in this time.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
@@ -73,6 +75,8 @@ enum Output {
     Once,
     /// As plain lines, each event as it comes.
     Debug,
+    /// As plain lines, each when it appears: the terminal cannot be drawn on.
+    Printed,
     /// On the whole terminal.
     View,
 }
@@ -83,6 +87,7 @@ impl Output {
         match () {
             () if cli.once => Self::Once,
             () if cli.checks.debug || config.settings.run.debug => Self::Debug,
+            () if !can_be_drawn_on(variable("TERM").as_deref(), entry().as_ref()) => Self::Printed,
             () => Self::View,
         }
     }
@@ -90,7 +95,7 @@ impl Output {
     /// Refuses what cannot be shown so.
     fn check<'s>(self, cli: &Cli, mut sources: impl Iterator<Item = &'s SourceSpec>) -> anyhow::Result<()> {
         // Keys come from the terminal, wherever standard input comes from.
-        if self == Self::View
+        if matches!(self, Self::View | Self::Printed)
             && (!io::stdout().is_terminal()
                 || !io::stdin().is_terminal() && !sources.any(SourceSpec::is_stdin))
         {
@@ -103,6 +108,13 @@ impl Output {
             ("--speed", cli.speed.is_some()),
         ];
         let given = of_the_view.iter().find(|(_, is_given)| *is_given);
+        if self == Self::Printed && cli.record.is_some() {
+            anyhow::bail!(
+                "--record is for the view, for which this terminal cannot move its cursor (TERM={}): \
+                 let leco-event-pipe --record write the events",
+                variable("TERM").unwrap_or_default()
+            );
+        }
         if let Some((option, _)) = given.filter(|_| self == Self::Debug) {
             anyhow::bail!("{option} is for the view, and the config says debug = yes in [run]: set it to no");
         }
@@ -154,7 +166,7 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     overseer.set_filter(cli.input.filter.clone());
     match output {
         Output::View => view(cli, inputs, overseer),
-        Output::Once | Output::Debug => print(cli, output, inputs, overseer),
+        Output::Once | Output::Debug | Output::Printed => print(cli, output, inputs, overseer),
     }
 }
 
@@ -182,10 +194,10 @@ fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> a
         return replay_plainly(path, output, format_of(cli), overseer);
     }
     let out = io::stdout().lock();
-    Ok(if output == Output::Once {
-        batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out)
-    } else {
-        batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out)
+    Ok(match output {
+        Output::Once => batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out),
+        Output::Printed => printed::follow(&mut overseer, &sources, glyphs(), out),
+        _ => batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out),
     }?)
 }
 
@@ -200,9 +212,11 @@ fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
     {
         anyhow::bail!("cannot record {} to itself: name another file", record.path().display());
     }
-    let entry = termini::TermInfo::from_env().ok();
+    let entry = entry();
     let assumed_size =
         assumed_size(variable("COLUMNS").as_deref(), variable("LINES").as_deref(), entry.as_ref());
+    // What follows asks the terminal.
+    terminal::wait_until_ours().context("cannot get the terminal from another job")?;
     let theme = theme(cli, &overseer.settings().tui, entry.as_ref());
     let confinement = sandbox.enter();
     if !confinement.is_whole() {
@@ -230,7 +244,18 @@ fn theme(cli: &Cli, settings: &TuiSettings, entry: Option<&termini::TermInfo>) -
         TerminalTheme::Dark => [0; 3],
         TerminalTheme::Light => [255; 3],
     };
-    Theme::new(depth).upon(ground)
+    Theme::new(depth).upon(ground).with_glyphs(glyphs())
+}
+
+/// What the database of terminals has on this one.
+fn entry() -> Option<termini::TermInfo> {
+    termini::TermInfo::from_env().ok()
+}
+
+/// Characters that the locale has.
+fn glyphs() -> &'static Glyphs {
+    let [all, characters, language] = ["LC_ALL", "LC_CTYPE", "LANG"].map(variable);
+    Glyphs::detect(all.as_deref(), characters.as_deref(), language.as_deref())
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -254,6 +279,11 @@ fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Ove
         say::err(format_args!("leco-tui: {notice}"));
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
+    if output == Output::Printed {
+        let lines = printed::replay(&mut overseer, &mut player, glyphs());
+        let written = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+        return Ok(quietly_broken(written).map_err(PlainError::Write)?);
+    }
     let mut is_read = Ok(true);
     player.seek(i64::MAX);
     player.catch_up(|at, line| match is_read {
@@ -276,7 +306,7 @@ fn quietly_broken(written: io::Result<()>) -> io::Result<()> {
 
 /// Asks the terminal for its background (OSC 11), where that makes a difference. One that does not answer is dark.
 fn background(depth: ColorDepth) -> [u8; 3] {
-    if matches!(depth, ColorDepth::None | ColorDepth::Sixteen) {
+    if depth == ColorDepth::None {
         return [0; 3];
     }
     let mut options = terminal_colorsaurus::QueryOptions::default();

@@ -3,17 +3,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use crossterm::event::{self, Event};
 use leco_core::config::{ConfigWatch, Fingerprint, Reload};
 use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, Sources};
-use leco_os::{limits, say};
+use leco_os::signals::JobControl;
+use leco_os::{limits, say, signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::handoff::Batch;
+use crate::input::action;
 use crate::ui::view::Source;
 
 /// What reading keys takes at most: an epoll, the terminal, two pipes.
@@ -30,6 +33,10 @@ pub enum Message {
     Config(Reload),
     /// A key, a resize.
     Terminal(Event),
+    /// Asked to stop, when it had been continued so many times.
+    Stop(u64),
+    /// Continued, this many times.
+    Continued(u64),
     /// Asked to leave by a signal, or by the end of the terminal.
     Leave,
     /// The terminal or the source cannot be read any more.
@@ -118,9 +125,23 @@ pub(crate) fn watch_terminal_and_config(
     }
 }
 
+/// Tells of signals to stop and to go on; the caller holds them. How often it went on is counted at once.
+pub(crate) fn await_job_control(continued: &AtomicU64, sender: &SyncSender<Message>) {
+    while let Ok(signal) = signals::next_job_control() {
+        let message = match signal {
+            JobControl::Stop => Message::Stop(continued.load(Ordering::SeqCst)),
+            JobControl::Continued => Message::Continued(continued.fetch_add(1, Ordering::SeqCst) + 1),
+        };
+        if sender.send(message).is_err() {
+            return;
+        }
+    }
+}
+
 pub(crate) fn read_terminal(sender: &SyncSender<Message>) {
     loop {
         let message = match event::read() {
+            Ok(event) if action::is_idle(&event) => continue,
             Ok(event) => Message::Terminal(event),
             Err(error) => {
                 let error = limits::out_of_descriptors(INPUT_DESCRIPTORS).unwrap_or(error);

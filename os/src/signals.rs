@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Which signals end a program.
+//! Which signals end a program, and which stop it for a while.
 
-use std::fs;
+use std::{fs, io};
 
 use libc::{SIGHUP, SIGINT, SIGTERM, c_int};
+use nix::sys::signal::{SigSet, Signal, raise};
 
 /// Signals that ask a frontend to end. Without SIGHUP where that was ignored when the program began, as nohup(1) does,
 /// so that it stays when the terminal is closed from which it was started.
@@ -14,6 +15,42 @@ pub fn asking_to_end() -> Vec<c_int> {
         .into_iter()
         .filter(|&signal| signal != SIGHUP || !is_ignored(signal, &status))
         .collect()
+}
+
+/// What job control asks of a program that draws on a whole terminal, which is to be given back before it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobControl {
+    /// To stop: SIGTSTP, of the terminal's key or of another program.
+    Stop,
+    /// It goes on after it was stopped, by whatever: SIGCONT.
+    Continued,
+}
+
+/// Keeps the signals of job control for [`next_job_control`]: in this thread and all that it starts from now on. SIGCONT
+/// lets a process go on all the same.
+pub fn hold_job_control() -> io::Result<()> {
+    Ok(job_control().thread_block()?)
+}
+
+/// Waits for the next of them.
+pub fn next_job_control() -> io::Result<JobControl> {
+    Ok(match job_control().wait()? {
+        Signal::SIGCONT => JobControl::Continued,
+        _ => JobControl::Stop,
+    })
+}
+
+/// Stops all of the program as SIGTSTP does; returns when it goes on. The kernel does not stop what nobody could let go
+/// on (an orphaned process group, setpgid(2)).
+pub fn stop() -> io::Result<()> {
+    let held = SigSet::from(Signal::SIGTSTP);
+    raise(Signal::SIGTSTP)?;
+    held.thread_unblock()?;
+    Ok(held.thread_block()?)
+}
+
+fn job_control() -> SigSet {
+    [Signal::SIGTSTP, Signal::SIGCONT].into_iter().collect()
 }
 
 /// Whether a text as in `/proc/PID/status` says that the process ignores a signal (`proc_pid_status(5)`).

@@ -139,6 +139,23 @@ pub fn play_action(event: &Event) -> Option<PlayAction> {
     }
 }
 
+/// Whether an event means nothing in any mode, so that nothing is to be drawn for it.
+#[must_use]
+pub fn is_idle(event: &Event) -> bool {
+    match event {
+        Event::Mouse(mouse) => matches!(
+            mouse.kind,
+            MouseEventKind::Moved
+                | MouseEventKind::Up(_)
+                | MouseEventKind::ScrollLeft
+                | MouseEventKind::ScrollRight
+        ),
+        Event::Key(key) => key.kind == KeyEventKind::Release,
+        Event::FocusGained | Event::FocusLost => true,
+        Event::Resize(..) | Event::Paste(_) => false,
+    }
+}
+
 /// What a terminal event means in a mode.
 #[must_use]
 pub fn action(event: &Event, mode: Mode) -> Option<Action> {

@@ -3,6 +3,7 @@
 
 use leco_core::model::overseer::Overseer;
 use leco_core::query::{self, Query};
+use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
@@ -89,6 +90,21 @@ impl State {
         filter.trim().clone_into(&mut self.lines.filter);
         self.lines.set_query(Query::parse(&self.lines.filter).unwrap_or_default());
         self.lines.show_selection(self.selection, overseer, now);
+    }
+
+    /// Puts what was pasted where the cursor is, on one line; where nothing is typed it means nothing.
+    pub fn paste(&mut self, text: &str, overseer: &Overseer, now: BootNs) {
+        if !matches!(self.mode, Mode::Search | Mode::Filter | Mode::EditRule) {
+            return;
+        }
+        let pasted = text.trim_matches(['\r', '\n']).replace("\r\n", " ");
+        let pasted = clean(&pasted.replace(|c: char| c.is_control(), " ")).into_owned();
+        let input = &self.prompt.input;
+        let at = input.cursor();
+        let (before, after) = (input.value().chars().take(at), input.value().chars().skip(at));
+        let value = before.chain(pasted.chars()).chain(after).collect();
+        self.prompt.input = Input::new(value).with_cursor(at + pasted.chars().count());
+        self.typed(overseer, now);
     }
 
     /// How the filter that is typed may go on.
