@@ -133,7 +133,7 @@ fn the_stop_key_gives_the_terminal_back_and_fg_takes_it_whole() {
     enter(&terminal, "clear; fg");
     terminal.wait_for("the filter again", |screen| screen.contains("filter  proc:proc"));
     terminal.type_keys("C-c");
-    terminal.wait_for("the shell", |screen| !screen.contains("filter  "));
+    terminal.wait_for("the shell", |screen| !screen.contains(" filter "));
     wait_for("the modes of the shell", || is_restored(&terminal).then_some(()));
     enter(&terminal, "echo status $?");
     terminal.wait_for("how it ended", |screen| screen.contains("status 0"));
@@ -284,7 +284,7 @@ fn what_is_pasted_is_no_keys() {
     wait_until_taken(&terminal, "the view");
     terminal.paste("one\nqqq\n");
     terminal.type_keys("f");
-    terminal.wait_for("an empty filter", |screen| screen.contains(" filter     "));
+    terminal.wait_for("an empty filter", |screen| screen.contains("\n filter\n"));
     terminal.type_text("[]");
     terminal.type_keys("Left");
     terminal.paste("/proc|\tx/\nqqq\n");
@@ -351,7 +351,7 @@ fn a_locale_without_utf8_gets_ascii() {
         ("Escape", "? help"),
         ("?", "select a line"),
         ("Escape", "? help"),
-        ("f", " filter  "),
+        ("f", "\n filter"),
         ("u", "user:"),
         ("Escape", "? help"),
         ("x", " would"),

@@ -106,7 +106,8 @@ impl LineList {
             let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
             let rows: Vec<_> = frame.rows.iter().skip(first).take(height).cloned().collect();
             let shown = frame.rows.iter().flatten().filter(is_seen).count();
-            Listing { all: frame.rows.len(), first, rows, shown }
+            let all = frame.rows.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            Listing { all: all.max(rows.len()), first, rows, shown }
         } else if let Some(frozen) = &self.frozen {
             let all = frozen.rows.len();
             let first = self.first_shown(all, 0);

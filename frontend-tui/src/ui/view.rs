@@ -114,10 +114,13 @@ pub fn draw(
     let notice = state.notice.as_ref().or(status.notice.as_ref()).cloned();
     let hint = hint(overseer, state, notice.as_deref(), theme.glyphs());
     let width = usize::from(screen.area().width);
-    let hints: Vec<_> = wrapped(&hint, width.saturating_sub(2)).into_iter().take(MOST_HINTS).collect();
-    let rows = if hint.is_empty() { 0 } else { u16::try_from(hints.len()).unwrap_or(u16::MAX) };
-    let areas = layout(screen.area(), state, rows);
+    let room = width.saturating_sub(2);
+    let rows = if hint.is_empty() { 0 } else { wrapped(&hint, room).len().min(MOST_HINTS) };
+    let areas = layout(screen.area(), state, u16::try_from(rows).unwrap_or(u16::MAX));
     state.list(overseer, (areas.slots, areas.list), now);
+    // What is listed now is counted in it.
+    let hint = self::hint(overseer, state, notice.as_deref(), theme.glyphs());
+    let hints: Vec<_> = wrapped(&hint, room).into_iter().take(MOST_HINTS).collect();
     let text = header::line(overseer, state, status, theme.glyphs(), (now, areas.header.width.into()));
     draw_bar(screen, areas.header, text, theme);
     draw_list(screen, areas, overseer, state, status, theme, now);
@@ -324,7 +327,7 @@ fn hint(overseer: &Overseer, state: &State, notice: Option<&str>, glyphs: &'stat
             let more = state.completions(overseer);
             let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
             let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
-            let listed = header::grouped(state.lines.listed().all as u64);
+            let listed = header::grouped(state.lines.listed().shown as u64);
             format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64))
         }
         (None, Mode::EditRule) => glyphs.text("⏎ copy   Tab section   Ctrl-S append   Esc back").into_owned(),
