@@ -87,6 +87,16 @@ impl Query {
         self.terms.is_empty()
     }
 
+    /// Whether it asks for more than the line as it is shown.
+    pub(crate) fn asks_for_details(&self) -> bool {
+        self.terms.iter().any(|term| !matches!(term.test, Test::Line(_)))
+    }
+
+    /// Whether a field of events has a say in it.
+    pub(crate) fn asks_for(&self, field: &str) -> bool {
+        self.terms.iter().any(|term| term.test.fields().contains(&field))
+    }
+
     /// Whether a line is chosen, as it is shown and by its details.
     #[must_use]
     pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
@@ -155,6 +165,21 @@ impl Test {
                 let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
                 Err(format!("there is no field {name}: {}; or quote it: \"{text}\"", names.join(", ")))
             }
+        }
+    }
+
+    /// Fields of events that have a say in it.
+    fn fields(&self) -> &'static [&'static str] {
+        match self {
+            Self::Line(_) | Self::FirstEver(_) => &[],
+            Self::User(_) => &["user", "uid"],
+            Self::Process(_) => &["comm", "script"],
+            Self::Unit(_) => &["unit", "container"],
+            Self::Peer(_) => &["raddr", "name"],
+            Self::Host(_) => &["host"],
+            Self::State(_) => &["state"],
+            Self::Port(..) => &["dir", "lport", "rport"],
+            Self::Direction(_) => &["dir"],
         }
     }
 

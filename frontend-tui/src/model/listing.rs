@@ -2,9 +2,8 @@
 //! Which lines stand on the screen: those in slots, or any of all that are known.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
-use leco_core::model::known_line::{KnownLine, LineId};
+use leco_core::model::known_line::{Answers, KnownLine};
 use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
 use leco_os::clock::BootNs;
@@ -61,56 +60,21 @@ pub struct Listing {
     pub all: usize,
 }
 
-/// Remembers for which lines the filter holds, as long as they do not change.
-#[derive(Debug, Default)]
-pub struct Matches {
-    known: HashMap<LineId, (i64, bool)>,
-}
-
-impl Matches {
-    /// For another filter.
-    pub fn clear(&mut self) {
-        self.known.clear();
-    }
-
-    fn holds(&mut self, query: &Query, line: &KnownLine<'_>) -> bool {
-        if query.is_empty() {
-            return true;
-        }
-        match self.known.get(&line.id()) {
-            Some((updated, holds)) if *updated == line.updated() => *holds,
-            _ => {
-                let holds = query.holds(line.text(), &line.details(), line.state());
-                self.known.insert(line.id(), (line.updated(), holds));
-                holds
-            }
-        }
-    }
-
-    /// Forgets lines that are not known any more, when those are many.
-    fn forget(&mut self, known: usize) {
-        if self.known.len() > 2 * known + 1000 {
-            self.known.clear();
-        }
-    }
-}
-
 /// All known lines that the filter chooses, in an order.
 pub(crate) fn ordered<'o>(
     overseer: &'o Overseer,
     query: &Query,
-    matches: &mut Matches,
+    answers: &Answers,
     sort: Sort,
     now: BootNs,
 ) -> Vec<KnownLine<'o>> {
-    let known = overseer.known();
-    matches.forget(known.len());
-    let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, line)).collect();
+    let mut lines: Vec<_> =
+        overseer.known().rev().filter(|line| query.is_empty() || line.is_chosen(query, answers)).collect();
     match sort {
-        Sort::Slots => lines.sort_by_key(KnownLine::first),
+        Sort::Slots => lines.sort_by_cached_key(KnownLine::first),
         Sort::LastSeen => {}
-        Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.traffic().rate(now).total())),
-        Sort::Total => lines.sort_by_key(|line| Reverse(line.traffic().total.total())),
+        Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.rate(now).total())),
+        Sort::Total => lines.sort_by_cached_key(|line| Reverse(line.total().total())),
     }
     lines
 }
