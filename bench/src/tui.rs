@@ -85,7 +85,12 @@ pub(crate) fn detailed_event(number: u64, now: u64) -> serde_json::Value {
     fn spread(number: u64, below: u64) -> u64 {
         (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 17) % below
     }
-    let programs = [("firefox", "app-firefox"), ("ssh", "tmux-spawn-822f3728"), ("apt", "apt-daily"), ("nginx", "nginx")];
+    let programs = [
+        ("firefox", "app-firefox"),
+        ("ssh", "tmux-spawn-822f3728"),
+        ("apt", "apt-daily"),
+        ("nginx", "nginx"),
+    ];
     let (program, unit) = programs[(number % 4) as usize];
     let (rx, tx) = (spread(number, 5_000_000), spread(number + 1, 90_000));
     let name = format!("edge{}.example{}.org", spread(number, 99_999), number % 50);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A line as those who show it see it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use leco_os::clock::BootNs;
 use serde_json::Map;
 
 use crate::model::fader::age;
-use crate::model::line::{Lifetime, Line};
 pub use crate::model::line::LineId;
+use crate::model::line::{Lifetime, Line};
 use crate::model::machines::ours;
-use crate::model::packing::{Extent, Head, Texts};
+use crate::model::packing::{Extent, Head, Packed, Texts};
 use crate::model::store::{Entry, Form, Store};
 use crate::model::traffic::{Bytes, Traffic};
-use crate::query::Query;
+use crate::query::{Query, contains_ignoring_case, is_asked_for};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Phase};
 
@@ -36,14 +36,18 @@ enum Numbers<'o> {
 
 /// Answers of one filter, which are remembered with each line until it changes or another filter asks.
 #[derive(Debug)]
-pub struct Answers(u32);
+pub struct Answers {
+    filter: u32,
+    /// Memory that unpacking one line after the other needs.
+    scratch: RefCell<Texts>,
+}
 
 impl Default for Answers {
     /// None yet.
     fn default() -> Self {
         /// Zero stands for no answer, and the lowest bit is the answer.
         static NEXT: AtomicU32 = AtomicU32::new(2);
-        Self(NEXT.fetch_add(2, Ordering::Relaxed))
+        Self { filter: NEXT.fetch_add(2, Ordering::Relaxed), scratch: RefCell::default() }
     }
 }
 
@@ -142,7 +146,7 @@ impl<'o> KnownLine<'o> {
     pub fn is_closed(&self) -> bool {
         let phase = match self.numbers() {
             Numbers::Plain(line) => line.phase(),
-            Numbers::Packed(head) => head.phase(),
+            Numbers::Packed(head) => head.line_phase(),
         };
         phase == Phase::Closed
     }
@@ -174,36 +178,70 @@ impl<'o> KnownLine<'o> {
     /// Whether a filter chooses it. The answer is remembered as long as the line does not change.
     #[must_use]
     pub fn is_chosen(&self, query: &Query, answers: &Answers) -> bool {
-        let (Answers(filter), known) = (answers, self.entry.answer.get());
-        if known & !1 == *filter {
+        let known = self.entry.answer.get();
+        if known & !1 == answers.filter {
             return known & 1 == 1;
         }
-        let holds = query.is_empty() || self.holds(query);
-        self.entry.answer.set(filter | u32::from(holds));
+        let holds = query.is_empty() || self.holds(query, &mut answers.scratch.borrow_mut());
+        self.entry.answer.set(answers.filter | u32::from(holds));
         holds
     }
 
-    fn holds(&self, query: &Query) -> bool {
+    fn holds(&self, query: &Query, texts: &mut Texts) -> bool {
         let Form::Packed(packed) = &self.entry.form else {
             return query.holds(self.text(), &self.details(), self.state());
         };
-        let mut texts = Texts::default();
+        let details = self.brief(packed, texts, |name| query.asks_for(name), query.asks_for_details());
+        query.holds(texts.text(), &details, packed.head().state())
+    }
+
+    /// Whether it contains a text in lower case, as it is shown.
+    #[must_use]
+    pub fn contains(&self, text: &str) -> bool {
+        match &self.entry.form {
+            Form::Plain(line) => contains_ignoring_case(&line.look.text, text),
+            Form::Packed(packed) => {
+                let mut texts = Texts::default();
+                self.store.packing.read(packed, &mut texts, |_| false, |_, _| {});
+                contains_ignoring_case(texts.text(), text)
+            }
+        }
+    }
+
+    /// What is known of its connection, of the fields of its event only what filters ask for.
+    #[must_use]
+    pub fn brief_details(&self) -> ConnectionDetails {
+        match &self.entry.form {
+            Form::Plain(_) => ConnectionDetails { fields: Vec::new(), ..self.details() },
+            Form::Packed(packed) => self.brief(packed, &mut Texts::default(), is_asked_for, true),
+        }
+    }
+
+    /// Reads texts, and details from some of the fields, where they are wanted.
+    fn brief(
+        &self,
+        packed: &Packed,
+        texts: &mut Texts,
+        wanted: impl Fn(&str) -> bool,
+        with_details: bool,
+    ) -> ConnectionDetails {
         let mut fields = Map::new();
         self.store.packing.read(
             packed,
-            &mut texts,
-            |name| query.asks_for(name),
+            texts,
+            |name| with_details && wanted(name),
             |name, value| {
                 fields.insert(name.to_owned(), serde_json::from_str(value).unwrap_or_default());
             },
         );
-        let head = packed.head();
-        let mut details = ConnectionDetails::default();
-        if query.asks_for_details() {
-            details = ConnectionDetails::with_fields(texts.received(), &fields);
-            complete(&mut details, head.is_first_ever(), self.store.packing.host(&head));
+        if !with_details {
+            return ConnectionDetails::default();
         }
-        query.holds(texts.text(), &details, head.state())
+        let mut details = ConnectionDetails::with_fields(texts.received(), &fields);
+        details.fields = Vec::new();
+        let head = packed.head();
+        complete(&mut details, head.is_first_ever(), self.store.packing.host(&head));
+        details
     }
 
     /// The event as it came and, as `shown`, what the rules made of its line; as `age`, how long ago it was, in

@@ -206,7 +206,7 @@ impl Store {
     /// Forgets a line, and hands it out.
     pub(super) fn remove(&mut self, id: Id) -> Line {
         let form = self.remove_form(id);
-        self.into_line(form)
+        self.line_of(form)
     }
 
     /// Forgets a line that nobody needs any more.
@@ -232,7 +232,7 @@ impl Store {
         std::mem::replace(&mut entry.form, Form::Packed(Packed::default()))
     }
 
-    fn into_line(&mut self, form: Form) -> Line {
+    fn line_of(&mut self, form: Form) -> Line {
         match form {
             Form::Plain(line) => *line,
             Form::Packed(packed) => {
@@ -250,7 +250,7 @@ impl Store {
         (self.first, self.last, self.ranks) = (NONE, NONE, [(0, NONE); 2]);
         for id in ids {
             let form = self.take(id);
-            let line = self.into_line(form);
+            let line = self.line_of(form);
             take_in(self, line);
         }
     }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The lines to go through: how they are filtered, sorted, scrolled and held still.
 
+use std::sync::Arc;
+
 use leco_core::model::known_line::{Answers, LineId};
 use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
 use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 
-use crate::model::listing::{Listing, Sort, ordered, readable};
+use crate::model::listing::{Candidate, Listing, Sort, ordered, readable};
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
@@ -120,13 +122,17 @@ impl LineList {
         self.offset.unwrap_or(usual).min(all.saturating_sub(self.area.height.into()))
     }
 
-    /// Every line that can be gone through, with its text.
-    pub(super) fn candidates(&mut self, overseer: &Overseer, now: BootNs) -> Vec<(LineId, String)> {
+    /// Every line that can be gone through.
+    pub(super) fn candidates<'o>(
+        &mut self,
+        overseer: &'o Overseer,
+        now: BootNs,
+    ) -> Vec<(LineId, Candidate<'o>)> {
         let of_rows = |rows: &[Option<Row>]| {
             rows.iter()
                 .flatten()
                 .filter(|row| row.alpha > 0)
-                .map(|row| (row.id, row.text.to_string()))
+                .map(|row| (row.id, Candidate::Row(Arc::clone(&row.text))))
                 .collect()
         };
         match &self.frozen {
@@ -134,7 +140,7 @@ impl LineList {
             None if self.shows_slots() => of_rows(&self.listing.rows),
             None => {
                 let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
-                lines.iter().map(|line| (line.id(), line.text().to_owned())).collect()
+                lines.into_iter().map(|line| (line.id(), Candidate::Known(line))).collect()
             }
         }
     }

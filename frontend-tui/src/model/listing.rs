@@ -2,6 +2,7 @@
 //! Which lines stand on the screen: those in slots, or any of all that are known.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use leco_core::model::known_line::{Answers, KnownLine};
 use leco_core::model::overseer::{Overseer, Row};
@@ -58,6 +59,24 @@ pub struct Listing {
     pub first: usize,
     /// How many there are.
     pub all: usize,
+}
+
+/// A line that can be gone to.
+pub(crate) enum Candidate<'o> {
+    /// As it stands on the screen.
+    Row(Arc<str>),
+    /// As it is known.
+    Known(KnownLine<'o>),
+}
+
+impl Candidate<'_> {
+    /// Whether it contains a text in lower case.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::Row(line) => line.to_lowercase().contains(text),
+            Self::Known(line) => line.contains(text),
+        }
+    }
 }
 
 /// All known lines that the filter chooses, in an order.

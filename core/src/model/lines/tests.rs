@@ -137,7 +137,7 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
             event: None,
             bytes: Some(Bytes { rx: 0, tx: sent }),
             state: ConnectionState::Ordinary,
-        phase: Phase::Untold,
+            phase: Phase::Untold,
             is_first_ever: false,
             shown: shown(&format!("sent {sent}"), Some("group")),
         };
@@ -231,7 +231,8 @@ fn long_lines_are_forgotten_before_they_take_much() {
     let mut lines = Lines::new(window(1000));
     for ns in 0..300 {
         let text = format!("{ns}{}", "x".repeat(60_000));
-        let arrival = Arrival { received: &text, shown: shown(&text, None), ..arrival(ns, ns, "", Phase::Untold) };
+        let arrival =
+            Arrival { received: &text, shown: shown(&text, None), ..arrival(ns, ns, "", Phase::Untold) };
         lines.update(arrival, &fader(), 300);
     }
     let (known, forgotten) = (lines.known().len(), lines.forgotten());
@@ -265,7 +266,7 @@ fn remade(how: u8, received: &str) -> Option<Shown> {
         0 => None,
         1 => Some(shown(received, Some("all"))),
         2 => Some(shown(received, None)),
-        _ => (received.len() % 2 == 0).then(|| shown(received, None)),
+        _ => received.len().is_multiple_of(2).then(|| shown(received, None)),
     }
 }
 
@@ -300,7 +301,9 @@ impl Reference {
             {
                 slot = self.known.remove(at).slot;
                 line.slot = slot;
-                slot.iter().for_each(|slot| self.slots[*slot] = Some(key.clone()));
+                if let Some(slot) = slot {
+                    self.slots[slot] = Some(key.clone());
+                }
             }
             self.put_in_order(line);
         }
@@ -321,7 +324,8 @@ impl Reference {
         let in_slot = |slot: &Option<LineKey>| slot.as_ref().map(|key| &self.known[self.find(key).unwrap()]);
         let is_free = |line: Option<&Line>| line.is_none_or(|line| fader().alpha(line.times(), now) == 0);
         let free = self.slots.iter().position(|slot| is_free(in_slot(slot)));
-        let oldest = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((in_slot(slot)?.life.updated, at)));
+        let oldest =
+            self.slots.iter().enumerate().filter_map(|(at, slot)| Some((in_slot(slot)?.life.updated, at)));
         let oldest = oldest.min().filter(|(before, _)| *before <= updated + MOMENT);
         if let Some(slot) = free.or(oldest.map(|(_, slot)| slot)) {
             self.place(slot, key);
@@ -371,7 +375,9 @@ impl Reference {
     fn remake(&mut self, how: u8) {
         for mut line in std::mem::take(&mut self.known) {
             let slot = line.slot.take();
-            slot.iter().for_each(|slot| self.slots[*slot] = None);
+            if let Some(slot) = slot {
+                self.slots[slot] = None;
+            }
             let Some(shown) = remade(how, &line.event.received) else { continue };
             let key = LineKey::of(0, line.life.latest, &shown);
             line.look = Look::from(shown);
@@ -381,14 +387,17 @@ impl Reference {
                 line.life.join(&earlier.life);
             }
             line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
-            line.slot.iter().for_each(|slot| self.slots[*slot] = Some(key.clone()));
+            if let Some(slot) = line.slot {
+                self.slots[slot] = Some(key.clone());
+            }
             self.known.push(line);
         }
     }
 
     fn place_again(&mut self, shift: i64, now: OurNs) {
         for line in &mut self.known {
-            (line.life.first, line.life.updated) = (again(line.life.ns, shift, now), again(line.life.ns_trx, shift, now));
+            (line.life.first, line.life.updated) =
+                (again(line.life.ns, shift, now), again(line.life.ns_trx, shift, now));
         }
         self.known.sort_by_key(|line| line.life.updated);
     }

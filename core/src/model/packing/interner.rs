@@ -121,7 +121,10 @@ mod tests {
         assert_eq!((words.get(a).map(String::as_str), words.find("b")), (Some("a"), None));
         assert_eq!(words.hold("c", str::to_owned), b, "its number is used again");
         words.hold_again(b);
-        assert_eq!((words.release(b), words.release(b), words.release(a)), (None, Some("c".into()), Some("a".into())));
+        assert_eq!(
+            (words.release(b), words.release(b), words.release(a)),
+            (None, Some("c".into()), Some("a".into()))
+        );
         assert_eq!(words.len(), 0);
     }
 }

@@ -183,7 +183,7 @@ impl Head<'_> {
         self.flags.state
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn line_phase(&self) -> Phase {
         self.flags.line_phase
     }
 
@@ -208,7 +208,8 @@ impl Head<'_> {
             HistoryForm::AllLast => Some(all_last(self.total, bucket)),
             HistoryForm::Buckets => {
                 let reader = &mut self.rest;
-                let mut history = History { bucket: bucket.wrapping_add(reader.signed()), ..History::default() };
+                let mut history =
+                    History { bucket: bucket.wrapping_add(reader.signed()), ..History::default() };
                 for buckets in [&mut history.rx, &mut history.tx] {
                     let used = reader.byte();
                     for (at, bucket) in buckets.iter_mut().enumerate().filter(|(at, _)| used >> at & 1 == 1) {

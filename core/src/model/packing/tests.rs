@@ -20,10 +20,10 @@ fn event(number: u64) -> Line {
         32_768 + number
     );
     let times = [ns, ns + 19_467_697, ns, ns + 19_467_697];
-    line(Some(&event), &text, shown(&text, None), (rx, tx), times)
+    line(Some(&event), &text, &shown(&text, None), (rx, tx), times)
 }
 
-fn line(event: Option<&str>, received: &str, shown: Shown, (rx, tx): (u64, u64), times: [u64; 4]) -> Line {
+fn line(event: Option<&str>, received: &str, shown: &Shown, (rx, tx): (u64, u64), times: [u64; 4]) -> Line {
     let [ns, ns_trx, first, updated] = times;
     let placed = Placed {
         machine: 3,
@@ -45,7 +45,7 @@ fn line(event: Option<&str>, received: &str, shown: Shown, (rx, tx): (u64, u64),
         is_first_ever: true,
         shown: shown.clone(),
     };
-    Line::new(&LineKey::of(3, ns, &shown), arrival).0
+    Line::new(&LineKey::of(3, ns, shown), arrival).0
 }
 
 fn shown(text: &str, group: Option<&str>) -> Shown {
@@ -100,7 +100,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Any value that may be in an event.
-fn value(text: String, number: u64) -> impl Strategy<Value = serde_json::Value> {
+fn value(text: &str, number: u64) -> impl Strategy<Value = serde_json::Value> {
     proptest::sample::select(vec![
         serde_json::json!(text),
         serde_json::json!(number),
@@ -125,7 +125,7 @@ prop_compose! {
         texts in proptest::collection::vec(text(), 3),
         has_event in any::<bool>(),
     )(
-        values in times.map(|number| value(texts[usize::try_from(number % 3).unwrap()].clone(), number)),
+        values in times.map(|number| value(&texts[usize::try_from(number % 3).unwrap()], number)),
         names in proptest::collection::vec(proptest::sample::select(vec!["ns", "line", "host", "a,b", "é", "", "q\"", "state", "name"]), 4),
         line_value in any::<bool>(),
         received in Just(received), other in Just(other), group in Just(group), times in Just(times),
@@ -138,7 +138,7 @@ prop_compose! {
         let event = serde_json::Value::from(event).to_string();
         let text = other.unwrap_or_else(|| received.clone());
         let total = (bytes.0.into(), bytes.1);
-        line(has_event.then_some(event.as_str()), &received, shown(&text, group.as_deref()), total, times)
+        line(has_event.then_some(event.as_str()), &received, &shown(&text, group.as_deref()), total, times)
     }
 }
 

@@ -156,16 +156,15 @@ impl Words {
                 }
                 self.put_word(out, text, locals, of.ns);
             }
-            None => match self.name(value, of.ns, &Locals::default()) {
-                Some(Token::Word(id)) => {
+            None => {
+                if let Some(Token::Word(id)) = self.name(value, of.ns, &Locals::default()) {
                     out.push(RAW_WORD);
                     put_number(out, id.into());
-                }
-                _ => {
+                } else {
                     out.push(RAW);
                     super::bytes::put_text(out, value);
                 }
-            },
+            }
         }
     }
 
@@ -194,7 +193,7 @@ impl Words {
         let hash = self.kept.hash(word);
         let [line, ..] = (of.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48).to_le_bytes();
         let other_bits = (hash >> 40) as u32 & 0xff_ffff;
-        let place = &mut self.seen[(hash % SEEN as u64) as usize];
+        let place = &mut self.seen[usize::try_from(hash % SEEN as u64).unwrap_or_default()];
         if let Some(known) = place.iter().find(|known| **known >> 8 == other_bits) {
             return known.to_le_bytes()[0] != line;
         }
@@ -244,7 +243,12 @@ impl Words {
     }
 
     /// Reads a line's words and joins them, and notes where each is in all that was read so.
-    pub(super) fn read_line(&self, reader: &mut Reader<'_>, out: &mut String, locals: &mut Vec<Range<usize>>) {
+    pub(super) fn read_line(
+        &self,
+        reader: &mut Reader<'_>,
+        out: &mut String,
+        locals: &mut Vec<Range<usize>>,
+    ) {
         for number in 0..reader.count() {
             if number > 0 {
                 out.push(' ');
@@ -318,7 +322,7 @@ impl Words {
                 out.push('"');
             }
             match token {
-                Token::Word(id) => out.push_str(self.get(id)),
+                Token::Word(id) | Token::RawWord(id) => out.push_str(self.get(id)),
                 Token::Local(at) => {
                     out.push_str(locals.get(at).and_then(|span| lines.get(span.clone())).unwrap_or_default());
                 }
@@ -327,7 +331,6 @@ impl Words {
                 Token::V6(address) => *out += &address.to_string(),
                 Token::Line => out.push_str(line),
                 Token::Number(value) => number(out, value),
-                Token::RawWord(id) => out.push_str(self.get(id)),
                 Token::Raw(value) => out.push_str(value),
                 Token::Ns => number(out, known.ns),
                 Token::NsTrx => number(out, known.ns_trx),
@@ -363,15 +366,12 @@ fn put_word_id(out: &mut Writer, id: u32) {
 }
 
 fn put_text(out: &mut Writer, text: &str) {
-    match u8::try_from(text.len()).ok().filter(|length| *length < LONG_TEXT - TEXT) {
-        Some(length) => {
-            out.push(TEXT + length);
-            out.extend_from_slice(text.as_bytes());
-        }
-        None => {
-            out.push(LONG_TEXT);
-            super::bytes::put_text(out, text);
-        }
+    if let Some(length) = u8::try_from(text.len()).ok().filter(|length| *length < LONG_TEXT - TEXT) {
+        out.push(TEXT + length);
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        out.push(LONG_TEXT);
+        super::bytes::put_text(out, text);
     }
 }
 
