@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use leco_core::config::Config;
-use leco_core::model::overseer::Overseer;
+use leco_core::model::overseer::{Answers, Overseer};
+use leco_core::query::Query;
 
 use crate::report::Report;
+use crate::tui::{KNOWN, detailed_event};
 
 const LINE: &str = "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 192.0.2.1 853 :: v 58B / 26B ^";
 const ROUNDS: usize = 21;
@@ -53,6 +55,7 @@ fn rules(count: usize) -> String {
 /// Figures of the model, against their limits.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_usual(report)?;
+    measure_filter(report)?;
     measure_many_rules(report)?;
     measure_hostile_regexes(report)
 }
@@ -82,6 +85,39 @@ fn measure_usual(report: &mut Report) -> Result<()> {
         black_box(overseer.frame(now, 50));
     });
     report.limit("a frame of 50 lines", time, 10.0, "µs");
+    Ok(())
+}
+
+/// What is asked of all lines that a list has, packed as they are.
+fn measure_filter(report: &mut Report) -> Result<()> {
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    let now = 1_000_000_000_000;
+    for number in 0..KNOWN {
+        overseer.receive(detailed_event(number, now).to_string().as_bytes(), now);
+    }
+    ensure!(overseer.known().len() as u64 == KNOWN, "lines are missing");
+    let mut slowest: f64 = 0.0;
+    for filter in ["edge77", "port:443 proc:ssh", "peer:2001 -state:closed", "/edge[0-9]+7\\./ unit:scope"] {
+        let query = Query::parse(filter)?;
+        let time = median_us(1, || {
+            let answers = Answers::default();
+            black_box(overseer.known().filter(|line| line.is_chosen(&query, &answers)).count());
+        });
+        slowest = slowest.max(time / 1000.0);
+    }
+    report.limit("a filter over 10,000 lines known with -E", slowest, 50.0, "ms");
+    let time = median_us(1, || {
+        let mut totals: Vec<_> = overseer.known().map(|line| line.total().total()).collect();
+        totals.sort_unstable();
+        black_box(totals);
+    });
+    report.limit("the same lines sorted by their bytes", time / 1000.0, 10.0, "ms");
+    let mut number = 0;
+    let time = median_us(100, || {
+        number += 1;
+        overseer.receive(detailed_event(number % 1000, now + number).to_string().as_bytes(), now);
+    });
+    report.limit("receiving a 1,000-byte event among them, its making included", time, 30.0, "µs");
     Ok(())
 }
 

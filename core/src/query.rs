@@ -87,6 +87,16 @@ impl Query {
         self.terms.is_empty()
     }
 
+    /// Whether it asks for more than the line as it is shown.
+    pub(crate) fn asks_for_details(&self) -> bool {
+        self.terms.iter().any(|term| !matches!(term.test, Test::Line(_)))
+    }
+
+    /// Whether a field of events has a say in it.
+    pub(crate) fn asks_for(&self, field: &str) -> bool {
+        self.terms.iter().any(|term| term.test.fields().contains(&field))
+    }
+
     /// Whether a line is chosen, as it is shown and by its details.
     #[must_use]
     pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
@@ -158,6 +168,21 @@ impl Test {
         }
     }
 
+    /// Fields of events that have a say in it.
+    fn fields(&self) -> &'static [&'static str] {
+        match self {
+            Self::Line(_) | Self::FirstEver(_) => &[],
+            Self::User(_) => &["user", "uid"],
+            Self::Process(_) => &["comm", "script"],
+            Self::Unit(_) => &["unit", "container"],
+            Self::Peer(_) => &["raddr", "name"],
+            Self::Host(_) => &["host"],
+            Self::State(_) => &["state"],
+            Self::Port(..) => &["dir", "lport", "rport"],
+            Self::Direction(_) => &["dir"],
+        }
+    }
+
     fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
         match self {
             Self::Line(text) => text.is_in(shown),
@@ -200,10 +225,39 @@ impl Text {
 
     fn is_in(&self, text: &str) -> bool {
         match self {
-            Self::Word(word) => text.to_lowercase().contains(word),
+            Self::Word(word) => contains_ignoring_case(text, word),
             Self::Pattern(pattern) => pattern.is_found(text).unwrap_or(false),
         }
     }
+}
+
+/// Whether a text contains a word, which is in lower case.
+pub(crate) fn contains_ignoring_case(text: &str, word: &str) -> bool {
+    if !text.is_ascii() {
+        return text.to_lowercase().contains(word);
+    }
+    let same = |part: &[u8]| part.eq_ignore_ascii_case(word.as_bytes());
+    word.is_empty() || text.as_bytes().windows(word.len()).any(same)
+}
+
+/// Whether any filter asks for a field of events.
+pub(crate) fn is_asked_for(field: &str) -> bool {
+    const ASKED_FOR: [&str; 13] = [
+        "user",
+        "uid",
+        "comm",
+        "script",
+        "unit",
+        "container",
+        "raddr",
+        "name",
+        "host",
+        "state",
+        "dir",
+        "lport",
+        "rport",
+    ];
+    ASKED_FOR.contains(&field)
 }
 
 /// Values of fields that are offered.
@@ -326,6 +380,31 @@ mod tests {
         ] {
             let error = Query::parse(query).unwrap_err();
             assert!(error.span == span && error.message.contains(words), "{query}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_events_that_a_filter_asks_for_is_known_as_such() {
+        for (field, _) in FIELDS {
+            for value in ["1", "in", "yes"] {
+                let Ok(query) = Query::parse(&format!("{field}:{value}")) else { continue };
+                let fields = query.terms[0].test.fields();
+                assert!(fields.iter().all(|name| is_asked_for(name) && query.asks_for(name)), "{field}");
+            }
+        }
+        assert!(!is_asked_for("pid"));
+    }
+
+    #[test]
+    fn a_words_case_does_not_matter() {
+        for (text, word, holds) in [
+            ("a.Firefox", "fire", true),
+            ("FÜR", "ü", true),
+            ("\u{212a}", "k", true),
+            ("abc", "ü", false),
+            ("ab", "abc", false),
+        ] {
+            assert_eq!(contains_ignoring_case(text, word), holds, "{text} {word}");
         }
     }
 

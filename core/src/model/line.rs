@@ -68,7 +68,7 @@ pub(crate) struct Line {
 }
 
 /// The machine on which it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LineMachine {
     pub(crate) id: MachineId,
     pub(super) epoch: u32,
@@ -108,9 +108,11 @@ pub(crate) struct LastEvent {
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     pub(crate) text: Arc<str>,
+    /// The key under which rules put it.
+    pub(super) group: Option<Arc<str>>,
     pub(crate) style: LineStyle,
     /// Index of its curve in `[curves]`.
-    curve: Option<usize>,
+    pub(super) curve: Option<usize>,
 }
 
 /// What went over it.
@@ -206,6 +208,14 @@ impl Line {
         (self.machine.id, self.life.ns)
     }
 
+    /// What it stands for.
+    pub(super) fn key(&self) -> LineKey {
+        match &self.look.group {
+            None => LineKey::Connection(self.machine.id, self.life.latest),
+            Some(group) => LineKey::Group(self.machine.id, Arc::clone(group)),
+        }
+    }
+
     /// What its opacity depends on.
     pub(crate) fn times(&self) -> Times {
         Times { first: self.life.first, updated: self.life.updated, curve: self.look.curve }
@@ -274,7 +284,7 @@ impl Lifetime {
 
 impl From<Shown> for Look {
     fn from(shown: Shown) -> Self {
-        Self { text: shown.text, style: shown.style, curve: shown.curve }
+        Self { text: shown.text, group: shown.group, style: shown.style, curve: shown.curve }
     }
 }
 

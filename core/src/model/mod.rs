@@ -8,6 +8,8 @@ mod line;
 mod lines;
 mod machines;
 pub mod overseer;
+mod packing;
+mod store;
 pub mod traffic;
 
 pub use self::machines::Timeline;

@@ -11,9 +11,9 @@ use crate::config::{Config, Fingerprint, Settings};
 use crate::matching::Filter;
 use crate::model::fader::age;
 use crate::model::in_force::InForce;
-pub use crate::model::known_line::{KnownLine, LineId};
+pub use crate::model::known_line::{Answers, KnownLine, LineId};
 use crate::model::line::{Arrival, Line};
-use crate::model::lines::{Lines, Update};
+use crate::model::lines::{Capacity, Lines, Update};
 use crate::model::machines::{Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
 use crate::rules::{Explanation, RuleInfo};
@@ -109,6 +109,9 @@ pub struct Overseer {
     hosts: Hosts,
 }
 
+/// Lines of open connections that a list has.
+const MAX_OPEN: usize = 50_000;
+
 /// How many lines are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeps {
@@ -119,10 +122,10 @@ enum Keeps {
 }
 
 impl Keeps {
-    fn capacity(self, settings: &Settings) -> usize {
+    fn capacity(self, settings: &Settings) -> Capacity {
         match self {
-            Self::Window => settings.run.conn_list_cache,
-            Self::List => settings.tui.lines_kept,
+            Self::Window => Capacity { ordinary: settings.run.conn_list_cache, open: None },
+            Self::List => Capacity { ordinary: settings.tui.lines_kept, open: Some(MAX_OPEN) },
         }
     }
 }
@@ -357,14 +360,14 @@ impl Overseer {
     /// A known line as a row of its own, as if it stood in a slot.
     #[must_use]
     pub fn row(&self, line: &KnownLine<'_>, now: BootNs) -> Row {
-        let KnownLine(line) = line;
+        let line = line.line();
         let tag = self.in_force.tag(line, self.hosts.shown(line));
         make_row(line, tag, self.in_force.fader.alpha_ahead(line.times(), ours(now), 0), now)
     }
 
     /// Every line now known, least recently updated first.
     pub fn known(&self) -> impl DoubleEndedIterator<Item = KnownLine<'_>> + ExactSizeIterator {
-        self.lines.known().map(KnownLine)
+        self.lines.known()
     }
 
     /// Lines that were known and had to make room for others, since the start.

@@ -70,16 +70,16 @@ pub struct Traffic {
     /// Since it began, as far as it is known.
     pub total: Bytes,
     /// Most connections never have any that was seen to come.
-    history: Option<Box<History>>,
+    pub(super) history: Option<Box<History>>,
 }
 
 /// Bytes of the latest buckets in each direction, the current one last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct History {
-    rx: [u64; BUCKETS],
-    tx: [u64; BUCKETS],
+pub(super) struct History {
+    pub(super) rx: [u64; BUCKETS],
+    pub(super) tx: [u64; BUCKETS],
     /// Number of the current bucket, since boot.
-    bucket: i64,
+    pub(super) bucket: i64,
 }
 
 impl Traffic {

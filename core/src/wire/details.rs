@@ -43,6 +43,13 @@ impl ConnectionDetails {
         details
     }
 
+    /// From a line as it was received and fields of its event.
+    pub(crate) fn with_fields(line: &str, fields: &Map<String, Value>) -> Self {
+        let mut details = Self::of_line(line);
+        details.add(fields);
+        details
+    }
+
     /// Reads `TIME :: USER :: COMM [CGROUP] :: [<- ]PEER PORT[/PROTO][ !STATE] :: TRAFFIC`. A line of another
     /// writer may have any other parts: then less is known.
     fn of_line(line: &str) -> Self {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The lines to go through: how they are filtered, sorted, scrolled and held still.
 
-use leco_core::model::known_line::LineId;
+use std::sync::Arc;
+
+use leco_core::model::known_line::{Answers, LineId};
 use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
 use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 
-use crate::model::listing::{Listing, Matches, Sort, ordered, readable};
+use crate::model::listing::{Candidate, Listing, Sort, ordered, readable};
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
@@ -30,7 +32,7 @@ pub struct LineList {
     /// The filter as it was typed.
     pub filter: String,
     query: Query,
-    matches: Matches,
+    answers: Answers,
     frozen: Option<Frozen>,
     /// First line of a list that is shown; `None`: follows the end.
     offset: Option<usize>,
@@ -61,7 +63,7 @@ impl LineList {
 
     /// Lines may be others now.
     pub(super) fn reloaded(&mut self) {
-        self.matches.clear();
+        self.answers = Answers::default();
     }
 
     pub(super) fn is_frozen(&self) -> bool {
@@ -74,7 +76,7 @@ impl LineList {
 
     pub(super) fn set_query(&mut self, query: Query) {
         self.query = query;
-        self.matches.clear();
+        self.answers = Answers::default();
         self.offset = None;
     }
 
@@ -114,7 +116,7 @@ impl LineList {
             let rows = frozen.rows.iter().skip(first).take(height).cloned().collect();
             Listing { rows, first, all, shown: frozen.rows.iter().flatten().filter(is_seen).count() }
         } else {
-            let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
+            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
@@ -137,21 +139,25 @@ impl LineList {
         self.offset.unwrap_or(usual).min(all.saturating_sub(self.area.height.into()))
     }
 
-    /// Every line that can be gone through, with its text.
-    pub(super) fn candidates(&mut self, overseer: &Overseer, now: BootNs) -> Vec<(LineId, String)> {
+    /// Every line that can be gone through.
+    pub(super) fn candidates<'o>(
+        &mut self,
+        overseer: &'o Overseer,
+        now: BootNs,
+    ) -> Vec<(LineId, Candidate<'o>)> {
         let of_rows = |rows: &[Option<Row>]| {
             rows.iter()
                 .flatten()
                 .filter(|row| row.alpha > 0)
-                .map(|row| (row.id, row.text.to_string()))
+                .map(|row| (row.id, Candidate::Row(Arc::clone(&row.text))))
                 .collect()
         };
         match &self.frozen {
             Some(frozen) => of_rows(&frozen.rows),
             None if self.shows_slots() => of_rows(&self.listing.rows),
             None => {
-                let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
-                lines.iter().map(|line| (line.id(), line.text().to_owned())).collect()
+                let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+                lines.into_iter().map(|line| (line.id(), Candidate::Known(line))).collect()
             }
         }
     }
@@ -203,7 +209,7 @@ impl LineList {
         let rows = if self.shows_slots() {
             self.listing.rows.clone()
         } else {
-            let lines = ordered(overseer, &self.query, &mut self.matches, self.sort, now);
+            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
             lines.iter().map(|line| Some(readable(overseer, line, now))).collect()
         };
         self.offset = Some(self.listing.first);

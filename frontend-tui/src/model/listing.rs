@@ -2,9 +2,9 @@
 //! Which lines stand on the screen: those in slots, or any of all that are known.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use leco_core::model::known_line::{KnownLine, LineId};
+use leco_core::model::known_line::{Answers, KnownLine};
 use leco_core::model::overseer::{Overseer, Row};
 use leco_core::query::Query;
 use leco_os::clock::BootNs;
@@ -63,36 +63,20 @@ pub struct Listing {
     pub shown: usize,
 }
 
-/// Remembers for which lines the filter holds, as long as they do not change.
-#[derive(Debug, Default)]
-pub struct Matches {
-    known: HashMap<LineId, (i64, bool)>,
+/// A line that can be gone to.
+pub(crate) enum Candidate<'o> {
+    /// As it stands on the screen.
+    Row(Arc<str>),
+    /// As it is known.
+    Known(KnownLine<'o>),
 }
 
-impl Matches {
-    /// For another filter.
-    pub fn clear(&mut self) {
-        self.known.clear();
-    }
-
-    fn holds(&mut self, query: &Query, line: &KnownLine<'_>) -> bool {
-        if query.is_empty() {
-            return true;
-        }
-        match self.known.get(&line.id()) {
-            Some((updated, holds)) if *updated == line.updated() => *holds,
-            _ => {
-                let holds = query.holds(line.text(), &line.details(), line.state());
-                self.known.insert(line.id(), (line.updated(), holds));
-                holds
-            }
-        }
-    }
-
-    /// Forgets lines that are not known any more, when those are many.
-    fn forget(&mut self, known: usize) {
-        if self.known.len() > 2 * known + 1000 {
-            self.known.clear();
+impl Candidate<'_> {
+    /// Whether it contains a text in lower case.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::Row(line) => line.to_lowercase().contains(text),
+            Self::Known(line) => line.contains(text),
         }
     }
 }
@@ -101,18 +85,17 @@ impl Matches {
 pub(crate) fn ordered<'o>(
     overseer: &'o Overseer,
     query: &Query,
-    matches: &mut Matches,
+    answers: &Answers,
     sort: Sort,
     now: BootNs,
 ) -> Vec<KnownLine<'o>> {
-    let known = overseer.known();
-    matches.forget(known.len());
-    let mut lines: Vec<_> = known.rev().filter(|line| matches.holds(query, line)).collect();
+    let mut lines: Vec<_> =
+        overseer.known().rev().filter(|line| query.is_empty() || line.is_chosen(query, answers)).collect();
     match sort {
-        Sort::Slots => lines.sort_by_key(KnownLine::first),
+        Sort::Slots => lines.sort_by_cached_key(KnownLine::first),
         Sort::LastSeen => {}
-        Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.traffic().rate(now).total())),
-        Sort::Total => lines.sort_by_key(|line| Reverse(line.traffic().total.total())),
+        Sort::Rate => lines.sort_by_cached_key(|line| Reverse(line.rate(now).total())),
+        Sort::Total => lines.sort_by_cached_key(|line| Reverse(line.total().total())),
     }
     lines
 }

@@ -14,7 +14,7 @@ use crate::input::action::{Action, Copied, Mode};
 use crate::model::detail;
 use crate::model::detail::Field;
 use crate::model::line_list::LineList;
-use crate::model::listing::Sort;
+use crate::model::listing::{Candidate, Sort};
 use crate::model::rule_editor::RuleEditor;
 
 /// What the loop has to do, because the state cannot.
@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Selects a line by its number, and scrolls to where it is seen.
-    fn select(&mut self, to: usize, lines: &[(LineId, String)]) {
+    fn select(&mut self, to: usize, lines: &[(LineId, Candidate<'_>)]) {
         let Some(last) = lines.len().checked_sub(1) else { return };
         let to = to.min(last);
         self.selection = Some(lines[to].0);
@@ -273,7 +273,7 @@ impl State {
         }
         let lines = self.lines.candidates(overseer, now);
         let at = self.selection.and_then(|id| lines.iter().position(|(known, _)| *known == id)).unwrap_or(0);
-        let holds = |index: &usize| lines[*index].1.to_lowercase().contains(&self.search);
+        let holds = |index: &usize| lines[*index].1.contains(&self.search);
         let count = lines.len();
         let found = if by < 0 {
             (1..=count).map(|back| (at + count - back) % count).find(holds)

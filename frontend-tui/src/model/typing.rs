@@ -112,7 +112,7 @@ impl State {
     pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
         let text = self.prompt.input.value();
         let seen: Vec<_> = if query::completes_values(text) {
-            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.details()).collect()
+            overseer.known().rev().take(COMPLETED_FROM).map(|line| line.brief_details()).collect()
         } else {
             Vec::new()
         };

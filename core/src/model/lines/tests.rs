@@ -23,6 +23,11 @@ fn fader() -> Fader {
 
 const SECOND: u64 = 1_000_000_000;
 
+/// What an overlay remembers.
+fn window(ordinary: usize) -> Capacity {
+    Capacity { ordinary, open: None }
+}
+
 fn shown(text: &str, group: Option<&str>) -> Shown {
     Shown { text: text.into(), group: group.map(Into::into), style: LineStyle::default(), curve: None }
 }
@@ -32,20 +37,28 @@ fn placed(ns: u64, updated: u64) -> Placed {
     Placed { machine: 0, epoch: 0, first, updated, boot: None, host: None }
 }
 
-fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Update {
-    let text = format!("line {ns} {updated}");
-    let arrival = Arrival {
+fn arrival(ns: u64, updated: u64, text: &str, phase: Phase) -> Arrival<'_> {
+    Arrival {
         placed: placed(ns, updated),
         state: ConnectionState::Ordinary,
-        phase: Phase::Untold,
+        phase,
         is_first_ever: false,
         event: None,
         bytes: None,
         ns,
         ns_trx: updated,
-        received: &text,
-        shown: shown(&text, group),
-    };
+        received: text,
+        shown: shown(text, None),
+    }
+}
+
+fn arrive(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>) -> Update {
+    arrive_as(lines, ns, updated, group, Phase::Untold)
+}
+
+fn arrive_as(lines: &mut Lines, ns: u64, updated: u64, group: Option<&str>, phase: Phase) -> Update {
+    let text = format!("line {ns} {updated}");
+    let arrival = Arrival { shown: shown(&text, group), ..arrival(ns, updated, &text, phase) };
     lines.update(arrival, &fader(), updated.cast_signed())
 }
 
@@ -59,7 +72,7 @@ fn some(texts: &[&str]) -> Vec<Option<String>> {
 
 #[test]
 fn an_update_stays_in_place_and_a_new_line_takes_the_oldest_slot() {
-    let mut lines = Lines::new(10);
+    let mut lines = Lines::new(window(10));
     lines.resize(3);
     for ns in 1..=3 {
         assert_eq!(arrive(&mut lines, ns, ns * SECOND, None), Update::New);
@@ -72,13 +85,13 @@ fn an_update_stays_in_place_and_a_new_line_takes_the_oldest_slot() {
 
 #[test]
 fn what_is_older_than_all_that_is_shown_takes_no_slot_and_is_forgotten_first() {
-    let mut lines = Lines::new(3);
+    let mut lines = Lines::new(window(3));
     lines.resize(2);
     for ns in [70, 90, 30, 80, 10] {
         arrive(&mut lines, ns, ns * SECOND, None);
     }
     assert_eq!(texts(&lines), some(&["line 80 80000000000", "line 90 90000000000"]));
-    let known = |lines: &Lines| lines.known().map(|line| line.life.ns).collect::<Vec<_>>();
+    let known = |lines: &Lines| lines.known().map(|line| line.line().life.ns).collect::<Vec<_>>();
     assert_eq!(known(&lines), [70, 80, 90]);
     arrive(&mut lines, 70, 100 * SECOND, None);
     assert_eq!(known(&lines), [80, 90, 70]);
@@ -88,7 +101,7 @@ fn what_is_older_than_all_that_is_shown_takes_no_slot_and_is_forgotten_first() {
 
 #[test]
 fn a_line_that_has_faded_to_nothing_makes_room_first() {
-    let mut lines = Lines::new(10);
+    let mut lines = Lines::new(window(10));
     lines.resize(2);
     arrive(&mut lines, 1, SECOND, None);
     arrive(&mut lines, 2, 150 * SECOND, None);
@@ -98,7 +111,7 @@ fn a_line_that_has_faded_to_nothing_makes_room_first() {
 
 #[test]
 fn a_group_is_one_line_with_the_oldest_identity() {
-    let mut lines = Lines::new(10);
+    let mut lines = Lines::new(window(10));
     lines.resize(3);
     arrive(&mut lines, 5, 5 * SECOND, Some("g"));
     arrive(&mut lines, 3, 6 * SECOND, Some("g"));
@@ -113,7 +126,7 @@ fn a_group_is_one_line_with_the_oldest_identity() {
 #[test]
 fn a_groups_bytes_are_those_of_all_its_connections() {
     const SECOND: u64 = 1_000_000_000;
-    let mut lines = Lines::new(10);
+    let mut lines = Lines::new(window(10));
     lines.resize(2);
     let mut send = |ns: u64, updated: u64, sent: u64| {
         let arrival = Arrival {
@@ -124,12 +137,13 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
             event: None,
             bytes: Some(Bytes { rx: 0, tx: sent }),
             state: ConnectionState::Ordinary,
-        phase: Phase::Untold,
+            phase: Phase::Untold,
             is_first_ever: false,
             shown: shown(&format!("sent {sent}"), Some("group")),
         };
         lines.update(arrival, &fader(), updated.cast_signed());
         let line = lines.known().next().unwrap();
+        let line = line.line();
         (
             line.bytes.traffic.total.tx,
             line.bytes.traffic.recent(updated)[crate::model::traffic::RECENT - 1],
@@ -145,13 +159,13 @@ fn a_groups_bytes_are_those_of_all_its_connections() {
     for other in 0..2 * MAX_MEMBERS as u64 {
         send(now + 10 + other, now + 10 + other, 1);
     }
-    let members = lines.known().next().unwrap().bytes.members.as_ref().unwrap().len();
+    let members = lines.known().next().unwrap().line().bytes.members.as_ref().unwrap().len();
     assert_eq!(members, MAX_MEMBERS);
 }
 
 #[test]
 fn a_resize_refills_from_what_is_remembered() {
-    let mut lines = Lines::new(4);
+    let mut lines = Lines::new(window(4));
     lines.resize(2);
     for ns in 1..=6 {
         arrive(&mut lines, ns, ns * SECOND, None);
@@ -166,7 +180,7 @@ fn a_resize_refills_from_what_is_remembered() {
 
 #[test]
 fn other_rules_take_effect_on_known_lines_in_their_slots() {
-    let mut lines = Lines::new(10);
+    let mut lines = Lines::new(window(10));
     lines.resize(4);
     for ns in 1..=4 {
         arrive(&mut lines, ns, ns * SECOND, None);
@@ -185,61 +199,274 @@ fn other_rules_take_effect_on_known_lines_in_their_slots() {
     assert_eq!(texts(&lines)[0].as_deref(), Some("line 9 9000000000"), "the freed slot is the next one");
 }
 
+#[test]
+fn what_is_open_outlives_what_is_not_and_both_have_a_bound() {
+    let mut lines = Lines::new(Capacity { ordinary: 2, open: Some(3) });
+    let known = |lines: &Lines| lines.known().map(|line| line.line().life.ns).collect::<Vec<_>>();
+    for ns in 1..=9 {
+        let phase = if ns % 2 == 0 { Phase::Open } else { Phase::Closed };
+        arrive_as(&mut lines, ns, ns * SECOND, None, phase);
+    }
+    assert_eq!((known(&lines), lines.forgotten()), (vec![4, 6, 7, 8, 9], 4));
+    arrive_as(&mut lines, 4, 10 * SECOND, None, Phase::Closed);
+    assert_eq!((known(&lines), lines.forgotten()), (vec![6, 8, 9, 4], 5), "it is open no more");
+    assert_eq!(lines.known().map(|line| line.is_closed()).collect::<Vec<_>>(), [false, false, true, true]);
+}
+
+#[test]
+fn a_group_is_open_while_one_of_its_connections_is() {
+    let mut lines = Lines::new(window(10));
+    let mut close = |ns, at, phase| {
+        arrive_as(&mut lines, ns, at * SECOND, Some("g"), phase);
+        lines.known().next().unwrap().is_closed()
+    };
+    assert!(!close(1, 10, Phase::Open));
+    assert!(!close(2, 11, Phase::Closed), "the first is open");
+    assert!(close(1, 12, Phase::Closed));
+    assert!(!close(3, 13, Phase::Untold));
+}
+
+#[test]
+fn long_lines_are_forgotten_before_they_take_much() {
+    let mut lines = Lines::new(window(1000));
+    for ns in 0..300 {
+        let text = format!("{ns}{}", "x".repeat(60_000));
+        let arrival =
+            Arrival { received: &text, shown: shown(&text, None), ..arrival(ns, ns, "", Phase::Untold) };
+        lines.update(arrival, &fader(), 300);
+    }
+    let (known, forgotten) = (lines.known().len(), lines.forgotten());
+    assert!(known > 50 && known as u64 + forgotten == 300 && forgotten > 200, "{known} {forgotten}");
+}
+
 /// What can happen to lines.
 #[derive(Debug, Clone)]
 enum Step {
-    Arrive { ns: u64, later: u64, group: Option<u8> },
+    Arrive { ns: u64, later: i64, group: Option<u8>, phase: Phase },
     Resize(usize),
     Remake(u8),
     Capacity(usize),
+    PlaceAgain(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let phase = proptest::sample::select(vec![Phase::Untold, Phase::Open, Phase::Closed]);
     prop_oneof![
-        6 => (0_u64..12, 0_u64..40, proptest::option::of(0_u8..3))
-            .prop_map(|(ns, later, group)| Step::Arrive { ns, later, group }),
+        8 => (0_u64..12, -9_i64..40, proptest::option::of(0_u8..3), phase)
+            .prop_map(|(ns, later, group, phase)| Step::Arrive { ns, later, group, phase }),
         1 => (0_usize..6).prop_map(Step::Resize),
         1 => (0_u8..4).prop_map(Step::Remake),
         1 => (0_usize..8).prop_map(Step::Capacity),
+        1 => (-3_i64..3).prop_map(Step::PlaceAgain),
     ]
+}
+
+fn remade(how: u8, received: &str) -> Option<Shown> {
+    match how {
+        0 => None,
+        1 => Some(shown(received, Some("all"))),
+        2 => Some(shown(received, None)),
+        _ => received.len().is_multiple_of(2).then(|| shown(received, None)),
+    }
+}
+
+/// The same as lines, without anything that makes it fast or small.
+#[derive(Default)]
+struct Reference {
+    known: Vec<Line>,
+    slots: Vec<Option<LineKey>>,
+    forgotten: u64,
+}
+
+impl Reference {
+    fn find(&self, key: &LineKey) -> Option<usize> {
+        self.known.iter().position(|line| line.key() == *key)
+    }
+
+    fn update(&mut self, arrival: Arrival<'_>, capacity: Capacity, now: OurNs) {
+        let key = LineKey::of(0, arrival.ns, &arrival.shown);
+        let connection = LineKey::Connection(0, arrival.ns);
+        let mut slot = None;
+        if let Some(at) = self.find(&key) {
+            if self.known[at].update(arrival).is_none() {
+                return;
+            }
+            let line = self.known.remove(at);
+            slot = line.slot;
+            self.put_in_order(line);
+        } else {
+            let mut line = Line::new(&key, arrival).0;
+            if line.look.group.is_some()
+                && let Some(at) = self.find(&connection)
+            {
+                slot = self.known.remove(at).slot;
+                line.slot = slot;
+                if let Some(slot) = slot {
+                    self.slots[slot] = Some(key.clone());
+                }
+            }
+            self.put_in_order(line);
+        }
+        if slot.is_none() {
+            self.show(&key, now);
+        }
+        self.forget(capacity);
+    }
+
+    fn put_in_order(&mut self, line: Line) {
+        let is_before = |before: &Line| before.life.updated <= line.life.updated + MOMENT;
+        let at = self.known.iter().rposition(is_before).map_or(0, |at| at + 1);
+        self.known.insert(at, line);
+    }
+
+    fn show(&mut self, key: &LineKey, now: OurNs) {
+        let updated = self.known[self.find(key).unwrap()].life.updated;
+        let in_slot = |slot: &Option<LineKey>| slot.as_ref().map(|key| &self.known[self.find(key).unwrap()]);
+        let is_free = |line: Option<&Line>| line.is_none_or(|line| fader().alpha(line.times(), now) == 0);
+        let free = self.slots.iter().position(|slot| is_free(in_slot(slot)));
+        let oldest =
+            self.slots.iter().enumerate().filter_map(|(at, slot)| Some((in_slot(slot)?.life.updated, at)));
+        let oldest = oldest.min().filter(|(before, _)| *before <= updated + MOMENT);
+        if let Some(slot) = free.or(oldest.map(|(_, slot)| slot)) {
+            self.place(slot, key);
+        }
+    }
+
+    fn place(&mut self, slot: usize, key: &LineKey) {
+        if let Some(at) = self.slots[slot].take().and_then(|old| self.find(&old)) {
+            self.known[at].slot = None;
+        }
+        let at = self.find(key).unwrap();
+        self.known[at].slot = Some(slot);
+        self.slots[slot] = Some(key.clone());
+    }
+
+    fn forget(&mut self, capacity: Capacity) {
+        let is_open = |line: &Line| capacity.open.is_some() && line.phase() == Phase::Open;
+        for (open, most) in [(false, Some(capacity.ordinary)), (true, capacity.open)] {
+            let count = self.known.iter().filter(|line| is_open(line) == open).count();
+            let mut excess = count.saturating_sub(most.unwrap_or(usize::MAX));
+            self.known.retain(|line| {
+                let is_first = is_open(line) == open && excess > 0;
+                excess -= usize::from(is_first);
+                let goes = is_first && line.slot.is_none();
+                self.forgotten += u64::from(goes);
+                !goes
+            });
+        }
+    }
+
+    fn resize(&mut self, rows: usize, capacity: Capacity) {
+        if rows == self.slots.len() {
+            return;
+        }
+        let had = self.slots.len();
+        self.slots.resize(rows, None);
+        let gone = |line: &&mut Line| line.slot.is_some_and(|slot| slot >= rows);
+        self.known.iter_mut().filter(gone).for_each(|line| line.slot = None);
+        let hidden = self.known.iter().rev().filter(|line| line.slot.is_none());
+        let hidden: Vec<_> = hidden.take(rows.saturating_sub(had)).map(Line::key).collect();
+        for (slot, key) in (had..).zip(hidden.iter().rev()) {
+            self.place(slot, key);
+        }
+        self.forget(capacity);
+    }
+
+    fn remake(&mut self, how: u8) {
+        for mut line in std::mem::take(&mut self.known) {
+            let slot = line.slot.take();
+            if let Some(slot) = slot {
+                self.slots[slot] = None;
+            }
+            let Some(shown) = remade(how, &line.event.received) else { continue };
+            let key = LineKey::of(0, line.life.latest, &shown);
+            line.look = Look::from(shown);
+            line.count_as(&key);
+            let earlier = self.find(&key).map(|at| self.known.remove(at));
+            if let Some(earlier) = &earlier {
+                line.life.join(&earlier.life);
+            }
+            line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
+            if let Some(slot) = line.slot {
+                self.slots[slot] = Some(key.clone());
+            }
+            self.known.push(line);
+        }
+    }
+
+    fn place_again(&mut self, shift: i64, now: OurNs) {
+        for line in &mut self.known {
+            (line.life.first, line.life.updated) =
+                (again(line.life.ns, shift, now), again(line.life.ns_trx, shift, now));
+        }
+        self.known.sort_by_key(|line| line.life.updated);
+    }
+}
+
+fn again(ns: u64, shift: i64, now: OurNs) -> OurNs {
+    (ns.cast_signed() + shift * 5 * SECOND.cast_signed()).min(now)
 }
 
 proptest! {
     #[test]
-    fn no_slot_is_held_by_two_lines_and_no_line_holds_two(
+    fn packed_lines_are_as_they_would_be_unpacked(
         steps in proptest::collection::vec(step(), 0..60),
+        open in proptest::option::of(0_usize..8),
     ) {
-        let mut lines = Lines::new(5);
-        let mut now = 0;
+        let mut capacity = Capacity { ordinary: 5, open };
+        let (mut lines, mut reference) = (Lines::new(capacity), Reference::default());
+        let mut now = 20 * SECOND.cast_signed();
         for step in steps {
             match step {
-                Step::Arrive { ns, later, group } => {
-                    now += later * SECOND / 4;
+                Step::Arrive { ns, later, group, phase } => {
+                    let at = (now + later * SECOND.cast_signed() / 4).cast_unsigned();
+                    now = now.max(at.cast_signed());
                     let group = group.map(|group| format!("g{group}"));
-                    arrive(&mut lines, ns, now, group.as_deref());
+                    let text = format!("line {ns} {at} :: {group:?}");
+                    for side in 0..2 {
+                        let arrival = Arrival {
+                            event: (ns % 3 == 0).then_some(r#"{"ns":7,"line":"a","x":[1],"rx":5}"#),
+                            bytes: (ns % 4 > 0).then_some(Bytes { rx: at % 9999, tx: ns }),
+                            shown: shown(&text, group.as_deref()),
+                            ..arrival(ns, at, &text, phase)
+                        };
+                        if side == 0 {
+                            lines.update(arrival, &fader(), now);
+                        } else {
+                            reference.update(arrival, capacity, now);
+                        }
+                    }
                 }
-                Step::Resize(rows) => lines.resize(rows),
-                Step::Capacity(capacity) => lines.set_capacity(capacity),
-                Step::Remake(how) => lines.remake(|received| match how {
-                    0 => None,
-                    1 => Some(shown(received, Some("all"))),
-                    2 => Some(shown(received, None)),
-                    _ => (received.len() % 2 == 0).then(|| shown(received, None)),
-                }),
-            }
-            let held: Vec<&LineKey> = lines.slots.iter().flatten().collect();
-            prop_assert_eq!(held.iter().collect::<HashSet<_>>().len(), held.len());
-            for (slot, key) in lines.slots.iter().enumerate() {
-                if let Some(key) = key {
-                    prop_assert_eq!(lines.known[key].slot, Some(slot));
+                Step::Resize(rows) => {
+                    lines.resize(rows);
+                    reference.resize(rows, capacity);
+                }
+                Step::Capacity(ordinary) => {
+                    capacity.ordinary = ordinary;
+                    lines.set_capacity(capacity);
+                    reference.forget(capacity);
+                }
+                Step::Remake(how) => {
+                    lines.remake(|received| remade(how, received));
+                    reference.remake(how);
+                }
+                Step::PlaceAgain(shift) => {
+                    lines.place_again(|_, _, ns| Some(again(ns, shift, now)), now);
+                    reference.place_again(shift, now);
                 }
             }
-            for (key, line) in &lines.known {
-                if let Some(slot) = line.slot {
-                    prop_assert_eq!(lines.slots[slot].as_ref(), Some(key));
-                }
+            let known: Vec<_> = lines.known().map(|line| format!("{:?}", line.line())).collect();
+            prop_assert_eq!(known, reference.known.iter().map(|line| format!("{line:?}")).collect::<Vec<_>>());
+            let rev: Vec<_> = lines.known().rev().map(|line| line.id()).collect();
+            prop_assert_eq!(rev, reference.known.iter().rev().map(Line::id).collect::<Vec<_>>());
+            let slots: Vec<_> = lines.slots().map(|line| line.map(Line::key)).collect();
+            prop_assert_eq!(&slots, &reference.slots);
+            prop_assert_eq!(lines.forgotten(), reference.forgotten);
+            for line in &reference.known {
+                let id = lines.store.find(&line.key()).unwrap();
+                let is_plain = lines.store.plain(id).is_some();
+                prop_assert_eq!(is_plain, line.slot.is_some(), "what is not shown is packed");
             }
-            prop_assert!(lines.known.len() <= lines.capacity.max(held.len()) + held.len());
         }
     }
 }
