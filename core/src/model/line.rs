@@ -259,6 +259,18 @@ impl Line {
         more
     }
 
+    /// Takes in a line that has become one with this one.
+    pub(super) fn join(&mut self, earlier: Self) {
+        self.life.join(&earlier.life);
+        let Some(members) = &mut self.bytes.members else { return };
+        self.bytes.traffic.join(&earlier.bytes.traffic);
+        let mut all = earlier.bytes.members.unwrap_or_default();
+        all.retain(|before| members.iter().all(|member| member.ns != before.ns));
+        all.append(members);
+        all.drain(..all.len().saturating_sub(MAX_MEMBERS));
+        *members = all;
+    }
+
     /// Tells a group's connections apart from now on, or no more.
     pub(super) fn count_as(&mut self, key: &LineKey) {
         let LineBytes { traffic, members } = &mut self.bytes;

@@ -137,10 +137,10 @@ impl Lines {
             line.count_as(&key);
             // Of lines that have become one, the later one is shown where the earlier one was.
             let earlier = store.find(&key).map(|id| store.remove(id));
-            if let Some(earlier) = &earlier {
-                line.life.join(&earlier.life);
+            line.slot = earlier.as_ref().and_then(|earlier| earlier.slot).or(slot);
+            if let Some(earlier) = earlier {
+                line.join(earlier);
             }
-            line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
             let slot = line.slot;
             let id = store.push(line);
             match slot {

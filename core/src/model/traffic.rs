@@ -111,6 +111,23 @@ impl Traffic {
         }
     }
 
+    /// Adds what went over another connection.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.add_old(other.total);
+        let Some(theirs) = &other.history else { return };
+        let mut theirs = **theirs;
+        let ours = self.history.get_or_insert_with(|| Box::new(History { bucket: theirs.bucket, ..History::default() }));
+        let bucket = ours.bucket.max(theirs.bucket);
+        for history in [&mut **ours, &mut theirs] {
+            history.go_on(bucket.saturating_mul(BUCKET_NS.cast_signed()));
+        }
+        for (ours, theirs) in [(&mut ours.rx, theirs.rx), (&mut ours.tx, theirs.tx)] {
+            for (ours, theirs) in ours.iter_mut().zip(theirs) {
+                *ours = ours.saturating_add(theirs);
+            }
+        }
+    }
+
     fn history_at(&self, now: BootNs) -> Option<History> {
         let mut history = **self.history.as_ref()?;
         history.go_on(i64::try_from(now).unwrap_or(i64::MAX));
