@@ -266,7 +266,7 @@ fn firefox_is_named_by_what_it_sends() {
     for (address, name, over_quic) in [(tcp, "tls.example", false), (udp_address, "quic.example", true)] {
         let _browser = Browser::firefox(&scene.netns, address, name, over_quic);
         let event = scene.latest(address.port(), |event| {
-            event["name"] == name && (event["protocol"] == "udp") == over_quic
+            event["name"] == name && (event["proto"] == "udp") == over_quic
         });
         assert_eq!(event["name_src"], "ech", "{event}");
     }
