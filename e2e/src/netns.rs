@@ -82,7 +82,19 @@ impl Netns {
     /// # Panics
     /// When the namespace cannot be entered, or the function panics.
     pub fn at_far_end<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        let path = PathBuf::from("/run/netns").join(self.side("far"));
+        self.at("far", run)
+    }
+
+    /// The same at the near end.
+    ///
+    /// # Panics
+    /// As [`Self::at_far_end`].
+    pub fn at_near_end<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        self.at("near", run)
+    }
+
+    fn at<T: Send>(&self, side: &str, run: impl FnOnce() -> T + Send) -> T {
+        let path = PathBuf::from("/run/netns").join(self.side(side));
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let namespace =

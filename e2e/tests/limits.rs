@@ -180,6 +180,21 @@ fn what_has_no_end_is_not_waited_for() {
 }
 
 #[test]
+fn a_device_is_no_recording() {
+    // That of a terminal, too, which is not the controlling one of whoever opens it.
+    for device in ["/dev/zero", "/dev/null", "/dev/ptmx"] {
+        let source = format!("file:{device}");
+        for arguments in
+            [&["--replay", device, "--once"][..], &["-s", source.as_str(), "--once", "--wait", "0"]]
+        {
+            let output = ended(after("", "leco-tui", arguments));
+            assert!(said(&output).contains("a device, not a recording"), "{arguments:?} {output:?}");
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_database_of_networks_has_an_end() {
     if !can_test_the_kernel() {
         return;

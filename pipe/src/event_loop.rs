@@ -233,6 +233,7 @@ impl Loop {
             named.extend(self.pipe.labeler.learn(answer, now.boot));
         }
         let peers = self.pipe.labeler.peers();
+        peers.expect_sent(self.pipe.kernel_events.reads_hellos());
         let mut sent: Vec<BootNs> = news.names.iter().filter_map(|name| peers.learn_sent(name)).collect();
         sent.extend(news.datagrams.iter().filter_map(|datagram| peers.learn_quic(datagram, now.boot)));
         for conn in &news.conns {

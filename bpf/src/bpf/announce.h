@@ -350,6 +350,14 @@ static __noinline int keep_closed(struct tracked *t)
 	return 0;
 }
 
+/* Nothing of a hello is kept that is whole, or never will be. */
+static __always_inline void forget_cut(struct tracked *t)
+{
+	__u64 ns = t->conn.ns;
+	t->has_cut = 0;
+	bpf_map_delete_elem(&cuts, &ns);
+}
+
 /* Makes room for another connection over the same socket. What ended by itself was told then. */
 static void finish(void *sk, struct tracked *t, enum state state)
 {
@@ -359,6 +367,10 @@ static void finish(void *sk, struct tracked *t, enum state state)
 		set_state(&t->conn, state);
 	announce(sk, t);
 	keep_closed(t);
+	if (UNLIKELY(t->has_cut)) {
+		forget_cut(t);
+		COUNT(hellos_skipped);
+	}
 	if (t->conn.socket)
 		tell_ending(t->conn.socket, 0, 0);
 }
@@ -371,7 +383,7 @@ static __always_inline void start_anew(struct tracked *t)
 	t->conn.state_dir = 0;
 	t->read = t->written = 0;
 	t->owner = t->addressed = t->claimed = 0;
-	t->sends_seen = t->recvs_seen = t->sent_header = 0;
+	t->sends_seen = t->recvs_seen = t->messages_seen = t->has_cut = 0;
 	t->many_peers = t->shared = t->kept = t->has_base = t->is_older = t->released = t->provisional = 0;
 	t->peer = none;
 }

@@ -67,8 +67,8 @@ struct {
 	__type(value, struct moved_bytes);
 } moved SEC(".maps");
 
-/* The buffers of the running call, whether it sends or receives; of several messages those of the first. */
-static __always_inline bool buffers_of_call(struct user_msghdr *buffers, struct iovec *one)
+/* The buffers of the running call, whether it sends or receives; of several messages those of one. */
+static __always_inline bool buffers_of_call(struct user_msghdr *buffers, struct iovec *one, __u32 message)
 {
 	struct call call;
 	if (!running_call(&call))
@@ -89,34 +89,88 @@ static __always_inline bool buffers_of_call(struct user_msghdr *buffers, struct 
 	case SYS_READV:
 	case SYS_WRITEV:
 		return true;
+	case SYS_SENDMMSG:
+		arg += message * sizeof(struct mmsghdr);
 	case SYS_RECVMSG:
 	case SYS_RECVMMSG:
 	case SYS_SENDMSG:
-	case SYS_SENDMMSG:
-		if (bpf_probe_read_user(buffers, sizeof(*buffers), arg))
-			return false;
-		/* Which of several messages it is, is not known: they may be for different peers. */
-		return call.number != SYS_SENDMMSG || call.args[2] == 1 || !buffers->msg_name;
+		return !bpf_probe_read_user(buffers, sizeof(*buffers), arg);
 	}
 	return false;
 }
 
-/* Copies the first bytes, so many at most, of the buffers of the running call; false where they cannot be read. */
-__noinline int gather(struct moved_bytes *to, __u32 most)
+/* Whether an address that a process passed is a connection's peer. */
+static __always_inline bool is_peer(const void *address, const struct conn *c)
 {
-	if (!to || most > HELLO_BYTES)
+	struct sockaddr_in6 there = {};
+	if (bpf_probe_read_user(&there, sizeof(struct sockaddr_in), address))
+		return false;
+	const __u32 *peer = (const __u32 *)c->raddr;
+	if (bpf_ntohs(there.sin6_port) != c->rport)
+		return false;
+	if (there.sin6_family == AF_INET)
+		return c->family == AF_INET && ((struct sockaddr_in *)&there)->sin_addr == peer[0];
+	if (there.sin6_family != AF_INET6 || bpf_probe_read_user(&there, sizeof(there), address))
+		return false;
+	/* One of IPv4 that is mapped stands in the last word. */
+	if (c->family == AF_INET)
+		return there.sin6_addr[3] == peer[0];
+	return there.sin6_addr[0] == peer[0] && there.sin6_addr[1] == peer[1] && there.sin6_addr[2] == peer[2] &&
+	       there.sin6_addr[3] == peer[3];
+}
+
+/* Which of the messages of the running call is for a connection's peer; -1 where none is. Of several it is the one after
+ * that of the last time, since the call itself does not tell. */
+static __noinline int message_for(struct tracked *t)
+{
+	struct call call;
+	if (!t || !running_call(&call))
+		return -1;
+	if (call.number != SYS_SENDMMSG)
+		return 0;
+	const struct mmsghdr *messages = (void *)call.args[1];
+	__u32 count = call.args[2] < BUFFERS_MAX ? call.args[2] : BUFFERS_MAX;
+	__u32 at = t->messages_seen < count ? t->messages_seen : 0;
+	for (unsigned int i = 0; i < BUFFERS_MAX && i < count; i++, at++) {
+		void *address;
+		if (at >= count)
+			at = 0;
+		if (bpf_probe_read_user(&address, sizeof(address), &messages[at].msg_hdr.msg_name))
+			return -1;
+		if (!address || is_peer(address, &t->conn)) {
+			t->messages_seen = at + 1;
+			return at;
+		}
+	}
+	return -1;
+}
+
+/* Which part of a stream each of several messages is, is not known. */
+static __always_inline bool sends_several(void)
+{
+	struct call call;
+	return running_call(&call) && call.number == SYS_SENDMMSG && call.args[2] > 1;
+}
+
+/* Copies the first bytes of the buffers of the running call behind what is there, so many at most with that; false
+ * where they cannot be read. */
+__noinline int gather(struct moved_bytes *to, __u32 behind, __u32 most, __u32 message)
+{
+	if (!to || most > HELLO_BYTES || behind > HELLO_BYTES)
 		return false;
 	struct user_msghdr buffers = {};
 	struct iovec buffer = {};
-	if (!buffers_of_call(&buffers, &buffer))
+	if (!buffers_of_call(&buffers, &buffer, message))
 		return false;
-	__u32 len = 0;
+	__u32 len = behind;
 	for (unsigned int i = 0; i < BUFFERS_MAX && i < buffers.msg_iovlen && len < most; i++) {
 		if (buffers.msg_iov && bpf_probe_read_user(&buffer, sizeof(buffer), buffers.msg_iov + i))
 			return false;
 		__u64 part = buffer.len < most - len ? buffer.len : most - len;
 		if (!part)
 			continue;
+		/* The compiler knows that, the verifier does not. */
+		asm volatile("" : "+r"(len), "+r"(part));
 		if (part > HELLO_BYTES || len >= HELLO_BYTES)
 			return false;
 		if (bpf_probe_read_user(to->bytes + len, part, buffer.base))

@@ -34,7 +34,7 @@ static __noinline int copy_answer(__u16 protocol, __u16 port, int len)
 	if (len <= 0 || !b)
 		return 0;
 	/* Their page may not be there any more. */
-	if (!gather(b, len < DNS_MAX ? len : DNS_MAX)) {
+	if (!gather(b, 0, len < DNS_MAX ? len : DNS_MAX, 0)) {
 		COUNT(dns_skipped);
 		return 0;
 	}

@@ -35,6 +35,7 @@ struct found {
 	__u32 port;
 	__u32 source; /* enum hello_source */
 	__u32 has_ech;
+	__u32 names;
 };
 
 static __always_inline __u32 byte_at(const struct moved_bytes *b, __u32 at)
@@ -53,15 +54,22 @@ static __always_inline void look_at_extension(const struct moved_bytes *b, __u32
 {
 	if (type == TLS_ENCRYPTED_CLIENT_HELLO) {
 		f->has_ech = true;
-	} else if (type == TLS_SERVER_NAME && len >= 5 && !byte_at(b, at + 2)) {
-		/* A list, of which the first is a host's name; there is no other kind. */
+	} else if (type == TLS_SERVER_NAME) {
+		/* A list of one host's name; there is no other kind. Of two lists nobody can say which the server takes. */
 		__u32 name_len = two_bytes_at(b, at + 3);
-		if (name_len <= NAME_MAX && name_len + 5 <= len) {
-			f->name_at = at + 5;
-			f->name_len = name_len;
-		}
+		bool is_name = len >= 5 && two_bytes_at(b, at) + 2 == len && !byte_at(b, at + 2) &&
+			       name_len <= NAME_MAX && name_len + 5 == len;
+		f->name_at = at + 5;
+		f->name_len = is_name && !f->names ? name_len : 0;
+		f->names = 1;
 	} else if (type == TLS_ALPN && len >= 3) {
-		__u32 alpn_len = byte_at(b, at + 2);
+		__u32 alpn_len = byte_at(b, at + 2), first = byte_at(b, at + 3);
+		/* Some offer one that is none first, lest servers get used to what there is (RFC 8701). */
+		if (alpn_len == 2 && len >= 6 && first == byte_at(b, at + 4) && (first & 0xf) == 0xa) {
+			at += 3;
+			len -= 3;
+			alpn_len = byte_at(b, at + 2);
+		}
 		if (alpn_len <= ALPN_MAX && alpn_len + 3 <= len) {
 			f->alpn_at = at + 3;
 			f->alpn_len = alpn_len;
@@ -69,14 +77,25 @@ static __always_inline void look_at_extension(const struct moved_bytes *b, __u32
 	}
 }
 
-/* A hello that begins at `at`, the header of its record before it; false where it is none, or is cut off before a name
- * was found. */
-__noinline int find_in_hello(struct moved_bytes *b, struct found *f, __u32 at)
+/* Whether all of the record that these bytes begin with is there, or as much of it as is looked at. */
+static __always_inline bool is_whole(const struct moved_bytes *b)
+{
+	return b->len >= HELLO_BYTES ||
+	       (b->len >= TLS_RECORD_HEADER && b->len >= TLS_RECORD_HEADER + two_bytes_at(b, 3));
+}
+
+/* A hello in one record. False where it is none, where lengths lie, or where it is cut off before a name. */
+__noinline int find_in_hello(struct moved_bytes *b, struct found *f)
 {
 	if (!b || !f)
 		return false;
-	__u32 len = b->len;
-	if (at > TLS_RECORD_HEADER || at + SESSION_ID_AT >= len || byte_at(b, at) != TLS_CLIENT_HELLO)
+	__u32 len = b->len, at = TLS_RECORD_HEADER;
+	if (at + SESSION_ID_AT >= len || byte_at(b, at) != TLS_CLIENT_HELLO)
+		return false;
+	__u32 hello_len = byte_at(b, at + 1) << 16 | two_bytes_at(b, at + 2);
+	__u32 hello_end = at + 4 + hello_len;
+	/* What follows is another record, in whose header it would go on. */
+	if (TLS_RECORD_HEADER + two_bytes_at(b, 3) < hello_end)
 		return false;
 	at += SESSION_ID_AT;
 	at += 1 + byte_at(b, at);
@@ -86,15 +105,21 @@ __noinline int find_in_hello(struct moved_bytes *b, struct found *f, __u32 at)
 	if (at + 1 > len)
 		return false;
 	at += 1 + byte_at(b, at); /* ways of compression */
+	f->source = FROM_TLS;
+	if (at == hello_end)
+		return true;
 	if (at + 2 > len)
 		return false;
 	__u32 end = at + 2 + two_bytes_at(b, at);
 	at += 2;
-	f->source = FROM_TLS;
+	if (end != hello_end)
+		return false;
 	for (int i = 0; i < EXTENSIONS_MAX && at + 4 <= end && at + 4 <= len; i++) {
 		__u32 type = two_bytes_at(b, at), size = two_bytes_at(b, at + 2);
 		at += 4;
-		if (at + size > end || at + size > len)
+		if (at + size > end)
+			return false;
+		if (at + size > len)
 			break;
 		look_at_extension(b, type, at, size, f);
 		at += size;
@@ -118,29 +143,33 @@ __noinline int find_in_connect(struct moved_bytes *b, struct found *f)
 	return len > 0;
 }
 
-/* A request of SOCKS version 5 to connect to a name; a client that needs no answer sends it behind its greeting. */
+/* A greeting to a proxy of SOCKS version 5, and nothing else. */
+static __always_inline bool is_socks_greeting(const struct moved_bytes *b)
+{
+	return b->len == 2 + byte_at(b, 1);
+}
+
+/* A request of SOCKS version 5 to connect; a client that needs no answer sends it behind its greeting. */
 static __always_inline bool find_in_socks(const struct moved_bytes *b, struct found *f)
 {
 	__u32 at = 0, methods = byte_at(b, 1);
 	if (b->len > 2 + methods && byte_at(b, 2 + methods) == 5)
 		at = 2 + methods;
-	if (at + 5 > b->len || byte_at(b, at + 1) != 1 || byte_at(b, at + 2) || byte_at(b, at + 3) != 3)
+	if (at + 5 > b->len || byte_at(b, at + 1) != 1 || byte_at(b, at + 2))
 		return false;
-	__u32 len = byte_at(b, at + 4);
-	if (at + 5 + len + 2 > b->len)
+	__u32 kind = byte_at(b, at + 3), len = kind == 1 ? 4 : 16;
+	at += 4;
+	if (kind == 3)
+		len = byte_at(b, at++);
+	else if (kind != 1 && kind != 4)
 		return false;
-	f->source = FROM_SOCKS;
-	f->name_at = at + 5;
+	if (at + len + 2 > b->len)
+		return false;
+	f->source = kind == 3 ? FROM_SOCKS : FROM_SOCKS_ADDRESS;
+	f->name_at = at;
 	f->name_len = len;
-	f->port = two_bytes_at(b, at + 5 + len);
+	f->port = two_bytes_at(b, at + len);
 	return len > 0;
-}
-
-/* What follows such a request is for a target of which the address alone is told: its name would be shown as the
- * proxy's. */
-static __always_inline bool asks_for_address(const struct moved_bytes *b)
-{
-	return b->len > 4 && byte_at(b, 1) == 1 && !byte_at(b, 2) && (byte_at(b, 3) == 1 || byte_at(b, 3) == 4);
 }
 
 /* No record is reserved that would push out announcements. */
@@ -201,59 +230,88 @@ static __noinline int look_at_datagram(struct tracked *t, int len)
 {
 	__u32 zero = 0;
 	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
-	if (!t || !b || len < QUIC_DATAGRAM_MIN || !gather(b, HEAD_BYTES) || !is_quic(b, len)) {
+	int message = len < QUIC_DATAGRAM_MIN ? -1 : message_for(t);
+	if (!t || !b || message < 0 || !gather(b, 0, HEAD_BYTES, message) || !is_quic(b, len)) {
 		if (t)
 			t->sends_seen = SENDS_SEEN_MAX;
 		return 0;
 	}
 	t->sends_seen++;
-	if (!gather(b, HELLO_BYTES) || !tell_datagram(b, t->conn.ns))
+	if (!gather(b, 0, HELLO_BYTES, message) || !tell_datagram(b, t->conn.ns))
 		COUNT(hellos_skipped);
 	return 0;
+}
+
+/* What was sent of a hello before, put into `b`: so many bytes. */
+static __always_inline __u32 take_cut(struct moved_bytes *b, struct tracked *t)
+{
+	__u64 ns = t->conn.ns;
+	const struct cut *cut = bpf_map_lookup_elem(&cuts, &ns);
+	if (!cut || bpf_probe_read_kernel(b, sizeof(*cut), cut))
+		return 0;
+	/* Nothing has taken its place meanwhile, if it is still there: an entry leaves the map before it is used anew. */
+	__u64 before = __sync_fetch_and_add(&b->conn_ns, 0);
+	bool is_same = before == ns && bpf_map_lookup_elem(&cuts, &ns) == cut;
+	return is_same && b->len < HELLO_BYTES ? b->len : 0;
+}
+
+/* Keeps what was sent of a hello until the rest follows. */
+static __always_inline bool keep_cut(struct moved_bytes *b, struct tracked *t)
+{
+	__u64 ns = b->conn_ns = t->conn.ns;
+	t->has_cut = !bpf_map_update_elem(&cuts, &ns, b, BPF_ANY);
+	return t->has_cut;
 }
 
 /* Looks at what a stream begins with. */
 static __noinline int look_at_stream(struct tracked *t, int len)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, behind = 0;
 	struct moved_bytes *b = bpf_map_lookup_elem(&moved, &zero);
 	if (!t || !b)
 		return 0;
 	t->sends_seen++;
-	if (!gather(b, HEAD_BYTES)) {
+	bool had_cut = t->has_cut;
+	if (had_cut) {
+		behind = take_cut(b, t);
+		forget_cut(t);
+		if (!behind || sends_several()) {
+			COUNT(hellos_skipped);
+			return 0;
+		}
+	}
+	if (!gather(b, behind, HEAD_BYTES, 0)) {
 		t->sends_seen = SENDS_SEEN_MAX;
 		COUNT(hellos_skipped);
 		return 0;
 	}
 	/* Behind that stands what another process sent. */
-	__u32 held = b->len < (__u32)len ? b->len : (__u32)len;
+	__u32 sent = behind + (__u32)len, held = b->len < sent ? b->len : sent;
 	__u32 first = held > 0 ? byte_at(b, 0) : 0, second = held > 1 ? byte_at(b, 1) : 0;
-	bool had_header = t->sent_header, is_tls = first == TLS_HANDSHAKE && second == 3;
-	t->sent_header = is_tls && len == TLS_RECORD_HEADER;
-	if (t->sent_header)
-		return 0;
+	bool is_tls = first == TLS_HANDSHAKE && (held == 1 || second == 3);
 	bool is_connect = held >= 8 && first == 'C' && second == 'O' && two_bytes_at(b, 2) == ('N' << 8 | 'N') &&
 			  two_bytes_at(b, 4) == ('E' << 8 | 'C') && two_bytes_at(b, 6) == ('T' << 8 | ' ');
 	bool is_socks = first == 5;
-	had_header = had_header && first == TLS_CLIENT_HELLO;
-	if (!is_tls && !had_header && !is_connect && !is_socks)
+	if (!is_tls && !is_connect && !is_socks)
 		return 0;
 	struct found found = {};
-	if (!gather(b, HELLO_BYTES)) {
+	if (!gather(b, behind, HELLO_BYTES, 0)) {
 		COUNT(hellos_skipped);
 		return 0;
 	}
-	if (b->len > (__u32)len)
-		b->len = len;
+	if (b->len > sent)
+		b->len = sent;
+	if (is_tls && b->len == sent && !is_whole(b) && t->sends_seen < SENDS_SEEN_MAX && keep_cut(b, t))
+		return 0;
 	bool has_found;
 	if (is_socks)
 		has_found = find_in_socks(b, &found);
 	else if (is_connect)
 		has_found = find_in_connect(b, &found);
 	else
-		has_found = find_in_hello(b, &found, had_header ? 0 : TLS_RECORD_HEADER);
-	/* The request to a SOCKS server follows its greeting. */
-	if (has_found || !is_socks || asks_for_address(b))
+		has_found = find_in_hello(b, &found);
+	/* The request to a SOCKS server follows its greeting; what follows the request is for another. */
+	if (has_found || !is_socks || !is_socks_greeting(b))
 		t->sends_seen = SENDS_SEEN_MAX;
 	if (has_found && (found.name_len || found.alpn_len || found.has_ech))
 		tell_hello(b, &found, t->conn.ns);

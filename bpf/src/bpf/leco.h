@@ -109,11 +109,12 @@ struct tracked {
 	struct peer peer; /* the socket's own, or that one */
 	__u8 kept;        /* in `closed`, as it ended */
 	__u8 has_base;
-	__u8 is_older;    /* than the programs */
-	__u8 sends_seen;  /* in which a name was looked for */
-	__u8 recvs_seen;  /* before that came to an end */
-	__u8 sent_header; /* of a record of TLS, and nothing of it yet */
-	__u8 padding[2];
+	__u8 is_older;      /* than the programs */
+	__u8 sends_seen;    /* in which a name was looked for */
+	__u8 recvs_seen;    /* before that came to an end */
+	__u8 has_cut;       /* the begin of a hello is in `cuts` */
+	__u8 messages_seen; /* of a call that sends several */
+	__u8 padding[1];
 };
 
 /* Key of `flows`. A peer of family 0 is not known. */
@@ -153,8 +154,9 @@ _Static_assert(sizeof(struct dns_answer) == 552 && __builtin_offsetof(struct dns
 /* Whose word a name is. */
 enum hello_source {
 	FROM_TLS,
-	FROM_CONNECT, /* a request to an HTTP proxy */
-	FROM_SOCKS,   /* one to a proxy of SOCKS version 5 */
+	FROM_CONNECT,       /* a request to an HTTP proxy */
+	FROM_SOCKS,         /* one to a proxy of SOCKS version 5 */
+	FROM_SOCKS_ADDRESS, /* the same, to an address, of which the name is the 4 or 16 bytes */
 };
 
 /* Bytes that are looked at of what a connection begins with. */
@@ -208,4 +210,5 @@ struct stats {
 	__u64 dns_skipped;        /* answers not copied: the ring was full, or their page not there */
 	__u64 hellos_skipped;     /* not read: the ring was full, their page not there, or their call not known */
 	__u64 update_interval_ns; /* as loaded, for the reader's timer */
+	__u64 reads_hellos;       /* as loaded: else nobody waits for names */
 };

@@ -88,6 +88,20 @@ struct {
 	__type(value, struct stats);
 } stats SEC(".maps");
 
+/* What was sent of a hello, by conn.ns of its connection, until the rest follows: the begin of struct moved_bytes. */
+struct cut {
+	__u64 conn_ns;
+	__u32 len;
+	__u32 padding;
+	__u8 bytes[HELLO_BYTES];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u64);
+	__type(value, struct cut);
+} cuts SEC(".maps");
+
 #define COUNT(what)                                                                                                    \
 	do {                                                                                                           \
 		__u32 zero = 0;                                                                                        \

@@ -11,7 +11,7 @@ use super::options::Options;
 use crate::read::record::Stats;
 use crate::skeleton::LecoSkel;
 
-/// Tells the reader how long announcements are held back.
+/// Tells the reader how long announcements are held back, and whether there is something else to wait for.
 pub(crate) fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(), LoadError> {
     let (map, key) = (&skel.maps.stats, 0_u32.to_ne_bytes());
     let refused = |error: libbpf_rs::Error| LoadError::Refused {
@@ -20,7 +20,8 @@ pub(crate) fn set_interval(skel: &LecoSkel<'_>, options: &Options) -> Result<(),
     };
     let before = map.lookup(&key, MapFlags::ANY).map_err(refused)?;
     let before = before.as_deref().and_then(Stats::decode).unwrap_or_default();
-    let stats = Stats { update_interval: options.update_interval, ..before };
+    let reads_hellos = skel.maps.rodata_data.is_none_or(|rodata| rodata.reads_hellos);
+    let stats = Stats { update_interval: options.update_interval, reads_hellos, ..before };
     map.update(&key, &stats.encode(), MapFlags::ANY).map_err(refused)
 }
 

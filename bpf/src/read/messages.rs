@@ -71,6 +71,8 @@ pub enum NameSource {
     Connect,
     /// A request to a proxy of SOCKS version 5, for this port.
     Socks(u16),
+    /// The same, for an address, of which the name is the bytes.
+    SocksAddress(u16),
 }
 
 /// Whom a process said that it connects to, when the connection began.
@@ -98,6 +100,7 @@ impl SentName {
             0 => NameSource::Tls,
             1 => NameSource::Connect,
             2 => NameSource::Socks(fields.short(8)?),
+            3 => NameSource::SocksAddress(fields.short(8)?),
             _ => return None,
         };
         let alpn = HELLO_ALPN..HELLO_ALPN + usize::from(alpn_len);
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!((name.name.len(), name.alpn.len()), (255, 32));
         record[13] = 33;
         assert_eq!(SentName::decode(&record), None);
-        (record[10], record[13]) = (3, 0);
+        (record[10], record[13]) = (4, 0);
         assert_eq!(SentName::decode(&record), None);
     }
 

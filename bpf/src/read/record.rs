@@ -21,7 +21,7 @@ pub const ENDING_SIZE: usize = 32;
 /// Bytes of a value of `closed`: the connection between its number and a checksum.
 pub const CLOSED_SIZE: usize = CONN_SIZE + 16;
 /// Bytes of the value of `stats`.
-pub const STATS_SIZE: usize = 64;
+pub const STATS_SIZE: usize = 72;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -330,6 +330,8 @@ pub struct Stats {
     pub hellos_skipped: u64,
     /// A connection is announced at most once in this time; what came since is pending.
     pub update_interval: Duration,
+    /// Whether names that processes send are read: else nobody needs to wait for them.
+    pub reads_hellos: bool,
 }
 
 impl Stats {
@@ -346,6 +348,7 @@ impl Stats {
             self.dns_skipped,
             self.hellos_skipped,
             interval,
+            self.reads_hellos.into(),
         ];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.to_ne_bytes());
@@ -357,7 +360,7 @@ impl Stats {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
-        let words: [u64; 8] =
+        let words: [u64; 9] =
             words.iter().map(|word| u64::from_ne_bytes(*word)).collect::<Vec<_>>().try_into().ok()?;
         let [
             ring_dropped,
@@ -368,6 +371,7 @@ impl Stats {
             dns_skipped,
             hellos_skipped,
             interval,
+            reads_hellos,
         ] = words;
         rest.is_empty().then(|| Self {
             ring_dropped,
@@ -378,6 +382,7 @@ impl Stats {
             dns_skipped,
             hellos_skipped,
             update_interval: Duration::from_nanos(interval),
+            reads_hellos: reads_hellos != 0,
         })
     }
 }
@@ -438,6 +443,7 @@ mod tests {
             dns_skipped: 6,
             hellos_skipped: 7,
             update_interval: Duration::from_millis(8),
+            reads_hellos: true,
         };
         assert_eq!(Stats::decode(&stats.encode()), Some(stats));
         assert_eq!(Stats::decode(&[0; STATS_SIZE - 1]), None);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Several sources at once.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -188,18 +188,23 @@ pub fn open_recording(path: &Path) -> io::Result<File> {
 
 /// Never waits for a writer of a fifo.
 fn open_to_read(path: &Path, owner: Owner) -> io::Result<File> {
+    // To open some devices is to use them.
+    refuse_device(&std::fs::metadata(path)?)?;
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let opened = file.metadata()?;
-    let kind = opened.file_type();
-    if kind.is_char_device() || kind.is_block_device() {
-        return Err(io::Error::other("a device, not a recording"));
-    }
+    refuse_device(&opened)?;
     if opened.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     owner.check(path, &opened).map_err(io::Error::other)?;
     Ok(file)
+}
+
+fn refuse_device(there: &Metadata) -> io::Result<()> {
+    let kind = there.file_type();
+    let is_device = kind.is_char_device() || kind.is_block_device();
+    if is_device { Err(io::Error::other("a device, not a recording")) } else { Ok(()) }
 }
 
 fn is_host_and_port(text: &str) -> bool {

@@ -47,6 +47,8 @@ pub(crate) struct PeerNames {
     heard: Names,
     /// Nothing where they are not wanted.
     sent: Option<SentNames>,
+    /// Whether more of these may come.
+    are_read: bool,
     quic: InitialPackets,
     reverse: Option<ReverseDns>,
     lines: TimedCache<(u32, u64), Rc<[Process]>>,
@@ -58,6 +60,7 @@ impl PeerNames {
         Ok(Self {
             heard: Names::new(tunables.cache_names, CONNECTIONS, boot_ns()),
             sent: tunables.hello.then(|| SentNames::new(CONNECTIONS)),
+            are_read: true,
             quic: InitialPackets::new(),
             reverse: tunables.reverse_dns.then(ReverseDns::start).transpose()?,
             lines: TimedCache::new(LINE_ENTRIES, LINE_LIFETIME),
@@ -68,6 +71,11 @@ impl PeerNames {
     pub(crate) fn remember(&mut self, connections: usize) {
         self.heard.remember(connections);
         self.sent = self.sent.take().map(|_| SentNames::new(connections));
+    }
+
+    /// Whether names that processes send are read: else no connection waits for one.
+    pub(crate) fn expect_sent(&mut self, are_read: bool) {
+        self.are_read = are_read;
     }
 
     /// Becomes readable when the resolver answered.
@@ -119,7 +127,8 @@ impl PeerNames {
     /// Whether a connection's process may send its name yet: until then it is not known who its peer is.
     pub(crate) fn may_come(&self, conn: &Conn, now: BootNs) -> bool {
         self.sent.as_ref().is_some_and(|sent| {
-            conn.direction == Direction::Outgoing
+            self.are_read
+                && conn.direction == Direction::Outgoing
                 && conn.is_open()
                 && conn.has_process()
                 && (conn.protocol, conn.remote_port) != (UDP, DNS_PORT)
@@ -137,7 +146,9 @@ impl PeerNames {
         {
             *may_be_cover = !self.heard.has_heard(conn, name);
         }
-        let heard = self.heard_name(conn, who, now);
+        // What others call an address says nothing where its process says whom it means. A proxy keeps its own name.
+        let is_sure = |sent: &Sent| sent.name.is_some() && !sent.may_be_cover && sent.port.is_none();
+        let heard = if sent.as_ref().is_some_and(is_sure) { None } else { self.heard_name(conn, who, now) };
         let mut called = called(sent, heard);
         if called.name.is_none() {
             called.name = self.reverse_name(conn, now);
@@ -208,6 +219,8 @@ fn line_of(
 
 #[cfg(test)]
 mod tests {
+    use leco_bpf::read::messages::NameSource as Sender;
+
     use super::*;
 
     fn sent(name: &str, may_be_cover: bool, port: Option<u16>) -> Sent {
@@ -241,6 +254,35 @@ mod tests {
         let nameless = Sent { name: None, ..sent("", false, None) };
         let called = called(Some(nameless), Some(heard("a.example", Dns)));
         assert_eq!((called.name, called.alpn.as_deref()), (Some(heard("a.example", Dns)), Some("h2")));
+    }
+
+    #[test]
+    fn a_name_that_a_process_sent_is_not_looked_for_elsewhere() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut peers = PeerNames::new(&Tunables::default()).unwrap();
+        let conn = Conn { started: 7, ..crate::fixtures::conn(2 * SECOND, 7, 1000, "192.0.2.1") };
+        let answer = crate::enrich::names::table::tests::answer(7, 1000, SECOND, "a.example", "192.0.2.1");
+        peers.learn_answer(&answer, Place::Unknown, SECOND);
+        let tls = Sender::Tls;
+        let (name, alpn) = (b"b.example".to_vec(), Vec::new());
+        let record = SentName { conn_ns: conn.ns, source: tls, has_ech: false, name, alpn };
+        assert_eq!(peers.learn_sent(&record), Some(conn.ns));
+        let called = peers.of(&conn, &Who::nobody(), conn.ns);
+        assert_eq!(called.name.map(|name| name.text.to_string()).as_deref(), Some("b.example"));
+        assert_eq!(peers.heard.known(&conn), None);
+        // Another connection of the process has the name that it asked for.
+        let other = Conn { ns: conn.ns + 1, ..conn };
+        let called = peers.of(&other, &Who::nobody(), other.ns);
+        assert_eq!(called.name.map(|name| name.text.to_string()).as_deref(), Some("a.example"));
+    }
+
+    #[test]
+    fn no_name_is_waited_for_where_none_is_read() {
+        let mut peers = PeerNames::new(&Tunables::default()).unwrap();
+        let conn = crate::fixtures::conn(1, 7, 1000, "192.0.2.1");
+        assert!(peers.may_come(&conn, 2));
+        peers.expect_sent(false);
+        assert!(!peers.may_come(&conn, 2));
     }
 
     #[test]

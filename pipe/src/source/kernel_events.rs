@@ -262,6 +262,12 @@ impl KernelEvents {
         self.reader.max_conns()
     }
 
+    /// Whether the programs read names that processes send.
+    #[must_use]
+    pub fn reads_hellos(&self) -> bool {
+        self.last.reads_hellos
+    }
+
     /// Becomes readable when there is something to drain.
     #[must_use]
     pub fn event_fd(&self) -> std::os::fd::BorrowedFd<'_> {

@@ -364,6 +364,24 @@ pub(crate) mod tests {
         Standing { place, line }
     }
 
+    /// What a process received.
+    pub(crate) fn answer(pid: u32, uid: u32, ns: u64, name: &str, address: &str) -> DnsAnswer {
+        let question = format!("{name}.");
+        let payload = answer_to(&question, &[(&question, record(address))]);
+        DnsAnswer {
+            ns,
+            started: u64::from(pid),
+            cgroup: 0,
+            pid,
+            uid,
+            is_in_user_ns: false,
+            is_over_tcp: false,
+            is_multicast: false,
+            full_len: 0,
+            payload,
+        }
+    }
+
     /// What is asked and answered in tests, on the machine itself if nothing else is said.
     struct Learned(Names);
 
@@ -374,25 +392,8 @@ pub(crate) mod tests {
             Self(names)
         }
 
-        fn answer(pid: u32, uid: u32, ns: u64, name: &str, address: &str) -> DnsAnswer {
-            let question = format!("{name}.");
-            let payload = answer_to(&question, &[(&question, record(address))]);
-            DnsAnswer {
-                ns,
-                started: u64::from(pid),
-                cgroup: 0,
-                pid,
-                uid,
-                is_in_user_ns: false,
-                is_over_tcp: false,
-                is_multicast: false,
-                full_len: 0,
-                payload,
-            }
-        }
-
         fn learn(&mut self, pid: u32, uid: u32, ns: u64, name: &str, address: &str) -> Vec<Conn> {
-            self.learn_as(&Self::answer(pid, uid, ns, name, address), &[])
+            self.learn_as(&answer(pid, uid, ns, name, address), &[])
         }
 
         fn learn_as(&mut self, answer: &DnsAnswer, line: &[u32]) -> Vec<Conn> {
@@ -514,11 +515,9 @@ pub(crate) mod tests {
         let kin: [(u32, &[u32]); 4] = [(20, &[20, 10, 9, 8]), (30, &[30, 9, 8]), (40, &[40, 8]), (50, &[50])];
         let mut answers: Vec<_> = kin
             .iter()
-            .map(|(pid, line)| {
-                (Learned::answer(*pid, 1000, SECOND, &format!("by{pid}.test"), "192.0.2.1"), *line)
-            })
+            .map(|(pid, line)| (answer(*pid, 1000, SECOND, &format!("by{pid}.test"), "192.0.2.1"), *line))
             .collect();
-        answers.push((Learned::answer(1, 101, SECOND, "by1.test", "192.0.2.1"), &[]));
+        answers.push((answer(1, 101, SECOND, "by1.test", "192.0.2.1"), &[]));
         let begins = |ns: u64| at(ns, conn(10, 1000, "192.0.2.1"));
         // From the furthest to the nearest.
         for (now, (answer, line)) in (2 * SECOND..).zip(answers.iter().rev()) {
@@ -568,13 +567,13 @@ pub(crate) mod tests {
     fn a_process_learns_nothing_from_one_that_had_its_number() {
         let mut learned = Learned::new();
         for uid in 1000..1100 {
-            let answer = Learned::answer(10, uid, SECOND, &format!("evil{uid}.test"), "192.0.2.1");
+            let answer = answer(10, uid, SECOND, &format!("evil{uid}.test"), "192.0.2.1");
             learned.learn_as(&answer, &[10, 9]);
         }
         let itself = standing(Place::Host, &[10, 9]);
         let victim = at(2 * SECOND, conn(10, 2000, "192.0.2.1"));
         assert_eq!(learned.name_as(&victim, &itself, 2 * SECOND), None, "another user's");
-        learned.learn_as(&Learned::answer(10, 2000, 3 * SECOND, "before.test", "192.0.2.1"), &[]);
+        learned.learn_as(&answer(10, 2000, 3 * SECOND, "before.test", "192.0.2.1"), &[]);
         let later = Conn { started: 11, ..at(4 * SECOND, conn(10, 2000, "192.0.2.1")) };
         assert_eq!(
             learned.name(&later, 4 * SECOND),
@@ -586,10 +585,9 @@ pub(crate) mod tests {
         // Nor does a later answer of the successor name what the predecessor left open.
         let left = at(30 * MINUTE, conn(10, 2000, "192.0.2.9"));
         assert_eq!(learned.name(&left, 30 * MINUTE), None);
-        let successor =
-            DnsAnswer { started: 11, ..Learned::answer(10, 2000, 30 * MINUTE + 1, "x.test", "192.0.2.9") };
+        let successor = DnsAnswer { started: 11, ..answer(10, 2000, 30 * MINUTE + 1, "x.test", "192.0.2.9") };
         assert_eq!(learned.learn_as(&successor, &[]), []);
-        let other_user = Learned::answer(10, 2001, 30 * MINUTE + 1, "y.test", "192.0.2.9");
+        let other_user = answer(10, 2001, 30 * MINUTE + 1, "y.test", "192.0.2.9");
         assert_eq!(learned.learn_as(&other_user, &[]), []);
         assert_eq!(learned.name(&left, 30 * MINUTE + 2), None);
     }
@@ -600,7 +598,7 @@ pub(crate) mod tests {
         let other_container = standing(Place::Container("docker:4567".into()), &[]);
         let unknown = standing(Place::Unknown, &[]);
         let host = standing(Place::Host, &[]);
-        let answer = Learned::answer(10, 0, SECOND, "a.test", "192.0.2.1");
+        let answer = answer(10, 0, SECOND, "a.test", "192.0.2.1");
         let in_user_ns = DnsAnswer { is_in_user_ns: true, uid: 33, ..answer.clone() };
         for (answer, place) in [(&answer, &container), (&answer, &unknown), (&in_user_ns, &host)] {
             let mut learned = Learned::new();
@@ -670,7 +668,7 @@ pub(crate) mod tests {
         );
         let late = at(2 * SECOND, conn(10, 1000, "192.0.2.2"));
         assert_eq!(learned.name(&late, 2 * SECOND), None);
-        let answer = DnsAnswer { payload, ..Learned::answer(10, 1000, 3 * SECOND, "x.test", "192.0.2.9") };
+        let answer = DnsAnswer { payload, ..answer(10, 1000, 3 * SECOND, "x.test", "192.0.2.9") };
         assert_eq!(learned.learn_as(&answer, &[]), [late]);
         assert_eq!(learned.name(&late, 3 * SECOND), named("b.example.test", NameSource::Dns));
         let begun = at(4 * SECOND, conn(10, 1000, "192.0.2.1"));
