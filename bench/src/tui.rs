@@ -101,12 +101,17 @@ pub(crate) fn detailed_event(number: u64, now: u64) -> serde_json::Value {
         rx / 1024,
         rx % 10
     );
+    let cg = format!(
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.example.{unit}-3921.scope/payload/\
+         instances-of-a-template-with-a-long-name.slice"
+    );
     serde_json::json!({
         "ns": ns, "ns_trx": ns + spread(number + 2, 900_000), "line": line, "boot": "0f1e2d3c", "dir": "out",
         "state": if number.is_multiple_of(3) { "open" } else { "closed" }, "v": 1,
         "key": format!("0f1e2d3c-{ns}"), "host": "workstation", "proto": "tcp", "pid": 1000 + spread(number, 60_000),
-        "uid": 1000, "user": "me", "comm": program, "parents": ["bash", "tmux: server", "systemd", "systemd"],
-        "cg": format!("/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.example.{unit}-3921.scope/payload"),
+        "uid": 1000, "user": "me", "comm": program, "comm_now": format!("{program}-worker"),
+        "script": "deploy-everything-that-was-built-to-production.py", "parents": ["bash", "tmux: server", "systemd", "systemd"],
+        "cg": cg,
         "unit": format!("{unit}.scope"), "container": "podman:registry.example.org-development-environment",
         "laddr": "2001:db8:7f00:1200:a8b1:33ff:fe41:90ac", "lport": 32_768 + spread(number, 28_000),
         "raddr": format!("2001:db8:{:x}:{:x}::{:x}", spread(number, 65_536), spread(number + 1, 65_536), number % 999),

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use leco_core::config::Config;
-use leco_core::model::overseer::Overseer;
+use leco_core::model::overseer::{Answers, Overseer};
+use leco_core::query::Query;
 use proptest::prelude::*;
 
 /// Brute force looks at every ms.
@@ -198,4 +199,48 @@ fn a_reload_takes_effect_on_what_is_shown() {
     assert_eq!(&*row.text, "b :: 2");
     assert!(row.style.fg.is_some() && row.tag.text.starts_with('<'));
     assert_eq!(&*rows[2].as_ref().unwrap().text, "c :: three");
+}
+
+#[test]
+fn an_open_connection_is_still_found_after_ten_thousand_others() {
+    let mut list = Overseer::with_list(Config::default(), "");
+    let mut window = Overseer::new(Config::default());
+    let mut receive = |ns: u64, at: u64, port: u16, state: &str| {
+        let event = serde_json::json!({
+            "ns": ns, "ns_trx": at, "line": format!("18:32 :: me :: curl :: nas{ns} {port} :: v 1B / 2B ^"),
+            "dir": "out", "state": state, "rport": port, "rx": 50_000_000 / ns, "tx": 1,
+        });
+        for overseer in [&mut list, &mut window] {
+            overseer.frame(at, 10);
+            overseer.receive(event.to_string().as_bytes(), at);
+        }
+    };
+    receive(1, 1, 8080, "open");
+    for ns in 2..10_302 {
+        receive(ns, ns, 443, "closed");
+    }
+    assert_eq!((list.known().len(), list.forgotten()), (10_001, 300));
+    assert_eq!((window.known().len(), window.forgotten()), (200, 10_101));
+    let query = Query::parse("port:8080").unwrap();
+    let answers = Answers::default();
+    let chosen = |overseer: &Overseer| {
+        overseer
+            .known()
+            .filter(|line| line.is_chosen(&query, &answers))
+            .map(|line| line.id())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((chosen(&list), chosen(&list), chosen(&window)), (vec![(0, 1)], vec![(0, 1)], vec![]));
+    let most = list.known().max_by_key(|line| line.total().total()).unwrap();
+    assert_eq!((most.id(), most.details().port, most.is_closed()), ((0, 1), Some(8080), false));
+    // An answer counts until its line changes, whether it is packed or shown.
+    for at in [20_000, 20_001] {
+        let event = serde_json::json!({"ns": 9000, "ns_trx": at, "line": format!("18:33 :: me :: curl :: nas {} :: ", 8080 + at - 20_000)});
+        list.receive(event.to_string().as_bytes(), at);
+        let expected: &[_] = if at == 20_000 { &[(0, 1), (0, 9000)] } else { &[(0, 1)] };
+        assert_eq!(chosen(&list), expected);
+    }
+    let closed = serde_json::json!({"ns": 1, "ns_trx": 20_002, "line": "x", "state": "closed"}).to_string();
+    list.receive(closed.as_bytes(), 20_002);
+    assert_eq!((list.known().len(), list.forgotten()), (10_000, 301), "it is one of the others now");
 }

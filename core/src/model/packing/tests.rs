@@ -100,7 +100,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Any value that may be in an event.
-fn value(text: &str, number: u64) -> impl Strategy<Value = serde_json::Value> {
+fn value(text: &str, number: u64) -> impl Strategy<Value = serde_json::Value> + use<> {
     proptest::sample::select(vec![
         serde_json::json!(text),
         serde_json::json!(number),
@@ -125,7 +125,7 @@ prop_compose! {
         texts in proptest::collection::vec(text(), 3),
         has_event in any::<bool>(),
     )(
-        values in times.map(|number| value(&texts[usize::try_from(number % 3).unwrap()], number)),
+        values in times.map(move |number| value(&texts[usize::try_from(number % 3).unwrap()], number)),
         names in proptest::collection::vec(proptest::sample::select(vec!["ns", "line", "host", "a,b", "é", "", "q\"", "state", "name"]), 4),
         line_value in any::<bool>(),
         received in Just(received), other in Just(other), group in Just(group), times in Just(times),
