@@ -244,3 +244,19 @@ fn an_open_connection_is_still_found_after_ten_thousand_others() {
     list.receive(closed.as_bytes(), 20_002);
     assert_eq!((list.known().len(), list.forgotten()), (10_000, 301), "it is one of the others now");
 }
+
+#[test]
+fn lines_that_a_changed_config_makes_one_have_the_bytes_of_all() {
+    let mut overseer = Overseer::new(Config::default());
+    for ns in 1..=3_u64 {
+        let line = format!("18:34 :: me :: curl :: 192.0.2.{ns} 443 :: v {ns}K / 1K ^");
+        overseer.receive(&event(ns, ns, &line), 3);
+    }
+    overseer.reload(config("[rx-group]\n:: curl :: = g`curl\n"));
+    let rows: Vec<_> = overseer.frame(3, 3).rows.iter().flatten().cloned().collect();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.connections, row.traffic.total.rx, row.traffic.total.tx), (3, 6 << 10, 3 << 10));
+    assert_eq!(row.traffic.rate(3).rx, (6 << 10) / 5);
+    let line = overseer.known().next().unwrap();
+    assert_eq!((line.connections(), line.traffic().total), (3, row.traffic.total));
+}

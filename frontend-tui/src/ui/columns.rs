@@ -114,9 +114,11 @@ impl Columns {
                 0 => 0,
                 natural => natural.min(least(column, width)) + GAP,
             };
+            // A rate without the bytes that it is of says less than another column.
+            let is_worth = group != [Rate] || wanted.by_rate || columns.of(Received).is_some();
             // The gap behind the last one may be cut.
             let needed: usize = group.iter().map(|column| least(*column)).sum();
-            if needed > 0 && columns.width + needed <= width + GAP {
+            if needed > 0 && is_worth && columns.width + needed <= width + GAP {
                 for column in group {
                     columns.widths[*column as usize] = least(*column).saturating_sub(GAP);
                 }
@@ -203,7 +205,8 @@ fn natural<'l>(lines: impl Iterator<Item = (Cells<'l>, usize)>, wanted: Wanted) 
 /// So many cells of a column are worth more than another column, at a width of the screen.
 fn least(column: Column, width: usize) -> usize {
     match column {
-        Peer => (width * 35 / 100).max(12),
+        Peer if width < 60 => 12,
+        Peer => width * 35 / 100,
         Process => (width / 7).clamp(6, 12),
         User => 8,
         Unit => 12,
@@ -247,8 +250,13 @@ mod tests {
         assert_eq!(shown(200), [Time, User, Process, Unit, Peer, Received, Sent, Rate, Chart]);
         assert_eq!(shown(120), [Time, User, Process, Unit, Peer, Received, Sent, Rate]);
         assert_eq!(shown(80), [Time, Process, Peer, Received, Sent, Rate]);
-        assert_eq!(shown(60), [Process, Peer, Received, Sent]);
-        assert_eq!(shown(40), [Process, Peer]);
+        assert_eq!(shown(60), [Time, Process, Peer, Received, Sent]);
+        assert_eq!(shown(40), [Time, Process, Peer]);
+        let short = Cells::of("18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^").unwrap();
+        let wanted = Wanted { tag: 3, chart: 8, by_rate: false };
+        let columns = Columns::fit([(short, 0)].into_iter(), wanted, 40);
+        let shown_at_40: Vec<_> = columns.shown().map(|(column, ..)| column).collect();
+        assert_eq!(shown_at_40, [Process, Peer, Received, Sent]);
         assert_eq!(shown(10), [Peer]);
         let by_rate = fit(80, true).shown().map(|(column, ..)| column).collect::<Vec<_>>();
         assert!(by_rate.contains(&Rate));

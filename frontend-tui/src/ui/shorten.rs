@@ -85,6 +85,9 @@ pub fn wrapped(text: &str, width: usize) -> Vec<&str> {
         }
         lines.push(line);
         rest = rest[line.len()..].trim_start_matches(' ');
+        if rest.is_empty() {
+            return lines;
+        }
     }
 }
 

@@ -383,10 +383,10 @@ impl Reference {
             line.look = Look::from(shown);
             line.count_as(&key);
             let earlier = self.find(&key).map(|at| self.known.remove(at));
-            if let Some(earlier) = &earlier {
-                line.life.join(&earlier.life);
+            line.slot = earlier.as_ref().and_then(|earlier| earlier.slot).or(slot);
+            if let Some(earlier) = earlier {
+                line.join(earlier);
             }
-            line.slot = earlier.and_then(|earlier| earlier.slot).or(slot);
             if let Some(slot) = line.slot {
                 self.slots[slot] = Some(key.clone());
             }
