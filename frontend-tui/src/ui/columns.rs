@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(shown(120), [Time, User, Process, Unit, Peer, Received, Sent, Rate]);
         assert_eq!(shown(80), [Time, Process, Peer, Received, Sent, Rate]);
         assert_eq!(shown(60), [Time, Process, Peer, Received, Sent]);
-        assert_eq!(shown(40), [Time, Process, Peer]);
+        assert_eq!(shown(40), [Process, Peer, Received, Sent]);
         let short = Cells::of("18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^").unwrap();
         let wanted = Wanted { tag: 3, chart: 8, by_rate: false };
         let columns = Columns::fit([(short, 0)].into_iter(), wanted, 40);
