@@ -205,7 +205,7 @@ fn natural<'l>(lines: impl Iterator<Item = (Cells<'l>, usize)>, wanted: Wanted) 
 /// So many cells of a column are worth more than another column, at a width of the screen.
 fn least(column: Column, width: usize) -> usize {
     match column {
-        Peer if width < 60 => 12,
+        Peer if width < 60 => width.saturating_sub(LEAD).clamp(1, 12),
         Peer => width * 35 / 100,
         Process => (width / 7).clamp(6, 12),
         User => 8,
