@@ -24,7 +24,10 @@ pub(crate) fn lines(traffic: &Traffic, (width, height): (u16, u16), theme: Theme
         return Vec::new();
     }
     let (received, sent) = traffic.rates(now);
-    let highest = received.iter().chain(&sent).copied().max().unwrap_or(0).max(1);
+    let highest = received.iter().chain(&sent).copied().max().unwrap_or(0);
+    if highest == 0 {
+        return vec![Line::styled(format!(" nothing sent or received in the last {ALL_S} s"), theme.faint(255))];
+    }
     let points = |rates: &[u64; BUCKETS]| -> Vec<(f64, f64)> {
         rates.iter().enumerate().map(|(at, rate)| (at as f64, *rate as f64)).collect()
     };
