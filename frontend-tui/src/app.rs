@@ -450,8 +450,8 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
             "reloaded the config".into()
         }
         Reload::Bad(diagnostics) => match diagnostics.as_slice() {
-            [only] => format!("{only}; {STAYS}"),
-            [first, others @ ..] => format!("{first}; and {} more; {STAYS}", others.len()),
+            [only] => format!("{}; {STAYS}", only.cause()),
+            [first, others @ ..] => format!("{}; and {} more; {STAYS}", first.cause(), others.len()),
             [] => STAYS.into(),
         },
         Reload::Unreadable(reason) => format!("{reason}; {STAYS}"),

@@ -87,7 +87,18 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// What becomes of an entry that cannot be used, where the rest of the file counts.
+const BECOMES: [&str; 3] = [", the rule is skipped", ", the style is skipped", ", the line is skipped"];
+
 impl Diagnostic {
+    /// The same in one line without what becomes of the entry: for where nothing of the file takes effect.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let said = self.to_string();
+        let cause = BECOMES.iter().find_map(|becomes| said.strip_suffix(becomes));
+        cause.map_or_else(|| said.clone(), ToOwned::to_owned)
+    }
+
     /// The message, the line with a caret below the place that is meant, and what to do, in several lines
     /// without a newline at the end.
     #[must_use]
@@ -130,6 +141,14 @@ mod tests {
         insta::assert_snapshot!(diagnostic.render(Rendering::Plain));
         assert_eq!((diagnostic.line, diagnostic.column), (2, 19));
         assert!(diagnostic.render(Rendering::Coloured).contains("\u{1b}["));
+    }
+
+    #[test]
+    fn a_cause_says_nothing_of_what_becomes_of_it() {
+        let cause = |message| Fault::new(0..1, message).in_file("w.ini".as_ref(), "a").cause();
+        for message in ["never closed, the rule is skipped", "never closed, the style is skipped", "never closed"] {
+            assert_eq!(cause(message), "w.ini:1:1: never closed");
+        }
     }
 
     #[test]
