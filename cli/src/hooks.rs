@@ -35,6 +35,8 @@ pub const BYTES: &str = "bytes";
 pub const STATE: &str = "state";
 /// Tells the end of a socket: without it TCP's own state has to.
 pub const CLOSE: &str = "close";
+/// Who listens.
+pub const LISTEN: &str = "listen";
 /// Peers of unconnected UDP.
 pub const PEER: &str = "peer";
 /// Copies answers of name servers.
@@ -71,7 +73,7 @@ impl Feature {
 }
 
 /// Every feature. What is run once comes last, when all others count already.
-pub const FEATURES: [Feature; 13] = [
+pub const FEATURES: [Feature; 14] = [
     Feature {
         name: BYTES,
         purpose: "who sent and received how much",
@@ -92,7 +94,7 @@ pub const FEATURES: [Feature; 13] = [
             best("tp_btf", SET_STATE),
             Level { name: TRACEPOINT, hooks: SET_STATE, lost: "the same as for bytes" },
         ],
-        "connections without traffic, who opened them, and refusals, time-outs and resets of TCP",
+        "connections without traffic, who opened them, who listens, and refusals, time-outs and resets of TCP",
     ),
     feature(
         "accept",
@@ -133,6 +135,15 @@ pub const FEATURES: [Feature; 13] = [
         "the end of every socket, with its final counts",
         &[best("cgroup", "sock_release")],
         "the close of UDP sockets, and TCP bytes that are read after the peer's close",
+    ),
+    feature(
+        LISTEN,
+        "who listens at a port",
+        &[
+            best("cgroup", "post_bind4/6, those of state"),
+            Level { name: "tcp", hooks: "those of state", lost: "UDP ports at which a process waits" },
+        ],
+        "who listens",
     ),
     feature(
         "exit",

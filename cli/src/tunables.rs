@@ -30,6 +30,18 @@ pub enum NamesShown {
     Off,
 }
 
+/// Which listeners are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListenersShown {
+    /// Those that other machines may reach.
+    #[default]
+    External,
+    /// Also those on loopback addresses.
+    All,
+    /// None.
+    Off,
+}
+
 /// A key that is none, or a value it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TunableError {
@@ -136,6 +148,8 @@ tunables! {
         "1 asks the system's resolver for names that no DNS response gave";
     "asn-db" asn_db: Option<PathBuf> = file(""),
         "database (.mmdb or TSV, up to 256 MiB) of autonomous systems, to show their numbers and owners";
+    "listeners" listeners: ListenersShown = listeners("external"),
+        "show who listens: where other machines may reach it (external), also on loopback (all) or not at all (off)";
     "parents" parents: usize = processes("0"),
         "number of parent processes shown";
     "memory" memory: MemoryPlace = memory("on"),
@@ -179,6 +193,15 @@ fn names(text: &str) -> Result<NamesShown, Expected> {
         ("append", _) => Ok(NamesShown::Append),
         (_, Some(false)) => Ok(NamesShown::Off),
         _ => Err("replace, append or off"),
+    }
+}
+
+fn listeners(text: &str) -> Result<ListenersShown, Expected> {
+    match (text, parse_flag(text)) {
+        ("external", _) | (_, Some(true)) => Ok(ListenersShown::External),
+        ("all", _) => Ok(ListenersShown::All),
+        (_, Some(false)) => Ok(ListenersShown::Off),
+        _ => Err("external, all or off"),
     }
 }
 

@@ -16,8 +16,11 @@ pub const FIELDS: [(&str, &str); 9] = [
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
     ("port", "port of the service: 443, 8000-8999"),
-    ("dir", "in, out"),
-    ("state", "open, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked"),
+    ("dir", "in, out, listen"),
+    (
+        "state",
+        "open, listening, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked",
+    ),
     ("host", "machine"),
     ("new", "never seen before"),
 ];
@@ -156,9 +159,9 @@ impl Test {
             "host" => of(Self::Host),
             "state" => of(Self::State),
             "port" => ports(value).map(|(first, last)| Self::Port(first, last)),
-            "dir" => {
-                Direction::parse(value).map(Self::Direction).ok_or_else(|| "dir is in or out".to_owned())
-            }
+            "dir" => Direction::parse(value)
+                .map(Self::Direction)
+                .ok_or_else(|| "dir is in, out or listen".to_owned()),
             "new" if value.is_empty() => Ok(Self::FirstEver(true)),
             "new" => parse_flag(value).map(Self::FirstEver).ok_or_else(|| format!("new is {FLAG_WORDS}")),
             _ => {
@@ -373,7 +376,7 @@ mod tests {
         for (query, span, words) in [
             ("proc:x prot:80", 7..14, "there is no field prot: user, proc"),
             ("port:http", 0..9, "a port is a number"),
-            ("a dir:up", 2..8, "in or out"),
+            ("a dir:up", 2..8, "in, out or listen"),
             ("a /x(/", 2..6, "never closed"),
             ("user:\"x", 0..7, "closing \" is missing"),
             ("x /ab", 2..5, "closing / is missing"),
@@ -413,7 +416,7 @@ mod tests {
         let ends = |text: &str| completions(text, &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
         assert_eq!(ends("proc:x po"), ["rt:"]);
         assert_eq!(ends("-p"), ["roc:", "eer:", "ort:"]);
-        assert_eq!(ends("dir:"), ["in", "out"]);
+        assert_eq!(ends("dir:"), ["in", "out", "listen"]);
         assert_eq!(ends("state:un"), ["reachable", "answered"]);
         assert!(ends("").is_empty() && ends("port:4").is_empty() && ends("x ").is_empty());
         let seen = [

@@ -328,6 +328,32 @@ fn an_incoming_connection_belongs_to_who_accepted() {
     peer.finish();
 }
 
+/// More about listeners is in listeners.rs, with programs that other kernels are not booted with.
+#[test]
+fn a_listener_is_told_while_it_is_there() {
+    if !can_test_the_kernel() || is_off("listen") || is_off("state") {
+        return;
+    }
+    let stage = Stage::set();
+    let here = SocketAddr::new(NEAR_V4, 7000);
+    for (step, proto, port) in [("accept", "tcp", "7000"), ("bind", "udp", "7000/udp")] {
+        let peer = stage.peer(&[step, &here.to_string(), "hold"]);
+        let listening =
+            json!({"dir": "listen", "laddr": NEAR_V4, "lport": 7000, "proto": proto, "state": "listening"});
+        let event = stage.pipe.latest(peer.id(), &listening);
+        let line = event["line"].as_str().unwrap();
+        assert!(
+            line.ends_with(&format!(" :: {UID} :: leco-peer :: listening {NEAR_V4} {port} :: ")),
+            "{line}"
+        );
+        let pid = peer.id();
+        drop(peer);
+        let closed = stage.pipe.latest(pid, &json!({"ns": event["ns"], "state": "closed"}));
+        let line = closed["line"].as_str().unwrap();
+        assert!(line.ends_with(&format!(" :: listening {NEAR_V4} {port} !closed :: ")), "{line}");
+    }
+}
+
 #[test]
 fn a_connection_without_traffic_is_told() {
     if !can_test_the_kernel() || is_off("state") {

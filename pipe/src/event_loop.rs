@@ -344,7 +344,7 @@ impl Loop {
         if let Some(memory) = &mut self.pipe.memory {
             memory.keep_name(conn, &labels, now);
         }
-        if labels.name.is_none() && self.pipe.labeler.resolver_fd().is_some() {
+        if labels.name.is_none() && !conn.is_listener() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);
         }
         if conn.has_process() && self.pipe.labeler.awaits_user(conn.uid) {

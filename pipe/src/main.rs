@@ -33,6 +33,7 @@ use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outpu
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
 use leco_pipe::source::kernel_events::{KernelEvents, Replay};
+use leco_pipe::source::listeners::Listeners;
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
 
 /// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
@@ -297,7 +298,8 @@ fn print_known(reader: &Reader, tunables: Tunables) -> anyhow::Result<()> {
     // A pipe tells what it could not give up: this ends soon, and is read by programs.
     let _confinement = confine(&[], &tunables);
     let now = Now::read();
-    let conns = Replay::new(&tunables).of(reader, now.boot)?;
+    let mut listeners = Listeners::new(&tunables, usize::MAX);
+    let conns = Replay::new(&tunables).of(reader, &mut listeners, now.boot)?;
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
     let mut formatter = Formatter::new(tunables, zone, Machine::this());
     dump(&conns, labeler, &mut formatter, &now)

@@ -326,12 +326,9 @@ static __always_inline __u64 checksum(const struct conn *c, __u64 number)
 	return sum;
 }
 
-/* Kept for readers that come later. */
-static __noinline int keep_closed(struct tracked *t)
+/* Kept for readers that come later. What is summed has to be what is written: nobody else changes this copy. */
+static __always_inline int keep(const struct conn *last)
 {
-	if (!t)
-		return 0;
-	t->kept = 1;
 	__u32 zero = 0;
 	struct stats *counters = bpf_map_lookup_elem(&stats, &zero);
 	if (!counters)
@@ -341,13 +338,20 @@ static __noinline int keep_closed(struct tracked *t)
 	struct closed_slot *slot = bpf_map_lookup_elem(&closed, &index);
 	if (!slot)
 		return 0;
-	/* What is summed has to be what is written: nobody else changes this copy. */
+	slot->number = number + 1;
+	slot->conn = *last;
+	slot->check = checksum(last, number + 1);
+	return 0;
+}
+
+static __noinline int keep_closed(struct tracked *t)
+{
+	if (!t)
+		return 0;
+	t->kept = 1;
 	struct conn last;
 	copy_conn(&last, t);
-	slot->number = number + 1;
-	slot->conn = last;
-	slot->check = checksum(&last, number + 1);
-	return 0;
+	return keep(&last);
 }
 
 /* Nothing of a hello is kept that is whole, or never will be. */

@@ -296,6 +296,8 @@ static __noinline int account_slowly(void *socket, struct tracked *t, int len, b
 		if (!t->conn.ns || t->provisional || !is_current_process(&t->conn))
 			begin(socket, t, sent);
 		t->provisional = 0;
+		if (protocol == IPPROTO_UDP)
+			listening_moves_bytes(socket, sent);
 	} else if (!is_current_process(&t->conn)) {
 		peer = t->peer;
 		account_flow(socket, t, &peer, len, sent);

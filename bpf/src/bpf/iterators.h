@@ -82,6 +82,17 @@ int pending_flows(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
+/* Who listens, and what has become a listener since it was bound. */
+SEC("iter/bpf_sk_storage_map")
+int listening_sockets(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct listening *l = ctx->value;
+	if (sk && l)
+		show_listening(ctx->meta->seq, sk, l);
+	return 0;
+}
+
 /* Ports with a listener, by network namespace: what came in at one of them is incoming. */
 struct listener {
 	__u32 netns;
@@ -132,13 +143,27 @@ int pending_files(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
+SEC("iter/task_file")
+int listening_files(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = inet_socket(ctx->file);
+	struct listening *l = sk ? listening_of(sk, false) : NULL;
+	if (l)
+		show_listening(ctx->meta->seq, sk, l);
+	return 0;
+}
+
 /* Run once each by the loader, in this order, when the other programs are attached. */
 SEC("iter/task_file")
 int old_listeners(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct sock *sk = inet_socket(ctx->file);
-	if (!task || !sk || sk->__sk_common.skc_state != TCP_LISTEN)
+	if (!task || !sk)
+		return 0;
+	bool is_listening = sk->__sk_common.skc_state == TCP_LISTEN;
+	note_old_listening(task, sk, is_listening);
+	if (!is_listening)
 		return 0;
 	struct listener key = { .netns = netns_of(sk), .port = sk->__sk_common.skc_num };
 	__u32 pid = task->tgid;

@@ -55,6 +55,7 @@ enum {
 	MSG_PEEK = 0x2,
 	MSG_TRUNC = 0x20,
 	MSG_ERRQUEUE = 0x2000,
+	SOCK_BINDPORT_LOCK = 8, /* of sk_userlocks: include/net/sock.h */
 	EPERM = 1,
 	EPIPE = 32,
 	ENETUNREACH = 101,
@@ -283,6 +284,7 @@ struct socket {
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	__u8 sk_userlocks : 4;
 	__u16 sk_type;
 	__u16 sk_protocol;
 	int sk_err;

@@ -18,6 +18,7 @@
 #include "calls.h"
 #include "dns.h"
 #include "hello.h"
+#include "listen.h"
 #include "bytes.h"
 #include "peers.h"
 #include "raw.h"

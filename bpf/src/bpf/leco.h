@@ -8,6 +8,7 @@
 enum direction {
 	OUTGOING,
 	INCOMING,
+	LISTENING, /* none yet: a socket waits for others to open some */
 };
 
 /* How a connection stands, or how it ended. */
@@ -115,6 +116,22 @@ struct tracked {
 	__u8 has_cut;       /* the begin of a hello is in `cuts` */
 	__u8 messages_seen; /* of a call that sends several */
 	__u8 padding[1];
+};
+
+/* How far a socket has come that others may connect or send to. */
+enum stage {
+	IS_NONE,
+	IS_BOUND, /* it may be a client's: told to nobody yet */
+	IS_LISTENING,
+	IS_OVER,
+};
+
+/* A socket that waits for others: the value of `listening`. */
+struct listening {
+	__u32 stage; /* enum stage */
+	__u32 padding;
+	__u64 since;      /* jiffies of its bind() or listen() */
+	struct conn conn; /* without a peer */
 };
 
 /* Key of `flows`. A peer of family 0 is not known. */

@@ -22,6 +22,11 @@ const volatile bool peers_by_hook = true;
 /* Whether answers of name servers are copied to the ring. */
 const volatile bool copies_answers = true;
 
+/* Whether it is told who listens. */
+const volatile bool tells_listeners = true;
+/* What a process binds a datagram socket to and then leaves as it is for so long, it waits at. */
+const volatile __u64 listen_wait_jiffies = 200;
+
 /* Whether the names are read that processes send when they connect. */
 const volatile bool reads_hellos = true;
 
@@ -40,6 +45,14 @@ struct {
 	__type(key, int);
 	__type(value, struct tracked);
 } sockets SEC(".maps");
+
+/* Accepted sockets do not listen: nothing of this is inherited. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct listening);
+} listening SEC(".maps");
 
 /* What has no socket of its own: each process of a shared one, each peer of an unconnected one, and packets
  * that a firewall dropped before they reached a socket. */

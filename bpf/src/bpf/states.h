@@ -71,8 +71,9 @@ static __always_inline void arrived(void *sk, struct tracked *t)
 		t->conn.ns = unique_boot_ns();
 }
 
-static void listening(void *sk)
+static void listens(void *sk)
 {
+	begin_listening(sk, true);
 	struct tracked *t = track(sk);
 	if (!t)
 		return;
@@ -132,8 +133,10 @@ static __always_inline int state_changed(void *sk, int from, int to)
 	if (to == TCP_SYN_SENT) {
 		connecting(sk);
 	} else if (to == TCP_LISTEN) {
-		listening(sk);
+		listens(sk);
 	} else if (to == TCP_ESTABLISHED || to == TCP_CLOSE) {
+		if (from == TCP_LISTEN && to == TCP_CLOSE)
+			end_listening(sk);
 		struct tracked *t = tracked_of(sk, false);
 		if (to == TCP_CLOSE) {
 			if (t)
@@ -200,6 +203,8 @@ int sock_release(struct bpf_sock *ctx)
 {
 	if (UNLIKELY(!loaded.is_counting))
 		return 1;
+	if (tells_listeners && ctx->protocol == IPPROTO_UDP)
+		end_listening(ctx);
 	struct tracked *t = tracked_of(ctx, false);
 	if (!t || t->listening || t->released)
 		return 1;

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use leco_cli::hooks::{BYTES, CLOSE, DNS, HELLO, KPROBE, PEER, STATE, TRACEPOINT};
+use leco_cli::hooks::{BYTES, CLOSE, DNS, HELLO, KPROBE, LISTEN, PEER, STATE, TRACEPOINT};
 use libbpf_rs::{Link, ProgramMut};
 
 use crate::place::names;
@@ -52,7 +52,7 @@ const fn files(name: &'static str, pin: &'static str) -> Program {
 }
 
 /// The programs of each level of each feature, in the order of `FEATURES`: feature, level, and what is loaded for it.
-const PROGRAMS: [(&str, &str, &[Program]); 19] = [
+const PROGRAMS: [(&str, &str, &[Program]); 21] = [
     (BYTES, "tp_btf", &[attached("send_length"), attached("recv_length")]),
     (BYTES, TRACEPOINT, &[attached("send_length_tracepoint"), attached("recv_length_tracepoint")]),
     (STATE, "tp_btf", &[attached("set_socket_state")]),
@@ -64,6 +64,9 @@ const PROGRAMS: [(&str, &str, &[Program]); 19] = [
     ("raw", "tp_btf", &[attached("raw_received")]),
     ("raw", "cgroup_skb", &[cgroup("raw_egress")]),
     (CLOSE, "cgroup", &[cgroup("sock_release")]),
+    (LISTEN, "cgroup", &[cgroup("post_bind4"), cgroup("post_bind6")]),
+    // By the hook of `state`.
+    (LISTEN, "tcp", &[]),
     ("exit", "tp_btf", &[attached("process_exit")]),
     ("refused", "tp_btf", &[attached("error_report")]),
     ("firewall", "tp_btf", &[attached("dropped")]),
@@ -77,9 +80,18 @@ const PROGRAMS: [(&str, &str, &[Program]); 19] = [
             iterator("live_sockets", "sockets", names::LIVE),
             iterator("pending_sockets", "sockets", names::PENDING),
             iterator("pending_flows", "flows", names::PENDING_FLOWS),
+            iterator("listening_sockets", "listening", names::LISTENING),
         ],
     ),
-    ("live", "files", &[files("live_files", names::LIVE), files("pending_files", names::PENDING)]),
+    (
+        "live",
+        "files",
+        &[
+            files("live_files", names::LIVE),
+            files("pending_files", names::PENDING),
+            files("listening_files", names::LISTENING),
+        ],
+    ),
     ("old", "iter", &[once("old_listeners"), once("old_sockets")]),
 ];
 

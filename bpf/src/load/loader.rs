@@ -28,6 +28,7 @@ use crate::place::lock::lock;
 use crate::place::pin_dir::{PinDir, PinError};
 use crate::place::reader_lock::open_folder;
 use crate::place::{fd_store, names};
+use crate::read::record::LISTEN_WAIT;
 use crate::skeleton::{LecoSkel, LecoSkelBuilder, OpenLecoSkel};
 use crate::upgrade::takeover::Takeover;
 
@@ -137,7 +138,7 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
     let maps = [names::CLOSED, names::FLOWS, names::STATS, names::EVENTS];
     let maps =
         maps.into_iter().map(|name| Ok((name, open_map(name)?))).collect::<Result<Vec<_>, PinError>>()?;
-    let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS].into_iter();
+    let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS, names::LISTENING].into_iter();
     // One that the kernel refused has no pin.
     let iterators = iterators.filter_map(|name| Some((name, Link::open(dir.iterator(name)).ok()?)));
     let iterators: Vec<_> = iterators.collect();
@@ -411,6 +412,8 @@ fn open<'obj>(
         rodata.has_release = plan.has_release();
         rodata.copies_answers = plan.copies_answers();
         rodata.reads_hellos = plan.reads_hellos();
+        rodata.tells_listeners = plan.tells_listeners();
+        rodata.listen_wait_jiffies = jiffies(LISTEN_WAIT);
         rodata.keyed_by_pointer = plan.is_keyed_by_pointer();
         rodata.peers_by_probe = plan.has_peers_by_probe();
         rodata.peers_by_hook = plan.has_peers_by_hook();

@@ -2,7 +2,7 @@
 //! Which level each feature is done at: the best that the kernel takes, or what was asked for.
 
 use leco_cli::hooks::{
-    BYTES, CLOSE, DNS, FEATURES, Feature, Forced, HELLO, KPROBE, Level, OFF, PEER, STATE, TRACEPOINT,
+    BYTES, CLOSE, DNS, FEATURES, Feature, Forced, HELLO, KPROBE, LISTEN, Level, OFF, PEER, STATE, TRACEPOINT,
 };
 
 use crate::load::hooks::{self, Program};
@@ -136,13 +136,19 @@ impl Plan {
     }
 
     /// What is counted by address and what has storage are never the same connection: both features do
-    /// either, or only one of them does anything.
+    /// either, or only one of them does anything. Who listens is known by storage alone.
     fn couple(&mut self) {
         for (one, other) in [(BYTES, STATE), (STATE, BYTES)] {
             if self.level_of(one) == TRACEPOINT && ![TRACEPOINT, OFF].contains(&self.level_of(other)) {
                 for choice in self.choices.iter_mut().filter(|choice| choice.name == other) {
                     choice.set(1, format!("it follows `{one}`"));
                 }
+            }
+        }
+        if self.is_keyed_by_pointer() {
+            for choice in self.choices.iter_mut().filter(|choice| choice.name == LISTEN && choice.used != OFF)
+            {
+                choice.set(choice.feature.levels.len(), format!("it follows `{BYTES}`"));
             }
         }
     }
@@ -176,6 +182,11 @@ impl Plan {
         self.level_of(HELLO) != OFF
     }
 
+    /// Whether it is told who listens.
+    pub(crate) fn tells_listeners(&self) -> bool {
+        self.level_of(LISTEN) != OFF
+    }
+
     /// Whether the end of every socket is told.
     pub(crate) fn has_release(&self) -> bool {
         self.level_of(CLOSE) != OFF
@@ -207,7 +218,7 @@ mod tests {
         let mut plan = Plan::new(&[]);
         plan.demote(0, "refused".into()).unwrap();
         assert_eq!(used(&plan)[..2], [("bytes", "tracepoint"), ("state", "tracepoint")]);
-        assert!(plan.is_keyed_by_pointer());
+        assert!(plan.is_keyed_by_pointer() && !plan.tells_listeners());
         assert_eq!(plan.demote(0, "no tracefs".into()), Err(("bytes", "no tracefs".into())));
         let state_off: Forced = "state=off".parse().unwrap();
         let plan = Plan::new(&[state_off, "bytes=tracepoint".parse().unwrap()]);

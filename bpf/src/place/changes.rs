@@ -9,7 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::above::Above;
 use super::bpffs::BPFFS;
-use super::names::{CLOSED, EVENTS, FLOWS, LIVE, PENDING, PENDING_FLOWS, STATS};
+use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, PENDING, PENDING_FLOWS, STATS};
 use super::pin_dir::{PinDir, PinError, SEARCH_BY_OTHERS};
 use super::reader_lock::Replacement;
 
@@ -98,6 +98,7 @@ impl PinDir {
             (self.iterator(LIVE), 0o640),
             (self.iterator(PENDING), 0o640),
             (self.iterator(PENDING_FLOWS), 0o640),
+            (self.iterator(LISTENING), 0o640),
         ];
         // An iterator that the kernel refused has no pin.
         for (path, mode) in shared.into_iter().filter(|(path, _)| path.exists()) {

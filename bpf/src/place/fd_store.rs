@@ -15,7 +15,7 @@ use crate::{PassedFds, build_id};
 /// Every link that keeps a program attached, under one name.
 const LINKS: &str = "links";
 /// What is passed; before its name stands `leco-`, after it `@` and the version.
-pub(crate) const PARTS: [&str; 9] = [
+pub(crate) const PARTS: [&str; 10] = [
     names::CLOSED,
     names::FLOWS,
     names::STATS,
@@ -23,6 +23,7 @@ pub(crate) const PARTS: [&str; 9] = [
     names::LIVE,
     names::PENDING,
     names::PENDING_FLOWS,
+    names::LISTENING,
     names::MAPS,
     LINKS,
 ];

@@ -17,5 +17,7 @@ pub const MAPS: &str = "maps";
 pub const LIVE: &str = "sockets";
 /// Iterator over the bytes of sockets that were not announced yet.
 pub const PENDING: &str = "pending";
-/// The same of flows.
+/// Iterator over who listens.
+pub const LISTENING: &str = "listening";
+/// The same as [`PENDING`] of flows.
 pub const PENDING_FLOWS: &str = "pending_flows";

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use super::names::{CLOSED, EVENTS, FLOWS, LIVE, MAPS, PENDING, PENDING_FLOWS, STATS};
+use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, MAPS, PENDING, PENDING_FLOWS, STATS};
 use crate::place::bpffs::BPFFS;
 
 /// Lets everybody pass through a folder.
@@ -160,7 +160,7 @@ impl PinDir {
         for folder in entries(&self.path)? {
             let is_ours: fn(&str) -> bool = match folder.as_str() {
                 MAPS => |name| [CLOSED, FLOWS, EVENTS, STATS].contains(&name),
-                "iter" => |name| [LIVE, PENDING, PENDING_FLOWS].contains(&name),
+                "iter" => |name| [LIVE, PENDING, PENDING_FLOWS, LISTENING].contains(&name),
                 "links" => |name| name.contains("@v"),
                 _ => return foreign(folder),
             };

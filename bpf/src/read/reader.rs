@@ -87,7 +87,7 @@ impl Reader {
             let advice = "Restart its unit.".to_owned();
             return Err(other_version(MANAGER, &passed.version, advice));
         }
-        let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS];
+        let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS, names::LISTENING];
         let iterators = iterators.into_iter().filter_map(|name| Some((name, passed.part(name)?))).collect();
         let folder = passed.part(names::MAPS);
         let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
@@ -148,10 +148,18 @@ impl Reader {
             }
         }
         conns.append(&mut parts);
+        conns.append(&mut self.listening()?);
         // A connection may be remembered twice, by its end and by bytes that were read after that.
         conns.sort_unstable_by_key(|conn| (conn.ns, Reverse(conn.ns_trx)));
         conns.dedup_by_key(|conn| conn.ns);
         Ok(Snapshot { conns, flows })
+    }
+
+    /// Who listens now. Where several processes hold a socket, it is the one that began.
+    pub fn listening(&self) -> Result<Vec<Conn>, ReadError> {
+        let mut listening = Vec::new();
+        self.iterate(names::LISTENING, |record| listening.extend(Conn::decode(record)))?;
+        Ok(listening)
     }
 
     /// Connections that ended with others, as they ended. Some may have ended before.

@@ -4,6 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+/// Where a process leaves a datagram socket as it was bound for so long, it waits for others; a client goes on sooner.
+pub const LISTEN_WAIT: Duration = Duration::from_secs(2);
+
 /// Bytes of one encoded [`Conn`].
 pub const CONN_SIZE: usize = 120;
 /// Bytes of a value of `flows`, and where its connection stands in it.
@@ -34,6 +37,8 @@ pub enum Direction {
     Outgoing,
     /// The other.
     Incoming,
+    /// Neither: a socket waits for others, and this is no connection yet. It has no remote end.
+    Listening,
 }
 
 /// How a connection stands, or how it ended.
@@ -170,6 +175,7 @@ impl Conn {
             direction: match state_dir >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
+                2 => Direction::Listening,
                 _ => return None,
             },
             state: *STATES.get(usize::from(state_dir & 0xf))?,
@@ -192,6 +198,12 @@ impl Conn {
     pub fn decode_pending_flow(bytes: &[u8]) -> Option<Self> {
         let pending = bytes.get(FLOW_PENDING..FLOW_PENDING + 4)?;
         Self::decode_flow(bytes).filter(|_| pending != [0; 4])
+    }
+
+    /// Whether it is a socket that waits for others.
+    #[must_use]
+    pub fn is_listener(&self) -> bool {
+        self.direction == Direction::Listening
     }
 
     /// Whether it goes on: it may end yet.
@@ -505,7 +517,7 @@ mod tests {
         assert_eq!(conn.comm(), b"curl");
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
-        for state_dir in [9, 2 << 4] {
+        for state_dir in [9, 3 << 4] {
             record[103] = state_dir;
             assert_eq!(Conn::decode(&record), None);
         }

@@ -18,7 +18,7 @@ pub struct ConnectionDetails {
     pub process: String,
     /// Unit, container and cgroup, as far as they are known.
     pub units: Vec<String>,
-    /// Names and address of the peer.
+    /// Names and address of the peer; none of a listener.
     pub peers: Vec<String>,
     /// Port of the service: the end that was called.
     pub port: Option<u16>,
@@ -50,8 +50,8 @@ impl ConnectionDetails {
         details
     }
 
-    /// Reads `TIME :: USER :: COMM [CGROUP] :: [<- ]PEER PORT[/PROTO][ !STATE] :: TRAFFIC`. A line of another
-    /// writer may have any other parts: then less is known.
+    /// Reads `TIME :: USER :: COMM [CGROUP] :: [<- ]PEER PORT[/PROTO][ !STATE] :: TRAFFIC`, or `listening ADDRESS` in
+    /// the place of the peer. A line of another writer may have any other parts: then less is known.
     fn of_line(line: &str) -> Self {
         let parts: Vec<&str> = line.split(SEPARATOR).collect();
         let mut details = Self::default();
@@ -67,9 +67,14 @@ impl ConnectionDetails {
         details.units.extend((!cgroup.is_empty()).then(|| cgroup.to_owned()));
         // The local end may stand before the remote one; traffic is last.
         let end = parts[parts.len() - 1 - usize::from(parts.len() > 4)];
-        let end = end.strip_prefix("<- ").inspect(|_| details.direction = Direction::In).unwrap_or(end);
+        let marked = [("<- ", Direction::In), ("listening ", Direction::Listen)];
+        let marked =
+            marked.into_iter().find_map(|(mark, direction)| Some((end.strip_prefix(mark)?, direction)));
+        let (end, direction) = marked.unwrap_or((end, Direction::Out));
+        details.direction = direction;
         let mut words = end.split(' ');
-        details.peers.extend(words.next().filter(|peer| !peer.is_empty()).map(ToOwned::to_owned));
+        let peer = words.next().filter(|peer| !peer.is_empty() && direction != Direction::Listen);
+        details.peers.extend(peer.map(ToOwned::to_owned));
         for word in words {
             let number = word.split('/').next().unwrap_or_default();
             match (word.strip_prefix('!'), number.parse()) {
@@ -103,7 +108,9 @@ impl ConnectionDetails {
                 }
                 "script" => self.process.clone_from(&text),
                 "unit" | "container" => self.units.push(text.clone()),
-                "raddr" | "name" if !self.peers.contains(&text) => self.peers.push(text.clone()),
+                "raddr" | "name" if self.direction != Direction::Listen && !self.peers.contains(&text) => {
+                    self.peers.push(text.clone());
+                }
                 "dir" => self.direction = Direction::parse(&text).unwrap_or_default(),
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
@@ -113,7 +120,7 @@ impl ConnectionDetails {
         }
         let port = |name: &str| event.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
         self.port = port(match self.direction {
-            Direction::In => "lport",
+            Direction::In | Direction::Listen => "lport",
             Direction::Out => "rport",
         })
         .or(self.port);
@@ -158,6 +165,12 @@ mod tests {
         let details = ConnectionDetails::of("18:32 :: - :: - :: <- a.test (192.0.2.1) 22 :: ", None);
         assert_eq!((details.user.as_str(), details.direction, details.port), ("", Direction::In, Some(22)));
         assert_eq!(details.peers, ["a.test", "192.0.2.1"]);
+        let listener = ConnectionDetails::of("18:32 :: me :: sshd :: listening 0.0.0.0 22 !closed :: ", None);
+        assert_eq!(
+            (listener.direction, listener.port, listener.peers.len()),
+            (Direction::Listen, Some(22), 0)
+        );
+        assert_eq!(listener.state, "closed");
         let local = ConnectionDetails::of("18:32 :: me :: ssh :: 10.0.0.1 4000 :: 10.0.0.2 22 :: ", None);
         assert_eq!((local.peers.as_slice(), local.port), (&["10.0.0.2".to_owned()][..], Some(22)));
         for other in ["", "x", "a :: b", " ::  ::  ::  :: "] {

@@ -14,7 +14,7 @@ pub struct Event {
     pub ns_trx: BootNs,
     /// The line to show, as the pipe wrote it.
     pub line: String,
-    /// `in` or `out`, where the writer says so.
+    /// `in`, `out` or `listen`, where the writer says so.
     #[serde(default, deserialize_with = "lenient")]
     pub dir: Text,
     /// What became of it, such as `refused`, where the writer says so.
@@ -73,7 +73,7 @@ pub struct Flag(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count(pub Option<u64>);
 
-/// Which end of a connection opened it: `dir`.
+/// Which end of a connection opened it, or that there is none yet: `dir`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
     /// This one.
@@ -81,18 +81,21 @@ pub enum Direction {
     Out,
     /// The other one.
     In,
+    /// Neither: it waits for others to open some.
+    Listen,
 }
 
 impl Direction {
     /// As events have it.
-    pub const NAMES: [&str; 2] = ["in", "out"];
+    pub const NAMES: [&str; 3] = ["in", "out", "listen"];
 
-    /// Reads it; `None` for what is neither.
+    /// Reads it; `None` for what is none.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "in" => Some(Self::In),
             "out" => Some(Self::Out),
+            "listen" => Some(Self::Listen),
             _ => None,
         }
     }
@@ -103,6 +106,8 @@ impl Direction {
 pub enum State {
     /// It is open.
     Open,
+    /// It waits for connections.
+    Listening,
     /// The peer did not answer yet.
     Connecting,
     /// It ended in good order.
@@ -123,8 +128,9 @@ pub enum State {
 
 impl State {
     /// Each with its name in events.
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::Open, "open"),
+        (Self::Listening, "listening"),
         (Self::Connecting, "connecting"),
         (Self::Closed, "closed"),
         (Self::Refused, "refused"),
@@ -260,7 +266,7 @@ impl Event {
     pub fn phase(&self) -> Phase {
         match State::parse(&self.state.0) {
             None => Phase::Untold,
-            Some(State::Open | State::Connecting) => Phase::Open,
+            Some(State::Open | State::Connecting | State::Listening) => Phase::Open,
             Some(_) => Phase::Closed,
         }
     }
@@ -288,11 +294,11 @@ pub struct EventRecord<'a> {
     /// See [`Event::boot`].
     #[serde(skip_serializing_if = "str::is_empty")]
     pub boot: &'a str,
-    /// Which end opened it: `out`, `in`. Without details only the second is told.
+    /// Which end opened it: `out`, `in`; or `listen`. Without details the first is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<&'a str>,
     /// How it stands or ended: `open`, `connecting`, `closed`, `refused`, `reset`, `timeout`, `unreachable`,
-    /// `unanswered`, `blocked`. Without details the first three are not told.
+    /// `unanswered`, `blocked`; `listening` or `closed`. Without details the first three are told of listeners alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'a str>,
     /// Whether its program was never seen with its peer before: told where it is so.

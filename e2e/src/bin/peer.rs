@@ -4,6 +4,7 @@
 //! `leco-e2e-peer NAME STEP…`, where NAME is hexadecimal bytes (empty: keep the name) and the steps are:
 //! `tcp ADDR:PORT`, `accept ADDR:PORT` (one connection that comes in there),
 //! `udp ADDR:PORT` (connected), `unconnected ADDR:PORT`: the socket that follows use;
+//! `bind ADDR:PORT` (UDP, where others may send to),
 //! `sctp ADDR:PORT`, `try ADDR:PORT` (a TCP connection that is expected to fail);
 //! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
 //! `child STEP…` (a process of its own that inherits the socket), `uring-send N`, `uring-recv N` (over TCP by
@@ -46,6 +47,10 @@ fn main() -> Result<()> {
                 let udp = bound_for(peer)?;
                 udp.connect(peer)?;
                 socket = Socket::Udp(udp);
+            }
+            "bind" => {
+                let here = operand()?.parse()?;
+                socket = Socket::Unconnected(UdpSocket::bind(here)?, here);
             }
             "unconnected" => {
                 let peer = operand()?.parse()?;

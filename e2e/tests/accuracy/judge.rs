@@ -38,10 +38,10 @@ fn are_equal(keys: &[&str], wanted: &Value, event: &Value) -> bool {
     keys.iter().all(|key| wanted.get(*key).is_none_or(|value| *value == event[*key]))
 }
 
-/// Events by line, in the order in which they came.
+/// Events of connections by line, in the order in which they came. A listener is none.
 fn by_line(told: &[Told]) -> BTreeMap<u64, Events<'_>> {
     let mut lines = BTreeMap::<u64, Events<'_>>::new();
-    for told in told.iter().filter(|told| told.event.get("dir").is_some()) {
+    for told in told.iter().filter(|told| told.event.get("dir").is_some_and(|dir| dir != "listen")) {
         lines.entry(number(&told.event, "ns")).or_default().push(told);
     }
     lines

@@ -41,21 +41,27 @@ fn traffic_passes(series: &str, hooks: &str, choices: &[&str]) {
 
 #[test]
 fn linux_6_12_with_the_hooks_it_prefers() {
-    let best =
-        ["bytes=tp_btf", "state=tp_btf", "peer=cgroup", "raw=kprobe", "close=cgroup", "firewall=tp_btf"];
+    let best = [
+        "bytes=tp_btf",
+        "state=tp_btf",
+        "peer=cgroup",
+        "raw=kprobe",
+        "close=cgroup",
+        "firewall=tp_btf",
+        "listen=cgroup",
+    ];
     traffic_passes("6.12", "", &best);
 }
 
 #[test]
 fn linux_6_12_with_the_next_best_hooks() {
-    let next = ["bytes=tracepoint", "state=tracepoint", "peer=kprobe", "raw=tp_btf"];
-    traffic_passes("6.12", "bytes=tracepoint peer=kprobe raw=tp_btf", &next);
+    let next = ["bytes=tracepoint", "state=tracepoint", "peer=kprobe", "raw=tp_btf", "listen=off"];
+    traffic_passes("6.12", "bytes=tracepoint peer=kprobe raw=tp_btf listen=off", &next);
 }
 
 #[test]
 fn linux_6_12_with_as_few_hooks_as_possible() {
-    let few =
-        "state=off accept=off peer=off raw=off close=off refused=off firewall=off dns=off live=off old=off";
+    let few = "state=off accept=off peer=off raw=off close=off listen=off refused=off firewall=off dns=off live=off old=off";
     traffic_passes("6.12", few, &few.split_whitespace().collect::<Vec<_>>());
 }
 

@@ -16,7 +16,8 @@ pub struct Cells<'l> {
     pub unit: &'l str,
     /// This end of the connection, where the line tells it.
     pub local: &'l str,
-    /// Name or address of the other end, with `<- ` before it where that opened the connection.
+    /// Name or address of the other end, with `<- ` before it where that opened the connection; of who listens the address
+    /// of this one, with `listening ` before it.
     pub peer: &'l str,
     /// What follows it: address, port, proxy, with the space before them.
     pub port: &'l str,
@@ -58,8 +59,9 @@ impl<'l> Cells<'l> {
             Some(at) => (&process[..at], &process[at + 1..]),
             None => (process, ""),
         };
-        let arrow = if peer.starts_with("<- ") { 3 } else { 0 };
-        let host = peer[arrow..].find(' ').map_or(peer.len(), |at| arrow + at);
+        let before = ["<- ", "listening "].iter().find(|before| peer.starts_with(**before));
+        let name = before.map_or(0, |before| before.len());
+        let host = peer[name..].find(' ').map_or(peer.len(), |at| name + at);
         let (host, after) = peer.split_at(host);
         (cells.port, cells.state) = after.split_at(after.rfind(" !").unwrap_or(after.len()));
         cells.peer = host;
@@ -119,6 +121,8 @@ mod tests {
         assert_eq!(cells(" -2mo :: me :: ssh :: 10.0.0.1 4000 :: nas 22 :: "), Some(("-2mo", "me", "ssh", "nas")));
         assert_eq!(cells("1000 :: ssh :: nas 22 :: "), Some(("", "1000", "ssh", "nas")), "a user without a name");
         assert_eq!(cells("merged by a rule"), None);
+        let listener = Cells::of("18:34 :: me :: nc :: listening [::] 8080/udp !closed :: ").unwrap();
+        assert_eq!((listener.peer, listener.port, listener.state), ("listening [::]", " 8080/udp", " !closed"));
         assert_eq!(cells("18:34 :: merged :: v 1B / 2B ^"), None);
         for odd in ["", " :: ", " ::  :: ", "a :: b :: c :: d :: e :: f :: g", "- :: -x :: <- ", "[ :: ]", "v  / ^"] {
             let _ = Cells::of(odd);

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 use leco_bpf::read::record::{Conn, Direction};
+use leco_core::text::{Protocol, port_of};
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
@@ -212,10 +213,20 @@ enum Peer<'l> {
     Name(&'l str),
     System(u32, &'l str),
     Network(std::net::IpAddr),
+    /// Nobody yet: it listens. On loopback is another matter than where all may come.
+    Port {
+        protocol: u16,
+        port: u16,
+        is_loopback: bool,
+    },
 }
 
 impl<'l> Peer<'l> {
     fn of(conn: &Conn, labels: &'l Labels) -> Self {
+        if conn.is_listener() {
+            let is_loopback = conn.local.to_canonical().is_loopback();
+            return Self::Port { protocol: conn.protocol, port: conn.local_port, is_loopback };
+        }
         match (&labels.name, &labels.system) {
             (Some(name), _) => Self::Name(&name.text),
             (None, Some(system)) => Self::System(system.number, &system.organization),
@@ -229,9 +240,18 @@ impl<'l> Peer<'l> {
         hasher.write(program.as_bytes());
         hasher.write_u8(0xff);
         conn.uid.hash(&mut hasher);
-        hasher.write_u8(u8::from(conn.direction == Direction::Incoming));
+        hasher.write_u8(match conn.direction {
+            Direction::Outgoing => 0,
+            Direction::Incoming => 1,
+            Direction::Listening => 2,
+        });
         match self {
             Self::Name(name) => hasher.write(name.as_bytes()),
+            Self::Port { protocol, port, is_loopback } => {
+                hasher.write(&protocol.to_le_bytes());
+                hasher.write(&port.to_le_bytes());
+                hasher.write_u8(u8::from(*is_loopback));
+            }
             Self::System(number, _) => number.hash(&mut hasher),
             Self::Network(address) => match address.to_canonical() {
                 std::net::IpAddr::V4(v4) => hasher.write(&v4.octets()[..3]),
@@ -246,6 +266,10 @@ impl<'l> Peer<'l> {
             Self::Name(name) => (*name).to_owned(),
             Self::System(number, organization) => format!("AS{number} {organization}"),
             Self::Network(address) => network(*address),
+            Self::Port { protocol, port, is_loopback } => {
+                let place = if *is_loopback { " loopback" } else { "" };
+                format!("listening{place}{}", port_of(*port, Protocol::from_number(*protocol)))
+            }
         }
     }
 }
@@ -314,6 +338,17 @@ mod tests {
         assert!(!memory.see(&conn(6, "198.51.100.1"), &labels("curl", Some("a.test")), &at(9)));
         let incoming = Conn { direction: Direction::Incoming, ..conn(7, "192.0.2.1") };
         assert!(memory.see(&incoming, &curl, &at(9)));
+        let listener = |ns, protocol, port| Conn {
+            direction: Direction::Listening,
+            local: [0, 0, 0, 0].into(),
+            local_port: port,
+            protocol,
+            ..conn(ns, "0.0.0.0")
+        };
+        assert!(memory.see(&listener(10, 6, 8080), &curl, &at(9)));
+        assert!(!memory.see(&listener(11, 6, 8080), &curl, &at(9)), "a port once");
+        assert!(memory.see(&listener(12, 17, 8080), &curl, &at(9)));
+        assert!(memory.see(&listener(13, 6, 8081), &curl, &at(9)));
         let nobody = Conn { pid: 0, ..conn(8, "203.0.113.1") };
         assert!(!memory.see(&nobody, &curl, &at(9)), "of no program");
     }

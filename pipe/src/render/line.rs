@@ -78,7 +78,7 @@ impl Formatter {
     }
 
     /// `TIME :: USER :: COMM [CGROUP] :: [<- ]ADDR PORT[/PROTO][ !STATE] :: TRAFFIC`, where the port is the
-    /// service's: that of the end that was called.
+    /// service's: that of the end that was called. Of a listener: `listening ADDR PORT[/PROTO][ !closed]`.
     #[must_use]
     pub fn line(&mut self, conn: &Conn, labels: &Labels, now: &Now) -> String {
         let mut line = String::with_capacity(96);
@@ -96,11 +96,11 @@ impl Formatter {
             write!(line, "{}", endpoint(conn.local, conn.local_port, protocol))?;
         }
         self.write_peer(line, conn, labels, protocol)?;
-        if let Some(state) = outcome(conn.state).filter(|_| self.tunables.line_direction) {
+        if let Some(state) = mark_of(conn).filter(|_| self.tunables.line_direction) {
             push(line, &[" !", state]);
         }
         line.push_str(SEPARATOR);
-        if conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
+        if !conn.is_listener() && conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
             write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
         }
         Ok(())
@@ -115,6 +115,10 @@ impl Formatter {
         protocol: Protocol,
     ) -> std::fmt::Result {
         let (mark, port) = match conn.direction {
+            Direction::Listening => {
+                let place = endpoint(conn.local, conn.local_port, protocol);
+                return write!(line, "{SEPARATOR}listening {place}");
+            }
             Direction::Incoming if self.tunables.line_direction => ("<- ", conn.local_port),
             _ => ("", conn.remote_port),
         };
@@ -195,9 +199,13 @@ impl Formatter {
         let is_detailed = details.is_some();
         let dir = match conn.direction {
             Direction::Incoming => Some("in"),
+            Direction::Listening => Some("listen"),
             Direction::Outgoing => is_detailed.then_some("out"),
         };
-        let state = outcome(conn.state).or_else(|| is_detailed.then(|| state_name(conn.state)));
+        let state = match state_name(conn) {
+            state if is_detailed || conn.is_listener() || outcome(conn.state).is_some() => Some(state),
+            _ => None,
+        };
         let record = EventRecord {
             ns: conn.ns,
             ns_trx: conn.ns_trx,
@@ -299,7 +307,14 @@ fn proto(protocol: u16, number: &mut String) -> &str {
     }
 }
 
-fn state_name(state: State) -> &'static str {
+fn state_name(conn: &Conn) -> &'static str {
+    match conn.state {
+        State::Open | State::Connecting if conn.is_listener() => "listening",
+        state => name_of(state),
+    }
+}
+
+fn name_of(state: State) -> &'static str {
     match state {
         State::Open => "open",
         State::Connecting => "connecting",
@@ -315,7 +330,15 @@ fn state_name(state: State) -> &'static str {
 
 /// What went wrong, if anything did.
 fn outcome(state: State) -> Option<&'static str> {
-    (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| state_name(state))
+    (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| name_of(state))
+}
+
+/// What stands in the line: what went wrong, and of a listener, of which nothing else would tell it, that it has ended.
+fn mark_of(conn: &Conn) -> Option<&'static str> {
+    match conn.state {
+        State::Closed if conn.is_listener() => Some(name_of(conn.state)),
+        state => outcome(state),
+    }
 }
 
 fn push(line: &mut String, parts: &[&str]) {
@@ -502,6 +525,39 @@ mod tests {
         }
     }
 
+    fn listener(protocol: u16, local: &str) -> Conn {
+        Conn {
+            direction: Direction::Listening,
+            local: local.parse().unwrap(),
+            local_port: 8080,
+            remote: "0.0.0.0".parse().unwrap(),
+            remote_port: 0,
+            protocol,
+            rx: 0,
+            tx: 0,
+            ..conn()
+        }
+    }
+
+    #[test]
+    fn a_listener_shows_where_it_listens_and_that_it_has_ended() {
+        for (conn, shown) in [
+            (listener(6, "0.0.0.0"), "listening 0.0.0.0 8080"),
+            (listener(17, "192.0.2.1"), "listening 192.0.2.1 8080/udp"),
+            (listener(6, "::"), "listening [::] 8080"),
+            (
+                Conn { state: State::Closed, ..listener(6, "2001:db8::1") },
+                "listening 2001:db8::1 8080 !closed",
+            ),
+        ] {
+            // It has no traffic, however little of that is shown.
+            let line = line(&conn, &labels(), |_| ());
+            assert!(line.ends_with(&format!(" :: {shown} :: ")), "{line}");
+        }
+        let plain = line(&listener(6, "::"), &labels(), |tunables| tunables.line_direction = false);
+        assert!(plain.ends_with(" :: listening [::] 8080 :: "), "{plain}");
+    }
+
     #[test]
     fn no_process_is_invented() {
         let stranger = Conn { pid: 0, state: State::Blocked, direction: Direction::Incoming, ..conn() };
@@ -555,6 +611,9 @@ mod tests {
         assert_eq!(fields(&conn()), (serde_json::Value::Null, serde_json::Value::Null));
         let refused = Conn { direction: Direction::Incoming, state: State::Refused, ..conn() };
         assert_eq!(fields(&refused), ("in".into(), "refused".into()));
+        let listening = listener(6, "0.0.0.0");
+        assert_eq!(fields(&listening), ("listen".into(), "listening".into()));
+        assert_eq!(fields(&Conn { state: State::Closed, ..listening }), ("listen".into(), "closed".into()));
     }
 
     #[test]

@@ -9,12 +9,13 @@ use hashlink::LinkedHashMap;
 use leco_bpf::read::ReadError;
 use leco_bpf::read::messages::{DnsAnswer, QuicDatagram, SentName};
 use leco_bpf::read::reader::Reader;
-use leco_bpf::read::record::{Conn, State, Stats};
+use leco_bpf::read::record::{Conn, LISTEN_WAIT, State, Stats};
 use leco_bpf::read::stream::{Drained, Stream};
 use leco_cli::tunables::Tunables;
 use leco_os::clock::{BootNs, boot_ns};
 
 use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
+use crate::source::listeners::Listeners;
 
 /// What was already told, so that it is not told twice.
 #[derive(Debug, Default)]
@@ -196,6 +197,9 @@ pub struct KernelEvents {
     reader: Stream,
     reported: Reported,
     pending: PendingLook,
+    /// When to look who of those that bound a socket still waits.
+    bound: PendingLook,
+    listeners: Listeners,
     /// Counters at the last look, and when the pipe started.
     last: Stats,
     first: Stats,
@@ -221,11 +225,16 @@ impl Replay {
     }
 
     /// Oldest first.
-    pub fn of(self, reader: &Reader, now: BootNs) -> Result<Vec<Conn>, ReadError> {
+    pub fn of(self, reader: &Reader, listeners: &mut Listeners, now: BootNs) -> Result<Vec<Conn>, ReadError> {
         let mut conns = reader.snapshot()?.conns;
+        listeners.merge(&mut conns);
         // When they ended is not known: they count as seen last when they were used last.
         end_with_processes(&mut conns, 0);
         conns.retain(|conn| {
+            // A port is open however long ago that was, and whoever has it now.
+            if conn.is_listener() && conn.is_open() {
+                return true;
+            }
             now.saturating_sub(conn.ns_trx) <= self.window
                 && (!self.skip_dead_pids || !conn.has_process() || is_alive(conn.pid, conn.started))
         });
@@ -244,10 +253,18 @@ impl KernelEvents {
         let mut pending = PendingLook::new(stats.update_interval);
         // Sockets may have been in use before.
         pending.saw_a_sign(boot_ns());
+        let mut bound = PendingLook::new(LISTEN_WAIT);
+        let mut listeners = Listeners::new(tunables, 2 * reader.max_conns());
+        if listeners.are_shown() {
+            bound.saw_a_sign(boot_ns());
+            listeners.merge(&mut reader.listening()?);
+        }
         Ok(Self {
             reader,
             reported,
             pending,
+            bound,
+            listeners,
             last: stats,
             first: stats,
             losses: Losses::default(),
@@ -288,7 +305,7 @@ impl KernelEvents {
     /// When to drain although nothing is readable.
     #[must_use]
     pub fn pending_due(&self) -> Option<BootNs> {
-        self.pending.due()
+        [self.pending.due(), self.bound.due()].into_iter().flatten().min()
     }
 
     /// Everything that is news.
@@ -309,6 +326,13 @@ impl KernelEvents {
         if !conns.is_empty() {
             self.pending.saw_a_sign(now);
         }
+        if self.listeners.are_shown() && conns.iter().any(Listeners::is_candidate) {
+            self.bound.saw_a_sign(now);
+        }
+        if self.bound.is_due(now) {
+            conns.extend(self.reader.listening()?);
+            conns.sort_by_key(|conn| conn.ns_trx);
+        }
         if !drained.endings.is_empty() {
             conns.extend(self.reader.parts(&drained.endings)?);
             conns.sort_by_key(|conn| conn.ns_trx);
@@ -324,7 +348,8 @@ impl KernelEvents {
             }
             self.last = stats;
         }
-        conns.retain(|conn| self.reported.tell(conn, now));
+        let conns = conns.into_iter().filter_map(|conn| self.listeners.follow(conn));
+        let conns = conns.filter(|conn| self.reported.tell(conn, now)).collect();
         let Drained { answers, names, datagrams, .. } = drained;
         Ok(News { conns, answers, names, datagrams, look_again })
     }
@@ -335,6 +360,7 @@ impl KernelEvents {
         self.overflows.tell(dropped, now);
         let start = boot_ns();
         let mut snapshot = self.reader.snapshot()?;
+        self.listeners.merge(&mut snapshot.conns);
         end_with_processes(&mut snapshot.conns, now);
         // Their end is lost, but not that they ended. Packets from outside have no socket that could go.
         if sees_all_processes() {
@@ -364,8 +390,8 @@ impl KernelEvents {
     }
 
     /// What a new reader is told first, oldest first.
-    pub fn replay(&self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
-        self.replay.of(&self.reader, now)
+    pub fn replay(&mut self, now: BootNs) -> Result<Vec<Conn>, ReadError> {
+        self.replay.of(&self.reader, &mut self.listeners, now)
     }
 
     /// Marks a replayed connection as told; tells whether it was news to the other readers.

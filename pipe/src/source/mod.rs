@@ -2,4 +2,5 @@
 //! What the kernel side tells, in order.
 
 pub mod kernel_events;
+pub mod listeners;
 pub(crate) mod own;
