@@ -61,17 +61,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_rule_stands_out() {
-        let config = "[rx-proc]\na = 1\nb = 2\nc = 3\n(?=(x+x+)+y)z = 4\n";
+    fn each_rule_is_measured_on_lines_that_are_known() {
+        let config = "[rx-proc]\na = 1\nb = 2\n";
         let mut overseer = Overseer::new(Config::parse(config.as_bytes(), std::path::Path::new("test.ini")));
         assert_eq!(measure(&overseer), [0; 0], "nothing to measure on");
-        for ns in 0..4 {
-            let line = format!("me :: {} :: {ns}", "x".repeat(14));
-            let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line}).to_string();
-            overseer.receive(event.as_bytes(), 5);
-        }
-        let times = measure(&overseer);
-        let slow: Vec<_> = times.iter().map(|time| *time >= slow_from(&times)).collect();
-        assert_eq!(slow, [false, false, false, true], "{times:?}");
+        overseer.receive(br#"{"ns": 1, "ns_trx": 1, "line": "me :: x"}"#, 5);
+        let times = measure(&overseer).len();
+        assert!((1..=2).contains(&times), "{times}");
+    }
+
+    #[test]
+    fn a_slow_rule_stands_out() {
+        let slow = |times: &[u64]| times.iter().filter(|time| **time >= slow_from(times)).count();
+        assert_eq!(slow(&[596, 242, 869, 4_000]), 1);
+        assert_eq!(slow(&[596, 242, 1_869, 3_196]), 0, "all are alike");
+        assert_eq!(slow(&[20, 10, 15, 900]), 0, "nobody would notice it");
+        assert_eq!(slow(&[]), 0);
     }
 }
