@@ -44,7 +44,8 @@ endif
 UNITS := $(notdir $(wildcard systemd/system/*))
 # Not how releases are made.
 DOCS := README.md CHANGELOG.md $(filter-out docs/RELEASING.md,$(wildcard docs/*.md)) docs/events.schema.json
-EXAMPLES := widget.ini spline-editor.html $(wildcard systemd/drop-ins/*) packaging/openrc packaging/runit
+EXAMPLES := widget.ini spline-editor.html $(wildcard systemd/drop-ins/*) packaging/openrc packaging/runit \
+	$(wildcard packaging/examples/*)
 
 # What is installed: file in the tree, place, mode.
 FILES = \

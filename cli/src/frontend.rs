@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use leco_core::matching::Filter;
+use leco_core::config::Config;
+use leco_core::query::Query;
 use leco_core::source::SourceSpec;
 
 /// What is shown, and where it is from.
@@ -21,9 +22,9 @@ pub struct Input {
     /// The same as --source fifo:PATH
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["rx_test", "check_config"])]
     pub fifo: Option<PathBuf>,
-    /// Show only lines that match this regex, written like the key of a rule
-    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, value_parser = Filter::parse, conflicts_with_all = ["rx_test", "check_config"])]
-    pub filter: Option<Filter>,
+    /// Show only connections that this chooses: words, /regex/, field:value, -not, @NAME of the config
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true, value_parser = filter, conflicts_with_all = ["rx_test", "check_config"])]
+    pub filter: Option<String>,
 }
 
 /// What is printed instead of shown.
@@ -41,7 +42,31 @@ pub struct Checks {
     pub debug: bool,
 }
 
+/// A filter, as far as it can be read before the config is: the config may name others.
+pub(crate) fn filter(text: &str) -> Result<String, String> {
+    Query::check(text).map_err(|error| error.placed(text))?;
+    Ok(text.to_owned())
+}
+
+/// A filter where no config names others.
+pub(crate) fn filter_without_names(text: &str) -> Result<String, String> {
+    Query::parse(text).map_err(|error| error.placed(text))?;
+    Ok(text.to_owned())
+}
+
+/// A filter that names one which the config does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("--filter: {0}")]
+pub struct FilterError(String);
+
 impl Input {
+    /// Whether the filter can be used with a config.
+    pub fn check_filter(&self, config: &Config) -> Result<(), FilterError> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        let read = Query::parse_with(filter, &config.filters);
+        read.map(|_| ()).map_err(|error| FilterError(error.placed(filter)))
+    }
+
     /// Sources that are named on the command line, in their order.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceSpec> {

@@ -12,7 +12,7 @@ pub const KEYS: [(&str, &str); 22] = [
     ("Y", "copy the event as JSON"),
     ("space", "freeze, resume"),
     ("/", "search; n next, N back"),
-    ("f", "filter: user: proc: unit: peer: port: dir: state: host: new /regex/ -not"),
+    ("f", "filter: user: proc: unit: peer: port: dir: state: host: trouble new open @NAME /regex/ -not"),
     ("l", "listeners alone; again: everything"),
     ("s", "sort: fixed places, last seen, rate, total"),
     ("r", "rules and their hits"),

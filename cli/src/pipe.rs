@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use leco_core::text::parse_duration;
 
+use crate::frontend::filter_without_names;
 use crate::modes::parse_fifo_mode;
 use crate::tunables::{TUNABLES, Tunable};
 
@@ -19,8 +20,8 @@ Outputs:
   file:PATH         appended to, if new, empty or a recording
   fd:NAME           a listening socket passed by the service manager
   -                 standard output
-Options follow a `?` and are joined by `&`: filter=REGEX (as keys of rules), share=I/N (of the
-connections), rate-limit=DURATION (between two events of a connection).";
+Options follow a `?` and are joined by `&`: filter=FILTER (as in leco-tui(1), without @NAME),
+share=I/N (of the connections), rate-limit=DURATION (between two events of a connection).";
 
 /// Outputs, and each tunable with its default.
 fn details() -> String {
@@ -66,8 +67,9 @@ pub struct Cli {
     /// List which program talked to whom, first and last, and exit
     #[arg(long)]
     pub seen: bool,
-    /// With --seen: only lines that match this regex, written like the key of a rule
-    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, requires = "seen")]
+    /// With --seen: only pairs that this chooses, such as proc:curl or -/example/: see leco-tui(1); user, proc, peer
+    /// and dir are known of them
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true, requires = "seen", value_parser = filter_without_names)]
     pub filter: Option<String>,
     /// With --seen: only what was seen within this time
     #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]

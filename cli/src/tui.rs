@@ -5,16 +5,72 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
+use leco_core::batch::follow::{Escape, FIELDS, FollowFormat};
 use leco_core::config::{TerminalColours, TerminalTheme};
+use leco_core::query;
 use leco_core::text::{parse_duration, parse_speed};
 
 use crate::frontend::{Checks, Input};
+use crate::keys::KEYS;
+
+/// Commands, each with what it does.
+pub const EXAMPLES: [(&str, &str); 9] = [
+    ("leco-tui --filter 'trouble -port:53'", "the view of what went wrong, but for DNS"),
+    ("leco-tui --once --filter 'proc:firefox open'", "what firefox is connected to now"),
+    ("leco-tui --once --json | jq -r .shown", "what is known, read by a program"),
+    (
+        "leco-tui --replay yesterday.jsonl --once --filter new",
+        "of a recording, what had never been seen before",
+    ),
+    ("leco-tui --follow --filter @unknown", "lines as they come, by the filter unknown of the config"),
+    (
+        "leco-tui --follow --format plain",
+        "sentences about what begins, ends or goes wrong, for a screen reader",
+    ),
+    ("leco-tui --follow --format waybar", "an object for a bar, rewritten with each change"),
+    ("leco-tui --follow --format '{time} {user} {proc} {peer} {rx}'", "a line whenever one of these changes"),
+    ("leco-tui -r '18:32 :: me :: curl :: www.example.org 443 :: '", "what the rules make of a line"),
+];
+
+/// Terms and what they mean, below each other.
+fn listed<'t>(heading: &str, terms: impl IntoIterator<Item = (String, &'t str)>) -> String {
+    let terms: Vec<_> = terms.into_iter().collect();
+    let width = terms.iter().map(|(term, _)| term.chars().count()).filter(|width| *width <= 24).max();
+    let width = width.unwrap_or(0);
+    terms.iter().fold(format!("{heading}\n"), |text, (term, meaning)| {
+        text + &format!("  {term:<width$}  {meaning}\n")
+    })
+}
+
+/// Keys, filters, fields and examples.
+fn details() -> String {
+    let parts = [
+        listed("Keys of the view:", KEYS.map(|(keys, what)| (keys.replace("  ", ", "), what))),
+        listed(
+            "Filters: --filter and the key f take terms with spaces between, all of which have to hold:",
+            [
+                ("WORD", "the line contains it, in either case; \"in quotes\" with spaces"),
+                ("/REGEX/", "the line matches it"),
+                ("FIELD:VALUE", "the field contains the word, or matches the /regex/"),
+                ("-TERM", "the term does not hold"),
+                ("@NAME", "what the config has by this name in [filters]"),
+            ]
+            .map(|(term, what)| (term.to_owned(), what))
+            .into_iter()
+            .chain(query::WORDS.map(|(word, what)| (word.to_owned(), what))),
+        ),
+        listed("Fields of filters:", query::FIELDS.map(|(field, what)| (format!("{field}:"), what))),
+        listed("Fields of --format:", FIELDS.map(|(field, what)| (format!("{{{field}}}"), what))),
+        listed("Examples:", EXAMPLES.map(|(command, what)| (command.to_owned(), what))),
+    ];
+    parts.join("\n")
+}
 
 /// Shows network connections as lines that appear, are updated, and fade.
 ///
 /// Events come through a fifo from leco-event-pipe; rules in the config rename, hide and group lines.
 #[derive(Debug, Parser)]
-#[command(name = "leco-tui", version, group = ArgGroup::new("script").args(["once", "rx_test"]))]
+#[command(name = "leco-tui", version, after_long_help = details(), group = ArgGroup::new("script").args(["once", "rx_test"]))]
 pub struct Cli {
     /// What is shown, and where it is from.
     #[command(flatten)]
@@ -44,6 +100,17 @@ pub struct Cli {
     /// With --once: maximum time to wait for them
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_duration, requires = "once", conflicts_with = "replay")]
     pub wait: Duration,
+    /// Print what happens as lines, for bars, scripts and screen readers
+    #[arg(long, conflicts_with_all = ["once", "rx_test", "check_config", "debug", "record", "replay", "theme", "colours"])]
+    pub follow: bool,
+    /// With --follow: waybar (an object, rewritten with each change), plain (sentences) or a text with fields, as in
+    /// '{time} {user} {proc} {peer} {rx}' [default: {line}]
+    #[arg(long, value_name = "waybar|plain|TEXT", allow_hyphen_values = true, value_parser = FollowFormat::parse, requires = "follow")]
+    pub format: Option<FollowFormat>,
+    /// With fields in --format: keep what they hold from being read as markup of Pango, or as tags of polybar, some of
+    /// which run commands
+    #[arg(long, value_name = "none|pango|polybar", value_parser = named(Escape::parse, Escape::NAMES), requires = "format")]
+    pub escape: Option<Escape>,
     /// With --rx-test or --once: as JSON, for scripts
     #[arg(long, requires = "script")]
     pub json: bool,

@@ -25,6 +25,16 @@ pub const FIELDS: [(&str, &str); 9] = [
     ("new", "never seen before"),
 ];
 
+/// Words that ask for more than themselves, with what they choose. In quotes they are text.
+pub const WORDS: [(&str, &str); 3] = [
+    ("trouble", "refused, reset, timed out, unreachable, unanswered or blocked"),
+    ("new", "never seen before"),
+    ("open", "not ended, as far as events tell"),
+];
+
+/// Filters by name, as they stand in `[filters]` of a config.
+pub type SavedFilter = (String, String);
+
 /// Chooses lines: all of its terms have to hold.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
@@ -50,6 +60,12 @@ enum Test {
     Port(u16, u16),
     Direction(Direction),
     FirstEver(bool),
+    /// Something went wrong.
+    Trouble,
+    /// It did not end.
+    Open,
+    /// A saved filter.
+    Saved(Query),
 }
 
 /// Holds for texts that contain it, whatever their case.
@@ -69,16 +85,50 @@ pub struct QueryError {
     pub message: String,
 }
 
+impl QueryError {
+    /// The same with the part of the query that is meant, and its place.
+    #[must_use]
+    pub fn placed(&self, query: &str) -> String {
+        let before = query.get(..self.span.start).unwrap_or_default();
+        let meant = query.get(self.span.clone()).unwrap_or_default();
+        format!("{} (character {}, {meant})", self.message, before.chars().count() + 1)
+    }
+}
+
+/// What names of saved filters stand for.
+#[derive(Clone, Copy)]
+enum Names<'s> {
+    /// Not known yet: each may stand for something.
+    Unknown,
+    Saved(&'s [SavedFilter]),
+}
+
+/// Saved filters that name each other are followed so far: more are a circle.
+const MAX_NESTING: usize = 8;
+
 impl Query {
-    /// Reads a query. Nothing chooses everything.
+    /// Reads a query where there are no saved ones. Nothing chooses everything.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
+        Self::parse_with(text, &[])
+    }
+
+    /// Reads a query, in which `@NAME` stands for a saved one.
+    pub fn parse_with(text: &str, saved: &[SavedFilter]) -> Result<Self, QueryError> {
+        Self::read(text, Names::Saved(saved), 0)
+    }
+
+    /// Whether a query can be read, as far as that is known without the saved ones.
+    pub fn check(text: &str) -> Result<(), QueryError> {
+        Self::read(text, Names::Unknown, 0).map(|_| ())
+    }
+
+    fn read(text: &str, names: Names<'_>, depth: usize) -> Result<Self, QueryError> {
         let mut terms = Vec::new();
         let mut at = 0;
         while let Some(start) = text[at..].find(|c: char| !c.is_whitespace()).map(|skip| at + skip) {
             let end = end_of_term(text, start)?;
-            terms.push(
-                Term::parse(&text[start..end]).map_err(|message| QueryError { span: start..end, message })?,
-            );
+            let term = Term::parse(&text[start..end], names, depth);
+            terms.push(term.map_err(|message| QueryError { span: start..end, message })?);
             at = end;
         }
         Ok(Self { terms })
@@ -97,7 +147,10 @@ impl Query {
 
     /// Whether a field of events has a say in it.
     pub(crate) fn asks_for(&self, field: &str) -> bool {
-        self.terms.iter().any(|term| term.test.fields().contains(&field))
+        self.terms.iter().any(|term| match &term.test {
+            Test::Saved(query) => query.asks_for(field),
+            test => test.fields().contains(&field),
+        })
     }
 
     /// Whether a line is chosen, as it is shown and by its details.
@@ -118,7 +171,9 @@ fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
             Some('/') if c == '\\' => is_escaped = true,
             Some(close) if c == close => closing = None,
             None if c.is_whitespace() => return Ok(start + at),
-            None if matches!(c, '"' | '/') && matches!(before, None | Some(':' | '-')) => closing = Some(c),
+            None if matches!(c, '"' | '/') && matches!(before, None | Some(':' | '-' | '@')) => {
+                closing = Some(c);
+            }
             Some(_) | None => {}
         }
         before = Some(c);
@@ -132,24 +187,61 @@ fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
 }
 
 impl Term {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, names: Names<'_>, depth: usize) -> Result<Self, String> {
         let (is_negated, text) = match text.strip_prefix('-').filter(|rest| !rest.is_empty()) {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        Ok(Self { is_negated, test: Test::parse(text)? })
+        foreign(text).map_or(Ok(()), Err)?;
+        Ok(Self { is_negated, test: Test::parse(text, names, depth)? })
     }
 }
 
+/// What to write instead of what rules and other tools have, and what would choose nothing here.
+fn foreign(term: &str) -> Option<String> {
+    match term {
+        "&&" | "&" => return Some("all terms have to hold: leave && out".into()),
+        "||" | "|" => return Some("for one or the other write a regex: /one|other/".into()),
+        _ => {}
+    }
+    if let Some(rest) = term.strip_prefix('!')
+        && (rest.starts_with('/') || field(rest).is_some())
+    {
+        return Some(format!("a minus excludes: write -{rest}"));
+    }
+    let flags = &term[..term.find('/')?];
+    let wrapped = term[flags.len()..].strip_prefix('/')?;
+    let is_flag = |c: char| matches!(c, 'i' | 'I' | '!');
+    if flags.is_empty() && !wrapped.ends_with('/') {
+        return Some("nothing may follow a regex, and case never counts: end it with /".into());
+    }
+    if !flags.is_empty() && flags.chars().all(is_flag) && wrapped.ends_with('/') {
+        let minus = if flags.contains('!') { "-" } else { "" };
+        return Some(format!("case never counts, and a minus excludes: write {minus}/{wrapped}"));
+    }
+    None
+}
+
+/// `FIELD:VALUE`, whatever the field is called.
+fn field(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(name, value)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()) && !value.starts_with(':')
+    })
+}
+
 impl Test {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "new" {
-            return Ok(Self::FirstEver(true));
+    fn parse(text: &str, names: Names<'_>, depth: usize) -> Result<Self, String> {
+        match text {
+            "new" => return Ok(Self::FirstEver(true)),
+            "trouble" => return Ok(Self::Trouble),
+            "open" => return Ok(Self::Open),
+            _ => {}
         }
-        let field = text.split_once(':').filter(|(name, value)| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()) && !value.starts_with(':')
-        });
-        let Some((name, value)) = field else { return Ok(Self::Line(Text::parse(text)?)) };
+        if let Some(name) = text.strip_prefix('@') {
+            let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+            return saved(name, names, depth).map(Self::Saved);
+        }
+        let Some((name, value)) = field(text) else { return Ok(Self::Line(Text::parse(text)?)) };
         let of = |make: fn(Text) -> Self| Text::parse(value).map(make);
         match name {
             "user" => of(Self::User),
@@ -166,7 +258,10 @@ impl Test {
             "new" => parse_flag(value).map(Self::FirstEver).ok_or_else(|| format!("new is {FLAG_WORDS}")),
             _ => {
                 let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
-                Err(format!("there is no field {name}: {}; or quote it: \"{text}\"", names.join(", ")))
+                Err(format!(
+                    "there is no field {name}; fields are {}; or quote it: \"{text}\"",
+                    names.join(", ")
+                ))
             }
         }
     }
@@ -174,13 +269,14 @@ impl Test {
     /// Fields of events that have a say in it.
     fn fields(&self) -> &'static [&'static str] {
         match self {
-            Self::Line(_) | Self::FirstEver(_) => &[],
+            // What a saved one asks for, that one says.
+            Self::Line(_) | Self::FirstEver(_) | Self::Saved(_) => &[],
             Self::User(_) => &["user", "uid"],
             Self::Process(_) => &["comm", "script"],
             Self::Unit(_) => &["unit", "container"],
             Self::Peer(_) => &["raddr", "name"],
             Self::Host(_) => &["host"],
-            Self::State(_) => &["state"],
+            Self::State(_) | Self::Trouble | Self::Open => &["state"],
             Self::Port(..) => &["dir", "lport", "rport"],
             Self::Direction(_) => &["dir"],
         }
@@ -198,8 +294,33 @@ impl Test {
             Self::Port(first, last) => details.port.is_some_and(|port| (*first..=*last).contains(&port)),
             Self::Direction(direction) => details.direction == *direction,
             Self::FirstEver(first_ever) => details.is_first_ever == *first_ever,
+            Self::Trouble => State::parse(details.state(state)).is_some_and(State::is_trouble),
+            Self::Open => State::parse(details.state(state)).is_none_or(|state| !state.is_end()),
+            Self::Saved(query) => query.holds(shown, details, state),
         }
     }
+}
+
+/// What a name stands for.
+fn saved(name: &str, names: Names<'_>, depth: usize) -> Result<Query, String> {
+    let Names::Saved(saved) = names else { return Ok(Query::default()) };
+    let Some((_, text)) = saved.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+        let known: Vec<String> = saved.iter().map(|(name, _)| format!("@{}", quoted(name))).collect();
+        return Err(match known.as_slice() {
+            [] => format!("there is no saved filter {name}: none is named in [filters] of a config here"),
+            known => format!("there is no saved filter {name}; there are {}", known.join(", ")),
+        });
+    };
+    if depth == MAX_NESTING {
+        return Err(format!("the saved filter {name} leads back to itself: write out what it stands for"));
+    }
+    Query::read(text, names, depth + 1)
+        .map_err(|error| format!("in the saved filter {name}: {}", error.message))
+}
+
+/// A name as it stands behind `@`.
+fn quoted(name: &str) -> String {
+    if name.contains(char::is_whitespace) { format!("\"{name}\"") } else { name.to_owned() }
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
@@ -222,8 +343,15 @@ impl Text {
                 None => error.message,
             });
         }
-        let word = between('"').filter(|_| text.len() > 1).unwrap_or(text);
-        Ok(Self::Word(word.to_lowercase()))
+        if let Some(word) = between('"').filter(|_| text.len() > 1) {
+            return Ok(Self::Word(word.to_lowercase()));
+        }
+        if looks_like_a_regex(text) {
+            return Err(format!(
+                "a regex stands between slashes: write /{text}/, or \"{text}\" for the text"
+            ));
+        }
+        Ok(Self::Word(text.to_lowercase()))
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -263,6 +391,14 @@ pub(crate) fn is_asked_for(field: &str) -> bool {
     ASKED_FOR.contains(&field)
 }
 
+/// Whether it has what no line has as text, and regexes often have.
+fn looks_like_a_regex(word: &str) -> bool {
+    word.contains(['|', '\\'])
+        || word.contains(".*")
+        || word.contains(".+")
+        || word.len() > 1 && (word.starts_with('^') || word.ends_with('$'))
+}
+
 /// Values of fields that are offered.
 const MAX_VALUES: usize = 8;
 
@@ -276,7 +412,11 @@ pub fn completes_values(text: &str) -> bool {
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
 #[must_use]
-pub fn completions(text: &str, seen: &[ConnectionDetails]) -> Vec<(String, &'static str)> {
+pub fn completions(
+    text: &str,
+    seen: &[ConnectionDetails],
+    saved: &[SavedFilter],
+) -> Vec<(String, &'static str)> {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = last.strip_prefix('-').unwrap_or(last);
     if let Some((name, begun)) = word.split_once(':') {
@@ -289,8 +429,19 @@ pub fn completions(text: &str, seen: &[ConnectionDetails]) -> Vec<(String, &'sta
         let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
         return begun.map(|value| (value[word.len() - name.len() - 1..].to_owned(), "")).collect();
     }
-    let begun = FIELDS.iter().filter(|(name, _)| !word.is_empty() && name.starts_with(word));
-    begun.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what)).collect()
+    if let Some(begun) = word.strip_prefix('@') {
+        let names = saved.iter().filter(|(name, _)| !name.contains(char::is_whitespace));
+        let goes_on = names.filter_map(|(name, _)| name.strip_prefix(begun).filter(|rest| !rest.is_empty()));
+        return goes_on.map(|rest| (rest.to_owned(), "")).collect();
+    }
+    if word.is_empty() {
+        return Vec::new();
+    }
+    let words = WORDS.iter().filter(|(name, _)| name.starts_with(word) && *name != word);
+    let words = words.map(|(name, what)| (name[word.len()..].to_owned(), *what));
+    // What stands for itself needs no value.
+    let fields = FIELDS.iter().filter(|(name, _)| name.starts_with(word) && *name != "new");
+    words.chain(fields.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what))).collect()
 }
 
 /// How values of a field go on that begin so.
@@ -330,6 +481,58 @@ mod tests {
             ..ConnectionDetails::of(LINE, None)
         };
         Query::parse(query).unwrap().holds(LINE, &details, ConnectionState::Ordinary)
+    }
+
+    /// Whether it chooses a connection of which events told this state.
+    fn holds_for(query: &str, state: &str) -> bool {
+        let details = ConnectionDetails { state: state.into(), ..ConnectionDetails::of(LINE, None) };
+        Query::parse(query).unwrap().holds(LINE, &details, ConnectionState::Ordinary)
+    }
+
+    #[test]
+    fn words_ask_for_what_matters() {
+        for state in State::names() {
+            let is_trouble = !["open", "connecting", "closed"].contains(&state);
+            assert_eq!(holds_for("trouble", state), is_trouble, "{state}");
+            assert_eq!(holds_for("-open", state), is_trouble || state == "closed", "{state}");
+        }
+        assert!(holds_for("open", "") && !holds_for("trouble", "") && holds_for("-trouble", "else"));
+        assert!(!holds_for("\"open\"", "open"), "in quotes it is text");
+    }
+
+    #[test]
+    fn saved_filters_stand_for_what_they_say() {
+        let saved = [
+            ("web", "port:443 -proc:curl"),
+            ("mine", "@web user:me"),
+            ("my own", "user:you"),
+            ("a", "@b"),
+            ("b", "@a"),
+        ];
+        let saved = saved.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let details = ConnectionDetails::of(LINE, None);
+        let holds = |text: &str| {
+            Query::parse_with(text, &saved)
+                .map(|query| query.holds(LINE, &details, ConnectionState::Ordinary))
+        };
+        for (text, chosen) in [
+            ("@web", true),
+            ("-@web", false),
+            ("@MINE", true),
+            ("@\"my own\"", false),
+            ("@mine port:80", false),
+        ] {
+            assert_eq!(holds(text), Ok(chosen), "{text}");
+        }
+        let error = holds("x @none").unwrap_err();
+        assert_eq!(
+            error.placed("x @none"),
+            "there is no saved filter none; there are @web, @mine, @\"my own\", @a, @b (character 3, @none)"
+        );
+        assert!(holds("@a").unwrap_err().message.contains("leads back to itself"));
+        assert!(
+            Query::check("@later -@\"also later\" port:1").is_ok() && Query::check("@later prt:1").is_err()
+        );
     }
 
     #[test]
@@ -374,7 +577,18 @@ mod tests {
     #[test]
     fn faults_are_named_where_they_are() {
         for (query, span, words) in [
-            ("proc:x prot:80", 7..14, "there is no field prot: user, proc"),
+            ("proc:x prot:80", 7..14, "there is no field prot; fields are user, proc"),
+            ("/a/ && /b/", 4..6, "leave && out"),
+            ("a || b", 2..4, "/one|other/"),
+            ("!/b/", 0..4, "write -/b/"),
+            ("a !proc:x", 2..9, "write -proc:x"),
+            ("I/A/", 0..4, "write /A/"),
+            ("/a/i", 0..4, "end it with /"),
+            ("curl|wget", 0..9, "write /curl|wget/, or \"curl|wget\" for"),
+            ("proc:^curl", 0..10, "write /^curl/"),
+            ("a.*b", 0..4, "/a.*b/"),
+            ("a \\d", 2..4, "/\\d/"),
+            ("@x", 0..2, "there is no saved filter x: none is named"),
             ("port:http", 0..9, "a port is a number"),
             ("a dir:up", 2..8, "in, out or listen"),
             ("a /x(/", 2..6, "never closed"),
@@ -395,6 +609,9 @@ mod tests {
                 assert!(fields.iter().all(|name| is_asked_for(name) && query.asks_for(name)), "{field}");
             }
         }
+        let saved = [("gone".to_owned(), "-open user:me".to_owned())];
+        let query = Query::parse_with("@gone", &saved).unwrap();
+        assert!(query.asks_for("state") && query.asks_for("uid") && !query.asks_for("comm"));
         assert!(!is_asked_for("pid"));
     }
 
@@ -413,11 +630,16 @@ mod tests {
 
     #[test]
     fn what_was_begun_is_completed() {
-        let ends = |text: &str| completions(text, &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        let ends =
+            |text: &str| completions(text, &[], &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
         assert_eq!(ends("proc:x po"), ["rt:"]);
         assert_eq!(ends("-p"), ["roc:", "eer:", "ort:"]);
         assert_eq!(ends("dir:"), ["in", "out", "listen"]);
         assert_eq!(ends("state:un"), ["reachable", "answered"]);
+        assert_eq!(ends("tr"), ["ouble"]);
+        assert_eq!(ends("-n"), ["ew"]);
+        let saved = [("web".to_owned(), String::new()), ("two words".to_owned(), String::new())];
+        assert_eq!(completions("-@w", &[], &saved), [("eb".to_owned(), "")]);
         assert!(ends("").is_empty() && ends("port:4").is_empty() && ends("x ").is_empty());
         let seen = [
             LINE,
@@ -425,7 +647,8 @@ mod tests {
             "18:32 :: ada :: ssh :: nas 22 :: ",
         ];
         let seen = seen.map(|line| ConnectionDetails::of(line, None));
-        let ends = |text: &str| completions(text, &seen).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        let ends =
+            |text: &str| completions(text, &seen, &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
         assert_eq!(ends("proc:"), ["Firefox", "ssh"]);
         assert_eq!(ends("-proc:fi"), ["refox"]);
         assert_eq!(ends("x peer:CDN"), ["7.example.org", "8.example.org"]);
@@ -439,7 +662,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,40}", line in ".{0,60}") {
-            let _ = completions(&text, &[ConnectionDetails::of(&line, None)]);
+            let _ = completions(&text, &[ConnectionDetails::of(&line, None)], &[(line.clone(), text.clone())]);
             if let Ok(query) = Query::parse(&text) {
                 let _ = query.holds(&line, &ConnectionDetails::of(&line, Some(&text)), ConnectionState::Ordinary);
             }

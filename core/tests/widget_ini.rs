@@ -71,8 +71,18 @@ fn it_makes_a_common_desktop_quiet() {
     expect("18:32 :: avahi :: avahi-daemon :: 224.0.0.251 5353/udp :: ", "dropped", None);
     expect(
         "18:32 :: me :: firefox [app-gnome-firefox-4711] :: 192.0.2.1 443 :: v 1M / 2K ^",
-        "18:32 :: me :: firefox [firefox] :: 192.0.2.1 443 :: v 1M / 2K ^",
+        "18:32 :: me :: firefox :: 192.0.2.1 443 :: v 1M / 2K ^",
         Some("firefox 192.0.2.1"),
+    );
+    expect(
+        "18:32 :: me :: code [app-gnome-code-4711] :: 192.0.2.1 22 :: ",
+        "18:32 :: me :: code :: 192.0.2.1 22 :: ",
+        None,
+    );
+    expect(
+        "18:32 :: me :: code [app-gnome-code.x-1] :: 192.0.2.1 22 :: ",
+        "18:32 :: me :: code [code.x] :: 192.0.2.1 22 :: ",
+        None,
     );
     expect(
         "18:32 :: _apt :: http :: 192.0.2.7 80 :: ",

@@ -80,7 +80,7 @@ fn every_receiver_gets_what_it_asked_for() {
     let free_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let outputs = [
         folder.spec("unix", "all"),
-        folder.spec("unix", "chosen") + "?filter=/ chosen / && !/ other /",
+        folder.spec("unix", "chosen") + "?filter=/ chosen / -/ other /",
         folder.spec("unix", "first") + "?share=1/2",
         folder.spec("unix", "second") + "?share=2/2",
         format!("tcp:{free_port}"),

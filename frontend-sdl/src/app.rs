@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use leco_core::config::{Config, ConfigFollower, Fingerprint, Reload, Settings};
-use leco_core::matching::Filter;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::{SOURCE_GIVEN_UP, SourceSpec, are_allowed, with_sources};
 use leco_os::clock::boot_id;
@@ -30,12 +29,12 @@ use crate::screen::Screen;
 pub fn run(
     config: Config,
     sources: Vec<SourceSpec>,
-    filter: Option<Filter>,
+    filter: Option<&str>,
     config_file: Option<&Path>,
 ) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let mut app = App::start(config, sources, config_file)?;
-    app.overseer.set_filter(filter);
+    app.overseer.set_filter(filter)?;
     let result = app.run(&signals);
     if result.is_err() {
         // Xlib ends the program, with words of its own, when windows of a display that is gone are closed.
@@ -127,7 +126,7 @@ impl App {
             Reload::Good(config) => return self.take_config(*config),
             Reload::Bad(diagnostics) => {
                 for diagnostic in &diagnostics {
-                    report(diagnostic);
+                    report(diagnostic.cause());
                 }
                 report(STAYS);
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anstream::{AutoStream, ColorChoice};
+use leco_cli::frontend::FilterError;
 use leco_cli::widget::Cli;
 use leco_core::batch;
 use leco_core::batch::PlainError;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             say::err(format_args!("leco-sdl-widget: {}", causes(&*error)));
-            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            let is_usage = error.is::<ConfigError>() || error.is::<FilterError>();
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }
@@ -54,19 +56,20 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     if debug || cli.checks.rx_test.is_some() {
         start::has_stdout().map_err(PlainError::Write)?;
     }
+    cli.input.check_filter(&config)?;
     let sources = cli.input.sources();
     if let Some(line) = &cli.checks.rx_test {
         batch::explain(&config, line, AutoStream::auto(io::stdout()).lock())?;
     } else if debug {
         let file = Config::path(cli.input.config.as_deref());
         let mut overseer = Overseer::on_machine(config, &boot_id());
-        overseer.set_filter(cli.input.filter.clone());
+        overseer.set_filter(cli.input.filter.as_deref())?;
         let sandbox = confine(&overseer, &sources, file.as_deref());
         let (name, out) = ("leco-sdl-widget", io::stdout().lock());
         batch::debug(name, &mut overseer, &sources, file.as_deref(), &sandbox, out)?;
     } else {
         let file = Config::path(cli.input.config.as_deref());
-        leco_sdl_widget::app::run(config, sources, cli.input.filter.clone(), file.as_deref())?;
+        leco_sdl_widget::app::run(config, sources, cli.input.filter.as_deref(), file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

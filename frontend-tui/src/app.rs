@@ -72,6 +72,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// What of the config cannot be used.
     pub faults: Vec<String>,
+    /// What the view starts with, as if it had been typed.
+    pub filter: Option<String>,
     /// Colours.
     pub theme: Theme,
     /// The size of a terminal that does not know its own.
@@ -80,10 +82,14 @@ pub struct Options {
 
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
-    let Options { sources, player, record, config, faults, theme, assumed_size } = options;
+    let Options { sources, player, record, config, faults, filter, theme, assumed_size } = options;
     let mut overseer = overseer;
     if let Some(player) = &player {
         overseer.fix_clocks(player.clocks());
+    }
+    let mut state = State::new(config.clone());
+    if let Some(filter) = &filter {
+        state.set_filter(filter, &overseer)?;
     }
     let (sender, receiver) = sync_channel(MESSAGES);
     let signals = Signals::new(signals::asking_to_end())?;
@@ -93,7 +99,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     give_back_on_panic();
     let is_played = player.is_some();
     let read = (!is_played).then_some((sources, record));
-    let followed = config.clone().map(|path| (path, overseer.config_fingerprint()));
+    let followed = config.map(|path| (path, overseer.config_fingerprint()));
     let continued = Arc::new(AtomicU64::new(0));
     let for_jobs = (sender.clone(), Arc::clone(&continued));
     let started = start_threads(sender, signals, followed, read)
@@ -111,10 +117,10 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
             ..Source::default()
         };
     }
-    let has_heading = overseer.settings().tui.heading;
+    state.has_heading = overseer.settings().tui.heading;
     let app = App {
         overseer,
-        state: State { has_heading, ..State::new(config) },
+        state,
         status,
         noticed: None,
         theme,
@@ -286,7 +292,7 @@ impl App {
         let notice = apply(reload, &mut self.overseer);
         self.tell(Some(notice));
         self.state.has_heading = self.overseer.settings().tui.heading;
-        self.state.reloaded();
+        self.state.reloaded(&self.overseer);
     }
 
     /// Time until something changes by itself; `None` while nothing will.

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use anyhow::Context;
+use leco_cli::frontend::FilterError;
 use leco_cli::tui::Cli;
 use leco_core::batch;
+use leco_core::batch::follow::{Follow, follow};
 use leco_core::batch::{Format, PlainError};
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
 use leco_core::ini::Rendering;
@@ -43,7 +45,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             report(causes(&*error));
-            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            let is_usage = error.is::<ConfigError>() || error.is::<FilterError>();
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }
@@ -73,6 +76,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 enum Output {
     /// As lines, once.
     Once,
+    /// As lines, what happens.
+    Follow,
     /// As plain lines, each event as it comes.
     Debug,
     /// As plain lines, each when it appears: the terminal cannot be drawn on.
@@ -86,6 +91,7 @@ impl Output {
     fn wanted(cli: &Cli, config: &Config) -> Self {
         match () {
             () if cli.once => Self::Once,
+            () if cli.follow => Self::Follow,
             () if cli.checks.debug || config.settings.run.debug => Self::Debug,
             () if !can_be_drawn_on(variable("TERM").as_deref(), entry().as_ref()) => Self::Printed,
             () => Self::View,
@@ -99,7 +105,7 @@ impl Output {
             && (!io::stdout().is_terminal()
                 || !io::stdin().is_terminal() && !sources.any(SourceSpec::is_stdin))
         {
-            anyhow::bail!("not a terminal: use --once or --debug for plain lines");
+            anyhow::bail!("not a terminal: use --once, --follow or --debug for plain lines");
         }
         let of_the_view = [
             ("--record", cli.record.is_some()),
@@ -162,11 +168,11 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let named = cli.input.sources();
     output.check(cli, named.iter().chain(&config.settings.run.sources))?;
     let inputs = Inputs::new(cli, &config, named)?;
-    let mut overseer = Overseer::with_list(config, &boot_id());
-    overseer.set_filter(cli.input.filter.clone());
+    cli.input.check_filter(&config)?;
+    let overseer = Overseer::with_list(config, &boot_id());
     match output {
         Output::View => view(cli, inputs, overseer),
-        Output::Once | Output::Debug | Output::Printed => print(cli, output, inputs, overseer),
+        Output::Once | Output::Follow | Output::Debug | Output::Printed => print(cli, output, inputs, overseer),
     }
 }
 
@@ -184,6 +190,7 @@ fn explain(config: &Config, line: &str, format: Format) -> Result<(), PlainError
 
 /// Shows events as plain lines.
 fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> anyhow::Result<()> {
+    overseer.set_filter(cli.input.filter.as_deref())?;
     let Inputs { named, sources, config, sandbox, .. } = inputs;
     let sandbox = cli.replay.iter().fold(sandbox, Sandbox::reads);
     let confinement = sandbox.enter();
@@ -197,7 +204,20 @@ fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> a
     Ok(match output {
         Output::Once => batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out),
         Output::Printed => printed::follow(&mut overseer, &sources, glyphs(), out),
-        _ => batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out),
+        Output::Follow => {
+            let format = cli.format.clone().unwrap_or_default();
+            let options = Follow {
+                named_sources: &named,
+                config: config.as_deref(),
+                sandbox: &sandbox,
+                format: &format,
+                escape: cli.escape.unwrap_or_default(),
+            };
+            follow("leco-tui", &mut overseer, options, out)
+        }
+        Output::Debug | Output::View => {
+            batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out)
+        }
     }?)
 }
 
@@ -222,7 +242,8 @@ fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
     if !confinement.is_whole() {
         report(&confinement);
     }
-    app::run(overseer, Options { sources, player, record, config, faults, theme, assumed_size })
+    let filter = cli.input.filter.clone();
+    app::run(overseer, Options { sources, player, record, config, faults, filter, theme, assumed_size })
 }
 
 /// Colours that the command line asks for, else the config, else the terminal.

@@ -164,7 +164,10 @@ fn what_is_wrong_is_told_with_its_place() {
     assert_eq!(output.status.code(), Some(2));
     let output = stage.run(&[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr), "leco-tui: not a terminal: use --once or --debug for plain lines\n");
+    assert_eq!(
+        text(&output.stderr),
+        "leco-tui: not a terminal: use --once, --follow or --debug for plain lines\n"
+    );
     fs::write(stage.path("bad.ini"), "[text]\nline-fade-curve = 1\n[rx-proc]\n(a = b\n").unwrap();
     let output = stage.run(&["bad.ini", "-r", "x"]);
     assert!(output.status.success(), "a fault in a config stops nothing");

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -77,9 +78,19 @@ pub fn has_ended(out: &PollFd<'_>) -> bool {
 
 /// Sleeps until something can be read, or nobody can read any more what is written; whether that is so.
 pub fn wait_for_input<'a>(from: impl Iterator<Item = BorrowedFd<'a>>, out: &impl AsFd) -> io::Result<bool> {
+    wait_for_input_within(from, out, None)
+}
+
+/// The same for so long at most.
+pub fn wait_for_input_within<'a>(
+    from: impl Iterator<Item = BorrowedFd<'a>>,
+    out: &impl AsFd,
+    time: Option<Duration>,
+) -> io::Result<bool> {
     let mut fds = vec![waits_for_end(out)];
     fds.extend(from.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-    match poll(&mut fds, None) {
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
+    match poll(&mut fds, time.as_ref()) {
         Ok(_) => Ok(has_ended(&fds[0])),
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),

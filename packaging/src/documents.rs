@@ -245,6 +245,20 @@ fn lines_of_shell() -> Vec<(String, String)> {
         let text = String::from_utf8(text).expect("pages are text").replace("\\-", "-");
         lines.extend(code_spans(&text).0.into_iter().map(|span| (name.clone(), span)));
     }
+    for (command, _) in leco_cli::tui::EXAMPLES {
+        lines.push(("an example of leco-tui".to_owned(), command.to_owned()));
+    }
+    // Behind what a bar's config has before the command, up to its closing quote.
+    for example in files_in("packaging/examples", "") {
+        let commands: Vec<_> = example.text.match_indices("leco-tui ").map(|(at, _)| at).collect();
+        assert!(!commands.is_empty() || example.path.ends_with("waybar.css"), "{}", example.path.display());
+        for at in commands {
+            let quoted = example.text[..at].ends_with('"');
+            let command = example.text[at..].lines().next().unwrap_or_default();
+            let command = if quoted { command.split('"').next().unwrap_or_default() } else { command };
+            lines.push((example.path.display().to_string(), command.to_owned()));
+        }
+    }
     let units = ["systemd/system", "systemd/user", "systemd/drop-ins"];
     for unit in units.into_iter().flat_map(|directory| files_in(directory, "")) {
         let commands = unit.text.lines().filter(|line| line.starts_with("Exec"));

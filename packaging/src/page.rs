@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A command's man page.
 
+use std::io::Write;
+
+use clap::ArgAction;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
@@ -14,12 +17,15 @@ const MANUAL: &str = "LECO";
 pub(crate) fn page(command: clap::Command, section: &str) -> String {
     let below = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
     let name = format!("{}({section})", command.get_name());
+    let mut command = command;
+    command.build();
+    let synopsis = synopsis(&command).render();
     let man = Man::new(command.after_help("").after_long_help("")).section(section).manual(MANUAL);
     let mut page = Vec::new();
     let written = man
         .render_title(&mut page)
         .and_then(|()| man.render_name_section(&mut page))
-        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| page.write_all(synopsis.as_bytes()))
         .and_then(|()| man.render_description_section(&mut page))
         .and_then(|()| man.render_options_section(&mut page));
     debug_assert!(written.is_ok(), "memory takes everything");
@@ -28,7 +34,36 @@ pub(crate) fn page(command: clap::Command, section: &str) -> String {
         part_of(part, &mut rest);
     }
     see_also(&name, &mut rest);
-    String::from_utf8_lossy(&page).into_owned() + &rest.to_roff()
+    String::from_utf8_lossy(&page).into_owned() + &rest.render()
+}
+
+/// Every option with what it takes.
+fn synopsis(command: &clap::Command) -> Roff {
+    let mut words = vec![bold(command.get_name())];
+    for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        let long = argument.get_long().map(|long| format!("--{long}"));
+        let names: Vec<String> = short.into_iter().chain(long).collect();
+        words.push(roman(" ["));
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                words.push(roman("|"));
+            }
+            words.push(bold(name));
+        }
+        if argument.get_action().takes_values() {
+            let values = argument.get_value_names().unwrap_or_default();
+            let values: Vec<&str> = values.iter().map(clap::builder::Str::as_str).collect();
+            words.push(roman(if names.is_empty() { "" } else { " " }));
+            words.push(italic(values.join(" ")));
+        }
+        let is_repeated = matches!(argument.get_action(), ArgAction::Append);
+        words.push(roman(if is_repeated { "]..." } else { "]" }));
+    }
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]);
+    page.text(words);
+    page
 }
 
 /// A heading that ends with a colon, below it lines of terms, which are indented, or of text.

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use crate::commands;
 
 /// How each option is given, with what it needs besides.
-const GIVEN: [(&str, &str, &[&str]); 47] = [
+const GIVEN: [(&str, &str, &[&str]); 50] = [
     ("leco-ebpf-load", "pin", &["--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "pin_fdstore", &["--pin-fdstore", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "group", &["--group", "x", "--pin", "/sys/fs/bpf/x"]),
@@ -22,7 +22,7 @@ const GIVEN: [(&str, &str, &[&str]); 47] = [
     ("leco-ebpf-load", "json", &["--json", "--check"]),
     ("leco-ebpf-load", "unload", &["--unload", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "verbose", &["--verbose"]),
-    ("leco-event-pipe", "output", &["--output", "-?filter=/x/"]),
+    ("leco-event-pipe", "output", &["--output", "-?filter=proc:x"]),
     ("leco-event-pipe", "fifo", &["--fifo", "x"]),
     ("leco-event-pipe", "fifo_mode", &["--fifo-mode", "0600", "--fifo", "x"]),
     ("leco-event-pipe", "record", &["--record", "x"]),
@@ -48,6 +48,9 @@ const GIVEN: [(&str, &str, &[&str]); 47] = [
     ("leco-tui", "check_config", &["--check-config"]),
     ("leco-tui", "debug", &["--debug"]),
     ("leco-tui", "once", &["--once"]),
+    ("leco-tui", "follow", &["--follow"]),
+    ("leco-tui", "format", &["--format", "plain", "--follow"]),
+    ("leco-tui", "escape", &["--escape", "pango", "--format", "{line}", "--follow"]),
     ("leco-tui", "wait", &["--wait", "1", "--once"]),
     ("leco-sdl-widget", "source", &["--source", "-"]),
     ("leco-sdl-widget", "fifo", &["--fifo", "x"]),

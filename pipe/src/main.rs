@@ -18,7 +18,8 @@ use leco_bpf::read::record::Conn;
 use leco_bpf::read::stream::Stream;
 use leco_cli::pipe::Cli;
 use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
-use leco_core::matching::Filter;
+use leco_core::query::Query;
+use leco_core::wire::event::ConnectionState;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
 use leco_os::sandbox::{Confinement, Network, Sandbox};
@@ -226,8 +227,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     );
     let path = memory_path(&tunables.memory);
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
-    let filter = cli.filter.as_deref().map(Filter::parse).transpose();
-    let filter = filter.map_err(|error| anyhow::anyhow!("--filter: {error}"))?;
+    let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
     let now = Timestamp::now().as_second();
     let since =
         cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
@@ -241,7 +241,7 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     print(|out| {
         pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
             let line = seen::line(pair, &zone);
-            if !filter.as_ref().is_none_or(|filter| filter.holds(&line)) {
+            if !filter.holds(&line, &seen::details(pair), ConnectionState::Ordinary) {
                 return Ok(());
             }
             if cli.json { writeln!(out, "{}", seen::json(pair)) } else { writeln!(out, "{line}") }

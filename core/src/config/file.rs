@@ -12,7 +12,7 @@ use super::keys::{self, SETTINGS};
 use super::settings::Settings;
 use crate::fade::Points;
 use crate::ini::{Diagnostic, Fault, Header, Ini};
-use crate::query::{Query, QueryError};
+use crate::query::{Query, QueryError, SavedFilter};
 use crate::rules::RuleSet;
 use crate::style::StyleSet;
 
@@ -31,7 +31,7 @@ pub struct Config {
     /// Curves of `[curves]`, to which styles refer by index.
     pub curves: Vec<(String, Points)>,
     /// Filters of `[filters]` by name, as they stand there; each can be read.
-    pub filters: Vec<(String, String)>,
+    pub filters: Vec<SavedFilter>,
     /// Compiled rules.
     pub rules: RuleSet,
     /// Compiled styles.
@@ -110,6 +110,9 @@ impl Config {
         faults.extend(ini.headers.iter().filter_map(unknown_section));
         let mut settings = Settings::default();
         let mut curves = Vec::new();
+        // They may name each other in any order.
+        let saved = ini.entries.iter().filter(|entry| entry.section == "filters");
+        let saved: Vec<SavedFilter> = saved.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
         let mut filters = Vec::new();
         for entry in &ini.entries {
             let read = match entry.section.as_str() {
@@ -118,7 +121,7 @@ impl Config {
                 "curves" => {
                     keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
                 }
-                "filters" => match Query::parse(&entry.value) {
+                "filters" => match Query::parse_with(&entry.value, &saved) {
                     Ok(_) => {
                         filters.push((entry.key.clone(), entry.value.clone()));
                         Ok(())

@@ -8,10 +8,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use inotify::{EventMask, WatchDescriptor, WatchMask};
 use leco_os::watch::Watcher;
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 use super::file::{Config, ConfigError, Fingerprint, read_bounded};
 use crate::ini::Diagnostic;
@@ -19,10 +23,13 @@ use crate::ini::Diagnostic;
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;
 
+/// An editor may take a file away before it puts another in its place: so long a config counts as there.
+const ABSENCE: Duration = Duration::from_secs(1);
+
 /// What came of a change of the file.
 #[derive(Debug)]
 pub enum Reload {
-    /// A config without a fault, to take effect now.
+    /// A config without a fault, to take effect now; one without a file where the usual one is gone.
     Good(Box<Config>),
     /// Faults: the config before stays in force.
     Bad(Vec<Diagnostic>),
@@ -43,6 +50,10 @@ pub struct ConfigWatch {
     is_another: bool,
     /// Readable as long as that is so, for those who look only when they are told to.
     another: Option<OwnedFd>,
+    /// Nobody named the file: without it the defaults count, as at the start.
+    is_usual: bool,
+    /// It is missing, which counts when this can be read.
+    absence: Option<OwnedFd>,
     /// What told one state of the file from others when it was looked at without inotify.
     stamp: Option<Stamp>,
     /// It was another one then than before.
@@ -61,6 +72,10 @@ impl ConfigWatch {
     /// Starts to follow a path, whether there is a file now or not. In force is what was read from it before: where
     /// it is another one by now, that is the first change.
     pub fn follow(path: &Path, in_force: Option<Fingerprint>) -> io::Result<Self> {
+        Self::follow_as(path, in_force, Config::path(None).as_deref() == Some(path))
+    }
+
+    fn follow_as(path: &Path, in_force: Option<Fingerprint>, is_usual: bool) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let mut watch = Self {
             path,
@@ -69,6 +84,8 @@ impl ConfigWatch {
             last: in_force,
             is_another: false,
             another: None,
+            is_usual,
+            absence: None,
             stamp: None,
             has_changed: false,
         };
@@ -84,7 +101,7 @@ impl ConfigWatch {
     /// Looks at what happened since the last call; `None` where the file says what it said before. Never
     /// waits: the descriptor tells when to call.
     pub fn look(&mut self) -> io::Result<Option<Reload>> {
-        let mut relevant = std::mem::take(&mut self.is_another);
+        let mut relevant = std::mem::take(&mut self.is_another) || self.absence.is_some();
         self.another = None;
         let folders = &self.folders;
         let is_polling = self.watcher.read(|event| {
@@ -116,7 +133,12 @@ impl ConfigWatch {
     }
 
     fn read_again(&mut self) -> Option<Reload> {
-        match read_bounded(&self.path) {
+        let read = read_bounded(&self.path);
+        if self.is_usual && read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return self.go_without();
+        }
+        self.absence = None;
+        match read {
             Ok(bytes) if self.last == Some(Fingerprint::of(&bytes)) => None,
             Ok(bytes) => {
                 let config = Config::parse(&bytes, &self.path);
@@ -132,6 +154,21 @@ impl ConfigWatch {
                 Some(Reload::Unreadable(ConfigError { path: self.path.clone(), source }.to_string()))
             }
         }
+    }
+
+    /// What counts without the file, once it is sure that it is gone.
+    fn go_without(&mut self) -> Option<Reload> {
+        self.last?;
+        let is_over = if let Some(timer) = &self.absence {
+            rustix::io::read(timer, &mut [0; 8]).is_ok()
+        } else {
+            self.absence = timer(ABSENCE).ok();
+            self.absence.is_none()
+        };
+        is_over.then(|| {
+            (self.absence, self.last) = (None, None);
+            Reload::Good(Box::default())
+        })
     }
 
     /// Watches every folder in which a change can lead to another file, and no others: each one more would
@@ -167,8 +204,18 @@ impl ConfigWatch {
 
 impl AsFd for ConfigWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.another.as_ref().map_or_else(|| self.watcher.as_fd(), AsFd::as_fd)
+        let other = self.another.as_ref().or(self.absence.as_ref());
+        other.map_or_else(|| self.watcher.as_fd(), AsFd::as_fd)
     }
+}
+
+/// What can be read after a time.
+fn timer(time: Duration) -> io::Result<OwnedFd> {
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    let it_value = Timespec::try_from(time).map_err(io::Error::other)?;
+    let once = Itimerspec { it_interval: Timespec::default(), it_value };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
+    Ok(timer)
 }
 
 /// Whether a name that has just come stands for a whole file: a link does, a new file is still empty.
@@ -223,9 +270,9 @@ fn parts(path: &Path) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
 
@@ -310,6 +357,26 @@ mod tests {
         fs::write(&beside, config(4)).unwrap();
         fs::hard_link(&beside, &path).unwrap();
         expect(&mut watch, 4);
+    }
+
+    #[test]
+    fn without_the_usual_file_the_defaults_count_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("widget.ini");
+        fs::write(&path, config(1)).unwrap();
+        let read = Config::read(&path).unwrap().fingerprint;
+        let mut watch = ConfigWatch::follow_as(&path, read, true).unwrap();
+        // What comes again at once was never away.
+        fs::remove_file(&path).unwrap();
+        assert!(watch.look().unwrap().is_none());
+        fs::write(&path, config(1)).unwrap();
+        assert!(watch.look().unwrap().is_none() && watch.absence.is_none());
+        fs::remove_file(&path).unwrap();
+        let Reload::Good(config_now) = next(&mut watch) else { panic!("no defaults") };
+        assert!(config_now.file.is_none() && config_now.fingerprint.is_none());
+        assert!(watch.look().unwrap().is_none(), "once");
+        fs::write(&path, config(1)).unwrap();
+        expect(&mut watch, 1);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The key of a rule: one regex, or several that must hold together.
 
+use std::ops::Range;
+
 use crate::ini::{Entry, Fault};
 use crate::matching::pattern::{Case, LimitExceeded, Pattern, PatternError};
+use crate::matching::reach::Reach;
 
 /// All regexes of a key, which must hold together.
 #[derive(Debug, Clone)]
@@ -34,11 +37,17 @@ impl Chain {
         }
         Ok(true)
     }
+
+    /// Whether it says that it holds for every line.
+    pub(crate) fn holds_for_all(&self) -> bool {
+        self.patterns.iter().all(|pattern| !pattern.negated && pattern.reach() == Reach::Every)
+    }
 }
 
 /// Reads a key: one regex, or several as `/…/` with flags, joined by ` && `.
-pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
+fn parse_key(key: &str) -> Result<Chain, PatternError> {
     let key = key.strip_suffix("&&").map_or(key, str::trim_end);
+    refuse_half_a_chain(key)?;
     let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
     let mut patterns = Vec::with_capacity(links.len());
     for link in links {
@@ -46,14 +55,121 @@ pub(crate) fn parse_key(key: &str) -> Result<Chain, PatternError> {
             Some('I') => Case::Counts,
             _ => Case::Ignored,
         };
-        let mut pattern = Pattern::parse(link.regex, case).map_err(|error| PatternError {
+        let placed = |error: PatternError| PatternError {
             span: error.span.map(|span| span.start + link.offset..span.end + link.offset),
             ..error
-        })?;
+        };
+        let mut pattern = Pattern::parse(link.regex, case).map_err(placed)?;
         pattern.negated = link.flags.contains('!');
+        refuse_without_sense(&pattern, link.regex).map_err(placed)?;
         patterns.push(pattern);
     }
     Ok(Chain { patterns })
+}
+
+/// Refuses a regex that matches every line or none, where that cannot be meant.
+fn refuse_without_sense(pattern: &Pattern, regex: &str) -> Result<(), PatternError> {
+    match pattern.reach() {
+        Reach::None(reason) => {
+            let help = format!("{reason}: take that out, or put a \\ before a ^ or $ that is meant as text");
+            Err(PatternError::at(0..regex.len(), "this regex never matches").help(help))
+        }
+        Reach::Every | Reach::EveryByMistake if pattern.negated => {
+            Err(PatternError::at(0..regex.len(), "this regex matches every line, so with ! it never holds")
+                .help("take it out, or write what a line must not have"))
+        }
+        Reach::EveryByMistake => Err(match empty_alternative(regex) {
+            Some(span) => PatternError::at(span, "an empty alternative matches every line")
+                .help("take the | out, or write .* for every line, \\| for the character"),
+            None => {
+                PatternError::at(0..regex.len(), "this regex matches every line: all of it may be missing")
+                    .help("write + for *, or .* for every line")
+            }
+        }),
+        Reach::Every | Reach::Some => Ok(()),
+    }
+}
+
+/// Where an alternative is empty, if that is to be seen.
+fn empty_alternative(regex: &str) -> Option<Range<usize>> {
+    let is_escaped = |at: usize| regex[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+    let bars = regex.match_indices('|').map(|(at, _)| at).filter(|at| !is_escaped(*at));
+    let mut empty = bars.filter(|at| {
+        let (before, after) = (&regex[..*at], &regex[at + 1..]);
+        before.is_empty()
+            || after.is_empty()
+            || after.starts_with(['|', ')'])
+            || before.ends_with('(') && !is_escaped(at - 1)
+    });
+    empty.next().map(|at| at..at + 1)
+}
+
+/// Refuses what was meant as a chain, or as a regex between slashes, and would be read as one regex with all that in it:
+/// such a regex matches nothing.
+fn refuse_half_a_chain(key: &str) -> Result<(), PatternError> {
+    let is_flags = |text: &str| text.chars().all(|flag| "iI!".contains(flag));
+    let begins = |part: &str| part.find('/').is_some_and(|slash| is_flags(&part[..slash]));
+    let is_wrapped = |part: &str| begins(part) && part.ends_with('/') && part.matches('/').count() > 1;
+    for (joint, word) in ["&&", "||"].iter().flat_map(|word| key.match_indices(*word)) {
+        let (before, after) = (&key[..joint], &key[joint + 2..]);
+        let touches = before.trim_end().ends_with('/') && begins(key) || begins(after.trim_start());
+        let is_spaced = before.ends_with(' ') && after.starts_with(' ');
+        let span = joint..joint + 2;
+        if word == "||" {
+            if touches && is_spaced {
+                let help = "write one regex with | for one or the other: /A|B/";
+                return Err(PatternError::at(span, "|| joins nothing").help(help));
+            }
+            continue;
+        }
+        if !touches && !is_spaced {
+            continue;
+        }
+        let mut at = 0;
+        let mut parts = Vec::new();
+        let mut unwrapped = None;
+        for part in key.split("&&") {
+            let text = part.trim();
+            let start = at + part.find(text).unwrap_or_default();
+            at += part.len() + 2;
+            if is_wrapped(text) {
+                parts.push(text.to_owned());
+                continue;
+            }
+            unwrapped.get_or_insert(start..start + text.len());
+            let (flags, text) = match text.find('/').filter(|_| begins(text)) {
+                Some(slash) => text.split_at(slash),
+                None => ("", text),
+            };
+            parts.push(format!("{flags}/{}/", text.trim_matches('/')));
+        }
+        let help = format!("write {}, or [&]& for the text", parts.join(" && "));
+        match unwrapped {
+            Some(part) => {
+                let message = "each regex of a chain stands between slashes, and this one does not";
+                return Err(PatternError::at(part, message).help(help));
+            }
+            None if !is_spaced => {
+                return Err(PatternError::at(span, "&& joins regexes with a space on each side").help(help));
+            }
+            None => {}
+        }
+    }
+    if key.starts_with(['!', 'i', 'I']) && begins(key) && !is_wrapped(key) && key.contains("!/") {
+        return Err(PatternError::at(0..key.len(), "the closing / of this regex is missing")
+            .help(format!("write {}/", key.trim_end_matches('/'))));
+    }
+    let flags = key.rfind('/').map(|slash| &key[slash + 1..]).unwrap_or_default();
+    if key.starts_with('/')
+        && key.matches('/').count() == 2
+        && (1..=3).contains(&flags.len())
+        && flags.chars().all(|flag| "iIgmsu".contains(flag))
+    {
+        let regex = &key[..key.len() - flags.len()];
+        return Err(PatternError::at(regex.len()..key.len(), "flags stand before the first slash")
+            .help(format!("write {regex}, which ignores case, or I{regex}, for which case counts")));
+    }
+    Ok(())
 }
 
 struct Link<'k> {
@@ -61,7 +177,6 @@ struct Link<'k> {
     offset: usize,
     flags: &'k str,
 }
-
 /// The parts of a key that consists of wrapped regexes throughout; `None` where it is a plain regex.
 fn split_wrapped(key: &str) -> Option<Vec<Link<'_>>> {
     let mut links = Vec::new();
@@ -85,6 +200,75 @@ fn split_wrapped(key: &str) -> Option<Vec<Link<'_>>> {
         } else {
             links.push(Link { regex: body.strip_suffix('/')?, offset: start, flags });
             return Some(links);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a key: the part that is meant, the message and what to do.
+    fn fault(key: &str) -> Option<(String, String)> {
+        let error = parse_key(key).err()?;
+        let span = error.span.unwrap_or(0..key.len());
+        Some((key[span].to_owned(), format!("{}: {}", error.message, error.help.unwrap_or_default())))
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused_with_what_to_write() {
+        for (key, meant, words) in [
+            (
+                r"\[cron\] && !/!\w+/",
+                r"\[cron\]",
+                r"between slashes, and this one does not: write /\[cron\]/ && !/!\w+/, or",
+            ),
+            ("/ :: a/ && / b ::", "/ b ::", "write / :: a/ && / b ::/, or"),
+            ("/a/ && b", "b", "write /a/ && /b/"),
+            ("a && b", "a", "write /a/ && /b/"),
+            ("/a/ &&/b/", "&&", "a space on each side: write /a/ && /b/"),
+            ("/a/&& /b/", "&&", "a space on each side"),
+            ("/a/ || /b/", "||", "/A|B/"),
+            ("!/a", "!/a", "the closing / of this regex is missing: write !/a/"),
+            ("/a/i", "i", "flags stand before the first slash: write /a/, which"),
+            ("a|", "|", "an empty alternative matches every line"),
+            ("/a/ && /(b||c)?/", "|", "an empty alternative"),
+            ("x*", "x*", "all of it may be missing: write + for *"),
+            ("//", "", "all of it may be missing"),
+            ("!/a*/", "a*", "so with ! it never holds"),
+            ("/b/ && !/.*/", ".*", "so with ! it never holds"),
+            ("a$b", "a$b", "never matches: nothing stands behind the end"),
+            (r"a\tb", r"a\tb", "no control characters"),
+        ] {
+            let (part, told) = fault(key).unwrap_or_else(|| panic!("{key} passes"));
+            assert!(part == meant && told.contains(words), "{key}: {part}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_meant_is_read() {
+        for key in [
+            ".*",
+            "^",
+            "^ *",
+            "$",
+            "/udp",
+            "443/udp",
+            "/a/ && !/b/",
+            "/a/ &&",
+            "[&]& b",
+            "a&&b",
+            "/a&&b/",
+            "i/o",
+            "/a|b/",
+            r"a\|",
+            "/ 53/udp/",
+            "I/A/ && i!/b/",
+            "!refused",
+            "/a/b/x",
+            "a /b/",
+        ] {
+            assert_eq!(fault(key), None, "{key}");
         }
     }
 }

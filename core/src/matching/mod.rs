@@ -2,13 +2,12 @@
 //! What chooses lines: regular expressions in the dialect of PCRE, chains of them, and what finds their candidates.
 
 mod chain;
-mod filter;
 mod pattern;
 mod pcre;
 mod prefilter;
+mod reach;
 
 pub(crate) use self::chain::Chain;
-pub use self::filter::{Filter, FilterError};
 pub use self::pattern::LimitExceeded;
 pub(crate) use self::pattern::{Captures, Case, Pattern};
 pub(crate) use self::prefilter::{Candidates, Prefilter};

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use crate::matching::pcre;
 use crate::matching::pcre::{Demands, Dialect, Translated};
+use crate::matching::reach::Reach;
 
 /// Steps after which a backtracking match gives up; then the pattern counts as not matching.
 const BACKTRACK_LIMIT: usize = 50_000;
@@ -134,6 +135,23 @@ impl Pattern {
             return Err(error.help("repeat less, nest less, or look behind for less"));
         }
         Ok(pattern)
+    }
+
+    /// Which lines it can match. Most regexes need not be looked at for that: those that need a text match no line
+    /// without it, and without anchors and escapes few match none.
+    pub(crate) fn reach(&self) -> Reach {
+        let inner = self.regex.strip_prefix('^').unwrap_or(&self.regex);
+        let inner = inner.strip_suffix('$').unwrap_or(inner);
+        let is_control = |after: &str| {
+            after.starts_with(['n', 't', 'r', 'x', 'e', 'a', 'f', 'v', 'c', '0', 'A', 'z', 'Z'])
+        };
+        let has_control = || inner.match_indices('\\').any(|(at, _)| is_control(&inner[at + 1..]));
+        let is_doubtful = self.need.is_empty() || inner.contains(['^', '$']) || has_control();
+        let dialect = Dialect { backtracking: false, final_newline: false };
+        if self.demands.backtracking || !is_doubtful {
+            return Reach::Some;
+        }
+        pcre::translate(&self.regex, self.case, dialect).map_or(Reach::Some, |regex| Reach::of(&regex.text))
     }
 
     /// Compiles it, as the first line would, and tells whether the engine takes it.

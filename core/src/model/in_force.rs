@@ -9,6 +9,7 @@ use crate::config::{Config, Fingerprint, Settings};
 use crate::fade::{Curve, Fade};
 use crate::model::fader::Fader;
 use crate::model::line::{Line, Shown};
+use crate::query::SavedFilter;
 use crate::rules::{RuleSet, Verdict};
 use crate::style::StyleSet;
 use crate::wire::tag::Tag;
@@ -18,7 +19,7 @@ use crate::wire::tag::Tag;
 pub(super) struct InForce {
     pub(super) settings: Settings,
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) filters: Vec<(String, String)>,
+    pub(super) filters: Vec<SavedFilter>,
     pub(super) rules: RuleSet,
     pub(super) styles: StyleSet,
     pub(super) fader: Fader,

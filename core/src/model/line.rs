@@ -216,6 +216,14 @@ impl Line {
         }
     }
 
+    /// Whether no other connection than this one is known to be part of it.
+    pub(super) fn is_only(&self, ns: BootNs) -> bool {
+        let is_another = |member: &Member| member.ns != ns;
+        self.life.ns == ns
+            && self.life.latest == ns
+            && !self.bytes.members.as_ref().is_some_and(|members| members.iter().any(is_another))
+    }
+
     /// What its opacity depends on.
     pub(crate) fn times(&self) -> Times {
         Times { first: self.life.first, updated: self.life.updated, curve: self.look.curve }

@@ -112,6 +112,17 @@ impl Lines {
         update
     }
 
+    /// Takes note of a connection that is not to be known any more: its line goes. That of a group stays, which is
+    /// other connections' as well.
+    pub(crate) fn leave_out(&mut self, machine: MachineId, ns: BootNs, shown: &Shown) {
+        let Some(id) = self.store.find(&LineKey::of(machine, ns, shown)) else { return };
+        if self.store.line(id).line().is_only(ns)
+            && let Some(slot) = self.store.remove(id).slot
+        {
+            self.slots[slot] = None;
+        }
+    }
+
     /// Puts every line where it stands now on our clock, as `again` says of a machine's time.
     pub(crate) fn place_again(
         &mut self,

@@ -8,7 +8,6 @@ use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
 
 use crate::config::{Config, Fingerprint, Settings};
-use crate::matching::Filter;
 use crate::model::fader::age;
 use crate::model::in_force::InForce;
 pub use crate::model::known_line::{Answers, KnownLine, LineId};
@@ -16,9 +15,11 @@ use crate::model::line::{Arrival, Line};
 use crate::model::lines::{Capacity, Lines, Update};
 use crate::model::machines::{Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
+use crate::query::{Query, QueryError, SavedFilter};
 use crate::rules::{Explanation, RuleInfo};
 use crate::source::Origin;
 use crate::style::LineStyle;
+use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent, Phase};
 use crate::wire::tag::Tag;
 
@@ -97,7 +98,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Overseer {
     in_force: InForce,
-    /// Only lines that it chooses count, whatever the config says.
+    /// Only connections that it chooses count.
     filter: Option<Filter>,
     /// Who remembers its lines.
     keeps: Keeps,
@@ -128,6 +129,16 @@ impl Keeps {
             Self::List => Capacity { ordinary: settings.tui.lines_kept, open: Some(MAX_OPEN) },
         }
     }
+}
+
+/// What chooses connections.
+#[derive(Debug)]
+struct Filter {
+    /// As it was written; it may name filters of the config.
+    text: String,
+    query: Query,
+    /// It names one that the config has no more.
+    is_stale: bool,
 }
 
 /// Names of the machines that were heard.
@@ -178,9 +189,15 @@ impl Overseer {
         }
     }
 
-    /// Only lines that this chooses, as they come, are known from now on.
-    pub fn set_filter(&mut self, filter: Option<Filter>) {
-        self.filter = filter;
+    /// Only connections that this chooses, by what is shown of them, are known from now on, and as long as it chooses
+    /// them. `@NAME` in it stands for what the config in force says.
+    pub fn set_filter(&mut self, filter: Option<&str>) -> Result<(), QueryError> {
+        let read = |text: &str| {
+            let query = Query::parse_with(text, &self.in_force.filters)?;
+            Ok(Filter { text: text.to_owned(), query, is_stale: false })
+        };
+        self.filter = filter.map(read).transpose()?;
+        Ok(())
     }
 
     /// Says once and for all how clocks go, where that is known: what events say of them does not count any more.
@@ -202,7 +219,7 @@ impl Overseer {
 
     /// Filters that the config names, as they stand there.
     #[must_use]
-    pub fn filters(&self) -> &[(String, String)] {
+    pub fn filters(&self) -> &[SavedFilter] {
         &self.in_force.filters
     }
 
@@ -211,6 +228,12 @@ impl Overseer {
     pub fn reload(&mut self, config: Config) {
         self.in_force = InForce::from(config);
         let in_force = &mut self.in_force;
+        if let Some(filter) = &mut self.filter {
+            match Query::parse_with(&filter.text, &in_force.filters) {
+                Ok(query) => filter.query = query,
+                Err(_) => filter.is_stale = true,
+            }
+        }
         self.lines.remake(|received| in_force.show(received));
         self.lines.set_capacity(self.keeps.capacity(&self.in_force.settings));
         self.tagged.clear();
@@ -264,15 +287,22 @@ impl Overseer {
         let placed = self.machines.place(origin, &event, now);
         self.note_host(origin, &placed);
         let received = clean(&event.line);
-        if self.filter.as_ref().is_some_and(|filter| !filter.holds(&received)) {
-            return Received::NotChosen;
-        }
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
         let Some(shown) = self.in_force.show(&received) else {
             self.frame.counts.dropped += 1;
             return Received::Dropped;
         };
+        if let Some(Filter { query, .. }) = &self.filter {
+            let mut connection = ConnectionDetails::of(&received, str::from_utf8(wire_line).ok());
+            if let Some(host) = &placed.host {
+                host.as_ref().clone_into(&mut connection.host);
+            }
+            if !query.holds(&shown.text, &connection, event.connection_state()) {
+                self.lines.leave_out(placed.machine, event.ns, &shown);
+                return Received::NotChosen;
+            }
+        }
         let (text, group) = (Arc::clone(&shown.text), shown.group.clone());
         let arrival = Arrival {
             placed,
@@ -390,6 +420,14 @@ impl Overseer {
 
     /// What a person should be told of rules that are too slow for a line, once for each.
     pub fn take_notice(&mut self) -> Option<String> {
+        if let Some(filter) = &mut self.filter
+            && std::mem::take(&mut filter.is_stale)
+        {
+            let filter = clean(&filter.text);
+            return Some(format!(
+                "the config no longer has what --filter {filter} names: keeping what it stood for"
+            ));
+        }
         let newly = self.in_force.rules.take_newly_exceeded();
         let named: Vec<_> =
             newly.iter().map(|rule| format!("line {}: {}", rule.line, clean(rule.key))).collect();

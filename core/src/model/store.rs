@@ -139,6 +139,11 @@ impl Store {
         }
     }
 
+    /// A line, as it is kept.
+    pub(super) fn line(&self, id: Id) -> KnownLine<'_> {
+        KnownLine::new(self, self.entry(id))
+    }
+
     /// Changes a line. One that did change is unpacked then; a change that brings nothing new is `None`.
     pub(super) fn update<T>(&mut self, id: Id, change: impl FnOnce(&mut Line) -> Option<T>) -> Option<T> {
         let entry = &mut self.entries[id as usize];

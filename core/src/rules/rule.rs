@@ -71,6 +71,19 @@ pub(super) struct Replaced {
     pub(super) placed: Vec<Range<usize>>,
 }
 
+/// What to write for a group that another regex of the chain has.
+fn in_another(chain: &Chain, group: usize, template: &str) -> Option<String> {
+    let index = chain.patterns.iter().position(|pattern| pattern.groups >= group)?;
+    let number = index + 1;
+    Some(if chain.patterns[index].negated {
+        format!(
+            "regex number {number} has one, but is negated and so matches no text: refer to another, or write a text"
+        )
+    } else {
+        format!("regex number {number} has one: write {number}`{template} to replace what that matches")
+    })
+}
+
 impl Rule {
     /// Reads a rule, and tells what of its value may be meant in another way.
     pub(super) fn compile(
@@ -106,13 +119,46 @@ impl Rule {
                 .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));
         }
         let pattern = target.and_then(|target| chain.patterns.get(target));
-        let (template, doubts) = Template::parse(value.template, pattern);
+        let (template, mut doubts) = Template::parse(value.template, pattern);
+        for doubt in &mut doubts {
+            if let Some(help) = doubt.group.and_then(|group| in_another(&chain, group, value.template)) {
+                doubt.help = help;
+            }
+        }
         let start = value.template.as_ptr() as usize - entry.value.as_ptr() as usize;
         let doubts = doubts.into_iter().map(|doubt| {
             let span = entry.value_span(Some(start + doubt.span.start..start + doubt.span.end));
             Fault::new(span, doubt.message).with_help(doubt.help)
         });
-        let doubts = doubts.collect();
+        let mut doubts: Vec<Fault> = doubts.collect();
+        if template.is_always_empty(pattern)
+            && (section == RuleSection::Group || value.groups)
+            && let Some(doubt) = doubts.drain(..).next()
+        {
+            let what = doubt.message.trim_end_matches(", so nothing is inserted").to_owned();
+            let help = doubt.help.unwrap_or_default();
+            return Err(Fault::new(
+                doubt.span,
+                format!("{what}: it would drop every line, so the rule is skipped"),
+            )
+            .with_help(format!("{help}; leave the value empty to drop lines")));
+        }
+        if let Some(prefix) = value.odd_prefix {
+            let message = format!("`{prefix}` before the backtick is no prefix, so it is text");
+            doubts.push(
+                Fault::new(entry.value_span(Some(0..prefix.len())), message)
+                    .with_help("write g to group lines, a digit 1 to 9 for a regex of the chain, or both"),
+            );
+        }
+        if section == RuleSection::Proc && !value.groups && template.is_the_match() {
+            doubts.push(
+                Fault::new(
+                    entry.value_span(None),
+                    "this rule replaces each match by itself, so it does nothing",
+                )
+                .with_help("write what is to stand there, or take the rule out"),
+            );
+        }
         let rule = Self {
             section,
             line,

@@ -2,11 +2,12 @@
 //! All rules of a config, in the order of the file.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::explain::{Explanation, Recorder};
 use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
-use crate::ini::{Fault, Ini};
+use crate::ini::{Entry, Fault, Ini};
 use crate::matching::{Candidates, LimitExceeded, Prefilter};
 
 /// How often a rule held, and how often it could not be decided.
@@ -63,12 +64,41 @@ impl Observer for Counter {
     }
 }
 
+/// Which rules take lines from those after them: of a line's groups only the first counts.
+#[derive(Default)]
+struct FirstOf {
+    /// By its key, the line of the first rule that has it.
+    keys: HashMap<String, usize>,
+    /// The line of a rule that holds for every line.
+    all: Option<usize>,
+}
+
+impl FirstOf {
+    /// Why a rule never applies.
+    fn shadows(&mut self, rule: &Rule, entry: &Entry) -> Option<Fault> {
+        if rule.section != RuleSection::Group {
+            return None;
+        }
+        if let Some(line) = self.all {
+            let message = format!("the rule in line {line} takes every line, so this one never applies");
+            return Some(Fault::new(entry.key_span(), message).with_help("move it above that one"));
+        }
+        self.all = rule.chain.holds_for_all().then_some(rule.line);
+        let line = *self.keys.entry(rule.key.clone()).or_insert(rule.line);
+        (line != rule.line).then(|| {
+            let message = format!("the rule in line {line} has the same key, so this one never applies");
+            Fault::new(entry.key_span(), message).with_help("take one of them out")
+        })
+    }
+}
+
 impl RuleSet {
     /// Reads the rules of a file; those that cannot be used are left out and named.
     pub(crate) fn compile(ini: &Ini, text: &str) -> (Self, Vec<Fault>) {
         let mut rules = Vec::new();
         let mut faults = Vec::new();
         let mut lines = (1, 0);
+        let mut first_of = FirstOf::default();
         for entry in &ini.entries {
             let Some(section) = RuleSection::parse(&entry.section) else { continue };
             // Entries come in the order of the file.
@@ -76,8 +106,9 @@ impl RuleSet {
             lines.1 = entry.key_at;
             match Rule::compile(entry, section, lines.0) {
                 Ok((rule, doubts)) => {
-                    rules.push(rule);
                     faults.extend(doubts);
+                    faults.extend(first_of.shadows(&rule, entry));
+                    rules.push(rule);
                 }
                 Err(fault) => faults.push(fault),
             }
@@ -240,6 +271,47 @@ mod tests {
         let mut rules = config.rules;
         assert_eq!(shown(&mut rules, "x53/udp"), "x $q 53");
         assert_eq!(shown(&mut rules, "ab"), "ab");
+    }
+
+    #[test]
+    fn rules_that_would_do_nothing_or_drop_everything_are_told_with_what_to_do() {
+        for (rules, place, words) in [
+            (
+                "[rx-group]\n:: chrome :: = $3\n",
+                "2:16",
+                "no group number 3: it would drop every line, so the rule is skipped",
+            ),
+            (
+                "[rx-group]\n!/ssh/ = $0\n",
+                "2:10",
+                "only negated regexes have no groups: it would drop every line",
+            ),
+            ("[rx-proc]\na = g`$1\n", "2:7", "it would drop every line"),
+            ("[rx-proc]\n/a/ && !/(b)/ = x$1\n", "2:18", "no group number 1, so nothing is inserted"),
+            ("[rx-proc]\n/(a)/ && /b/ = $1\n", "2:16", "no group number 1, so nothing is inserted"),
+            ("[rx-proc]\na = 12`x\n", "2:5", "no prefix"),
+            ("[rx-proc]\na = $0\n", "2:5", "does nothing"),
+            ("[rx-group]\na = b\nc = d\na = e\n", "4:1", "line 2 has the same key"),
+            ("[rx-group]\n.* = b\n[rx-proc]\nx = y\n[rx-group]\nc = d\n", "6:1", "line 2 takes every line"),
+            ("[rx-group]\n\\[cron\\] && !/!\\w+/ = cron\n", "2:1", "between slashes"),
+            ("[rx-proc]\n/ :: a/ && / b :: = x\n", "2:12", "between slashes"),
+            ("[rx-style]\nx| = fg=fff\n", "2:2", "an empty alternative"),
+        ] {
+            let config = config(rules);
+            let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
+            assert!(
+                told.len() == 1
+                    && told[0].starts_with(&format!("w.ini:{place}: "))
+                    && told[0].contains(words),
+                "{rules}: {told:?}"
+            );
+            assert!(config.diagnostics[0].help.is_some(), "{rules}");
+        }
+        let help = |rules: &str| config(rules).diagnostics[0].help.clone().unwrap_or_default();
+        assert!(help("[rx-proc]\n/(a)/ && /b/ = $1\n").contains("write 1`$1"));
+        assert!(help("[rx-proc]\n/a/ && !/(b)/ = x$1\n").contains("regex number 2 has one, but is negated"));
+        let mut rules = config("[rx-group]\n:: chrome :: = $3\n").rules;
+        assert_eq!(shown(&mut rules, "x :: chrome :: y"), "x :: chrome :: y", "nothing is dropped");
     }
 
     #[test]

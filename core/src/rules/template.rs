@@ -25,6 +25,8 @@ pub(crate) struct Doubt {
     pub(crate) span: Range<usize>,
     pub(crate) message: String,
     pub(crate) help: String,
+    /// The group that is referred to and that the regex does not have.
+    pub(crate) group: Option<usize>,
 }
 
 impl Template {
@@ -45,6 +47,18 @@ impl Template {
         reader.literal.push_str(reader.rest());
         reader.flush();
         (Self { parts: reader.parts }, reader.doubts)
+    }
+
+    /// Whether nothing can come of it, though something is written: it refers to no group that there is.
+    pub(crate) fn is_always_empty(&self, target: Option<&Pattern>) -> bool {
+        let is_missing = |group: &usize| target.is_none_or(|pattern| *group > pattern.groups);
+        !self.parts.is_empty()
+            && self.parts.iter().all(|part| matches!(part, Part::Group(group) if is_missing(group)))
+    }
+
+    /// Whether each match stays as it is.
+    pub(crate) fn is_the_match(&self) -> bool {
+        self.parts == [Part::Group(0)]
     }
 
     /// Appends the expansion for a match; a group that is not set is empty.
@@ -87,12 +101,18 @@ impl<'t> Reader<'t> {
     /// Takes so many bytes, which refer to a group.
     fn group(&mut self, length: usize, group: usize) {
         let groups = self.target.map_or(0, |pattern| pattern.groups);
-        if group > groups {
+        if self.target.is_none() {
+            let help = "they match no text that could be inserted: write a text".to_owned();
+            self.doubt(length, "only negated regexes have no groups, so nothing is inserted".into(), help);
+        } else if group > groups {
             let help = match groups {
                 0 => "its regex has no groups: write $0 for the whole match, $$ for a $".to_owned(),
                 _ => format!("its regex has {groups}: write a number up to that, or $$ for a $"),
             };
             self.doubt(length, format!("there is no group number {group}, so nothing is inserted"), help);
+            if let Some(doubt) = self.doubts.last_mut() {
+                doubt.group = Some(group);
+            }
         }
         self.flush();
         self.parts.push(Part::Group(group));
@@ -100,7 +120,7 @@ impl<'t> Reader<'t> {
     }
 
     fn doubt(&mut self, length: usize, message: String, help: String) {
-        self.doubts.push(Doubt { span: self.at..self.at + length, message, help });
+        self.doubts.push(Doubt { span: self.at..self.at + length, message, help, group: None });
     }
 
     fn named(&self, name: &str) -> Option<usize> {

@@ -10,10 +10,13 @@ pub(crate) struct Value<'v> {
     pub(crate) groups: bool,
     /// Index in the chain, from 0, of the pattern whose matches are replaced.
     pub(crate) target: Option<usize>,
+    /// What stands before a backtick, and is not understood: a part of the text.
+    pub(crate) odd_prefix: Option<&'v str>,
 }
 
 /// Reads a value: an optional prefix before a backtick, then the template.
 pub(crate) fn parse_value(value: &str) -> Value<'_> {
+    let mut odd_prefix = None;
     let (groups, target, text) = match value.split_once('`') {
         Some(("g", text)) => (true, None, text),
         Some((prefix, text)) => match prefix.as_bytes() {
@@ -21,11 +24,16 @@ pub(crate) fn parse_value(value: &str) -> Value<'_> {
             [b'g', digit @ b'1'..=b'9'] | [digit @ b'1'..=b'9', b'g'] => {
                 (true, Some(usize::from(digit - b'1')), text)
             }
-            _ => (false, None, value),
+            _ => {
+                let is_odd = (1..=3).contains(&prefix.len())
+                    && prefix.bytes().all(|byte| matches!(byte, b'g' | b'G' | b'0'..=b'9'));
+                odd_prefix = is_odd.then_some(prefix);
+                (false, None, value)
+            }
         },
         None => (false, None, value),
     };
-    Value { template: unprotect_spaces(text), groups, target }
+    Value { template: unprotect_spaces(text), groups, target, odd_prefix }
 }
 
 /// A leading `\ ` and a trailing ` \` protect a space from being trimmed away.

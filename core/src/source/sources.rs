@@ -123,7 +123,7 @@ impl SourceSpec {
         let spec = Spec::parse(text, &KEYS).ok_or_else(|| fault(FORMS))?;
         if let Some((key, _)) = spec.options.iter().find(|(key, _)| ![TOKEN_FILE, OWNER].contains(key)) {
             return Err(fault(if *key == "filter" {
-                "no filter=, which is only valid for outputs of leco-event-pipe: use --filter REGEX"
+                "no filter=, which is only valid for outputs of leco-event-pipe: use --filter FILTER"
             } else {
                 "no such option, which is only valid for outputs of leco-event-pipe"
             }));

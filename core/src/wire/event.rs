@@ -141,6 +141,18 @@ impl State {
         (Self::Blocked, "blocked"),
     ];
 
+    /// Whether something went wrong.
+    #[must_use]
+    pub fn is_trouble(self) -> bool {
+        !matches!(self, Self::Open | Self::Connecting | Self::Closed)
+    }
+
+    /// Whether nothing more comes of it.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        !matches!(self, Self::Open | Self::Connecting)
+    }
+
     /// Reads one; `None` for what another writer may say.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

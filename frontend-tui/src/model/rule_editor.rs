@@ -291,8 +291,9 @@ mod tests {
         assert!(editor.error.as_ref().unwrap().contains("never closed"), "{editor:?}");
         editor.set("/ssh/ =", Some(&config), &overseer);
         editor.append_to(&config).unwrap();
-        editor.append_to(&config).unwrap();
-        assert_eq!(fs::read_to_string(&config).unwrap(), "\n[rx-group]\n/ssh/ =\n".repeat(2));
+        let again = editor.append_to(&config).unwrap_err().to_string();
+        assert!(again.contains("the rule in line 3 has the same key"), "{again}");
+        assert_eq!(fs::read_to_string(&config).unwrap(), "\n[rx-group]\n/ssh/ =\n");
         assert!(Config::read(&config).unwrap().diagnostics.is_empty());
     }
 }

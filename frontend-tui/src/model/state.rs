@@ -83,8 +83,12 @@ impl State {
     }
 
     /// The rules or the config changed: lines may be others now.
-    pub fn reloaded(&mut self) {
+    pub fn reloaded(&mut self, overseer: &Overseer) {
         self.rule_times.clear();
+        // The filter may name one of the config; what the config has no more stays what it was.
+        if let Ok(query) = Query::parse_with(&self.lines.filter, overseer.filters()) {
+            self.lines.set_query(query);
+        }
         self.lines.reloaded();
     }
 
@@ -129,7 +133,7 @@ impl State {
             Action::Open(mode) => self.open(mode, overseer, now),
             Action::Match(by) => self.go_to_match(by, overseer, now),
             Action::Offer(offer) => self.offer(offer, overseer),
-            Action::Back => self.back(),
+            Action::Back => self.back(overseer),
             Action::Accept => return self.accept(),
             Action::Edit(request) => {
                 self.prompt.input.handle(request);
@@ -231,7 +235,7 @@ impl State {
         self.prompt.saved = None;
     }
 
-    fn back(&mut self) {
+    fn back(&mut self, overseer: &Overseer) {
         match self.mode {
             Mode::List => {
                 // One thing after the other.
@@ -253,7 +257,7 @@ impl State {
                 self.mode = Mode::List;
             }
             Mode::Filter => {
-                let before = Query::parse(&self.lines.filter).unwrap_or_default();
+                let before = Query::parse_with(&self.lines.filter, overseer.filters()).unwrap_or_default();
                 self.lines.set_query(before);
                 self.mode = Mode::List;
             }

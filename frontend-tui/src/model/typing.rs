@@ -2,7 +2,7 @@
 //! What becomes of what is typed: a search, a filter, a rule.
 
 use leco_core::model::overseer::Overseer;
-use leco_core::query::{self, Query};
+use leco_core::query::{self, Query, QueryError};
 use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
@@ -45,7 +45,7 @@ impl State {
                 self.search = text.to_lowercase();
                 self.go_to_match(0, overseer, now);
             }
-            Mode::Filter => match Query::parse(&text) {
+            Mode::Filter => match Query::parse_with(&text, overseer.filters()) {
                 Ok(query) => {
                     self.prompt.error = None;
                     self.lines.set_query(query);
@@ -107,6 +107,13 @@ impl State {
         self.typed(overseer, now);
     }
 
+    /// Starts with a filter, as if it had been typed.
+    pub fn set_filter(&mut self, filter: &str, overseer: &Overseer) -> Result<(), QueryError> {
+        self.lines.set_query(Query::parse_with(filter, overseer.filters())?);
+        filter.trim().clone_into(&mut self.lines.filter);
+        Ok(())
+    }
+
     /// How the filter that is typed may go on.
     #[must_use]
     pub fn completions(&self, overseer: &Overseer) -> Vec<(String, &'static str)> {
@@ -116,7 +123,7 @@ impl State {
         } else {
             Vec::new()
         };
-        query::completions(text, &seen)
+        query::completions(text, &seen, overseer.filters())
     }
 
     pub(super) fn complete(&mut self, overseer: &Overseer, now: BootNs) {

@@ -3,6 +3,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use leco_core::wire::details::ConnectionDetails;
+use leco_core::wire::event::Direction;
 use leco_os::clean::clean;
 use nix::unistd::{Uid, User};
 
@@ -15,12 +17,28 @@ pub fn line(pair: &Pair, zone: &TimeZone) -> String {
         Ok(time) => zone.to_datetime(time).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => "-".to_owned(),
     };
-    let user = User::from_uid(Uid::from_raw(pair.uid)).ok().flatten();
-    let user = user.map_or_else(|| pair.uid.to_string(), |user| user.name);
+    let user = user(pair);
     let mark = if pair.is_incoming { "<- " } else { "" };
     let (first, last) = (time(pair.first), time(pair.last));
     // The file is a file: anything may stand in it.
     clean(&format!("{first}  {last}  {user} :: {} :: {mark}{}", pair.program, pair.peer)).into_owned()
+}
+
+/// What a filter may ask for.
+#[must_use]
+pub fn details(pair: &Pair) -> ConnectionDetails {
+    ConnectionDetails {
+        user: user(pair),
+        process: pair.program.clone(),
+        peers: vec![pair.peer.clone()],
+        direction: if pair.is_incoming { Direction::In } else { Direction::Out },
+        ..ConnectionDetails::default()
+    }
+}
+
+fn user(pair: &Pair) -> String {
+    let user = User::from_uid(Uid::from_raw(pair.uid)).ok().flatten();
+    user.map_or_else(|| pair.uid.to_string(), |user| user.name)
 }
 
 /// The same as an object on one line, times in seconds since 1970.

@@ -176,7 +176,7 @@ impl Outputs {
 
     fn push_to(&mut self, to: fn(&Reader) -> bool, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
         for output in &mut self.outputs {
-            if output.selection.holds(ns, line) {
+            if output.selection.holds(ns, line, event) {
                 output.each_reader(|reader| {
                     if to(reader) {
                         reader.push(ns, event, now);

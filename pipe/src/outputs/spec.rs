@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use leco_cli::modes::{parse_fifo_mode, parse_socket_mode};
-use leco_core::matching::Filter;
+use leco_core::query::Query;
 use leco_core::source::Spec;
 use leco_core::text::parse_duration;
+use leco_core::wire::details::ConnectionDetails;
+use leco_core::wire::event::ConnectionState;
 use leco_os::clock::BootNs;
 use nix::unistd::User;
 
@@ -69,6 +71,19 @@ pub struct Selection {
     pub filter: Option<Filter>,
     /// Only this share of the connections.
     pub share: Option<Share>,
+}
+
+/// What chooses events, as in the frontends.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    text: String,
+    query: Query,
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// One of several equal parts of the connections.
@@ -171,7 +186,7 @@ impl OutputSpec {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match (key, &mut self.destination) {
             ("filter", _) => {
-                self.selection.filter = Some(Filter::parse(value).map_err(|error| error.to_string())?);
+                self.selection.filter = Some(Filter::parse(value)?);
             }
             ("share", _) => self.selection.share = Some(Share::parse(value)?),
             ("rate-limit", _) => {
@@ -224,8 +239,22 @@ fn place(path: &Path) -> Place {
 
 impl Selection {
     /// Whether an event of the connection `ns` with this line is sent.
-    pub(crate) fn holds(&self, ns: BootNs, line: &str) -> bool {
-        self.share.is_none_or(|share| share.holds(ns)) && self.filter.as_ref().is_none_or(|f| f.holds(line))
+    pub(crate) fn holds(&self, ns: BootNs, line: &str, event: &[u8]) -> bool {
+        self.share.is_none_or(|share| share.holds(ns))
+            && self.filter.as_ref().is_none_or(|filter| filter.holds(line, event))
+    }
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Self, String> {
+        let query = Query::parse(text).map_err(|error| error.placed(text))?;
+        Ok(Self { text: text.to_owned(), query })
+    }
+
+    fn holds(&self, line: &str, event: &[u8]) -> bool {
+        let details = ConnectionDetails::of(line, str::from_utf8(event).ok());
+        // What the line says of its state, the event says, too.
+        self.query.holds(line, &details, ConnectionState::Ordinary)
     }
 }
 
@@ -266,7 +295,7 @@ mod tests {
     #[test]
     fn options_belong_to_kinds() {
         let spec = OutputSpec::parse(
-            "unix:/run/leco.sock?mode=0660&allow=root,1000&filter=!/chrony/&share=2/3&rate-limit=10s",
+            "unix:/run/leco.sock?mode=0660&allow=root,1000&filter=-/chrony/&share=2/3&rate-limit=10s",
         )
         .unwrap();
         let path = PathBuf::from("/run/leco.sock");
@@ -286,7 +315,9 @@ mod tests {
             ("udp:127.0.0.1:9?mode=0600", "mode=0600: this kind of output has no such option"),
             ("-?share=0/3", "share=0/3: expected I/N"),
             ("-?share=4/3", "share=4/3: expected I/N"),
-            ("-?filter=(", "this group is never closed (at character 1)"),
+            ("-?filter=a /(/", "this group is never closed"),
+            ("-?filter=prt:1", "there is no field prt"),
+            ("-?filter=@web", "there is no saved filter web"),
             ("fifo:/x?mode=999", "expected octal digits"),
             ("fifo:/x?mode=0666", "mode=0666: every user could write to it"),
             ("fifo:/x?mode=0622", "0600 is usual"),

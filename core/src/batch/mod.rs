@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Plain lines for pipes and scripts, the same in every frontend: `--once`, `-d`, `-r`.
+//! Plain lines for pipes and scripts, the same in every frontend: `--once`, `--follow`, `-d`, `-r`.
+
+mod explain;
+pub mod follow;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anstyle::{AnsiColor, Style};
 use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::Now;
 use leco_os::sandbox::Sandbox;
 use leco_os::{say, watch};
 
-use crate::config::{Config, ConfigWatch, Reload};
+pub use self::explain::{explain, explain_as_json};
+use crate::config::{ConfigWatch, Reload};
+use crate::ini::Diagnostic;
 use crate::model::overseer::{Overseer, Received};
-use crate::rules::Verdict;
 use crate::source::{
     NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed,
 };
@@ -211,11 +213,16 @@ fn take(reload: Reload, overseer: &mut Overseer) -> Vec<String> {
     const STAYS: &str = "keeping the previous config";
     match reload {
         Reload::Good(config) => {
+            let what = if config.file.is_some() {
+                "reloaded the config"
+            } else {
+                "no config any more: using the defaults"
+            };
             overseer.reload(*config);
-            vec!["reloaded the config".to_owned()]
+            vec![what.to_owned()]
         }
         Reload::Bad(diagnostics) => {
-            diagnostics.iter().map(ToString::to_string).chain([STAYS.to_owned()]).collect()
+            diagnostics.iter().map(Diagnostic::cause).chain([STAYS.to_owned()]).collect()
         }
         Reload::Unreadable(reason) => vec![format!("{reason}; {STAYS}")],
     }
@@ -246,80 +253,4 @@ fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: No
     };
     let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();
     format!("{host}{}\n  {what}\n", clean_bytes(wire_line))
-}
-
-/// Of a rule's key so many characters are shown before what it made of the line.
-const MAX_KEY: usize = 40;
-
-/// Prints what the rules make of a line, step by step; what each rule put in is set off.
-pub fn explain(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
-    let explanation = config.rules.explain(line);
-    let file = config.file.as_deref().map_or_else(|| "-".into(), |file| file.display().to_string());
-    let places: Vec<String> =
-        explanation.steps.iter().map(|step| format!("{file}:{}", step.rule_line)).collect();
-    let place_width = places.iter().map(String::len).max().unwrap_or(0);
-    let keys = || explanation.steps.iter().map(|step| step.rule_key.chars().count());
-    let key_width = keys().max().unwrap_or(0).min(MAX_KEY);
-    let mut text = format!("{}\n", clean(&explanation.original));
-    for (step, place) in explanation.steps.iter().zip(places) {
-        let result = match () {
-            () if step.dropped => "(dropped)".to_owned(),
-            () if step.exceeded => "(took too many steps, so it counts as not matching)".to_owned(),
-            () => set_off(&step.result, &step.placed),
-        };
-        text += &format!(
-            "  {PLACE}{place:<place_width$}{PLACE:#}  {:<key_width$}  {result}\n",
-            clean(&step.rule_key)
-        );
-    }
-    let (shown, discarded, group) = match &explanation.verdict {
-        Verdict::Show { line, group } => (line.as_str(), false, group.as_deref()),
-        Verdict::Drop => ("", true, None),
-    };
-    if !discarded {
-        text += &format!("{}\n", clean(shown));
-    }
-    text += &format!(
-        "changed={} discarded={discarded} grouped={}\n",
-        !discarded && shown != explanation.original,
-        group.is_some()
-    );
-    if let Some(group) = group {
-        text += &format!("group={}\n", clean(group));
-    }
-    unless_broken_pipe(out.write_all(text.as_bytes())).map(|_| ())
-}
-
-const PLACE: Style = Style::new().dimmed();
-const PLACED: Style = AnsiColor::Green.on_default().bold();
-
-/// A line with some of its bytes set off by colour.
-fn set_off(line: &str, spans: &[Range<usize>]) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut at = 0;
-    for span in spans.iter().filter(|span| !span.is_empty()) {
-        let (before, placed) = (clean(&line[at..span.start]), clean(&line[span.clone()]));
-        text += &format!("{before}{PLACED}{placed}{PLACED:#}");
-        at = span.end;
-    }
-    text + &clean(&line[at..])
-}
-
-/// The same as one JSON object.
-pub fn explain_as_json(config: &Config, line: &str, mut out: impl Write) -> Result<(), PlainError> {
-    let explanation = config.rules.explain(line);
-    let (shown, group) = match &explanation.verdict {
-        Verdict::Show { line, group } => (Some(line), group.as_deref()),
-        Verdict::Drop => (None, None),
-    };
-    let json = serde_json::json!({
-        "file": config.file,
-        "original": explanation.original,
-        "steps": explanation.steps,
-        "line": shown,
-        "group": group,
-        "changed": shown.is_some_and(|line| *line != explanation.original),
-        "discarded": shown.is_none(),
-    });
-    unless_broken_pipe(writeln!(out, "{json}")).map(|_| ())
 }

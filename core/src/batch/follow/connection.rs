@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What an event says, for those who print it in their own words.
+
+use std::sync::Arc;
+
+use leco_os::clean::clean;
+use leco_os::clock::BootNs;
+
+use crate::source::Origin;
+use crate::text::{SEPARATOR, bytes};
+use crate::wire::details::ConnectionDetails;
+use crate::wire::event::{ConnectionState, Event, State};
+
+/// By what a connection is known: its machine, and its begin there.
+pub(super) type Key = (Box<str>, BootNs);
+
+/// One event of a connection.
+#[derive(Debug)]
+pub(super) struct Connection<'e> {
+    pub(super) key: Key,
+    /// When it began, as its line has it.
+    pub(super) time: String,
+    pub(super) details: ConnectionDetails,
+    pub(super) state: ConnectionState,
+    /// Bytes received and sent, as lines have them; empty where that is not told.
+    pub(super) rx: String,
+    pub(super) tx: String,
+    /// As rules made it.
+    pub(super) shown: Arc<str>,
+    /// It is one of several that share a line.
+    pub(super) is_grouped: bool,
+    /// Its line was not known before.
+    pub(super) is_new_line: bool,
+    /// Which of several sources it came from.
+    pub(super) source: Option<&'e str>,
+}
+
+impl<'e> Connection<'e> {
+    /// Reads an event; `None` for what is none.
+    pub(super) fn read(
+        origin: Origin<'e>,
+        wire_line: &[u8],
+        shown: Arc<str>,
+        is_grouped: bool,
+        is_new_line: bool,
+    ) -> Option<Self> {
+        let event = Event::parse(wire_line).ok()?;
+        let line = clean(&event.line);
+        let mut details = ConnectionDetails::of(&line, str::from_utf8(wire_line).ok());
+        // Fields are for the eyes of a detailed view.
+        details.fields.clear();
+        if let (true, Some(host)) = (details.host.is_empty(), origin.host) {
+            host.clone_into(&mut details.host);
+        }
+        let parts: Vec<&str> = line.split(SEPARATOR).collect();
+        let is_known = parts.len() >= 4;
+        let time = if is_known { parts[0].trim().to_owned() } else { String::new() };
+        let traffic = parts.last().filter(|_| is_known).and_then(|part| traffic(part));
+        let told = |count: Option<u64>, text: &str| {
+            count.map_or_else(|| text.to_owned(), |count| bytes(count).to_string())
+        };
+        let (rx, tx) = traffic.unwrap_or_default();
+        let machine = [&event.boot.0, &event.host.0].into_iter().find(|name| !name.is_empty());
+        let machine = machine.map_or_else(|| origin.index.to_string(), Clone::clone);
+        Some(Self {
+            key: (machine.into(), event.ns),
+            time,
+            state: event.connection_state(),
+            rx: told(event.rx.0, rx),
+            tx: told(event.tx.0, tx),
+            shown,
+            is_grouped,
+            is_new_line,
+            source: origin.host,
+            details,
+        })
+    }
+
+    /// How it stands, as far as that is told.
+    pub(super) fn told_state(&self) -> Option<State> {
+        State::parse(self.details.state(self.state))
+    }
+
+    /// The first name or address of its peer.
+    pub(super) fn peer(&self) -> &str {
+        self.details.peers.first().map_or("", String::as_str)
+    }
+}
+
+/// What was received and sent, of `v RX / TX ^`.
+fn traffic(part: &str) -> Option<(&str, &str)> {
+    part.trim().strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! One object that stands for everything, rewritten when it changes: what waybar calls `return-type: json`.
+
+use std::time::{Duration, Instant};
+
+use super::SUMMARY_INTERVAL;
+use super::connection::Connection;
+use super::template::Escape;
+use crate::model::overseer::Overseer;
+use crate::source::SourcesState;
+use crate::wire::event::{ConnectionState, Direction, State};
+
+/// Lines in a tooltip.
+const LINES: usize = 10;
+
+/// What is to be said, and what was said last.
+#[derive(Default)]
+pub(super) struct Summary {
+    latest: Option<Latest>,
+    written: Option<(Instant, String)>,
+    has_changed: bool,
+}
+
+/// What happened last.
+struct Latest {
+    text: String,
+    classes: Vec<&'static str>,
+}
+
+impl Summary {
+    pub(super) fn take(&mut self, connection: &Connection<'_>) {
+        self.has_changed = true;
+        self.latest = Some(Latest { text: text(connection), classes: classes(connection) });
+    }
+
+    /// Appends the object if it is another one now; where it is too early for that, tells for how long.
+    pub(super) fn write(
+        &mut self,
+        overseer: &Overseer,
+        source: &SourcesState,
+        into: &mut String,
+    ) -> Option<Duration> {
+        let is_reading = source.is_reading || source.has_ended;
+        let early = match &self.written {
+            Some((written, _)) if self.has_changed => SUMMARY_INTERVAL.saturating_sub(written.elapsed()),
+            _ => Duration::ZERO,
+        };
+        if !early.is_zero() {
+            return Some(early);
+        }
+        self.has_changed = false;
+        let object = self.object(overseer, source, is_reading);
+        if self.written.as_ref().is_none_or(|(_, before)| *before != object) {
+            into.push_str(&object);
+            into.push('\n');
+            self.written = Some((Instant::now(), object));
+        }
+        None
+    }
+
+    fn object(&self, overseer: &Overseer, source: &SourcesState, is_reading: bool) -> String {
+        let mut tooltip = String::new();
+        for line in overseer.known().rev().take(LINES) {
+            if !tooltip.is_empty() {
+                tooltip.push('\n');
+            }
+            Escape::Pango.apply(line.text().trim_end(), &mut tooltip);
+        }
+        let (mut text, classes) = match &self.latest {
+            _ if !is_reading => ("no events".to_owned(), vec!["waiting"]),
+            None => ("no connections".to_owned(), vec!["quiet"]),
+            Some(latest) => (latest.text.clone(), latest.classes.clone()),
+        };
+        if !is_reading || tooltip.is_empty() {
+            let hint = if is_reading { "" } else { source.remedy.as_str() };
+            tooltip.clear();
+            Escape::Pango.apply(&format!("{}{hint}", source.text), &mut tooltip);
+        }
+        let mut escaped = String::new();
+        Escape::Pango.apply(&std::mem::take(&mut text), &mut escaped);
+        let alt = classes.first().copied().unwrap_or_default();
+        serde_json::json!({"text": escaped, "alt": alt, "class": classes, "tooltip": tooltip}).to_string()
+    }
+}
+
+/// Who and whom, in few words.
+fn text(connection: &Connection<'_>) -> String {
+    let details = &connection.details;
+    let (who, peer) = (&details.process, connection.peer());
+    if who.is_empty() || peer.is_empty() {
+        return connection.shown.trim_end().to_owned();
+    }
+    let arrow = if details.direction == Direction::In { "←" } else { "→" };
+    let state = connection.told_state().filter(|state| state.is_trouble());
+    let state = state.map_or_else(String::new, |state| format!(" {}", state.name()));
+    format!("{who} {arrow} {peer}{state}")
+}
+
+/// What style sheets may distinguish: first how it stands.
+fn classes(connection: &Connection<'_>) -> Vec<&'static str> {
+    let mut classes = vec![match connection.state {
+        ConnectionState::Ordinary => "outgoing",
+        ConnectionState::Incoming => "incoming",
+        ConnectionState::Refused => "refused",
+        ConnectionState::TimedOut => "timeout",
+        ConnectionState::Blocked => "blocked",
+    }];
+    classes.extend(connection.told_state().is_some_and(State::is_trouble).then_some("trouble"));
+    classes.extend(connection.details.is_first_ever.then_some("new"));
+    classes
+}
