@@ -272,8 +272,9 @@ fn states_have_the_colours_of_the_config() {
         colours("", ColorDepth::True),
         [rgb(0xe6_e6e6), rgb(0x7f_c8a9), rgb(0xf4_a259), rgb(0xf4_a259), rgb(0xef_6f6c), rgb(0xff_d166)]
     );
-    let changed = colours("[window]\nrgba-in = 90b0d0\n", ColorDepth::True);
-    assert_eq!(changed[1], rgb(0x90_b0d0));
+    let changed = colours("[window]\nrgba-in = a0b0c0\nrgba-blocked = 102030\n", ColorDepth::True);
+    assert_eq!(changed[1], rgb(0xa0_b0c0));
+    assert!(changed[4].is_some() && changed[4] != rgb(0x10_2030), "it could not be read on black");
     assert!(colours("", ColorDepth::None).iter().all(Option::is_none), "words only");
 }
 
