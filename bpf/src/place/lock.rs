@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use super::bpffs::BPFFS;
 use super::pin_dir::PinError;
 
-/// Other loaders are done long before.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// Several loaders that wait for each other are done before, also on a busy machine, where each takes seconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Takes the lock under which pins are made and removed, and keeps it as long as the file lives.
