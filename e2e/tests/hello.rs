@@ -265,9 +265,8 @@ fn firefox_is_named_by_what_it_sends() {
     let udp_address = udp.local_addr().unwrap();
     for (address, name, over_quic) in [(tcp, "tls.example", false), (udp_address, "quic.example", true)] {
         let _browser = Browser::firefox(&scene.netns, address, name, over_quic);
-        let event = scene.latest(address.port(), |event| {
-            event["name"] == name && (event["proto"] == "udp") == over_quic
-        });
+        let event = scene
+            .latest(address.port(), |event| event["name"] == name && (event["proto"] == "udp") == over_quic);
         assert_eq!(event["name_src"], "ech", "{event}");
     }
 }

@@ -150,7 +150,8 @@ fn a_waiting_view_says_for_what_and_goes_on_when_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     let terminal = Tmux::start(120, 8, &tui(&fifo, ""));
-    let waiting = format!("waiting for {} (start leco-event-pipe, or where LECO is installed: ", fifo.display());
+    let waiting =
+        format!("waiting for {} (start leco-event-pipe, or where LECO is installed: ", fifo.display());
     terminal.wait_for("what it waits for", |screen| screen.contains(&waiting));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     terminal.wait_for("the fifo", |screen| screen.contains("no connections yet"));
@@ -233,8 +234,9 @@ fn lines_are_searched_filtered_and_frozen() {
     terminal.type_keys("Tab");
     terminal.type_text("443");
     terminal.type_keys("Enter");
-    let screen =
-        terminal.wait_for("the filter", |screen| screen.contains("filter: peer:192.0.2.7 port:443") && screen.contains("1 of 60 lines"));
+    let screen = terminal.wait_for("the filter", |screen| {
+        screen.contains("filter: peer:192.0.2.7 port:443") && screen.contains("1 of 60 lines")
+    });
     assert!(screen.contains("proc-07") && !screen.contains("proc-08"), "{screen}");
     terminal.type_keys("Escape");
     terminal.wait_for("all", |screen| screen.contains("proc-60"));

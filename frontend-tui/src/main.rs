@@ -172,7 +172,9 @@ fn show(cli: &Cli, config: Config) -> anyhow::Result<()> {
     let overseer = Overseer::with_list(config, &boot_id());
     match output {
         Output::View => view(cli, inputs, overseer),
-        Output::Once | Output::Follow | Output::Debug | Output::Printed => print(cli, output, inputs, overseer),
+        Output::Once | Output::Follow | Output::Debug | Output::Printed => {
+            print(cli, output, inputs, overseer)
+        }
     }
 }
 

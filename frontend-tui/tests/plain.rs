@@ -127,7 +127,8 @@ fn once_says_what_it_waited_for_in_vain() {
     let output = stage.run(&["-f", "fifo", "--once", "--wait", "0.05"]);
     assert_eq!(output.status.code(), Some(1));
     let user = rustix::process::getuid().as_raw();
-    let remedy = format!("start leco-event-pipe, or where LECO is installed: sudo systemctl start leco@{user}");
+    let remedy =
+        format!("start leco-event-pipe, or where LECO is installed: sudo systemctl start leco@{user}");
     assert_eq!(text(&output.stderr), format!("leco-tui: waiting for fifo ({remedy})\n"));
 }
 

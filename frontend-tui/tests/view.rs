@@ -26,11 +26,23 @@ fn overseer() -> Overseer {
         (30, "18:33 :: root :: curl [cron] :: 203.0.113.9 443 !blocked :: "),
         (40, "18:31 :: www :: nginx :: <- 198.51.100.23 443 :: v 912B / 33K ^"),
         (50, "merged by a rule"),
-        (52, "18:29 :: systemd-timesync :: systemd-timesyn [systemd-timesyncd] :: prod.ntp.debian.pool.example.org 123/udp :: v 48B / 48B ^"),
-        (53, "18:29 :: me :: chromium [app-org.chromium.Chromium-4711.scope] :: ec2-203-0-113-77.eu-central-1.compute.amazonaws.example 65535 !unreachable :: v 878.9K / 1023.9M ^"),
-        (54, "  -3d :: root :: sshd [ssh] :: <- 2001:db8:1234:5678:9abc:def0:1234:5678 22 !timeout :: v 240.1K / 999.9T ^"),
+        (
+            52,
+            "18:29 :: systemd-timesync :: systemd-timesyn [systemd-timesyncd] :: prod.ntp.debian.pool.example.org 123/udp :: v 48B / 48B ^",
+        ),
+        (
+            53,
+            "18:29 :: me :: chromium [app-org.chromium.Chromium-4711.scope] :: ec2-203-0-113-77.eu-central-1.compute.amazonaws.example 65535 !unreachable :: v 878.9K / 1023.9M ^",
+        ),
+        (
+            54,
+            "  -3d :: root :: sshd [ssh] :: <- 2001:db8:1234:5678:9abc:def0:1234:5678 22 !timeout :: v 240.1K / 999.9T ^",
+        ),
         (55, "18:30 :: me :: 日本語 :: 2001:db8::1 443/udp :: "),
-        (56, "18:28 :: ada :: git-remote-http [user] :: git.example.com 443 via 10.0.0.1 3128 :: v 12.4M / 3K ^"),
+        (
+            56,
+            "18:28 :: ada :: git-remote-http [user] :: git.example.com 443 via 10.0.0.1 3128 :: v 12.4M / 3K ^",
+        ),
     ] {
         let event =
             serde_json::json!({"ns": second * SECOND, "ns_trx": second * SECOND, "line": line}).to_string();

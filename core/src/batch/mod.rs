@@ -19,9 +19,7 @@ pub use self::explain::{explain, explain_as_json};
 use crate::config::{ConfigWatch, Reload};
 use crate::ini::Diagnostic;
 use crate::model::overseer::{Overseer, Received};
-use crate::source::{
-    NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed,
-};
+use crate::source::{NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed};
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);

@@ -146,7 +146,9 @@ mod tests {
     #[test]
     fn a_cause_says_nothing_of_what_becomes_of_it() {
         let cause = |message| Fault::new(0..1, message).in_file("w.ini".as_ref(), "a").cause();
-        for message in ["never closed, the rule is skipped", "never closed, the style is skipped", "never closed"] {
+        for message in
+            ["never closed, the rule is skipped", "never closed, the style is skipped", "never closed"]
+        {
             assert_eq!(cause(message), "w.ini:1:1: never closed");
         }
     }

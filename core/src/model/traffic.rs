@@ -116,7 +116,9 @@ impl Traffic {
         self.add_old(other.total);
         let Some(theirs) = &other.history else { return };
         let mut theirs = **theirs;
-        let ours = self.history.get_or_insert_with(|| Box::new(History { bucket: theirs.bucket, ..History::default() }));
+        let ours = self
+            .history
+            .get_or_insert_with(|| Box::new(History { bucket: theirs.bucket, ..History::default() }));
         let bucket = ours.bucket.max(theirs.bucket);
         for history in [&mut **ours, &mut theirs] {
             history.go_on(bucket.saturating_mul(BUCKET_NS.cast_signed()));

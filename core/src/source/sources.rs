@@ -310,7 +310,8 @@ impl Sources {
     #[must_use]
     pub fn state(&self) -> SourcesState {
         let each: Vec<_> = self.all.iter().map(Source::describe).collect();
-        let waiting: Vec<_> = self.all.iter().filter(|source| !source.is_reading()).map(Source::describe).collect();
+        let waiting: Vec<_> =
+            self.all.iter().filter(|source| !source.is_reading()).map(Source::describe).collect();
         let text = match self.all.as_slice() {
             [only] => only.describe(),
             all if waiting.is_empty() => format!("reading {} sources", all.len()),

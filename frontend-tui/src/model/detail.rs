@@ -66,7 +66,10 @@ pub fn fields(line: &KnownLine<'_>, overseer: &Overseer, config: Option<&Path>, 
         fields.push(Field::new("as received", line.received()));
     }
     if line.connections() > 1 {
-        fields.push(Field::new("connections", format!("{}, shown as one; below is the latest", line.connections())));
+        fields.push(Field::new(
+            "connections",
+            format!("{}, shown as one; below is the latest", line.connections()),
+        ));
     }
     fields.push(Field::new("first seen", ago(line.first_age(now))));
     fields.push(Field::new("last seen", ago(line.age(now))));
@@ -100,11 +103,16 @@ fn fields_of_line(details: &ConnectionDetails, state: ConnectionState) -> Vec<Fi
         ("state", details.state(state).to_owned()),
         ("more", "run leco-event-pipe with --extra-ev-data".to_owned()),
     ];
-    known.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| Field::new(name, value)).collect()
+    known
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| Field::new(name, value))
+        .collect()
 }
 
 fn fields_of_event(mut fields: Vec<(String, String)>) -> Vec<Field> {
-    let place = |name: &str| EVENT_FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(EVENT_FIELDS.len());
+    let place =
+        |name: &str| EVENT_FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(EVENT_FIELDS.len());
     fields.retain(|(name, value)| name != "v" && !value.is_empty());
     fields.sort_by_key(|(name, _)| place(name));
     let said = fields.into_iter().map(|(name, value)| {
@@ -133,7 +141,7 @@ fn in_words(name: &str, value: String) -> String {
 }
 
 fn matching_rules(line: &KnownLine<'_>, overseer: &Overseer, config: Option<&Path>) -> Vec<Field> {
-    let steps = overseer.explain(&line.received()).steps;
+    let steps = overseer.explain(line.received()).steps;
     if steps.is_empty() {
         return vec![Field::new("rules", "none matches")];
     }

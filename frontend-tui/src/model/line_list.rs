@@ -104,7 +104,8 @@ impl LineList {
         let frame = overseer.frame_within(now, slots.into(), FADE_TOLERANCE);
         let is_seen = |row: &&Row| row.alpha > 0;
         self.listing = if self.shows_slots() {
-            let selected = frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
+            let selected =
+                frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
             let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
             let rows: Vec<_> = frame.rows.iter().skip(first).take(height).cloned().collect();
             let shown = frame.rows.iter().flatten().filter(is_seen).count();

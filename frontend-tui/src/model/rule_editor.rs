@@ -137,19 +137,19 @@ impl RuleEditor {
         effect.known = overseer.known().len();
         for line in overseer.known().rev() {
             let received = line.received();
-            let (becomes, group) = match rules.apply(&received) {
+            let (becomes, group) = match rules.apply(received) {
                 Verdict::Show { line, group } => (Some(clean(&line).into_owned()), group),
                 Verdict::Drop => (None, None),
             };
             // Lines that look as before may still become one.
             let is_merged = group.as_ref().is_some_and(|group| {
-                !matches!(overseer.explain(&received).verdict,
+                !matches!(overseer.explain(received).verdict,
                     Verdict::Show { group: Some(before), .. } if before == *group)
             });
             if let Some(group) = group.filter(|_| is_merged) {
                 effect.merged += 1;
                 effect.groups.insert(group);
-            } else if becomes.as_deref() == Some(&*line.text()) {
+            } else if becomes.as_deref() == Some(line.text()) {
                 continue;
             } else if becomes.is_some() {
                 effect.changed += 1;
@@ -242,7 +242,10 @@ mod tests {
         // `!reset` stands between, so the line of a failure needs a shorter key.
         assert_eq!((hide.error.as_deref(), hide.effect.hidden), (None, 0));
         let group = begin(Offer::Group);
-        assert_eq!((group.error.as_deref(), group.effect.merged, group.effect.to_string().as_str()), (None, 1, "merge 1 line into 1"));
+        assert_eq!(
+            (group.error.as_deref(), group.effect.merged, group.effect.to_string().as_str()),
+            (None, 1, "merge 1 line into 1")
+        );
         let rename = begin(Offer::Rename);
         assert!(rename.text.ends_with("= :: fire(fox [app.x] :: example.org 443 ::"), "{}", rename.text);
         assert_eq!(rename.error, None);

@@ -154,7 +154,7 @@ impl State {
                 self.has_heading = !self.has_heading;
                 return Effect::KeepHeading(self.has_heading);
             }
-                    }
+        }
         Effect::None
     }
 

@@ -72,11 +72,15 @@ impl<'l> Cells<'l> {
 /// `18:34`, `18:34:05`, `11-28 18:34`, `  -3d`: what no user, process or peer looks like.
 fn is_time(part: &str) -> bool {
     let part = part.trim();
-    let is_clock = part.contains(':') && part.bytes().all(|byte| byte.is_ascii_digit() || b" :-".contains(&byte));
+    let is_clock =
+        part.contains(':') && part.bytes().all(|byte| byte.is_ascii_digit() || b" :-".contains(&byte));
     let is_age = part.strip_prefix('-').is_some_and(|age| {
         age.len() <= 5
             && age.starts_with(|c: char| c.is_ascii_digit())
-            && age.trim_start_matches(|c: char| c.is_ascii_digit()).bytes().all(|byte| byte.is_ascii_lowercase())
+            && age
+                .trim_start_matches(|c: char| c.is_ascii_digit())
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase())
     });
     is_clock || is_age
 }
@@ -118,13 +122,25 @@ mod tests {
         let cells = |line| Cells::of(line).map(|cells| (cells.time, cells.user, cells.process, cells.peer));
         assert_eq!(cells("18:34 :: ssh :: nas 22 :: "), Some(("18:34", "", "ssh", "nas")));
         assert_eq!(cells("me :: ssh :: nas 22"), Some(("", "me", "ssh", "nas")));
-        assert_eq!(cells(" -2mo :: me :: ssh :: 10.0.0.1 4000 :: nas 22 :: "), Some(("-2mo", "me", "ssh", "nas")));
-        assert_eq!(cells("1000 :: ssh :: nas 22 :: "), Some(("", "1000", "ssh", "nas")), "a user without a name");
+        assert_eq!(
+            cells(" -2mo :: me :: ssh :: 10.0.0.1 4000 :: nas 22 :: "),
+            Some(("-2mo", "me", "ssh", "nas"))
+        );
+        assert_eq!(
+            cells("1000 :: ssh :: nas 22 :: "),
+            Some(("", "1000", "ssh", "nas")),
+            "a user without a name"
+        );
         assert_eq!(cells("merged by a rule"), None);
         let listener = Cells::of("18:34 :: me :: nc :: listening [::] 8080/udp !closed :: ").unwrap();
-        assert_eq!((listener.peer, listener.port, listener.state), ("listening [::]", " 8080/udp", " !closed"));
+        assert_eq!(
+            (listener.peer, listener.port, listener.state),
+            ("listening [::]", " 8080/udp", " !closed")
+        );
         assert_eq!(cells("18:34 :: merged :: v 1B / 2B ^"), None);
-        for odd in ["", " :: ", " ::  :: ", "a :: b :: c :: d :: e :: f :: g", "- :: -x :: <- ", "[ :: ]", "v  / ^"] {
+        for odd in
+            ["", " :: ", " ::  :: ", "a :: b :: c :: d :: e :: f :: g", "- :: -x :: <- ", "[ :: ]", "v  / ^"]
+        {
             let _ = Cells::of(odd);
         }
     }

@@ -18,7 +18,12 @@ const BUCKET_S: u64 = BUCKET_NS / 1_000_000_000;
 const ALL_S: u64 = BUCKET_S * BUCKETS as u64;
 
 /// Draws it into lines of this size.
-pub(crate) fn lines(traffic: &Traffic, (width, height): (u16, u16), theme: Theme, now: BootNs) -> Vec<Line<'static>> {
+pub(crate) fn lines(
+    traffic: &Traffic,
+    (width, height): (u16, u16),
+    theme: Theme,
+    now: BootNs,
+) -> Vec<Line<'static>> {
     let area = Rect::new(0, 0, width, height);
     if area.width < 20 || area.height < 4 {
         return Vec::new();
@@ -26,7 +31,10 @@ pub(crate) fn lines(traffic: &Traffic, (width, height): (u16, u16), theme: Theme
     let (received, sent) = traffic.rates(now);
     let highest = received.iter().chain(&sent).copied().max().unwrap_or(0);
     if highest == 0 {
-        return vec![Line::styled(format!(" nothing sent or received in the last {ALL_S} s"), theme.faint(255))];
+        return vec![Line::styled(
+            format!(" nothing sent or received in the last {ALL_S} s"),
+            theme.faint(255),
+        )];
     }
     let points = |rates: &[u64; BUCKETS]| -> Vec<(f64, f64)> {
         rates.iter().enumerate().map(|(at, rate)| (at as f64, *rate as f64)).collect()

@@ -175,7 +175,10 @@ impl Columns {
 }
 
 /// The widest text of each column, within reason; one that is longer does not push the others away.
-fn natural<'l>(lines: impl Iterator<Item = (Cells<'l>, usize)>, wanted: Wanted) -> [usize; Column::ALL.len()] {
+fn natural<'l>(
+    lines: impl Iterator<Item = (Cells<'l>, usize)>,
+    wanted: Wanted,
+) -> [usize; Column::ALL.len()] {
     let mut natural = [0; Column::ALL.len()];
     let mut widen = |column: Column, cells: usize, most: usize| {
         let width = &mut natural[column as usize];
@@ -222,7 +225,8 @@ impl<'l> Cells<'l> {
         const LEAST_NAME: usize = 5;
         let name = self.peer.width();
         let after = [(self.port, self.state), ("", self.state), (self.port, ""), ("", "")];
-        let fits = |(port, state): &(&str, &str)| port.width() + state.width() + name.min(LEAST_NAME) <= width;
+        let fits =
+            |(port, state): &(&str, &str)| port.width() + state.width() + name.min(LEAST_NAME) <= width;
         let (port, state) = after.into_iter().find(fits).unwrap_or_default();
         let room = width.saturating_sub(port.width() + state.width());
         (shorten::middle(self.peer, room), port, state)

@@ -107,7 +107,7 @@ impl Glyphs {
 
     /// A text of the view's own in these characters: keys are written out where they have no sign.
     #[must_use]
-    pub fn text(self: &'static Self, text: &'static str) -> Cow<'static, str> {
+    pub fn text(&'static self, text: &'static str) -> Cow<'static, str> {
         if !self.is_ascii || text.is_ascii() {
             return text.into();
         }
@@ -148,25 +148,21 @@ pub(crate) fn ascii(character: &str) -> Cow<'_, str> {
         '↓' | '▼' => "v",
         '←' | '◀' | '⏎' | '↵' => "<",
         '→' | '▶' => ">",
-        '·' | '•' => "-",
+        '·' | '•' | '▄' | '─' | '╌' | '┄' | '–' | '—' | '−' => "-",
         '…' => "~",
         '×' => "x",
         'µ' | 'μ' => "u",
         '▁' => "_",
         '▂' => ".",
         '▃' => ":",
-        '▄' => "-",
         '▅' | '‖' | '━' | '═' => "=",
-        '▆' => "+",
-        '▇' => "*",
         '█' => "#",
         '║' | '│' | '┃' | '▏' | '▎' | '▍' | '▌' | '▋' | '▊' | '▉' | '▐' => "|",
-        '─' | '╌' | '┄' | '–' | '—' | '−' => "-",
         // Corners and crossings of lines.
-        '\u{250c}'..='\u{254b}' | '\u{2550}'..='\u{257f}' => "+",
+        '▆' | '\u{250c}'..='\u{254b}' | '\u{2550}'..='\u{257f}' => "+",
         // Charts in dots: those of no dot at all, and the others.
         '\u{2800}' | '\u{a0}' => " ",
-        '\u{2801}'..='\u{28ff}' => "*",
+        '▇' | '\u{2801}'..='\u{28ff}' => "*",
         '‘' | '’' => "'",
         '“' | '”' => "\"",
         _ => return unknown(),

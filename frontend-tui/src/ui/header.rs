@@ -72,7 +72,10 @@ fn right_parts(
         parts.push(part(100, format!("FROZEN {} s, {} new", ns / 1_000_000_000, grouped(new))));
     }
     let shown = grouped(listing.shown as u64);
-    parts.push(part(90, format!("{shown} of {} line{}", grouped(known as u64), if known == 1 { "" } else { "s" })));
+    parts.push(part(
+        90,
+        format!("{shown} of {} line{}", grouped(known as u64), if known == 1 { "" } else { "s" }),
+    ));
     if counts.dropped > 0 {
         parts.push(part(50, format!("{} hidden by rules", grouped(counts.dropped))));
     }
@@ -98,7 +101,10 @@ fn right_parts(
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
     if total.is_lively(now) {
-        parts.push(part(40, format!("{} {}/s {} {}/s", glyphs.down, bytes(rate.rx), glyphs.up, bytes(rate.tx))));
+        parts.push(part(
+            40,
+            format!("{} {}/s {} {}/s", glyphs.down, bytes(rate.rx), glyphs.up, bytes(rate.tx)),
+        ));
         parts.push(part(10, sparkline(&total.recent(now), glyphs)));
     }
     parts

@@ -33,10 +33,16 @@ const OF_SELECTION: Keys = &[
     ("y", "copy address"),
     ("space", "freeze"),
 ];
-const OF_FILTER: Keys = &[("q", "quit"), ("f", "change"), ("Esc", "show all"), ("⏎", "detail"), ("s", "sort")];
+const OF_FILTER: Keys =
+    &[("q", "quit"), ("f", "change"), ("Esc", "show all"), ("⏎", "detail"), ("s", "sort")];
 const OF_SEARCH: Keys = &[("q", "quit"), ("n N", "next, back"), ("Esc", "end"), ("⏎", "detail")];
-const OF_DETAIL: Keys =
-    &[("Esc", "back"), ("↑ ↓", "field"), ("y", "copy it"), ("Y", "copy all as JSON"), ("x e m", "hide, rename, merge")];
+const OF_DETAIL: Keys = &[
+    ("Esc", "back"),
+    ("↑ ↓", "field"),
+    ("y", "copy it"),
+    ("Y", "copy all as JSON"),
+    ("x e m", "hide, rename, merge"),
+];
 const OF_RULES: Keys = &[("Esc", "back"), ("↑ ↓", "scroll"), ("t", "try a rule")];
 const OF_HELP: Keys = &[("Esc", "back"), ("↑ ↓", "scroll")];
 
@@ -83,7 +89,8 @@ mod tests {
                 let line = fitting(keys, Glyphs::unicode(), width);
                 assert!(line.width() <= width && line.contains('?'), "{width}: {line}");
                 for part in line.split(GAP).map(str::trim).filter(|part| *part != "?") {
-                    let is_whole = keys.iter().chain([&HELP]).any(|(key, does)| part == format!("{key} {does}"));
+                    let is_whole =
+                        keys.iter().chain([&HELP]).any(|(key, does)| part == format!("{key} {does}"));
                     assert!(is_whole, "{width}: {part}");
                 }
             }

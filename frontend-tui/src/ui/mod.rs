@@ -4,9 +4,9 @@
 pub mod cells;
 mod chart;
 pub mod columns;
+pub mod glyphs;
 mod header;
 mod keys;
-pub mod glyphs;
 mod panes;
 mod row;
 pub mod shorten;

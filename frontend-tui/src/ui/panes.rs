@@ -15,9 +15,9 @@ use unicode_width::UnicodeWidthStr;
 use crate::model::detail::Field;
 use crate::model::rule_editor::RuleEditor;
 use crate::model::rule_timing::slow_from;
+use crate::ui::chart;
 use crate::ui::shorten::wrapped;
 use crate::ui::theme::Theme;
-use crate::ui::chart;
 
 /// Cells of the names of fields.
 const NAME_WIDTH: usize = 16;
@@ -44,12 +44,18 @@ impl Pane {
 
 fn heading(text: &str, width: usize, theme: Theme) -> impl Iterator<Item = Line<'static>> {
     let style = theme.text(255).add_modifier(Modifier::BOLD);
-    let lines: Vec<_> = wrapped(text, width.saturating_sub(2)).into_iter().map(|line| format!(" {line}")).collect();
+    let lines: Vec<_> =
+        wrapped(text, width.saturating_sub(2)).into_iter().map(|line| format!(" {line}")).collect();
     lines.into_iter().map(move |line| Line::styled(line, style))
 }
 
 /// A name and a text in as many lines as it takes.
-fn entry(name: &str, text: &str, (name_width, width): (usize, usize), styles: (Style, Style)) -> Vec<Line<'static>> {
+fn entry(
+    name: &str,
+    text: &str,
+    (name_width, width): (usize, usize),
+    styles: (Style, Style),
+) -> Vec<Line<'static>> {
     let (name_style, text_style) = styles;
     let room = width.saturating_sub(name_width + 3).max(8);
     let lines = wrapped(text, room).into_iter().enumerate().map(|(at, part)| {
@@ -77,14 +83,16 @@ pub(crate) fn detail(
     let chart_size = (u16::try_from(chart_width).unwrap_or(u16::MAX), CHART_HEIGHT);
     let chart = chart::lines(line.traffic(), chart_size, theme, now);
     let field_width = if is_beside { width / 2 } else { width };
-    let mut lines: Vec<_> = heading(&line.text(), width, theme).collect();
+    let mut lines: Vec<_> = heading(line.text(), width, theme).collect();
     let mut cursor = None;
     for (number, field) in fields.iter().enumerate() {
         let first = lines.len();
         let theme = if number == at { theme.on_selection() } else { theme };
         let styles = (theme.faint(255), theme.text(200));
         let entry = entry(&field.name, &field.value, (NAME_WIDTH, field_width), styles);
-        let entry = entry.into_iter().map(|line| if number == at { selected(line, field_width, theme) } else { line });
+        let entry = entry
+            .into_iter()
+            .map(|line| if number == at { selected(line, field_width, theme) } else { line });
         lines.extend(entry);
         if number == at {
             cursor = Some(first..lines.len());
@@ -119,9 +127,11 @@ pub(crate) fn rules(
 ) -> Pane {
     let mut lines = Vec::new();
     for fault in faults {
-        lines.extend(wrapped(fault, width.saturating_sub(2)).into_iter().map(|part| {
-            Line::styled(format!(" {part}"), theme.wrong())
-        }));
+        lines.extend(
+            wrapped(fault, width.saturating_sub(2))
+                .into_iter()
+                .map(|part| Line::styled(format!(" {part}"), theme.wrong())),
+        );
     }
     lines.extend(heading("   hits  line  section   rule", width, theme));
     let slow_from = slow_from(times);
@@ -133,7 +143,9 @@ pub(crate) fn rules(
         let mut text = format!("{} = {}", clean(rule.key), clean(rule.value));
         match times.get(index) {
             _ if rule.hits.exceeded > 0 => text += "   too slow: counts as not matching",
-            Some(time) if *time >= slow_from => text += &format!("   {} {} a line", time / 1000, theme.glyphs().microseconds),
+            Some(time) if *time >= slow_from => {
+                text += &format!("   {} {} a line", time / 1000, theme.glyphs().microseconds);
+            }
             _ => {}
         }
         lines.extend(entry(&name, text.trim_end(), (22, width), (style, style)));
@@ -183,7 +195,10 @@ pub(crate) fn help(sources: &[String], theme: Theme, width: usize) -> Pane {
         ("~", "before a name: it may be a cover for another one (ECH)"),
         ("×12", "so many connections, which rules have made one line; bytes are those of all"),
         ("v 1K / 2K ^", "bytes received and sent"),
-        ("▁▂▅▇▅▃▂▁", "bytes of the latest minute, 5 s each, the same time on every line; the highest bar is a line's most"),
+        (
+            "▁▂▅▇▅▃▂▁",
+            "bytes of the latest minute, 5 s each, the same time on every line; the highest bar is a line's most",
+        ),
     ];
     marks.iter().for_each(&mut explain);
     Pane::of(lines)

@@ -180,7 +180,8 @@ fn flowing<'r>(row: &'r Row, theme: Theme, width: usize, spans: &mut Vec<Span<'r
         }
         let (text, faint) = Part::at(index).split(text);
         let styled = [(text, theme.text(row.alpha)), (faint, theme.faint(row.alpha))];
-        spans.extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
+        spans
+            .extend(styled.into_iter().filter(|(text, _)| !text.is_empty()).map(|(t, s)| Span::styled(t, s)));
     }
     spans.push(times);
 }

@@ -388,7 +388,7 @@ impl Theme {
     /// Of sixteen colours the one that means the same and can be read; tints are white, or grey.
     fn of_sixteen(self, ink: Ink) -> Option<Color> {
         if self.shows_band() {
-            let Some(bg) = self.band else { return None };
+            let bg = self.band?;
             return hue([bg.red, bg.green, bg.blue], LEAST_HUE).map(Hue::upon);
         }
         let hue = if ink.is_sign || !is_tint(ink.rgb) { hue(ink.rgb, LEAST_HUE) } else { None };

@@ -126,7 +126,7 @@ pub fn draw(
     draw_list(screen, areas, overseer, state, status, theme, now);
     draw_pane(screen, areas.pane, overseer, state, status, theme, now);
     let hints = hints.into_iter().map(|hint| Line::styled(format!(" {hint}"), theme.text(255)));
-    screen.render_widget(Text::from_iter(hints), areas.hints);
+    screen.render_widget(hints.collect::<Text<'_>>(), areas.hints);
     let inline = if areas.hints.height == 0 { hint.as_str() } else { "" };
     draw_footer(screen, areas.footer, (inline, notice.as_deref()), state, status, theme);
 }
@@ -200,7 +200,7 @@ fn draw_emptiness(
     };
     let lines = wrapped(&text, usize::from(area.width).saturating_sub(2));
     let lines = lines.into_iter().map(|line| Line::styled(format!(" {line}"), theme.faint(255)));
-    screen.render_widget(Text::from_iter(lines), area);
+    screen.render_widget(lines.collect::<Text<'_>>(), area);
 }
 
 fn draw_pane(
