@@ -129,6 +129,7 @@ fn a_million_connections_push_no_live_one_out_and_take_no_memory() {
     }
     let of_live = |conn: &leco_bpf::read::record::Conn| {
         conn.pid == std::process::id()
+            && conn.remote_port != 0
             && (conn.remote_port == address.port() || conn.local_port == address.port())
     };
     let live_ones = || {

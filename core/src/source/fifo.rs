@@ -103,7 +103,7 @@ impl Fifo {
 
     /// Sleeps until something arrives, the fifo comes or goes, or the time is over; hands out every line
     /// that arrived. Tells whether the time was over.
-    pub fn wait(&mut self, timeout: Option<Duration>, deliver: impl FnMut(&[u8])) -> io::Result<bool> {
+    pub fn wait(&mut self, timeout: Option<Duration>, mut deliver: impl FnMut(&[u8])) -> io::Result<bool> {
         let timeout = timeout
             .map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         let mut fds = vec![PollFd::new(&self.watcher, PollFlags::IN)];
@@ -120,13 +120,17 @@ impl Fifo {
         let readable = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
         drop(fds);
         if readable.contains(PollFlags::IN) {
-            self.read(deliver)?;
+            self.read(&mut deliver)?;
         } else if !readable.is_empty() {
             self.reopen()?;
         }
         if moved {
             self.watcher.read(|_| ())?;
             self.look_again()?;
+            // One that was removed without a writer will never have one, and poll(2) says nothing of that.
+            if fs::metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                self.read(&mut deliver)?;
+            }
         }
         Ok(false)
     }
@@ -324,11 +328,34 @@ mod tests {
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         make_fifo(&path);
         wait_until(&mut fifo, |fifo, _| {
-            let opened = fifo.file.as_ref().unwrap().metadata().unwrap().ino();
-            opened == fs::metadata(&path).unwrap().ino()
+            let opened = fifo.file.as_ref().map(|file| file.metadata().unwrap().ino());
+            opened == Some(fs::metadata(&path).unwrap().ino())
         });
         write(&path, "four\n");
         assert_eq!(wait_until(&mut fifo, |_, lines| lines.len() == 1), ["four"]);
+    }
+
+    #[test]
+    fn one_that_is_removed_without_a_writer_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("leco.fifo");
+        make_fifo(&path);
+        let mut fifo = Fifo::follow(&path).unwrap();
+        write(&path, "one\n");
+        wait_until(&mut fifo, |_, lines| lines.len() == 1);
+        // The hang-up, after which it is opened anew.
+        wait_until(&mut fifo, |fifo, _| fifo.opened() == 2);
+        let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        writer.write_all(b"two\n").unwrap();
+        assert_eq!(wait_until(&mut fifo, |_, lines| lines.len() == 1), ["two"]);
+        drop(writer);
+        wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Missing);
+
+        make_fifo(&path);
+        wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Reading);
+        fs::remove_file(&path).unwrap();
+        wait_until(&mut fifo, |fifo, _| *fifo.state() == FifoState::Missing);
     }
 
     #[test]
