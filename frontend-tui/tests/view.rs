@@ -345,7 +345,7 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 16, ..Default::default() })]
+    #![proptest_config(proptest::test_runner::Config { cases: 16, failure_persistence: None, ..Default::default() })]
     /// Every number on the screen is one that was there before: none is cut, at any width.
     #[test]
     fn no_number_is_ever_cut(

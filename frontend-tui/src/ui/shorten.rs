@@ -109,7 +109,7 @@ mod tests {
     fn numbers_stay_whole() {
         assert_eq!(end("merged 878.9K", 13), "merged 878.9K");
         assert_eq!(end("merged 878.9K", 12), "merged …");
-        assert_eq!(end("to example.org", 10), "to exampl…");
+        assert_eq!(end("to example.org", 8), "to exam…");
         assert_eq!(end("日12345", 5), "日…");
         assert_eq!(end("18:34 a", 3), "…");
     }
