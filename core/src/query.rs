@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn words_ask_for_what_matters() {
         for state in State::names() {
-            let is_trouble = !["open", "connecting", "closed"].contains(&state);
+            let is_trouble = !["open", "listening", "connecting", "closed"].contains(&state);
             assert_eq!(holds_for("trouble", state), is_trouble, "{state}");
             assert_eq!(holds_for("-open", state), is_trouble || state == "closed", "{state}");
         }
@@ -626,6 +626,12 @@ mod tests {
         ] {
             assert_eq!(contains_ignoring_case(text, word), holds, "{text} {word}");
         }
+    }
+
+    #[test]
+    fn who_listens_is_open_and_no_trouble() {
+        assert!(holds_for("open -trouble", "listening") && holds_for("-open -trouble", "closed"));
+        assert!(holds_for("trouble -open", "refused") && holds_for("open", "connecting"));
     }
 
     #[test]

@@ -144,13 +144,21 @@ impl State {
     /// Whether something went wrong.
     #[must_use]
     pub fn is_trouble(self) -> bool {
-        !matches!(self, Self::Open | Self::Connecting | Self::Closed)
+        match self {
+            Self::Open | Self::Listening | Self::Connecting | Self::Closed => false,
+            Self::Refused
+            | Self::Reset
+            | Self::TimedOut
+            | Self::Unreachable
+            | Self::Unanswered
+            | Self::Blocked => true,
+        }
     }
 
     /// Whether nothing more comes of it.
     #[must_use]
     pub fn is_end(self) -> bool {
-        !matches!(self, Self::Open | Self::Connecting)
+        self.is_trouble() || self == Self::Closed
     }
 
     /// Reads one; `None` for what another writer may say.

@@ -61,6 +61,8 @@ pub struct State {
     pub search: String,
     /// How far a pane is scrolled.
     pub pane_offset: usize,
+    /// Rows of the pane, when it was last drawn.
+    pub pane_height: usize,
     /// Which field of the details the cursor is on.
     pub field: usize,
     /// The list has a heading.
@@ -216,7 +218,8 @@ impl State {
             self.lines.scroll(screens);
             return;
         }
-        let lines = screens.saturating_mul(self.lines.screen_step());
+        let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
+        let lines = screens.saturating_mul(step);
         let at = if self.mode == Mode::Detail { &mut self.field } else { &mut self.pane_offset };
         *at = at.saturating_add_signed(lines);
     }

@@ -14,6 +14,8 @@ const GAP: usize = 2;
 const LEAD: usize = 4;
 /// Cells of bytes as in `878.9K`, so that columns do not move while numbers grow.
 const BYTES: usize = 6;
+/// A name keeps so many cells.
+const LEAST_NAME: usize = 5;
 /// Cells of a rate, as in `1023.9K/s`.
 const RATE: usize = 9;
 
@@ -97,7 +99,9 @@ impl Columns {
     /// time, user, unit, tag.
     /// Behind the process of a line so many cells are needed for what stands there besides.
     pub fn fit<'l>(lines: impl Iterator<Item = (Cells<'l>, usize)>, wanted: Wanted, width: usize) -> Self {
-        let natural = natural(lines, wanted);
+        let (natural, states) = natural(lines, wanted);
+        // How it went says more than how much it was.
+        let least_peer = if states > 0 { LEAST_NAME + states } else { 0 };
         let order: [&[Column]; 9] = if wanted.by_rate {
             [&[Peer], &[Rate], &[Process], &[Received, Sent], &[Time], &[User], &[Unit], &[Local], &[Chart]]
         } else {
@@ -112,6 +116,9 @@ impl Columns {
             }
             let least = |column: Column| match natural[column as usize] {
                 0 => 0,
+                natural if column == Peer => {
+                    natural.min(least(column, width).max(least_peer).min(width)) + GAP
+                }
                 natural => natural.min(least(column, width)) + GAP,
             };
             // A rate without the bytes that it is of says less than another column.
@@ -174,11 +181,12 @@ impl Columns {
     }
 }
 
-/// The widest text of each column, within reason; one that is longer does not push the others away.
+/// The widest text of each column, within reason, and the widest state; one that is longer does not push the others away.
 fn natural<'l>(
     lines: impl Iterator<Item = (Cells<'l>, usize)>,
     wanted: Wanted,
-) -> [usize; Column::ALL.len()] {
+) -> ([usize; Column::ALL.len()], usize) {
+    let mut states = 0;
     let mut natural = [0; Column::ALL.len()];
     let mut widen = |column: Column, cells: usize, most: usize| {
         let width = &mut natural[column as usize];
@@ -191,6 +199,7 @@ fn natural<'l>(
         widen(Unit, cells.unit.width(), 34);
         widen(Local, cells.local.width(), 45);
         widen(Peer, cells.peer.width() + cells.port.width() + cells.state.width(), 64);
+        states = states.max(cells.state.width());
         widen(Received, cells.received.width().max(BYTES), 12);
         widen(Sent, cells.sent.width().max(BYTES), 12);
         widen(Rate, RATE, RATE);
@@ -202,7 +211,7 @@ fn natural<'l>(
             *width = (*width).max(column.heading().1.len());
         }
     }
-    natural
+    (natural, states)
 }
 
 /// So many cells of a column are worth more than another column, at a width of the screen.
@@ -222,7 +231,6 @@ impl<'l> Cells<'l> {
     /// What of the peer, its port and its state fits: the name gives way first, then the port as a whole, then the state.
     #[must_use]
     pub fn peer_within(&self, width: usize) -> (Cow<'l, str>, &'l str, &'l str) {
-        const LEAST_NAME: usize = 5;
         let name = self.peer.width();
         let after = [(self.port, self.state), ("", self.state), (self.port, ""), ("", "")];
         let fits =
@@ -255,7 +263,7 @@ mod tests {
         assert_eq!(shown(120), [Time, User, Process, Unit, Peer, Received, Sent, Rate]);
         assert_eq!(shown(80), [Time, Process, Peer, Received, Sent, Rate]);
         assert_eq!(shown(60), [Time, Process, Peer, Received, Sent]);
-        assert_eq!(shown(40), [Process, Peer, Received, Sent]);
+        assert_eq!(shown(40), [Time, Process, Peer], "a state goes before bytes");
         let short = Cells::of("18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^").unwrap();
         let wanted = Wanted { tag: 3, chart: 8, by_rate: false };
         let columns = Columns::fit([(short, 0)].into_iter(), wanted, 40);

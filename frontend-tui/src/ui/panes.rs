@@ -32,13 +32,14 @@ const CHART_HEIGHT: u16 = 8;
 pub(crate) struct Pane {
     pub(crate) lines: Vec<Line<'static>>,
     pub(crate) cursor: Option<std::ops::Range<usize>>,
-    /// Stands at the right, whatever is scrolled.
+    /// Stands at the right, whatever is scrolled, below so many lines.
     pub(crate) beside: Vec<Line<'static>>,
+    pub(crate) above: usize,
 }
 
 impl Pane {
     fn of(lines: Vec<Line<'static>>) -> Self {
-        Self { lines, cursor: None, beside: Vec::new() }
+        Self { lines, cursor: None, beside: Vec::new(), above: 0 }
     }
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn detail(
     let chart = chart::lines(line.traffic(), chart_size, theme, now);
     let field_width = if is_beside { width / 2 } else { width };
     let mut lines: Vec<_> = heading(line.text(), width, theme).collect();
+    let above = lines.len();
     let mut cursor = None;
     for (number, field) in fields.iter().enumerate() {
         let first = lines.len();
@@ -99,14 +101,14 @@ pub(crate) fn detail(
         }
     }
     if is_beside {
-        return Pane { lines, cursor, beside: chart };
+        return Pane { lines, cursor, beside: chart, above };
     }
     // With the last field what follows it is seen, too.
     if let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.end == lines.len()) {
         cursor.end += chart.len();
     }
     lines.extend(chart);
-    Pane { lines, cursor, beside: Vec::new() }
+    Pane { lines, cursor, beside: Vec::new(), above }
 }
 
 fn selected(line: Line<'static>, width: usize, theme: Theme) -> Line<'static> {

@@ -138,9 +138,14 @@ fn in_columns<'r>(
                     said.into()
                 };
                 let number: Cow<'r, str> = if number.width() <= width { number } else { "".into() };
-                let has_mark = !marks.has_heading && !number.is_empty() && number.width() < width;
-                let mark = if has_mark { mark } else { "" };
-                put(vec![(number, text), (mark.into(), faint)]);
+                let has_mark = !marks.has_heading && !number.is_empty();
+                // It stands in the gap, so that the number has all of its column.
+                put(vec![(number, text)]);
+                if has_mark && gap > 0 {
+                    spans.pop();
+                    spans.push(Span::styled(mark, faint));
+                    spans.push(Span::raw(" ".repeat(gap - 1)));
+                }
             }
             Column::Rate => {
                 let rate = row.traffic.rate(now).total();

@@ -214,7 +214,7 @@ fn draw_pane(
 ) {
     let width = usize::from(area.width);
     let file = state.config.as_deref();
-    let Pane { lines, cursor, beside } = match (state.mode, &state.editor) {
+    let Pane { lines, cursor, beside, above } = match (state.mode, &state.editor) {
         (Mode::Detail, _) => {
             let fields = state.fields(overseer, now);
             state.field = state.field.min(fields.len().saturating_sub(1));
@@ -227,6 +227,7 @@ fn draw_pane(
         _ => return,
     };
     let height = usize::from(area.height);
+    state.pane_height = height;
     let last = lines.len().saturating_sub(height);
     let mut offset = state.pane_offset;
     if let Some(cursor) = cursor {
@@ -239,9 +240,15 @@ fn draw_pane(
     screen.render_widget(Paragraph::new(lines).scroll((offset, 0)), area);
     if !beside.is_empty() {
         let half = area.width / 2;
-        let top = area.y + area.height.min(1);
-        let height = area.height.saturating_sub(1);
-        let right = Rect { x: area.x + half + 1, y: top, width: area.width - half - 1, height };
+        // The title scrolls away, and the chart takes its place.
+        let above = above.saturating_sub(state.pane_offset).min(height);
+        let top = u16::try_from(above).unwrap_or(u16::MAX);
+        let right = Rect {
+            x: area.x + half + 1,
+            y: area.y + top,
+            width: area.width - half - 1,
+            height: area.height - top,
+        };
         screen.render_widget(Paragraph::new(beside), right);
     }
 }

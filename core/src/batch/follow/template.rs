@@ -17,7 +17,7 @@ pub const FIELDS: [(&str, &str); 13] = [
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
     ("port", "port of the service"),
-    ("dir", "in or out"),
+    ("dir", "in, out or listen"),
     ("state", "open, closed, refused, …: where it is told"),
     ("new", "new where it was never seen before"),
     ("host", "machine"),
@@ -170,7 +170,12 @@ fn value(connection: &Connection<'_>, field: &str) -> String {
         "unit" => details.units.first().cloned().unwrap_or_default(),
         "peer" => connection.peer().to_owned(),
         "port" => details.port.map(|port| port.to_string()).unwrap_or_default(),
-        "dir" => if details.direction == Direction::In { "in" } else { "out" }.to_owned(),
+        "dir" => match details.direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+            Direction::Listen => "listen",
+        }
+        .to_owned(),
         "state" => details.state(connection.state).to_owned(),
         "new" => if details.is_first_ever { "new" } else { "" }.to_owned(),
         "host" => details.host.clone(),
