@@ -117,7 +117,8 @@ impl Columns {
             let least = |column: Column| match natural[column as usize] {
                 0 => 0,
                 natural if column == Peer => {
-                    natural.min(least(column, width).max(least_peer).min(width)) + GAP
+                    natural.min(least(column, width).max(least_peer).min(width.saturating_sub(LEAD).max(1)))
+                        + GAP
                 }
                 natural => natural.min(least(column, width)) + GAP,
             };
