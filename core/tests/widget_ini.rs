@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use leco_core::config::{Config, SETTINGS, Settings};
-use leco_core::ini::Rendering;
+use leco_core::config::{Config, SETTINGS, Settings, StateColours, WindowSettings};
+use leco_core::ini::{Rendering, contrast, mix};
 use leco_core::rules::Verdict;
 
 const EXAMPLE: &str = include_str!("../../widget.ini");
@@ -41,6 +41,42 @@ fn its_defaults_are_those_of_the_code() {
     // The runtime folder is found, and looked at, only when it is needed.
     assert!(settings.run.fifo.take().is_some_and(|fifo| fifo.ends_with("leco.fifo")));
     assert_eq!(settings, Settings::default());
+}
+
+/// Over black and over white, and over what is hardest besides.
+const PICTURES: [[u8; 3]; 4] = [[0; 3], [255; 3], [0xff, 0x80, 0], [0x80; 3]];
+
+/// Text at its opacity of lines that are new, on the ground over each picture.
+fn least_contrast(window: &WindowSettings, alpha: u8) -> f32 {
+    let StateColours { incoming, first_ever, refused, blocked } = window.state_colours();
+    let mut least = f32::MAX;
+    for picture in PICTURES {
+        let ground = mix(picture, window.rgba_bg.rgb(), window.rgba_bg.alpha);
+        for text in [window.rgba_fg, incoming, first_ever, refused, blocked] {
+            least = least.min(contrast(mix(ground, text.rgb(), alpha), ground));
+        }
+    }
+    least
+}
+
+#[test]
+fn its_colours_can_be_read_over_any_picture() {
+    let dark = Settings::default().window;
+    // The values of the light ones stand in a comment, as KEY = VALUE.
+    let words: Vec<&str> = EXAMPLE.split_whitespace().collect();
+    let mut light = "[window]\n".to_owned();
+    for word in words.windows(3).filter(|word| word[1] == "=" && word[0].starts_with("rgba-")) {
+        light += &format!("{} = {}\n", word[0], word[2]);
+    }
+    let light = Config::parse(light.as_bytes(), Path::new("light.ini"));
+    assert_eq!(light.diagnostics, []);
+    let light = light.settings.window;
+    assert!(light.rgba_bg.red > dark.rgba_bg.red);
+    for (name, window) in [("dark", dark), ("light", light)] {
+        assert!(least_contrast(&window, 255) >= 4.5, "{name}: {}", least_contrast(&window, 255));
+        // Times and units, which only complete a line.
+        assert!(least_contrast(&window, 166) >= 2.5, "{name}: {}", least_contrast(&window, 166));
+    }
 }
 
 #[test]

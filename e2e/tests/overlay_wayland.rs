@@ -72,7 +72,7 @@ fn the_background_lets_shine_through_what_its_alpha_says() {
     }
     let (desktop, _folder) = sway();
     wait_for_picture(&desktop, "sway-bands", |picture| picture.at(900, 300) == BANDS[3]);
-    let _overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = 10608066", ""));
+    let _overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = 10608066", "")).with_empty_line();
     assert_background(&desktop, "sway-background", [0x10, 0x60, 0x80, 0x66], BANDS);
 }
 
@@ -94,7 +94,8 @@ fn a_click_goes_to_the_window_below_and_the_keyboard_stays_where_it_is() {
     let (desktop, _folder) = sway();
     let mut pointer = VirtualPointer::new(&desktop.socket());
     let wev = Wev::open(&desktop);
-    let mut overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff\nlayer = overlay", ""));
+    let mut overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff\nlayer = overlay", ""))
+        .with_empty_line();
     overlay.send("x :: line", NOW, &json!({}));
     wait_for_picture(&desktop, "sway-click", |picture| picture.at(30, 300) == RED);
     wait_for("a click on the window below", || {
@@ -127,7 +128,7 @@ fn each_layer_is_above_or_below_windows() {
     let (desktop, _folder) = sway();
     for (layer, is_above) in [("overlay", true), ("top", true), ("bottom", false), ("background", false)] {
         let window = format!("rgba-bg = ff0000ff\nlayer = {layer}");
-        let overlay = Overlay::on_wayland(&desktop, &still_config(&window, ""));
+        let overlay = Overlay::on_wayland(&desktop, &still_config(&window, "")).with_empty_line();
         let is_shown = |picture: &Picture| picture.at(100, 300) == RED;
         wait_for_picture(&desktop, &format!("sway-{layer}"), is_shown);
         let wev = Wev::open(&desktop);
@@ -155,7 +156,8 @@ fn a_monitor_may_be_unplugged_scaled_and_come_back() {
         let overlay = Overlay::on_wayland(
             &desktop,
             &still_config(&format!("rgba-bg = ff0000ff\ninit-width = 300\ninit-height = 200\n{monitor}"), ""),
-        );
+        )
+        .with_empty_line();
         let is_shown = |picture: &Picture| {
             picture.at(20, 40) == RED && picture.at(319, 239) == RED && picture.at(320, 240) != RED
         };
@@ -219,7 +221,8 @@ fn without_layers_it_is_an_ordinary_window_and_says_so() {
         return;
     }
     let desktop = Compositor::weston();
-    let mut overlay = Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff", ""));
+    let mut overlay =
+        Overlay::on_wayland(&desktop, &still_config("rgba-bg = ff0000ff", "")).with_empty_line();
     overlay.send("x :: line", NOW, &json!({}));
     wait_for("the note", || {
         overlay.stderr.lines().iter().any(|line| line.contains("no layer-shell")).then_some(())
@@ -247,7 +250,8 @@ fn without_layers_but_with_an_x_server_it_is_a_window_of_that_above_all_others()
     let desktop = Compositor::weston();
     let server = XServer::start_composed();
     let below = server.open_below(&BANDS);
-    let overlay = Overlay::on_wayland_with_x(&desktop, &server, &still_config("rgba-bg = ff0000ff", ""));
+    let overlay = Overlay::on_wayland_with_x(&desktop, &server, &still_config("rgba-bg = ff0000ff", ""))
+        .with_empty_line();
     wait_for_picture(&server, "weston-x11", |picture| picture.at(100, 300) == RED);
     let above = server.open_below(&[BLACK]);
     wait_for_picture(&server, "weston-x11", |picture| {

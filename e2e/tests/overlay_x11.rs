@@ -43,7 +43,7 @@ fn the_background_lets_shine_through_what_its_alpha_says() {
     }
     let server = XServer::start_composed();
     let _below = server.open_below(&BANDS);
-    let _overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", ""));
+    let _overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", "")).with_empty_line();
     assert_background(&server, "x11-background", [0x10, 0x60, 0x80, 0x66], BANDS);
 }
 
@@ -138,7 +138,7 @@ fn a_compositor_may_come_and_go() {
     }
     let mut server = XServer::start();
     let _below = server.open_below(&[WHITE]);
-    let overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", ""));
+    let overlay = Overlay::on_x(&server, &still_config("rgba-bg = 10608066", "")).with_empty_line();
     let opaque = |picture: &Picture| is_near(picture.at(300, 300), [0x10, 0x60, 0x80], 1);
     wait_for_picture(&server, "x11-no-compositor", opaque);
     server.start_compositor();
@@ -159,7 +159,7 @@ fn what_another_window_covered_comes_back_on_a_server_that_forgets_it() {
         return;
     }
     let server = XServer::start_without_composite();
-    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", "")).with_empty_line();
     overlay.send("x :: \u{2588}", NOW, &json!({}));
     let is_shown =
         |picture: &Picture| picture.at(300, 300) == [255, 0, 0] && extent(picture, WHITE).is_some();
@@ -213,7 +213,7 @@ fn a_changed_config_takes_effect_at_once() {
     }
     let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
-    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", "")).with_empty_line();
     overlay.send("x :: \u{2588}", NOW, &json!({}));
     wait_for_picture(&server, "x11-reload-before", |picture| {
         extent(picture, WHITE).is_some() && picture.at(30, 400) == [255, 0, 0]
@@ -298,7 +298,8 @@ fn whatever_is_configured_and_sent_something_is_shown() {
     let text = format!("font = {}\n", broken.display());
     for (name, window) in [("absurd", absurd), ("zero", zero)] {
         let mut overlay =
-            Overlay::on_x(&server, &still_config(&format!("rgba-bg = 101010ff\n{window}"), &text));
+            Overlay::on_x(&server, &still_config(&format!("rgba-bg = 101010ff\n{window}"), &text))
+                .with_empty_line();
         let odd = [
             "\u{5e9}\u{5dc}\u{5d5}\u{5dd} :: \u{645}\u{631}\u{62d}\u{628}\u{627} 123 :: \u{202e}evil",
             "x :: e\u{301}\u{302}\u{303}\u{304}\u{305}\u{306} \u{200b}\u{200d}\u{feff} :: \u{1f468}\u{200d}\u{1f469}\u{fe0f}",
@@ -341,7 +342,7 @@ fn without_a_server_it_ends_with_a_line_and_a_service_manager_brings_it_back() {
     }
     let mut server = XServer::start();
     let is_shown = |server: &XServer| server.windows().iter().any(|(_, title)| title == "LECO").then_some(());
-    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", ""));
+    let mut overlay = Overlay::on_x(&server, &still_config("rgba-bg = ff0000ff", "")).with_empty_line();
     wait_for_picture(&server, "x11-server-gone", |picture| picture.at(100, 300) == [255, 0, 0]);
     server.stop();
     assert_eq!(overlay.wait().code(), Some(1));

@@ -68,7 +68,7 @@ fn nothing_new_draws_nothing_and_one_line_draws_its_row() {
 #[test]
 fn how_a_connection_stands_is_seen_by_its_colour() {
     let lines = [
-        ("", 0xffff_ffff),
+        ("", 0xffe6_edf3),
         (",\"dir\":\"in\"", 0xff00_ff00),
         (",\"state\":\"refused\"", 0xff00_ffff),
         (",\"state\":\"timeout\"", 0xff00_ffff),
@@ -129,6 +129,28 @@ fn effects_move_end_and_leave_what_is_drawn_without_them() {
         }
         assert!(same(&pictures[0], &pictures[1]), "{effect}");
     }
+}
+
+/// An overlay over which nobody talks is not there.
+#[test]
+fn nothing_is_drawn_where_no_line_is() {
+    let config = config("[window]\nrgba-bg = ff0000ff\n[text]\nline-fade-time = 10\n");
+    let mut painter = painter(&config);
+    painter.set_effects(false);
+    let mut overseer = Overseer::new(config);
+    let rows = painter.rows();
+    let mut canvas = canvas();
+    let mut ground_at = |overseer: &mut Overseer, now: u64| {
+        painter.update(overseer.frame(now, rows), now);
+        painter.paint(&mut canvas.canvas(), &[], now);
+        canvas.rows().last().unwrap().last().copied().unwrap()
+    };
+    assert_eq!(ground_at(&mut overseer, START), 0);
+    receive(&mut overseer, 1, START, "10:00 :: me :: curl :: 192.0.2.1 443 :: ", "");
+    let grounds: Vec<u32> =
+        (0..=100).map(|tenth| ground_at(&mut overseer, START + tenth * 100 * MS)).collect();
+    assert_eq!((grounds[0], grounds[70], grounds[100]), (0xffff_0000, 0xffff_0000, 0));
+    assert!(grounds.is_sorted_by(|a, b| a >= b), "{grounds:x?}");
 }
 
 #[derive(Debug, Clone)]

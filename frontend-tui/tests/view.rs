@@ -282,7 +282,7 @@ fn states_have_the_colours_of_the_config() {
     let rgb = |rgb: u32| Some(Color::from_u32(rgb));
     assert_eq!(
         colours("", ColorDepth::True),
-        [rgb(0xe6_e6e6), rgb(0x7f_c8a9), rgb(0xf4_a259), rgb(0xf4_a259), rgb(0xef_6f6c), rgb(0xff_d166)]
+        [rgb(0xe6_e6e6), rgb(0x7e_e0b8), rgb(0xff_b26b), rgb(0xff_b26b), rgb(0xff_9492), rgb(0xff_d866)]
     );
     let changed = colours("[window]\nrgba-in = a0b0c0\nrgba-blocked = 102030\n", ColorDepth::True);
     assert_eq!(changed[1], rgb(0xa0_b0c0));

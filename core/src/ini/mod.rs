@@ -5,7 +5,7 @@ mod color;
 mod diagnostic;
 mod reader;
 
-pub use self::color::Rgba;
+pub use self::color::{Rgba, contrast, mix};
 pub(crate) use self::diagnostic::Fault;
 pub use self::diagnostic::{Diagnostic, Rendering};
 pub use self::reader::{Entry, Header, Ini, Malformed, REGEX_SECTIONS};

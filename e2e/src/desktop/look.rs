@@ -34,8 +34,9 @@ impl Screen for Compositor {
 #[must_use]
 pub fn still_config(window: &str, text: &str) -> String {
     let font = dejavu();
+    let text_colour = if window.contains("rgba-fg") { "" } else { "rgba-fg = fff\n" };
     format!(
-        "[window]\n{window}\n[text]\nfont = {font}\neffects = none\nline-fade-time = 1h\nline-uid-chars = 0\n{text}\n"
+        "[window]\n{text_colour}{window}\n[text]\nfont = {font}\neffects = none\nline-fade-time = 1h\nline-uid-chars = 0\n{text}\n"
     )
 }
 

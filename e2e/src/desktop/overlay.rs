@@ -86,6 +86,13 @@ impl Overlay {
         Self { child, stderr: LineReader::new(stderr), config: config_path, fifo: writer, _folder: folder }
     }
 
+    /// The same with a line of which nothing is seen but the ground behind it.
+    #[must_use]
+    pub fn with_empty_line(mut self) -> Self {
+        self.send(" ", Duration::ZERO, &json!({}));
+        self
+    }
+
     /// Its process.
     #[must_use]
     pub fn id(&self) -> u32 {

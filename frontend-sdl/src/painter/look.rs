@@ -2,15 +2,20 @@
 //! What the settings say about looks, in pixels of the display.
 
 use leco_core::config::{Effect, LineHeight, Settings, WindowSettings};
-use leco_core::ini::Rgba;
+use leco_core::ini::{Rgba, contrast, mix};
 use leco_core::model::overseer::Row;
 use leco_core::style::Outline;
 
-use super::pixels::premultiplied;
+use super::pixels::{premultiplied, scale};
 use super::text::Shadow;
 
 /// Text larger than this is nobody's wish: a glyph's picture would not fit into memory.
 const MAX_FONT_HEIGHT: f32 = 512.0;
+
+/// How much of its own colour a tag has beside that of the text, of 255.
+const TAG_SHADE: u8 = 112;
+/// Contrast that makes text readable: WCAG 2.2, success criterion 1.4.3.
+const LEAST_CONTRAST: f32 = 4.5;
 
 pub(super) struct Look {
     /// Of the text, in pixels.
@@ -78,9 +83,23 @@ impl Look {
         self.window.rgba_new
     }
 
-    pub(super) fn background(&self) -> u32 {
-        let alpha = if self.is_opaque { 255 } else { self.window.rgba_bg.alpha };
-        premultiplied(Rgba { alpha, ..self.window.rgba_bg })
+    /// A tag's own colour, muted: beside the text it only tells lines apart. It can be read over any picture.
+    pub(super) fn tag_rgb(&self, tag: [u8; 3]) -> [u8; 3] {
+        let text = self.window.rgba_fg.rgb();
+        let Rgba { alpha, .. } = self.window.rgba_bg;
+        let grounds = [[0; 3], [255; 3]].map(|picture| mix(picture, self.window.rgba_bg.rgb(), alpha));
+        let shades = (0..=TAG_SHADE).rev().map(|shade| mix(text, tag, shade));
+        let is_readable =
+            |rgb: &[u8; 3]| grounds.iter().all(|ground| contrast(*rgb, *ground) >= LEAST_CONTRAST);
+        shades.step_by(8).find(is_readable).unwrap_or(text)
+    }
+
+    /// What is behind the lines, where it is there to such a part (0-255).
+    pub(super) fn background(&self, presence: u8) -> u32 {
+        if self.is_opaque {
+            return premultiplied(Rgba { alpha: 255, ..self.window.rgba_bg });
+        }
+        scale(premultiplied(self.window.rgba_bg), presence.into())
     }
 }
 

@@ -32,6 +32,10 @@ const NEWS: Duration = Duration::from_secs(1);
 /// What is fainter than this vanishes without an effect: nobody would see it.
 const FAINT: u8 = 8;
 
+/// While all lines are fainter than this times [`GROUND_STEPS`], so is the ground.
+const GROUND_STEP: u8 = 8;
+const GROUND_STEPS: u8 = 8;
+
 /// Draws frames of the model.
 pub struct Painter {
     look: Look,
@@ -43,6 +47,8 @@ pub struct Painter {
     is_stale: bool,
     has_effects: bool,
     ground: Ground,
+    /// How much of the ground is there, 0-255: none where no line is.
+    presence: u8,
     /// When it last took a frame.
     updated: BootNs,
 }
@@ -92,7 +98,7 @@ impl Painter {
     ) -> Result<(Self, Option<String>), FontError> {
         let look = Look::new(settings, factor);
         let (fonts, notice) = Fonts::open(settings.text.font.as_deref(), look.font_height)?;
-        let ground = Ground::new(look.background());
+        let ground = Ground::new(look.background(0));
         let mut painter = Self {
             look,
             fonts,
@@ -102,6 +108,7 @@ impl Painter {
             is_stale: true,
             has_effects: false,
             ground,
+            presence: 0,
             updated: 0,
         };
         painter.slots.resize_with(painter.rows(), Slot::default);
@@ -159,6 +166,18 @@ impl Painter {
             self.update_slot(&mut slot, row, now);
             self.slots[index] = slot;
         }
+        self.update_presence();
+    }
+
+    /// The ground goes with the last line, in few steps: each draws the whole window.
+    fn update_presence(&mut self) {
+        let lines = self.slots.iter().filter_map(|slot| Some(slot.line.as_ref()?.row.alpha));
+        let going = self.slots.iter().filter_map(|slot| Some(slot.leaving.as_ref()?.alpha));
+        let most = lines.chain(going).max().unwrap_or(0);
+        let step = most.div_ceil(GROUND_STEP).min(GROUND_STEPS);
+        let presence = u8::try_from(255 * u32::from(step) / u32::from(GROUND_STEPS)).unwrap_or(u8::MAX);
+        self.is_stale |= presence != self.presence;
+        self.presence = presence;
     }
 
     fn update_slot(&mut self, slot: &mut Slot, row: Option<&Row>, now: BootNs) {
@@ -229,7 +248,7 @@ impl Painter {
         let look = &self.look;
         let ink = Ink {
             fg: look.text_rgba(row),
-            tag: row.tag.rgb,
+            tag: look.tag_rgb(row.tag.rgb),
             first_ever: row.is_first_ever.then(|| look.new_rgba()),
             outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
             shadows: &look.shadows,
@@ -253,8 +272,9 @@ impl Painter {
         if damage.is_empty() {
             return damage;
         }
-        if self.ground.pixel() != self.look.background() {
-            self.ground = Ground::new(self.look.background());
+        let background = self.look.background(self.presence);
+        if self.ground.pixel() != background {
+            self.ground = Ground::new(background);
         }
         let mut areas = damage.clone();
         for area in stale {

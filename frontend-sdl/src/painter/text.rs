@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use leco_core::ini::Rgba;
+use leco_core::ini::{Rgba, contrast};
 use leco_core::style::Outline;
 use leco_core::text::{Part, SEPARATOR};
 use unicode_bidi::{BidiInfo, Level};
@@ -19,7 +19,7 @@ const MAX_CHARACTERS: usize = 4096;
 /// Of the characters without a width that follow each other, such as accents, so many are drawn.
 const MAX_MARKS: usize = 3;
 /// Opacity of what only completes a line beside that of its text.
-const FAINT_PERCENT: u32 = 55;
+const FAINT_PERCENT: u32 = 65;
 /// Space between tag and text, in parts of the font's height.
 const TAG_GAP: f32 = 0.45;
 
@@ -82,7 +82,9 @@ pub(crate) fn draw(fonts: &mut Fonts, tag: &str, line: &str, ink: &Ink<'_>, max_
     let mut tag_rgba = Rgba { red, green, blue, alpha: 255 };
     if let Some(mark) = ink.first_ever {
         tag_box = Some(premultiplied(mark));
-        tag_rgba = Rgba::BLACK;
+        let white = Rgba { red: 255, green: 255, blue: 255, alpha: 255 };
+        let is_dark = contrast(white.rgb(), mark.rgb()) > contrast(Rgba::BLACK.rgb(), mark.rgb());
+        tag_rgba = if is_dark { white } else { Rgba::BLACK };
     }
     let mut tag_width = 0;
     if !tag.is_empty() {

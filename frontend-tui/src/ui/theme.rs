@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Opacity as a terminal can show it.
 
-use std::sync::LazyLock;
-
 use leco_core::config::StateColours;
-use leco_core::ini::Rgba;
+use leco_core::ini::{Rgba, contrast, mix};
 use leco_core::model::overseer::Row;
 use ratatui::style::{Color, Modifier, Style};
 use termini::{NumberCapability, TermInfo};
@@ -413,32 +411,6 @@ fn steps(alpha: u8) -> Style {
         85.. => Style::new(),
         _ => Style::new().add_modifier(Modifier::DIM),
     }
-}
-
-/// So much of 255 of one colour over another.
-fn mix(below: [u8; 3], above: [u8; 3], alpha: u8) -> [u8; 3] {
-    let part = |channel: u8, of: u8| u16::from(channel) * u16::from(of) / 255;
-    std::array::from_fn(|at| {
-        u8::try_from(part(above[at], alpha) + part(below[at], 255 - alpha)).unwrap_or(u8::MAX)
-    })
-}
-
-/// Relative luminance of WCAG 2.2.
-fn luminance(rgb: [u8; 3]) -> f32 {
-    static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
-        std::array::from_fn(|channel| {
-            let channel = f32::from(u8::try_from(channel).unwrap_or(u8::MAX)) / 255.0;
-            if channel <= 0.04045 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
-        })
-    });
-    let [red, green, blue] = rgb.map(|channel| LINEAR[usize::from(channel)]);
-    0.2126 * red + 0.7152 * green + 0.0722 * blue
-}
-
-/// Contrast of WCAG 2.2, from 1 to 21.
-fn contrast(a: [u8; 3], b: [u8; 3]) -> f32 {
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
 /// Whether a colour is hardly more than white or grey.
