@@ -52,7 +52,7 @@ fn nothing_new_draws_nothing_and_one_line_draws_its_row() {
     let rows = painter.rows();
     let mut canvas = canvas();
     for ns in 1..4 {
-        receive(&mut overseer, ns, START, "10:00 :: me :: curl :: 192.0.2.1 443 :: ", "");
+        receive(&mut overseer, ns, START, "10:00 :: me :: curl :: 192.0.2.1 443 :: v 1K / 1K ^", "");
     }
     painter.update(overseer.frame(START, rows), START);
     assert_eq!(painter.paint(&mut canvas.canvas(), &[], START), [canvas.bounds()]);

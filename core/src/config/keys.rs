@@ -8,8 +8,8 @@ use std::time::Duration;
 use leco_os::environment;
 
 use super::settings::{
-    Effect, Effects, Layer, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme, WindowFlag,
-    WindowHint,
+    Effect, Effects, Layer, LineColumns, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme,
+    WindowFlag, WindowHint,
 };
 use crate::fade::{Points, SplineKind};
 use crate::ini::{Entry, Fault, Rgba};
@@ -53,6 +53,7 @@ pub const SETTINGS: [(&str, &[&str]); 4] = [
             "effects",
             "effect-new",
             "effect-gone",
+            "columns",
             "line-height",
             "line-fade-time",
             "line-fade-curve",
@@ -110,6 +111,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("text", "effects") => text.effects = value.named(Effects::parse, Effects::NAMES)?,
         ("text", "effect-new") => text.effect_new = value.named(Effect::parse, Effect::NAMES)?,
         ("text", "effect-gone") => text.effect_gone = value.named(Effect::parse, Effect::NAMES)?,
+        ("text", "columns") => text.columns = value.named(LineColumns::parse, LineColumns::NAMES)?,
         ("text", "line-height") => text.line_height = value.line_height()?,
         ("text", "line-fade-time") => text.line_fade_time = value.duration()?,
         ("text", "line-fade-curve") => text.line_fade_curve = curve(entry)?,

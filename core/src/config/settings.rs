@@ -223,6 +223,14 @@ named! {
 }
 
 named! {
+    /// Whether the parts of the overlay's lines stand in columns.
+    LineColumns {
+        Auto = "auto", /// Those of lines that have all their parts.
+        Off = "off", /// Each line is a text by itself.
+    }
+}
+
+named! {
     /// A flag of the overlay's window.
     WindowFlag {
         Resizable = "resizable", /// Its size can be changed.
@@ -289,6 +297,8 @@ pub struct TextSettings {
     pub effect_new: Effect,
     /// How a line goes whose slot is taken, or that a curve or rule ends at once.
     pub effect_gone: Effect,
+    /// Whether parts of lines stand in columns.
+    pub columns: LineColumns,
     /// Distance of lines.
     pub line_height: LineHeight,
     /// How long a line takes to its end value.
@@ -317,6 +327,7 @@ impl Default for TextSettings {
             effects: Effects::Auto,
             effect_new: Effect::Slide,
             effect_gone: Effect::Slide,
+            columns: LineColumns::Auto,
             line_height: LineHeight::Times(1.5),
             line_fade_time: Duration::from_mins(1),
             line_fade_curve: Points::default(),

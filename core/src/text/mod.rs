@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Words for numbers, durations and endpoints.
 
+mod cells;
 mod duration;
 mod flag;
 mod format;
 mod parts;
 mod speed;
 
+pub use cells::Cells;
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};

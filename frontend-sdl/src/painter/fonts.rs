@@ -69,6 +69,8 @@ struct Face {
 pub(crate) struct Fonts {
     faces: Vec<Face>,
     searched: HashSet<u32>,
+    /// Pixels of the widest digit, once that was asked for.
+    digit_width: i32,
     /// Pixels.
     size: f32,
     ttf: Sdl3TtfContext,
@@ -79,7 +81,7 @@ impl Fonts {
     /// could not be used.
     pub(crate) fn open(file: Option<&Path>, size: f32) -> Result<(Self, Option<String>), FontError> {
         let ttf = sdl3::ttf::init().map_err(FontError::Library)?;
-        let mut fonts = Self { faces: Vec::new(), searched: HashSet::new(), size, ttf };
+        let mut fonts = Self { faces: Vec::new(), searched: HashSet::new(), digit_width: 0, size, ttf };
         let mut notice = None;
         if let Some(file) = file {
             match fonts.add_face(file.to_owned()) {
@@ -186,6 +188,16 @@ impl Fonts {
             return pixels(width_of_pictures(emoji, text));
         }
         face.plain.size_of(text).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
+    }
+
+    /// Pixels of the widest digit.
+    #[must_use]
+    pub(crate) fn digit_width(&mut self) -> i32 {
+        if self.digit_width == 0 {
+            self.digit_width =
+                (b'0'..=b'9').map(|digit| self.width(&char::from(digit).to_string(), 0)).max().unwrap_or(0);
+        }
+        self.digit_width
     }
 
     /// Makes faces with an outline, which [`Self::render`] then can draw.

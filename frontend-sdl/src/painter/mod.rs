@@ -2,6 +2,7 @@
 //! Rows of text on a picture that is kept, so that only what has changed is drawn and shown again. It knows no
 //! window and reads no clock.
 
+mod columns;
 pub mod effects;
 mod emoji;
 mod fonts;
@@ -12,12 +13,13 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leco_core::config::{Effect, Settings};
+use leco_core::config::{Effect, LineColumns, Settings};
 use leco_core::ini::Rgba;
 use leco_core::model::overseer::{Frame, Row};
 use leco_core::wire::tag::Tag;
 use leco_os::clock::BootNs;
 
+use self::columns::{Columns, Places, Widths};
 use self::effects::{Stage, Way};
 pub use self::fonts::FontError;
 use self::fonts::Fonts;
@@ -46,6 +48,8 @@ pub struct Painter {
     /// Nothing of what the canvas holds can be used.
     is_stale: bool,
     has_effects: bool,
+    /// Where they are wanted.
+    columns: Option<Columns>,
     ground: Ground,
     /// How much of the ground is there, 0-255: none where no line is.
     presence: u8,
@@ -75,6 +79,12 @@ impl Slot {
 struct Line {
     row: Row,
     picture: TextPicture,
+    /// What its parts need, where they stand in columns.
+    widths: Widths,
+    /// Where these are drawn.
+    places: Places,
+    /// Its picture is not of what it says now.
+    is_outdated: bool,
     band: Option<Rgba>,
     /// When it came, where it came with an effect that is not over.
     came: Option<BootNs>,
@@ -107,6 +117,7 @@ impl Painter {
             height,
             is_stale: true,
             has_effects: false,
+            columns: (settings.text.columns == LineColumns::Auto).then(Columns::default),
             ground,
             presence: 0,
             updated: 0,
@@ -153,8 +164,9 @@ impl Painter {
         let moves = |slot: &Slot| {
             slot.leaving.is_some() || slot.line.as_ref().is_some_and(|line| line.came.is_some())
         };
+        let are_moving = self.columns.as_ref().is_some_and(Columns::is_moving);
         let since = Duration::from_nanos(now.saturating_sub(self.updated));
-        self.slots.iter().any(moves).then(|| ANIMATION_INTERVAL.saturating_sub(since))
+        (are_moving || self.slots.iter().any(moves)).then(|| ANIMATION_INTERVAL.saturating_sub(since))
     }
 
     /// Takes a frame of the model.
@@ -166,7 +178,42 @@ impl Painter {
             self.update_slot(&mut slot, row, now);
             self.slots[index] = slot;
         }
+        self.update_columns(now);
+        self.draw_lines();
         self.update_presence();
+    }
+
+    /// Brings the columns in line with what stands in them.
+    fn update_columns(&mut self, now: BootNs) {
+        let Some(columns) = &mut self.columns else { return };
+        let widths = self.slots.iter().filter_map(|slot| Some(slot.line.as_ref()?.widths));
+        let room = self.width - 2 * self.look.pad_x;
+        if columns.update(widths, room, self.fonts.height(), self.has_effects, now) {
+            for line in self.slots.iter_mut().filter_map(|slot| slot.line.as_mut()) {
+                line.is_outdated |= columns.places().of(&line.widths) != line.places;
+            }
+        }
+    }
+
+    /// Draws the lines that say something else than before, or stand elsewhere.
+    fn draw_lines(&mut self) {
+        for slot in &mut self.slots {
+            let Some(line) = slot.line.as_mut().filter(|line| line.is_outdated) else { continue };
+            line.is_outdated = false;
+            slot.is_dirty = true;
+            let (look, row) = (&self.look, &line.row);
+            let ink = Ink {
+                fg: look.text_rgba(row),
+                tag: look.tag_rgb(row.tag.rgb),
+                first_ever: row.is_first_ever.then(|| look.new_rgba()),
+                outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
+                shadows: &look.shadows,
+            };
+            let width = self.width - 2 * look.pad_x;
+            let places = self.columns.as_ref().map(Columns::places);
+            line.places = places.map_or_else(Places::default, |places| places.of(&line.widths));
+            line.picture = text::draw(&mut self.fonts, &row.tag.text, &row.text, &ink, width, places);
+        }
     }
 
     /// The ground goes with the last line, in few steps: each draws the whole window.
@@ -222,7 +269,7 @@ impl Painter {
             None => came.filter(|_| has_effect),
         };
         slot.is_dirty = true;
-        slot.line = Some(self.draw_line(row, came));
+        slot.line = Some(self.new_line(row, came));
     }
 
     /// Ends effects whose time is over; what has one is drawn again.
@@ -244,18 +291,23 @@ impl Painter {
         }
     }
 
-    fn draw_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
-        let look = &self.look;
-        let ink = Ink {
-            fg: look.text_rgba(row),
-            tag: look.tag_rgb(row.tag.rgb),
-            first_ever: row.is_first_ever.then(|| look.new_rgba()),
-            outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
-            shadows: &look.shadows,
+    /// A line of which nothing is drawn yet.
+    fn new_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
+        let widths = if self.columns.is_some() {
+            text::measure(&mut self.fonts, &row.tag.text, &row.text, row.is_first_ever)
+        } else {
+            Widths::default()
         };
-        let width = self.width - 2 * look.pad_x;
-        let picture = text::draw(&mut self.fonts, &row.tag.text, &row.text, &ink, width);
-        Line { row: row.clone(), picture, band: row.style.bg, came }
+        let picture = TextPicture::default();
+        Line {
+            row: row.clone(),
+            picture,
+            widths,
+            places: Places::default(),
+            is_outdated: true,
+            band: row.style.bg,
+            came,
+        }
     }
 
     /// Draws what has changed, and what else the canvas does not hold; returns where something has changed.

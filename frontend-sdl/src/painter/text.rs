@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A line of text as a picture: tag, parts in their colours, outline and shadows.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use leco_core::ini::{Rgba, contrast};
 use leco_core::style::Outline;
-use leco_core::text::{Part, SEPARATOR};
+use leco_core::text::{Cells, Part, SEPARATOR};
 use unicode_bidi::{BidiInfo, Level};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
+use super::columns::{Place, Places, Widths};
 use super::fonts::Fonts;
 use super::pixels::{Canvas, Pixmap, Rect, pixels, premultiplied, scale, side};
 
+/// Before what was never seen before.
+const MARK: &str = "+";
 const ELLIPSIS: &str = "…";
 /// However wide a window is, no more of a line is looked at. Characters.
 const MAX_CHARACTERS: usize = 4096;
@@ -68,8 +72,56 @@ struct Run<'l> {
     rgba: Rgba,
 }
 
-/// Draws a line that is at most `max_width` pixels wide; what does not fit ends in an ellipsis.
-pub(crate) fn draw(fonts: &mut Fonts, tag: &str, line: &str, ink: &Ink<'_>, max_width: i32) -> TextPicture {
+/// What the parts of a line need beside each other; what rules have merged only has a tag.
+pub(crate) fn measure(fonts: &mut Fonts, tag: &str, line: &str, is_first_ever: bool) -> Widths {
+    let (tag, line) = (bounded(tag), bounded(line));
+    let cells = Cells::of(&line).unwrap_or_default();
+    let tag = width(fonts, &tag);
+    // Where tags are, there is room for a mark behind each.
+    let mark = if tag > 0 || is_first_ever { width(fonts, MARK) } else { 0 };
+    let beside = |fonts: &mut Fonts, unit: &str| {
+        if unit.is_empty() { 0 } else { width(fonts, unit) + width(fonts, " ") }
+    };
+    Widths {
+        tag,
+        mark,
+        time: tabular_width(fonts, cells.time),
+        user: width(fonts, cells.user),
+        process: width(fonts, cells.process),
+        unit: beside(fonts, cells.unit),
+        local: width(fonts, cells.local),
+        peer: [cells.peer, cells.port, cells.state].iter().map(|part| width(fonts, part)).sum(),
+        traffic: traffic(&cells).map(|part| tabular_width(fonts, part)),
+    }
+}
+
+/// What stands before, between and behind the amounts of bytes, and these.
+fn traffic<'l>(cells: &Cells<'l>) -> [&'l str; 5] {
+    let at = |part: &str| part.as_ptr() as usize - cells.traffic.as_ptr() as usize;
+    let between = |from: usize, to: usize| cells.traffic.get(from..to).unwrap_or_default();
+    if cells.traffic.is_empty() {
+        return Default::default();
+    }
+    let (received, sent) = (at(cells.received), at(cells.sent));
+    [
+        between(0, received),
+        cells.received,
+        between(received + cells.received.len(), sent),
+        cells.sent,
+        between(sent + cells.sent.len(), cells.traffic.len()),
+    ]
+}
+
+/// Draws a line that is at most `max_width` pixels wide, in columns where there are any; what does not fit ends in an
+/// ellipsis.
+pub(crate) fn draw(
+    fonts: &mut Fonts,
+    tag: &str,
+    line: &str,
+    ink: &Ink<'_>,
+    max_width: i32,
+    columns: Option<&Places>,
+) -> TextPicture {
     let (tag, line) = (bounded(tag), bounded(line));
     let outline = ink.outline.filter(|outline| outline.pixels > 0);
     #[allow(clippy::cast_possible_truncation)]
@@ -93,9 +145,18 @@ pub(crate) fn draw(fonts: &mut Fonts, tag: &str, line: &str, ink: &Ink<'_>, max_
         end += gap;
     }
     if let Some(mark) = ink.first_ever {
-        end = lay_out(fonts, "+", &[(0..1, mark)], end, max_width, &mut runs) + gap;
+        end = columns.map_or(end, |columns| columns.mark.x);
+        end = lay_out(fonts, MARK, &[(0..MARK.len(), mark)], end, max_width, &mut runs) + gap;
     }
-    let end = lay_out(fonts, &line, &colours(&line, ink.fg), end, max_width, &mut runs);
+    end = columns.map_or(end, |columns| columns.flow);
+    let flowing;
+    let end = match columns.zip(Cells::of(&line)) {
+        Some((columns, cells)) => lay_out_cells(fonts, &cells, ink.fg, columns, &mut runs).max(end),
+        None => {
+            flowing = shortened(fonts, &line, max_width - end);
+            lay_out(fonts, &flowing, &colours(&flowing, ink.fg), end, max_width, &mut runs)
+        }
+    };
     let tag_box = tag_box.map(|pixel| (Rect { x: 0, y: 0, width: tag_width, height: fonts.height() }, pixel));
     if let Some(outline) = outline {
         fonts.prepare_outline(outline.pixels.into());
@@ -114,10 +175,115 @@ fn bounded(text: &str) -> String {
     characters.by_ref().filter(|character| *character != '\0' && is_drawn(*character)).collect()
 }
 
+/// A line that fits without its unit, user, time, this end or bytes, where it does not with them.
+fn shortened<'l>(fonts: &mut Fonts, line: &'l str, room: i32) -> Cow<'l, str> {
+    let Some(cells) = Cells::of(line).filter(|_| width(fonts, line) > room) else { return line.into() };
+    let mut text = line.to_owned();
+    for gone in 1..=5 {
+        let kept = |rank: u8, part| if rank > gone { part } else { "" };
+        let beside = |part: &str, unit: &str| [part, unit].join(if unit.is_empty() { "" } else { " " });
+        let parts = [
+            kept(3, cells.time).to_owned(),
+            kept(2, cells.user).to_owned(),
+            beside(cells.process, kept(1, cells.unit)),
+            kept(4, cells.local).to_owned(),
+            [cells.peer, cells.port, cells.state].concat(),
+            kept(5, cells.traffic).to_owned(),
+        ];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        text = parts.join(SEPARATOR);
+        if width(fonts, &text) <= room {
+            break;
+        }
+    }
+    text.into()
+}
+
+/// Places each part of a line in its column; returns where they end.
+fn lay_out_cells<'l>(
+    fonts: &mut Fonts,
+    cells: &Cells<'l>,
+    fg: Rgba,
+    columns: &Places,
+    runs: &mut Vec<Run<'l>>,
+) -> i32 {
+    let faint = faint(fg);
+    let mut put = |fonts: &mut Fonts, text: &'l str, x: i32, end: i32, rgba: Rgba| {
+        lay_out(fonts, text, &[(0..text.len(), rgba)], x, end, runs)
+    };
+    let end_of = |place: Place| place.x + place.width;
+    put(fonts, cells.user, columns.user.x, end_of(columns.user), fg);
+    let end = put(fonts, cells.process, columns.process.x, end_of(columns.process), fg);
+    if !cells.unit.is_empty() {
+        let begin = end + width(fonts, " ");
+        put(fonts, cells.unit, begin, end_of(columns.process), faint);
+    }
+    put(fonts, cells.local, columns.local.x, end_of(columns.local), faint);
+    // How it went and to which port it went are short, and whole.
+    let port_width = width(fonts, cells.port) + width(fonts, cells.state);
+    let name_end = end_of(columns.peer) - port_width;
+    let mut end = put(fonts, cells.peer, columns.peer.x, name_end, fg);
+    for part in [cells.port, cells.state] {
+        end = put(fonts, part, end, end_of(columns.peer), fg);
+    }
+    // A time that does not fit is left out: a part of it would be another one.
+    let whole = |place: Place| place.width > 0;
+    if whole(columns.time) {
+        lay_out_tabular(fonts, cells.time, end_of(columns.time), faint, runs);
+    }
+    for (at, part) in traffic(cells).into_iter().enumerate() {
+        let place = columns.traffic[at];
+        if part.is_empty() || !whole(place) {
+            continue;
+        }
+        end = end_of(place);
+        if at % 2 == 1 {
+            lay_out_tabular(fonts, part, end, fg, runs);
+        } else {
+            lay_out(fonts, part, &[(0..part.len(), faint)], place.x, end, runs);
+        }
+    }
+    end
+}
+
+/// Pixels that a text is wide whose digits are all as wide as the widest.
+fn tabular_width(fonts: &mut Fonts, text: &str) -> i32 {
+    let digit = fonts.digit_width();
+    text.graphemes(true).map(|one| if is_digit(one) { digit } else { width(fonts, one) }).sum()
+}
+
+fn is_digit(grapheme: &str) -> bool {
+    matches!(grapheme.as_bytes(), [b'0'..=b'9'])
+}
+
+/// Places a text with digits of one width, so that it ends at `end`.
+fn lay_out_tabular<'l>(fonts: &mut Fonts, text: &'l str, end: i32, rgba: Rgba, runs: &mut Vec<Run<'l>>) {
+    let all = tabular_width(fonts, text);
+    let mut x = end - all;
+    // Most fonts have such digits.
+    if width(fonts, text) == all {
+        lay_out(fonts, text, &[(0..text.len(), rgba)], x, end, runs);
+        return;
+    }
+    let digit = fonts.digit_width();
+    for one in text.graphemes(true) {
+        let natural = width(fonts, one);
+        let cell = if is_digit(one) { digit } else { natural };
+        let begin = x + (cell - natural) / 2;
+        lay_out(fonts, one, &[(0..one.len(), rgba)], begin, begin + natural, runs);
+        x += cell;
+    }
+}
+
+/// A colour for what only completes a line.
+fn faint(fg: Rgba) -> Rgba {
+    let alpha = u8::try_from(u32::from(fg.alpha) * FAINT_PERCENT / 100).unwrap_or(fg.alpha);
+    Rgba { alpha, ..fg }
+}
+
 /// The parts of a line, each with its colour.
 fn colours(line: &str, fg: Rgba) -> Vec<(Range<usize>, Rgba)> {
-    let faint_alpha = u8::try_from(u32::from(fg.alpha) * FAINT_PERCENT / 100).unwrap_or(fg.alpha);
-    let faint = Rgba { alpha: faint_alpha, ..fg };
+    let faint = faint(fg);
     let mut parts = Vec::new();
     let mut at = 0;
     let mut push = |length: usize, rgba: Rgba| {

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
+use leco_core::text::Cells;
 use unicode_width::UnicodeWidthStr;
 
-use crate::ui::cells::Cells;
 use crate::ui::shorten;
 
 /// Cells between two columns.
@@ -228,18 +228,15 @@ fn least(column: Column, width: usize) -> usize {
     }
 }
 
-impl<'l> Cells<'l> {
-    /// What of the peer, its port and its state fits: the name gives way first, then the port as a whole, then the state.
-    #[must_use]
-    pub fn peer_within(&self, width: usize) -> (Cow<'l, str>, &'l str, &'l str) {
-        let name = self.peer.width();
-        let after = [(self.port, self.state), ("", self.state), (self.port, ""), ("", "")];
-        let fits =
-            |(port, state): &(&str, &str)| port.width() + state.width() + name.min(LEAST_NAME) <= width;
-        let (port, state) = after.into_iter().find(fits).unwrap_or_default();
-        let room = width.saturating_sub(port.width() + state.width());
-        (shorten::middle(self.peer, room), port, state)
-    }
+/// What of the peer, its port and its state fits: the name gives way first, then the port as a whole, then the state.
+#[must_use]
+pub fn peer_within<'l>(cells: &Cells<'l>, width: usize) -> (Cow<'l, str>, &'l str, &'l str) {
+    let name = cells.peer.width();
+    let after = [(cells.port, cells.state), ("", cells.state), (cells.port, ""), ("", "")];
+    let fits = |(port, state): &(&str, &str)| port.width() + state.width() + name.min(LEAST_NAME) <= width;
+    let (port, state) = after.into_iter().find(fits).unwrap_or_default();
+    let room = width.saturating_sub(port.width() + state.width());
+    (shorten::middle(cells.peer, room), port, state)
 }
 
 #[cfg(test)]
@@ -291,7 +288,7 @@ mod tests {
     fn a_peer_gives_way_in_its_middle_and_its_port_as_a_whole() {
         let cells = Cells::of(LINES[0]).unwrap();
         let within = |width| {
-            let (peer, port, state) = cells.peer_within(width);
+            let (peer, port, state) = peer_within(&cells, width);
             format!("{peer}{port}{state}")
         };
         assert_eq!(within(15), "example.org 443");
@@ -300,7 +297,7 @@ mod tests {
         assert_eq!(within(8), "exam…org");
         assert_eq!(within(0), "");
         let failed = Cells::of(LINES[1]).unwrap();
-        let (peer, port, state) = failed.peer_within(16);
+        let (peer, port, state) = peer_within(&failed, 16);
         assert_eq!((&*peer, port, state), ("a.v…org", "", " !refused"));
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What is drawn.
 
-pub mod cells;
 mod chart;
 pub mod columns;
 pub mod glyphs;

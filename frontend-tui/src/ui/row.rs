@@ -5,13 +5,12 @@ use std::borrow::Cow;
 
 use leco_core::model::overseer::Row;
 use leco_core::model::traffic::RECENT;
-use leco_core::text::{Part, SEPARATOR, bytes};
+use leco_core::text::{Cells, Part, SEPARATOR, bytes};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::ui::cells::Cells;
-use crate::ui::columns::{Column, Columns};
+use crate::ui::columns::{Column, Columns, peer_within};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
@@ -122,7 +121,7 @@ fn in_columns<'r>(
             Column::Unit => put(vec![(shorten::middle(cells.unit, width), faint)]),
             Column::Local => put(vec![(shorten::middle(cells.local, width), faint)]),
             Column::Peer => {
-                let (peer, port, state) = cells.peer_within(width);
+                let (peer, port, state) = peer_within(&cells, width);
                 put(vec![(peer, text), (port.into(), text), (state.into(), text)]);
             }
             Column::Received | Column::Sent => {

@@ -2,6 +2,7 @@
 //! What is drawn: a header, the list or a pane, a footer.
 
 use leco_core::model::overseer::Overseer;
+use leco_core::text::Cells;
 use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -12,7 +13,6 @@ use unicode_width::UnicodeWidthStr;
 use crate::input::action::Mode;
 use crate::model::listing::{Listing, Sort};
 use crate::model::state::State;
-use crate::ui::cells::Cells;
 use crate::ui::columns::{Columns, Wanted};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::header;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a line says, taken apart into what stands in columns.
 
-use leco_core::text::SEPARATOR;
+use std::ops::Range;
+
+use super::SEPARATOR;
 
 /// Parts of a line as the pipe writes them. What rules took away is empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Cells<'l> {
     pub port: &'l str,
     /// How it failed, with the space before it.
     pub state: &'l str,
+    /// What the line says of its bytes, as `v 1.2M / 80.5K ^`, or what rules made of that.
+    pub traffic: &'l str,
     /// Bytes received, as `1.2M`.
     pub received: &'l str,
     /// Bytes sent.
@@ -42,9 +46,10 @@ impl<'l> Cells<'l> {
             parts = rest;
         }
         if let Some((last, rest)) = parts.split_last()
-            && let Some((received, sent)) = traffic(last)
+            && let Some([received, sent]) = traffic(last)
         {
-            (cells.received, cells.sent) = (received, sent);
+            cells.traffic = last;
+            (cells.received, cells.sent) = (&last[received], &last[sent]);
             parts = rest;
         }
         let (peer, before) = parts.split_last()?;
@@ -85,12 +90,31 @@ fn is_time(part: &str) -> bool {
     is_clock || is_age
 }
 
-/// `v 1.2M / 80.5K ^`, or nothing.
-fn traffic(part: &str) -> Option<(&str, &str)> {
+/// Where the two amounts of `v 1.2M / 80.5K ^` stand, of what rules made of it, such as `↓ 1.2M  ↑ 80.5K`, or of nothing.
+fn traffic(part: &str) -> Option<[Range<usize>; 2]> {
     if part.is_empty() {
-        return Some(("", ""));
+        return Some([0..0, 0..0]);
     }
-    part.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")
+    let mut amounts = Vec::new();
+    for word in part.split_whitespace() {
+        let is_mark = word == "v" || !word.contains(|c: char| c.is_alphanumeric());
+        if is_amount(word) {
+            let at = word.as_ptr() as usize - part.as_ptr() as usize;
+            amounts.push(at..at + word.len());
+        } else if !is_mark {
+            return None;
+        }
+    }
+    amounts.try_into().ok()
+}
+
+/// `80.5K`, `912B`
+fn is_amount(word: &str) -> bool {
+    let number = word.trim_end_matches(|c: char| c.is_ascii_uppercase());
+    number.starts_with(|c: char| c.is_ascii_digit())
+        && (1..=2).contains(&(word.len() - number.len()))
+        && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && number.matches('.').count() < 2
 }
 
 #[cfg(test)]
@@ -111,6 +135,7 @@ mod tests {
                 peer: "<- example.org",
                 port: " (192.0.2.1) 443/udp",
                 state: " !reset",
+                traffic: "v 1.2M / 80.5K ^",
                 received: "1.2M",
                 sent: "80.5K",
             })
@@ -138,6 +163,9 @@ mod tests {
             ("listening [::]", " 8080/udp", " !closed")
         );
         assert_eq!(cells("18:34 :: merged :: v 1B / 2B ^"), None);
+        let arrows = Cells::of("18:34 :: me :: nc :: nas 22 :: ↓ 1.2M  ↑ 80.5K").unwrap();
+        assert_eq!((arrows.peer, arrows.received, arrows.sent), ("nas", "1.2M", "80.5K"));
+        assert_eq!(cells("me :: nc :: 10.0.0.1 22"), Some(("", "me", "nc", "10.0.0.1")), "no amounts");
         for odd in
             ["", " :: ", " ::  :: ", "a :: b :: c :: d :: e :: f :: g", "- :: -x :: <- ", "[ :: ]", "v  / ^"]
         {
