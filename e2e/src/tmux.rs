@@ -50,6 +50,7 @@ impl Tmux {
     /// Copies every byte that the program writes to a file from now on.
     pub fn tap(&self, file: &std::path::Path) {
         self.tmux(&["pipe-pane", "-O", &format!("exec cat >'{}'", file.display())]);
+        wait_for("the file", || file.exists().then_some(()));
     }
 
     /// What a program put into the clipboard.

@@ -68,7 +68,7 @@ fn outline_and_shadow_are_where_they_should_be() {
     let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
     let window = "rgba-bg = 00000000\nrgba-fg = ff0000ff";
-    let text = "line-height = 60\nfont-height = 24\n";
+    let text = "columns = off\nline-height = 60\nfont-height = 24\n";
     let outline = still_config(window, &format!("{text}font-outline = 2,0000ff"));
     let mut overlay = Overlay::on_x(&server, &outline);
     overlay.send("x :: \u{2588}", NOW, &json!({}));
@@ -236,6 +236,35 @@ fn a_changed_config_takes_effect_at_once() {
         overlay.stderr.lines().iter().any(|line| line.contains("widget.ini:2:11")).then_some(())
     });
     assert!(server.screenshot() == picture, "a bad config changes nothing");
+}
+
+/// The screens of these tests are 1024 pixels wide and 768 high.
+#[test]
+fn an_anchor_puts_it_where_no_pixels_need_to_be_counted() {
+    if !can_test() {
+        return;
+    }
+    let server = XServer::start_composed();
+    let _below = server.open_below(&[WHITE]);
+    let window = |anchor: &str| {
+        still_config(&format!("rgba-bg = ff0000ff\ninit-width = 300\ninit-height = 200\n{anchor}"), "")
+    };
+    let first = window("anchor = top-right");
+    let mut overlay = Overlay::on_x(&server, &first).with_empty_line();
+    let screen = server.screenshot();
+    let (width, height) = (screen.width, screen.height);
+    for (anchor, left, top) in [
+        ("anchor = top-right", width - 320, 40),
+        ("anchor = bottom-right", width - 320, height - 240),
+        ("anchor = bottom\ninit-offset-top = 0", (width - 300) / 2, height - 200),
+        ("init-offset-left = -10", width - 310, 40),
+        ("init-offset-left = 9999", width - 300, 40),
+    ] {
+        overlay.reconfigure(&window(anchor));
+        wait_for_picture(&server, "x11-anchor", |picture| {
+            extent(picture, [255, 0, 0]) == Some([left, top, left + 299, top + 199])
+        });
+    }
 }
 
 #[test]

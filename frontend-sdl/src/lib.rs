@@ -7,6 +7,7 @@ pub mod app;
 pub mod display;
 mod event_reader;
 pub mod painter;
+pub mod placement;
 pub mod power;
 pub mod presenter;
 mod report;

@@ -120,7 +120,7 @@ fn effects_move_end_and_leave_what_is_drawn_without_them() {
                     let (picture, next) = show(&mut overseer, now + age * MS);
                     steps += u32::from(last.as_ref().is_some_and(|last| !same(last, &picture)));
                     assert!(next.is_none_or(|next| next <= Duration::from_millis(16)));
-                    assert!(age < 700 || next.is_none(), "{effect} never ends");
+                    assert!(age < 770 || next.is_none(), "{effect} never ends");
                     last = Some(picture);
                 }
                 assert_eq!(steps > 5, has_effects, "{effect}: {steps} steps");
@@ -128,6 +128,39 @@ fn effects_move_end_and_leave_what_is_drawn_without_them() {
             pictures.push(show(&mut overseer, START + 600_000 * MS).0);
         }
         assert!(same(&pictures[0], &pictures[1]), "{effect}");
+    }
+}
+
+#[test]
+fn old_and_new_text_are_never_over_each_other() {
+    let block = "\u{2588}".repeat(8);
+    for (gone, new) in [("slide", "slide"), ("blur", "none"), ("glow", "glow"), ("none", "slide")] {
+        let config = config(&format!(
+            "[window]\nrgba-bg = 0000\n[text]\nfont-outline = none\nline-height = 60\nline-uid-chars = 0\n\
+             effect-gone = {gone}\neffect-new = {new}\n[rx-style]\neven = fg=f00\nodd = fg=0f0\n"
+        ));
+        let mut painter = painter(&config);
+        assert_eq!(painter.rows(), 1);
+        let mut overseer = Overseer::new(config);
+        let mut canvas = canvas();
+        let mut now = START;
+        // One by one, then in a burst.
+        for (ns, wait) in [(2, 1000), (3, 1000), (4, 100), (5, 30), (6, 30), (7, 30), (8, 1000)] {
+            let kind = if ns % 2 == 0 { "even" } else { "odd" };
+            receive(&mut overseer, ns, now, &format!("{kind} :: {block}"), "");
+            let mut last = Vec::new();
+            for _ in 0..wait / 10 {
+                painter.update(overseer.frame(now, 1), now);
+                painter.paint(&mut canvas.canvas(), &[], now);
+                let has = |shift: u32| canvas.rows().flatten().any(|pixel| (pixel >> shift) & 0xff > 0);
+                last = vec![has(16), has(8)];
+                assert_ne!(last, [true, true], "{gone} {new} {ns}");
+                now += 10 * MS;
+            }
+            if wait == 1000 {
+                assert_eq!(last, [ns % 2 == 0, ns % 2 == 1], "{gone} {new} {ns}: the line is there");
+            }
+        }
     }
 }
 

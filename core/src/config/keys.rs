@@ -8,8 +8,8 @@ use std::time::Duration;
 use leco_os::environment;
 
 use super::settings::{
-    Effect, Effects, Layer, LineColumns, LineHeight, Settings, Shadow, TerminalColours, TerminalTheme,
-    WindowFlag, WindowHint,
+    Anchor, Effect, Effects, Layer, LineColumns, LineHeight, Settings, Shadow, TerminalColours,
+    TerminalTheme, WindowFlag, WindowHint,
 };
 use crate::fade::{Points, SplineKind};
 use crate::ini::{Entry, Fault, Rgba};
@@ -23,6 +23,7 @@ pub const SETTINGS: [(&str, &[&str]); 4] = [
         "window",
         &[
             "title",
+            "anchor",
             "init-offset-left",
             "init-offset-top",
             "init-width",
@@ -84,6 +85,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
     let Settings { window, text, tui, run } = settings;
     match (entry.section.as_str(), key.as_str()) {
         ("window", "title") => value.text.clone_into(&mut window.title),
+        ("window", "anchor") => window.anchor = value.named(Anchor::parse, Anchor::NAMES)?,
         ("window", "init-offset-left") => window.init_offset_left = value.offset()?,
         ("window", "init-offset-top") => window.init_offset_top = value.offset()?,
         ("window", "init-width") => window.init_width = value.size()?,

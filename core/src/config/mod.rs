@@ -15,7 +15,7 @@ pub use self::follower::ConfigFollower;
 pub use self::keys::SETTINGS;
 pub use self::new_rule::{NewRule, NotARule};
 pub use self::settings::{
-    Effect, Effects, Layer, LineColumns, LineHeight, RunSettings, Settings, Shadow, StateColours,
+    Anchor, Effect, Effects, Layer, LineColumns, LineHeight, RunSettings, Settings, Shadow, StateColours,
     TerminalColours, TerminalTheme, TextSettings, TuiSettings, WindowFlag, WindowHint, WindowSettings,
 };
 pub use self::watch::{ConfigWatch, Reload};

@@ -29,9 +29,11 @@ pub struct Settings {
 pub struct WindowSettings {
     /// Title, by which window managers know it.
     pub title: String,
-    /// Pixels from the left of the screen.
+    /// Where on the screen it is.
+    pub anchor: Anchor,
+    /// Pixels from the left of the screen, or from its right where the anchor is there; below 0 from the other edge.
     pub init_offset_left: i32,
-    /// Pixels from the top of the screen.
+    /// The same from the top, or from the bottom.
     pub init_offset_top: i32,
     /// Pixels.
     pub init_width: u32,
@@ -71,6 +73,7 @@ impl Default for WindowSettings {
     fn default() -> Self {
         Self {
             title: "LECO".into(),
+            anchor: Anchor::TopLeft,
             init_offset_left: 20,
             init_offset_top: 40,
             init_width: 600,
@@ -190,6 +193,21 @@ impl StateColours {
 impl Default for StateColours {
     fn default() -> Self {
         WindowSettings::default().state_colours()
+    }
+}
+
+named! {
+    /// The corner, edge or middle of the screen at which the overlay is.
+    Anchor {
+        TopLeft = "top-left", /// In the upper left corner.
+        Top = "top", /// In the middle of the upper edge.
+        TopRight = "top-right", /// In the upper right corner.
+        Left = "left", /// In the middle of the left edge.
+        Center = "center", /// In the middle.
+        Right = "right", /// In the middle of the right edge.
+        BottomLeft = "bottom-left", /// In the lower left corner.
+        Bottom = "bottom", /// In the middle of the lower edge.
+        BottomRight = "bottom-right", /// In the lower right corner.
     }
 }
 

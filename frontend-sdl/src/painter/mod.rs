@@ -34,6 +34,8 @@ const NEWS: Duration = Duration::from_secs(1);
 /// What is fainter than this vanishes without an effect: nobody would see it.
 const FAINT: u8 = 8;
 
+/// A line for whose place another one waits goes so many times as fast.
+const HURRY: u32 = 2;
 /// While all lines are fainter than this times [`GROUND_STEPS`], so is the ground.
 const GROUND_STEP: u8 = 8;
 const GROUND_STEPS: u8 = 8;
@@ -95,6 +97,22 @@ struct Leaving {
     picture: TextPicture,
     alpha: u8,
     since: BootNs,
+    /// Another line waits for its place.
+    is_hurried: bool,
+}
+
+impl Leaving {
+    /// How far its effect is.
+    fn elapsed(&self, now: BootNs) -> Duration {
+        let passed = Duration::from_nanos(now.saturating_sub(self.since));
+        if self.is_hurried { passed * HURRY } else { passed }
+    }
+
+    /// When its effect is over.
+    fn end(&self, effect: Effect) -> BootNs {
+        let length = effects::duration(effect, Way::Going) / if self.is_hurried { HURRY } else { 1 };
+        self.since.saturating_add(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX))
+    }
 }
 
 impl Painter {
@@ -233,12 +251,19 @@ impl Painter {
             (None, None) => true,
             _ => false,
         };
-        let has_come = !is_same && row.is_some_and(|row| row.age < NEWS);
+        let mut came = (!is_same && row.is_some_and(|row| row.age < NEWS)).then_some(now);
         if !is_same {
+            // In a burst there is no time for effects.
+            let is_burst = slot.line.as_ref().is_some_and(|line| line.came.is_some_and(|came| came <= now));
             self.take_line_away(slot, now);
+            if row.is_some() {
+                let after = self.coming_after(slot, now);
+                let has_effect = self.has_effects && self.look.effect_new != Effect::None;
+                came = after.or(came.filter(|_| has_effect && !is_burst));
+            }
         }
         if let Some(row) = row {
-            self.put_line(slot, row, has_come.then_some(now));
+            self.put_line(slot, row, came);
         }
         self.end_effects(slot, now);
     }
@@ -246,14 +271,20 @@ impl Painter {
     /// Lets the line of a slot go.
     fn take_line_away(&self, slot: &mut Slot, now: BootNs) {
         slot.is_dirty = true;
-        let gone = slot.line.take();
-        if self.has_effects && self.look.effect_gone != Effect::None {
-            slot.leaving = gone.filter(|line| line.row.alpha >= FAINT).map(|line| Leaving {
-                picture: line.picture,
-                alpha: line.row.alpha,
-                since: now,
-            });
+        let Some(gone) = slot.line.take().filter(|_| self.has_effects) else { return };
+        let is_still_coming = gone.came.is_some();
+        if self.look.effect_gone == Effect::None || gone.row.alpha < FAINT || is_still_coming {
+            return;
         }
+        let Line { picture, row, .. } = gone;
+        slot.leaving = Some(Leaving { picture, alpha: row.alpha, since: now, is_hurried: false });
+    }
+
+    /// When a line begins to come into a slot whose former line goes or was still coming; none for at once.
+    fn coming_after(&self, slot: &mut Slot, now: BootNs) -> Option<BootNs> {
+        let leaving = slot.leaving.as_mut()?;
+        leaving.is_hurried = true;
+        Some(leaving.end(self.look.effect_gone)).filter(|end| *end > now)
     }
 
     /// Puts a line into a slot that is empty or has an earlier state of it; with when it came, where that is news.
@@ -263,29 +294,24 @@ impl Painter {
             line.row.alpha = row.alpha;
             return;
         }
-        let has_effect = self.has_effects && self.look.effect_new != Effect::None;
-        let came = match slot.line.take() {
-            Some(line) => line.came,
-            None => came.filter(|_| has_effect),
-        };
+        let came = slot.line.take().map_or(came, |line| line.came);
         slot.is_dirty = true;
         slot.line = Some(self.new_line(row, came));
     }
 
     /// Ends effects whose time is over; what has one is drawn again.
     fn end_effects(&self, slot: &mut Slot, now: BootNs) {
-        let has_ended = |effect, way, since: BootNs| {
-            Duration::from_nanos(now.saturating_sub(since)) >= effects::duration(effect, way)
-        };
         if let Some(line) = &mut slot.line
             && let Some(came) = line.came
         {
             slot.is_dirty = true;
-            line.came = (!has_ended(self.look.effect_new, Way::Coming, came)).then_some(came);
+            let length = effects::duration(self.look.effect_new, Way::Coming);
+            let has_ended = now >= came && Duration::from_nanos(now - came) >= length;
+            line.came = (!has_ended).then_some(came);
         }
         if let Some(leaving) = &slot.leaving {
             slot.is_dirty = true;
-            if has_ended(self.look.effect_gone, Way::Going, leaving.since) {
+            if now >= leaving.end(self.look.effect_gone) {
                 slot.leaving = None;
             }
         }
@@ -415,6 +441,9 @@ impl Painter {
     }
 
     fn stage_of_line(&self, line: &Line, now: BootNs) -> Stage {
+        if line.came.is_some_and(|came| came > now) {
+            return Stage { opacity: 0.0, ..Stage::PLAIN };
+        }
         line.came
             .and_then(|came| {
                 let elapsed = Duration::from_nanos(now.saturating_sub(came));
@@ -424,8 +453,7 @@ impl Painter {
     }
 
     fn stage_of_leaving(&self, leaving: &Leaving, now: BootNs) -> Stage {
-        let elapsed = Duration::from_nanos(now.saturating_sub(leaving.since));
-        effects::stage(self.look.effect_gone, Way::Going, elapsed, self.look.factor)
+        effects::stage(self.look.effect_gone, Way::Going, leaving.elapsed(now), self.look.factor)
             .unwrap_or(Stage { opacity: 0.0, ..Stage::PLAIN })
     }
 

@@ -51,7 +51,8 @@ impl Client {
             proxy: output,
             name: None,
             scale: 1,
-            size: None,
+            is_turned: false,
+            mode: None,
             rate: USUAL_RATE,
             is_done,
         });
@@ -109,8 +110,12 @@ impl Dispatch<WlOutput, ()> for Client {
             wl_output::Event::Mode { flags: WEnum::Value(flags), width, height, refresh }
                 if flags.contains(wl_output::Mode::Current) =>
             {
-                output.size = Some((width, height));
+                output.mode = Some((width, height));
                 output.rate = f64::from(refresh) / 1000.0;
+            }
+            wl_output::Event::Geometry { transform: WEnum::Value(transform), .. } => {
+                use wl_output::Transform::{_90, _270, Flipped90, Flipped270};
+                output.is_turned = matches!(transform, _90 | _270 | Flipped90 | Flipped270);
             }
             wl_output::Event::Done => {
                 output.is_done = true;

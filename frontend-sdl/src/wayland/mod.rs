@@ -77,11 +77,20 @@ struct Output {
     proxy: WlOutput,
     name: Option<String>,
     scale: i32,
-    /// Pixels.
-    size: Option<(i32, i32)>,
+    /// It stands on its side.
+    is_turned: bool,
+    /// Pixels of it as it was built.
+    mode: Option<(i32, i32)>,
     /// Frames per second.
     rate: f64,
     is_done: bool,
+}
+
+impl Output {
+    /// Pixels as it stands.
+    fn size(&self) -> Option<(i32, i32)> {
+        self.mode.map(|(width, height)| if self.is_turned { (height, width) } else { (width, height) })
+    }
 }
 
 struct Surface {

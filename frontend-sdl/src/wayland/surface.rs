@@ -12,6 +12,7 @@ use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{Anch
 
 use super::buffers::Buffers;
 use super::{Client, Globals, MAX_SIDE, NAMESPACE, Output, Role, Surface};
+use crate::placement::{Edge, Placement, placement};
 use crate::presenter::no_monitor;
 
 impl Globals {
@@ -167,26 +168,21 @@ impl Client {
 
     /// Size and place of the config, in units of the compositor.
     #[allow(clippy::cast_possible_truncation)]
-    pub(super) fn wanted_place(&self) -> (i32, i32, i32, i32) {
-        let settings = &self.settings;
+    pub(super) fn wanted_place(&self) -> [Placement; 2] {
         let factor = self.surface.as_ref().map_or(1.0, |surface| surface.factor);
-        let divisor = if self.is_in_display_pixels() { factor } else { 1.0 };
-        let unit = |length: f32| (length / divisor).round() as i32;
-        let (left, top) = (unit(settings.init_offset_left as f32), unit(settings.init_offset_top as f32));
-        let (most_wide, most_high) = self
+        let unit = if self.is_in_display_pixels() { 1.0 / factor } else { 1.0 };
+        let screen = self
             .output_of_surface()
-            .and_then(|output| output.size)
+            .and_then(Output::size)
             .map_or((MAX_SIDE, MAX_SIDE), |(width, height)| {
                 ((width as f32 / factor).ceil() as i32, (height as f32 / factor).ceil() as i32)
             });
-        let width = unit(settings.init_width as f32).clamp(1, most_wide.max(1));
-        let height = unit(settings.init_height as f32).clamp(1, most_high.max(1));
-        (left, top, width, height)
+        placement(&self.settings, unit, screen)
     }
 
     /// Asks for size and place; the next commit carries it.
     pub(super) fn place(&mut self) {
-        let (left, top, width, height) = self.wanted_place();
+        let [horizontal, vertical] = self.wanted_place();
         let fills = self.settings.has(WindowFlag::Fullscreen) || self.settings.has(WindowFlag::Maximized);
         match self.surface.as_ref().map(|surface| &surface.role) {
             Some(Role::Layer(layer)) => {
@@ -194,9 +190,20 @@ impl Client {
                     layer.set_anchor(Anchor::all());
                     layer.set_size(0, 0);
                 } else {
-                    layer.set_anchor(Anchor::Top | Anchor::Left);
-                    layer.set_size(width.unsigned_abs(), height.unsigned_abs());
-                    layer.set_margin(top, 0, 0, left);
+                    let side = |edge, start, end| match edge {
+                        Edge::Start => start,
+                        // At neither edge the compositor centres it.
+                        Edge::Middle => Anchor::empty(),
+                        Edge::End => end,
+                    };
+                    layer.set_anchor(
+                        side(horizontal.edge, Anchor::Left, Anchor::Right)
+                            | side(vertical.edge, Anchor::Top, Anchor::Bottom),
+                    );
+                    layer.set_size(horizontal.length.unsigned_abs(), vertical.length.unsigned_abs());
+                    // Of these, only those of the edges at which it is count.
+                    let (beside, above) = (horizontal.margin, vertical.margin);
+                    layer.set_margin(above, beside, above, beside);
                 }
                 // Offsets count from the monitor's edge, not from that of a panel.
                 layer.set_exclusive_zone(-1);
@@ -218,7 +225,7 @@ impl Client {
 
     /// The compositor said how large the surface is; 0 leaves it to us.
     pub(super) fn configured(&mut self, width: i32, height: i32) {
-        let (_, _, own_width, own_height) = self.wanted_place();
+        let [own_width, own_height] = self.wanted_place().map(|placement| placement.length);
         if let Some(surface) = &mut self.surface {
             let or = |said: i32, own: i32| if said > 0 { said.min(MAX_SIDE) } else { own };
             surface.size = Some((or(width, own_width), or(height, own_height)));

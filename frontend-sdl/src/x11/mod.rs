@@ -17,6 +17,7 @@ use x11rb::protocol::xproto::InputFocus;
 
 use self::desktop::{Desktop, Monitor};
 use crate::painter::pixels::{Canvas, Rect};
+use crate::placement::placement;
 use crate::presenter::{Geometry, Paint, Presenter, USUAL_RATE, interval, no_monitor};
 use crate::system;
 
@@ -274,12 +275,12 @@ fn flags(settings: &WindowSettings) -> WindowFlags {
 
 /// Where the window is on the screen, never larger than its monitor.
 fn place(settings: &WindowSettings, monitor: Rect) -> Rect {
-    let side = |wanted: u32, most: i32| i32::try_from(wanted).unwrap_or(i32::MAX).clamp(1, most.max(1));
+    let [horizontal, vertical] = placement(settings, 1.0, (monitor.width, monitor.height));
     Rect {
-        x: monitor.x.saturating_add(settings.init_offset_left),
-        y: monitor.y.saturating_add(settings.init_offset_top),
-        width: side(settings.init_width, monitor.width),
-        height: side(settings.init_height, monitor.height),
+        x: monitor.x.saturating_add(horizontal.start(monitor.width)),
+        y: monitor.y.saturating_add(vertical.start(monitor.height)),
+        width: horizontal.length,
+        height: vertical.length,
     }
 }
 
