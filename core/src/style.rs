@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::fade::Points;
 use crate::ini::{Entry, Fault, Ini, Rgba};
 use crate::matching::{Chain, Prefilter};
@@ -18,6 +20,37 @@ pub struct LineStyle {
     pub bg: Option<Rgba>,
     /// Around the text.
     pub outline: Option<Outline>,
+    /// In place of the tag.
+    pub icon: Option<Icon>,
+    /// Its text is bold.
+    pub is_bold: Option<bool>,
+}
+
+/// A symbol of a few bytes, such as an emoji.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Icon([u8; Icon::MAX_BYTES]);
+
+impl Icon {
+    /// An emoji may be several characters, joined by others.
+    const MAX_BYTES: usize = 32;
+    /// It stands where tags do.
+    const MAX_CELLS: usize = 4;
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_fit = (1..=Self::MAX_BYTES).contains(&text.len())
+            && (1..=Self::MAX_CELLS).contains(&text.width())
+            && !text.chars().any(char::is_control);
+        let mut bytes = [0; Self::MAX_BYTES];
+        bytes.get_mut(..text.len()).filter(|_| is_fit)?.copy_from_slice(text.as_bytes());
+        Some(Self(bytes))
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::MAX_BYTES);
+        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
 }
 
 /// A line around glyphs.
@@ -91,6 +124,8 @@ impl StyleSet {
             }
             style.bg = rule.style.bg.or(style.bg);
             style.outline = rule.style.outline.or(style.outline);
+            style.icon = rule.style.icon.or(style.icon);
+            style.is_bold = rule.style.is_bold.or(style.is_bold);
             curve = rule.curve.or(curve);
         }
         (style, curve)
@@ -98,7 +133,7 @@ impl StyleSet {
 }
 
 /// What a style is made of.
-const WORDS: &str = "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA";
+const WORDS: &str = "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA icon=SYMBOL weight=bold";
 
 impl StyleRule {
     fn compile(entry: &Entry, curves: &[(String, Points)]) -> Result<Self, Fault> {
@@ -139,6 +174,15 @@ impl StyleRule {
                 let outline = Outline::parse(value).map_err(|(_, expected)| bad(expected))?;
                 self.style.outline = Some(outline);
             }
+            "icon" => {
+                let icon = Icon::parse(value).ok_or_else(|| bad("an emoji, or up to 4 characters"))?;
+                self.style.icon = Some(icon);
+            }
+            "weight" => match value.to_ascii_lowercase().as_str() {
+                "bold" => self.style.is_bold = Some(true),
+                "normal" => self.style.is_bold = Some(false),
+                _ => return Err(bad("bold or normal")),
+            },
             "curve" => {
                 let named = curves.iter().rposition(|(name, _)| name.eq_ignore_ascii_case(value));
                 self.curve = Some(named.ok_or_else(|| bad("the name of a curve in [curves]"))?);
@@ -187,6 +231,24 @@ mod tests {
         // Whether it is over a state belongs to the colour that counts.
         assert_eq!(of("keep late", ConnectionState::Refused), Some(colours.refused));
         assert_eq!(of("", ConnectionState::Ordinary), None);
+    }
+
+    #[test]
+    fn an_icon_is_short_and_a_weight_has_a_name() {
+        let text = "[rx-style]\nfire = icon=🦊 weight=bold\nwall = icon=❤\u{fe0f}\u{200d}🔥 weight=normal\n";
+        let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
+        assert_eq!(config.diagnostics, []);
+        let of = |line: &str| {
+            let (style, _) = config.styles.style(line);
+            (style.icon.map(|icon| icon.as_str().to_owned()), style.is_bold)
+        };
+        assert_eq!(of("firefox"), (Some("🦊".into()), Some(true)));
+        assert_eq!(of("firewall"), (Some("❤\u{fe0f}\u{200d}🔥".into()), Some(false)));
+        assert_eq!(of("curl"), (None, None));
+        for value in ["icon=", "icon=browser", "icon=\u{7f}", "icon=\u{200b}", "weight=heavy"] {
+            let config = Config::parse(format!("[rx-style]\nx = {value}\n").as_bytes(), Path::new("w.ini"));
+            assert_eq!(config.diagnostics.len(), 1, "{value}");
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ fn an_anchor_puts_it_where_no_pixels_need_to_be_counted() {
         still_config(&format!("rgba-bg = ff0000ff\ninit-width = 300\ninit-height = 200\n{anchor}"), "")
     };
     let first = window("anchor = top-right");
-    let mut overlay = Overlay::on_x(&server, &first).with_empty_line();
+    let overlay = Overlay::on_x(&server, &first).with_empty_line();
     let screen = server.screenshot();
     let (width, height) = (screen.width, screen.height);
     for (anchor, left, top) in [

@@ -52,6 +52,9 @@ impl InForce {
     pub(super) fn tag(&self, line: &Line, host: Option<&str>) -> Arc<Tag> {
         let text = &self.settings.text;
         let (chars, format) = (text.line_uid_chars, &text.line_uid_fmt);
+        if let Some(icon) = line.look.style.icon {
+            return Arc::new(Tag::icon(icon.as_str(), host));
+        }
         Arc::new(match &line.machine.boot {
             Some(boot) => Tag::of_boot(boot, line.life.ns, chars, format, host),
             None => Tag::new(line.life.ns, chars, format, host),

@@ -357,7 +357,9 @@ impl Overseer {
             };
             let id = line.id();
             let tag = match row {
-                Some(row) if *tagged == Some(id) => Arc::clone(&row.tag),
+                Some(row) if *tagged == Some(id) && row.style.icon == line.look.style.icon => {
+                    Arc::clone(&row.tag)
+                }
                 _ => self.in_force.tag(line, self.hosts.shown(line)),
             };
             *tagged = Some(id);

@@ -34,6 +34,12 @@ impl Tag {
         Self::of(&format!("{boot}-{ns}"), chars, format, host)
     }
 
+    /// A symbol that a style has for such lines; it has no colour of its own.
+    #[must_use]
+    pub fn icon(icon: &str, host: Option<&str>) -> Self {
+        Self { text: host.unwrap_or_default().to_owned() + icon, rgb: [0xff; 3] }
+    }
+
     fn of(identity: &str, chars: usize, format: &str, host: Option<&str>) -> Self {
         let hash = SipHasher24::new_with_key(KEY).hash(identity.as_bytes()).to_le_bytes();
         let encoded = URL_SAFE_NO_PAD.encode(hash);

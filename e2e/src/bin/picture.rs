@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `leco-e2e-picture RECORDING PNG ANIMATION`: plays recorded events to a real overlay over a picture of a desktop,
-//! and keeps what is seen. The README's pictures are made by it.
+//! `leco-e2e-picture RECORDING PNG LIGHT-PNG ANIMATION`: plays events to real overlays over a picture of a dark desktop
+//! and of a light one, and keeps what is seen. The README's pictures are made by it.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -20,44 +20,58 @@ const STILL: Duration = Duration::from_secs(24);
 /// Between two pictures of the animation.
 const FRAME: Duration = Duration::from_millis(400);
 /// What is shown of the screen: x, y, width, height.
-const SHOWN: (usize, usize, usize, usize) = (0, 0, 760, 330);
+const SHOWN: (usize, usize, usize, usize) = (0, 0, 760, 300);
 /// A channel that differs by less is as it was: the animation stays small.
 const NOTICED: u8 = 7;
 
-const CONFIG: &str = "[window]\ninit-offset-left = 24\ninit-offset-top = 20\ninit-width = 710\ninit-height = 290\n\
+const CONFIG: &str = "\n[window]\ninit-offset-left = 24\ninit-offset-top = 16\ninit-width = 710\ninit-height = 268\n\
     [text]\neffects = always\nline-fade-time = 40\n\
     line-fade-curve = range=0:100 0,100 40,85 80,40 100,25\n";
+/// The same below it, for a light desktop.
+const LIGHT: &str = "[window]\ninit-offset-top = 316\nrgba-bg = ffffffe6\nrgba-fg = 1c2128\nrgba-in = 0b6b4f\n\
+    rgba-refused = 9a4a00\nrgba-blocked = b3261e\nrgba-new = 7a5200\n[text]\nfont-outline = none\n";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [recording, still, animation] = arguments.as_slice() else {
-        anyhow::bail!("usage: leco-e2e-picture RECORDING PNG ANIMATION");
+    let [recording, still, light, animation] = arguments.as_slice() else {
+        anyhow::bail!("usage: leco-e2e-picture RECORDING PNG LIGHT-PNG ANIMATION");
     };
     ensure!(can_use(&["Xvfb", "picom"]), "an X server and a compositor are needed");
     let events = read(Path::new(recording))?;
     let server = XServer::start_composed();
     server.set_wallpaper(wallpaper);
-    let mut overlay = Overlay::on_x(&server, CONFIG);
+    let example = std::fs::read_to_string("widget.ini").context("widget.ini")?;
+    let dark = example + CONFIG;
+    let mut overlays = [dark.clone(), dark.replace("init-offset-top = 16\n", "") + LIGHT]
+        .map(|config| Overlay::on_x(&server, &config));
     sleep(Duration::from_secs(2));
 
     let start = Instant::now();
     let mut events = events.into_iter().peekable();
     let mut frames = Vec::new();
+    let mut full = 0;
     while start.elapsed() < PLAYED {
         while let Some((_, event)) = events.next_if(|(due, _)| *due <= start.elapsed()) {
-            overlay.send_raw(&format!("{event}\n"));
+            for overlay in &mut overlays {
+                overlay.send_raw(&format!("{event}\n"));
+            }
         }
         let taken = u32::try_from(frames.len())?;
         if start.elapsed() >= FRAME * taken {
             let (x, y, width, height) = SHOWN;
-            let picture = server.screenshot().part(x, y, width, height);
+            let screen = server.screenshot();
+            let picture = screen.part(x, y, width, height);
             if start.elapsed() < STILL {
                 picture.save(Path::new(still));
+                screen.part(x, y + height, width, height).save(Path::new(light));
+                full = frames.len();
             }
             frames.push(picture);
         }
         sleep(Duration::from_millis(5));
     }
+    // Previews of links show the first frame alone.
+    frames.rotate_left(full);
     write_animation(Path::new(animation), &frames)
 }
 
@@ -82,13 +96,18 @@ fn read(path: &Path) -> Result<Vec<(Duration, Value)>> {
 
 /// Dusk over hills, and a bright window, so that it is seen to read on both.
 fn wallpaper(x: usize, y: usize) -> Rgb {
+    if y >= SHOWN.3 {
+        // A page of text.
+        let is_text = y % 22 > 8 && y % 22 < 14 && x > 40 && x < 720 - (y * 37) % 190;
+        return if is_text { [150, 152, 158] } else { [252, 252, 250] };
+    }
     #[allow(clippy::cast_precision_loss)]
     let (x, y) = (x as f32, y as f32);
     if x > 470.0 && y > 60.0 && x < 980.0 {
         return if y < 84.0 { [214, 218, 224] } else { [250, 250, 248] };
     }
     let hill =
-        |height: f32, length: f32, shift: f32| 330.0 - height + (x / length + shift).sin() * height * 0.35;
+        |height: f32, length: f32, shift: f32| 300.0 - height + (x / length + shift).sin() * height * 0.35;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let mix = |a: Rgb, b: Rgb, part: f32| {
         [0, 1, 2]

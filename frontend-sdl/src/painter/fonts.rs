@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use leco_os::clean::clean_bytes;
 use sdl3::pixels::Color;
-use sdl3::ttf::{Font, Sdl3TtfContext};
+use sdl3::ttf::{Font, FontStyle, Sdl3TtfContext};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
@@ -50,16 +50,29 @@ pub(crate) struct Segment {
     pub(crate) face: usize,
 }
 
+/// What of a font is drawn: whether it is bold, and the width of an outline in pixels.
+type Cut = (bool, u16);
+
 /// A font file, open at the size of the lines.
 struct Face {
     file: PathBuf,
     plain: Font<'static>,
-    /// The same by the width of an outline in pixels; none where it could not be opened.
-    outlined: Vec<(u16, Option<Font<'static>>)>,
+    /// The same in other cuts; none where it could not be opened.
+    others: Vec<(Cut, Option<Font<'static>>)>,
     /// Pixels from the top of a line to the top of this face, which puts both on one baseline.
     drop: i32,
     /// Where its glyphs are pictures of one size, which are drawn in another way.
     emoji: Option<EmojiFont>,
+}
+
+impl Face {
+    /// The font of a cut, where there is one.
+    fn cut(&self, cut: Cut) -> Option<&Font<'static>> {
+        if cut == (false, 0) {
+            return Some(&self.plain);
+        }
+        self.others.iter().find(|(known, _)| *known == cut)?.1.as_ref()
+    }
 }
 
 /// The fonts in which lines are drawn: the first one, and those for characters that it lacks.
@@ -69,8 +82,10 @@ struct Face {
 pub(crate) struct Fonts {
     faces: Vec<Face>,
     searched: HashSet<u32>,
-    /// Pixels of the widest digit, once that was asked for.
-    digit_width: i32,
+    /// Text is bold from now on.
+    is_bold: bool,
+    /// Pixels of the widest digit, plain and bold, once that was asked for.
+    digit_widths: [i32; 2],
     /// Pixels.
     size: f32,
     ttf: Sdl3TtfContext,
@@ -81,7 +96,14 @@ impl Fonts {
     /// could not be used.
     pub(crate) fn open(file: Option<&Path>, size: f32) -> Result<(Self, Option<String>), FontError> {
         let ttf = sdl3::ttf::init().map_err(FontError::Library)?;
-        let mut fonts = Self { faces: Vec::new(), searched: HashSet::new(), digit_width: 0, size, ttf };
+        let mut fonts = Self {
+            faces: Vec::new(),
+            searched: HashSet::new(),
+            is_bold: false,
+            digit_widths: [0; 2],
+            size,
+            ttf,
+        };
         let mut notice = None;
         if let Some(file) = file {
             match fonts.add_face(file.to_owned()) {
@@ -109,7 +131,10 @@ impl Fonts {
             .filter(|first| is_fixed && plain.height() > first.height())
             .map(|first| EmojiFont::new(&file, side(first.height())));
         let drop = first.map_or(0, |first| first.ascent() - plain.ascent());
-        self.faces.push(Face { file, plain, outlined: Vec::new(), drop, emoji });
+        self.faces.push(Face { file, plain, others: Vec::new(), drop, emoji });
+        if self.is_bold {
+            self.prepare(0);
+        }
         Ok(())
     }
 
@@ -187,31 +212,45 @@ impl Fonts {
         if let Some(emoji) = &mut face.emoji {
             return pixels(width_of_pictures(emoji, text));
         }
-        face.plain.size_of(text).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
+        let font = face.cut((self.is_bold, 0)).unwrap_or(&face.plain);
+        font.size_of(text).map_or(0, |(width, _)| i32::try_from(width).unwrap_or(i32::MAX))
     }
 
     /// Pixels of the widest digit.
     #[must_use]
     pub(crate) fn digit_width(&mut self) -> i32 {
-        if self.digit_width == 0 {
-            self.digit_width =
-                (b'0'..=b'9').map(|digit| self.width(&char::from(digit).to_string(), 0)).max().unwrap_or(0);
+        let weight = usize::from(self.is_bold);
+        if self.digit_widths[weight] == 0 {
+            let digits = (b'0'..=b'9').map(|digit| self.width(&char::from(digit).to_string(), 0));
+            self.digit_widths[weight] = digits.max().unwrap_or(0);
         }
-        self.digit_width
+        self.digit_widths[weight]
+    }
+
+    /// Of which weight text is from now on.
+    pub(crate) fn set_bold(&mut self, is_bold: bool) {
+        self.is_bold = is_bold;
+        if is_bold {
+            self.prepare(0);
+        }
     }
 
     /// Makes faces with an outline, which [`Self::render`] then can draw.
-    pub(crate) fn prepare_outline(&mut self, width: u16) {
+    pub(crate) fn prepare(&mut self, outline: u16) {
+        let cut = (self.is_bold, outline);
         for face in &mut self.faces {
-            if face.emoji.is_some() || face.outlined.iter().any(|(known, _)| *known == width) {
+            if face.emoji.is_some() || cut == (false, 0) || face.others.iter().any(|(known, _)| *known == cut)
+            {
                 continue;
             }
-            let font = load(&self.ttf, &face.file, self.size).ok().filter(|_| width > 0);
-            let font = font.map(|mut font| {
-                font.set_outline_width(width);
+            let font = load(&self.ttf, &face.file, self.size).ok().map(|mut font| {
+                if self.is_bold {
+                    font.set_style(FontStyle::BOLD);
+                }
+                font.set_outline_width(outline);
                 font
             });
-            face.outlined.push((width, font));
+            face.others.push((cut, font));
         }
     }
 
@@ -231,10 +270,8 @@ impl Fonts {
             // Pictures have their own edges.
             return if outline.is_none() { Some((side_by_side(emoji, text), 0)) } else { None };
         }
-        let font = match outline {
-            None => &face.plain,
-            Some(width) => face.outlined.iter().find(|(known, _)| *known == width)?.1.as_ref()?,
-        };
+        let font = face.cut((self.is_bold, outline.unwrap_or(0)));
+        let font = if outline.is_none() { font.unwrap_or(&face.plain) } else { font? };
         let surface = font.render(text).blended(Color::RGB(rgb[0], rgb[1], rgb[2])).ok()?;
         let [width, height, pitch] = [surface.width(), surface.height(), surface.pitch()]
             .map(|side| usize::try_from(side).unwrap_or(0));

@@ -224,6 +224,7 @@ impl Painter {
                 fg: look.text_rgba(row),
                 tag: look.tag_rgb(row.tag.rgb),
                 first_ever: row.is_first_ever.then(|| look.new_rgba()),
+                is_bold: row.style.is_bold == Some(true),
                 outline: row.style.outline.map(|outline| look.scaled(outline)).or(look.outline),
                 shadows: &look.shadows,
             };
@@ -320,7 +321,8 @@ impl Painter {
     /// A line of which nothing is drawn yet.
     fn new_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
         let widths = if self.columns.is_some() {
-            text::measure(&mut self.fonts, &row.tag.text, &row.text, row.is_first_ever)
+            let is_bold = row.style.is_bold == Some(true);
+            text::measure(&mut self.fonts, &row.tag.text, &row.text, row.is_first_ever, is_bold)
         } else {
             Widths::default()
         };

@@ -47,6 +47,8 @@ pub(crate) struct Ink<'a> {
     pub(crate) tag: [u8; 3],
     /// What a line never seen before is marked with.
     pub(crate) first_ever: Option<Rgba>,
+    /// Its weight.
+    pub(crate) is_bold: bool,
     /// Around the glyphs.
     pub(crate) outline: Option<Outline>,
     /// Behind everything, in the order in which they are drawn.
@@ -73,7 +75,14 @@ struct Run<'l> {
 }
 
 /// What the parts of a line need beside each other; what rules have merged only has a tag.
-pub(crate) fn measure(fonts: &mut Fonts, tag: &str, line: &str, is_first_ever: bool) -> Widths {
+pub(crate) fn measure(
+    fonts: &mut Fonts,
+    tag: &str,
+    line: &str,
+    is_first_ever: bool,
+    is_bold: bool,
+) -> Widths {
+    fonts.set_bold(is_bold);
     let (tag, line) = (bounded(tag), bounded(line));
     let cells = Cells::of(&line).unwrap_or_default();
     let tag = width(fonts, &tag);
@@ -123,6 +132,7 @@ pub(crate) fn draw(
     columns: Option<&Places>,
 ) -> TextPicture {
     let (tag, line) = (bounded(tag), bounded(line));
+    fonts.set_bold(ink.is_bold);
     let outline = ink.outline.filter(|outline| outline.pixels > 0);
     #[allow(clippy::cast_possible_truncation)]
     let gap = (fonts.height() as f32 * TAG_GAP) as i32;
@@ -159,7 +169,7 @@ pub(crate) fn draw(
     };
     let tag_box = tag_box.map(|pixel| (Rect { x: 0, y: 0, width: tag_width, height: fonts.height() }, pixel));
     if let Some(outline) = outline {
-        fonts.prepare_outline(outline.pixels.into());
+        fonts.prepare(outline.pixels.into());
     }
     compose(fonts, &runs, end, ink, outline, tag_box)
 }

@@ -116,6 +116,7 @@ pub struct Theme {
     band: Option<Rgba>,
     /// Text, where it has a colour of its own.
     ink: Option<Ink>,
+    is_bold: bool,
     states: StateColours,
 }
 
@@ -130,6 +131,7 @@ impl Theme {
             is_reversed: false,
             band: None,
             ink: None,
+            is_bold: false,
             states: StateColours::default(),
         }
     }
@@ -172,7 +174,8 @@ impl Theme {
         let is_styled = row.style.fg.is_some() && colour == row.style.fg;
         let ink =
             colour.map(|Rgba { red, green, blue, .. }| Ink { rgb: [red, green, blue], is_sign: !is_styled });
-        let theme = Self { ink, band: row.style.bg, ..self };
+        let is_bold = row.style.is_bold == Some(true);
+        let theme = Self { ink, is_bold, band: row.style.bg, ..self };
         if self.is_reversed { Self { ink: None, band: None, ..theme } } else { theme }
     }
 
@@ -259,7 +262,8 @@ impl Theme {
     /// Text of a line at an opacity (0–255).
     #[must_use]
     pub fn text(self, alpha: u8) -> Style {
-        self.blend(self.foreground(), alpha)
+        let style = self.blend(self.foreground(), alpha);
+        if self.is_bold { style.add_modifier(Modifier::BOLD) } else { style }
     }
 
     /// A tag of a colour at an opacity.
