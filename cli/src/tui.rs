@@ -112,9 +112,15 @@ pub struct Cli {
     #[arg(long, value_name = "none|pango|polybar", value_parser = named(Escape::parse, Escape::NAMES), requires = "format")]
     pub escape: Option<Escape>,
     /// With --rx-test or --once: as JSON, for scripts
-    #[arg(long, requires = "script")]
+    #[arg(long, requires = "script", conflicts_with = "follow")]
     pub json: bool,
 }
+
+/// What to do where two options cannot be used together.
+pub(crate) const INSTEAD: [([&str; 2], &str); 1] = [(
+    ["--json", "--follow"],
+    "--once --json prints what is known as objects; --follow --format '{time} {proc} {peer}' a line of fields for each change",
+)];
 
 /// Reads a value that has a name.
 fn named<T: Clone + Send + Sync + 'static>(

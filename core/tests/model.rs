@@ -260,3 +260,23 @@ fn lines_that_a_changed_config_makes_one_have_the_bytes_of_all() {
     let line = overseer.known().next().unwrap();
     assert_eq!((line.connections(), line.traffic().total), (3, row.traffic.total));
 }
+
+#[test]
+fn connections_that_rules_hide_are_counted_once_and_as_long_as_lines_are_known() {
+    let mut overseer = Overseer::with_list(config("[tui]\nlines-kept = 3\n[rx-group]\n:: curl :: =\n"), "");
+    let line = |program: &str| format!("18:34 :: me :: {program} :: 192.0.2.1 443 :: ");
+    for (at, ns, program, hidden) in
+        [(1, 1, "curl", 1), (2, 1, "curl", 1), (3, 2, "curl", 2), (4, 2, "wget", 1), (5, 3, "curl", 2)]
+    {
+        overseer.receive(&event(ns, at, &line(program)), at);
+        assert_eq!(overseer.hidden(), hidden, "{at}");
+    }
+    for ns in 10..20 {
+        overseer.receive(&event(ns, ns, &line("curl")), ns);
+    }
+    assert_eq!((overseer.hidden(), overseer.counts().dropped), (3, 14));
+    overseer.reload(config(""));
+    assert_eq!(overseer.hidden(), 0);
+    overseer.receive(&event(19, 20, &line("curl")), 20);
+    assert_eq!((overseer.hidden(), overseer.known().len()), (0, 2));
+}

@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 
 use leco_e2e::desktop::{Compositor, Picture, can_use, wait_for_picture};
 use leco_e2e::program_for_everybody;
+use leco_os::clock::boot_ns;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -21,10 +22,14 @@ window#waybar { background: #000000; color: #ffffff; }
 #custom-leco { padding: 4px; color: #ffffff; }
 #custom-leco.waiting { background: #404000; }
 #custom-leco.outgoing { background: #000080; }
+#custom-leco.listening { background: #008000; }
+#custom-leco.quiet { background: #404040; }
 #custom-leco.trouble { background: #800000; }
 ";
 const WAITING: [u8; 3] = [0x40, 0x40, 0];
 const OUTGOING: [u8; 3] = [0, 0, 0x80];
+const LISTENING: [u8; 3] = [0, 0x80, 0];
+const QUIET: [u8; 3] = [0x40, 0x40, 0x40];
 const TROUBLE: [u8; 3] = [0x80, 0, 0];
 
 struct Bar(Child);
@@ -50,7 +55,9 @@ fn waybar_shows_who_talks_to_whom_and_what_goes_wrong() {
     }
     let desktop = Compositor::sway("");
     let (programs, _) = program_for_everybody("leco-tui");
-    for (name, text) in [("bar.jsonc", EXAMPLE), ("bar.css", STYLE)] {
+    let settings = "[text]\nline-fade-time = 20s\n";
+    fs::create_dir_all(desktop.folder().join("config/leco")).unwrap();
+    for (name, text) in [("bar.jsonc", EXAMPLE), ("bar.css", STYLE), ("config/leco/widget.ini", settings)] {
         fs::write(desktop.folder().join(name), text).unwrap();
     }
     let fifo = desktop.folder().join("leco.fifo");
@@ -64,6 +71,7 @@ fn waybar_shows_who_talks_to_whom_and_what_goes_wrong() {
     let mut command = desktop.command("waybar");
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", programs.path().display()));
+    command.env("XDG_CONFIG_HOME", desktop.folder().join("config"));
     command.args(["-c", "bar.jsonc", "-s", "bar.css"]).current_dir(desktop.folder());
     command.stdout(Stdio::null()).stderr(fs::File::create(desktop.folder().join("bar.log")).unwrap());
     let _bar = Bar(command.spawn().unwrap());
@@ -76,20 +84,25 @@ fn waybar_shows_who_talks_to_whom_and_what_goes_wrong() {
     };
     let waiting = wait_for_picture(&desktop, "waybar-waiting", is_shown(WAITING, 40));
     let mut pipe = open_pipe();
-    let mut send = |event: serde_json::Value| pipe.write_all((event.to_string() + "\n").as_bytes()).unwrap();
-    send(json!({"ns": 1, "ns_trx": 1, "line": "18:32 :: me :: firefox :: www.example.org 443 :: "}));
+    let mut send = |mut event: serde_json::Value| {
+        (event["ns"], event["ns_trx"]) = (boot_ns().into(), boot_ns().into());
+        pipe.write_all((event.to_string() + "\n").as_bytes()).unwrap();
+    };
+    send(json!({"line": "18:32 :: me :: firefox :: www.example.org 443 :: "}));
     let shown = wait_for_picture(&desktop, "waybar-outgoing", is_shown(OUTGOING, 150));
     assert!(seen(&shown, OUTGOING).1 > seen(&waiting, WAITING).1, "more words than before");
     // What would be markup is text.
-    send(
-        json!({"ns": 2, "ns_trx": 2, "line": "18:32 :: me :: <b>&x :: nas.example.org 80 !refused :: ", "state": "refused"}),
-    );
+    send(json!({"line": "18:32 :: me :: <b>&x :: nas.example.org 80 !refused :: ", "state": "refused"}));
     wait_for_picture(&desktop, "waybar-trouble", is_shown(TROUBLE, 150));
+    let listener = "18:32 :: root :: nginx :: listening 0.0.0.0 8080 :: ";
+    send(json!({"line": listener, "dir": "listen", "state": "listening"}));
+    wait_for_picture(&desktop, "waybar-listening", is_shown(LISTENING, 150));
+    wait_for_picture(&desktop, "waybar-quiet", is_shown(QUIET, 100));
     drop(pipe);
     fs::remove_file(&fifo).unwrap();
     wait_for_picture(&desktop, "waybar-waiting-again", is_shown(WAITING, 40));
     let mut pipe = open_pipe();
-    let event = json!({"ns": 3, "ns_trx": 3, "line": "18:32 :: me :: curl :: www.example.org 443 :: "});
+    let event = json!({"ns": boot_ns(), "ns_trx": boot_ns(), "line": "18:32 :: me :: curl :: www.example.org 443 :: "});
     pipe.write_all((event.to_string() + "\n").as_bytes()).unwrap();
     wait_for_picture(&desktop, "waybar-outgoing-again", is_shown(OUTGOING, 100));
 }

@@ -298,7 +298,7 @@ fn what_is_pasted_is_no_keys() {
 }
 
 #[test]
-fn a_terminal_that_cannot_move_its_cursor_gets_lines() {
+fn a_terminal_that_cannot_move_its_cursor_gets_sentences() {
     if !can_use_tmux() {
         return;
     }
@@ -311,12 +311,19 @@ fn a_terminal_that_cannot_move_its_cursor_gets_lines() {
     terminal.tap(&written);
     terminal.type_keys("Enter");
     let mut writer = OpenOptions::new().write(true).open(&fifo).unwrap();
-    for (ns, line) in [(1, "a :: proc-01"), (2, "b :: größe"), (1, "a :: proc-01")] {
+    let mut send = |ns: u64, line: &str| {
         let at = boot_ns();
         writeln!(writer, "{}", serde_json::json!({"ns": ns, "ns_trx": at, "line": line})).unwrap();
-    }
-    let screen = terminal.wait_for("the lines", |screen| screen.contains("b :: größe"));
-    assert_eq!(screen.matches("a :: proc-01").count(), 1, "{screen}");
+    };
+    send(1, "18:32 :: me :: proc-01 :: nas 22 :: ");
+    terminal.wait_for("what is known", |screen| screen.contains("1 connection is known."));
+    send(2, "18:32 :: me :: größe :: nas 22 :: ");
+    send(1, "18:32 :: me :: proc-01 :: nas 22 :: ");
+    send(3, "18:32 :: me :: last :: nas 22 :: ");
+    let screen =
+        terminal.wait_for("the last", |screen| screen.contains("last of me connects to nas on port 22."));
+    assert_eq!(screen.matches("größe of me connects").count(), 1, "{screen}");
+    assert!(!screen.contains("proc-01"), "{screen}");
     terminal.type_keys("C-c");
     let text = String::from_utf8_lossy(&std::fs::read(&written).unwrap()).into_owned();
     assert!(!text.contains('\x1b'), "{text:?}");

@@ -14,7 +14,7 @@ use anyhow::Context;
 use leco_cli::frontend::FilterError;
 use leco_cli::tui::Cli;
 use leco_core::batch;
-use leco_core::batch::follow::{Follow, follow};
+use leco_core::batch::follow::{Follow, FollowFormat, Sentences, follow};
 use leco_core::batch::{Format, PlainError};
 use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
 use leco_core::ini::Rendering;
@@ -27,10 +27,11 @@ use leco_os::sandbox::Sandbox;
 use leco_os::{environment, say, start};
 use leco_tui::app::{self, Options};
 use leco_tui::player::{Lost, Player};
+use leco_tui::printed::InGlyphs;
+use leco_tui::terminal;
 use leco_tui::terminal::{assumed_size, can_be_drawn_on};
 use leco_tui::ui::glyphs::Glyphs;
 use leco_tui::ui::theme::{ColorDepth, Theme};
-use leco_tui::{printed, terminal};
 
 /// Terminals answer at once; over a slow line in this time.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
@@ -80,7 +81,7 @@ enum Output {
     Follow,
     /// As plain lines, each event as it comes.
     Debug,
-    /// As plain lines, each when it appears: the terminal cannot be drawn on.
+    /// As sentences: the terminal cannot be drawn on.
     Printed,
     /// On the whole terminal.
     View,
@@ -203,20 +204,22 @@ fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> a
         return replay_plainly(path, output, format_of(cli), overseer);
     }
     let out = io::stdout().lock();
+    // A format is given with --follow only.
+    let format = match output {
+        Output::Printed => FollowFormat::Plain,
+        _ => cli.format.clone().unwrap_or_default(),
+    };
+    let options = Follow {
+        named_sources: &named,
+        config: config.as_deref(),
+        sandbox: &sandbox,
+        format: &format,
+        escape: cli.escape.unwrap_or_default(),
+    };
     Ok(match output {
         Output::Once => batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out),
-        Output::Printed => printed::follow(&mut overseer, &sources, glyphs(), out),
-        Output::Follow => {
-            let format = cli.format.clone().unwrap_or_default();
-            let options = Follow {
-                named_sources: &named,
-                config: config.as_deref(),
-                sandbox: &sandbox,
-                format: &format,
-                escape: cli.escape.unwrap_or_default(),
-            };
-            follow("leco-tui", &mut overseer, options, out)
-        }
+        Output::Printed => follow("leco-tui", &mut overseer, options, InGlyphs::new(out, glyphs())),
+        Output::Follow => follow("leco-tui", &mut overseer, options, out),
         Output::Debug | Output::View => {
             batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out)
         }
@@ -302,16 +305,15 @@ fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Ove
         say::err(format_args!("leco-tui: {notice}"));
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
-    if output == Output::Printed {
-        let lines = printed::replay(&mut overseer, &mut player, glyphs());
-        let written = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
-        return Ok(quietly_broken(written).map_err(PlainError::Write)?);
-    }
+    let (mut sentences, mut said) = (Sentences::default(), String::new());
     let mut is_read = Ok(true);
     player.seek(i64::MAX);
     player.catch_up(|at, line| match is_read {
         Ok(true) if output == Output::Debug => {
             is_read = batch::debug_event(&mut overseer, line, at.into(), &mut out);
+        }
+        Ok(true) if output == Output::Printed => {
+            sentences.receive(&mut overseer, line, at.into(), &mut said);
         }
         Ok(true) => drop(overseer.receive(line, at)),
         _ => {}
@@ -319,7 +321,8 @@ fn replay_plainly(path: &Path, output: Output, format: Format, mut overseer: Ove
     if is_read? && output == Output::Once {
         batch::known(&mut overseer, player.now().into(), format, &mut out)?;
     }
-    Ok(quietly_broken(out.flush()).map_err(PlainError::Write)?)
+    let written = out.write_all(glyphs().shown(&said).as_bytes()).and_then(|()| out.flush());
+    Ok(quietly_broken(written).map_err(PlainError::Write)?)
 }
 
 /// A reader that has seen enough is no failure.

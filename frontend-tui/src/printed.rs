@@ -1,114 +1,51 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Lines one below the other, for a terminal that cannot be drawn on.
+//! Standard output for a terminal that cannot be drawn on: in the characters that its locale has.
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use leco_core::batch::PlainError;
-use leco_core::model::overseer::{Overseer, Received};
-use leco_core::source::{Origin, SourceSpec, Sources};
-use leco_core::wire::event::ConnectionState;
-use leco_os::clock::Now;
-use leco_os::{say, watch};
-
-use crate::player::Player;
 use crate::ui::glyphs::Glyphs;
 
-/// Prints each line when it appears, and again when something went wrong with its connection, until nobody reads any more
-/// or no more events can come.
-pub fn follow(
-    overseer: &mut Overseer,
-    specs: &[SourceSpec],
-    glyphs: &Glyphs,
-    mut out: impl Write + AsFd,
-) -> Result<(), PlainError> {
-    let report = |notice: String| say::err(format_args!("leco-tui: {notice}"));
-    let mut sources = Sources::open(specs).map_err(PlainError::Follow)?;
-    let mut reported = None;
-    loop {
-        let state = sources.state();
-        if reported.as_ref() != Some(&state.text) {
-            report(state.text.clone());
-            reported = Some(state.text);
-        }
-        if state.has_ended {
-            return Ok(());
-        }
-        if say::wait_for_input(sources.fds(), &out).map_err(PlainError::Follow)? {
-            return Ok(());
-        }
-        let mut text = String::new();
-        let take = |origin: Origin<'_>, line: &[u8]| {
-            let received = overseer.receive_from(origin, line, Now::read());
-            push(&received, overseer, glyphs, &mut text);
-        };
-        sources.wait(Some(std::time::Duration::ZERO), take).map_err(PlainError::Follow)?;
-        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
-            report(notice);
-        }
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(PlainError::Write(error)),
-        }
+/// Writes texts, each whole ones, in the characters of a locale.
+pub struct InGlyphs<W> {
+    out: W,
+    glyphs: &'static Glyphs,
+}
+
+impl<W> InGlyphs<W> {
+    /// Writes to this.
+    pub fn new(out: W, glyphs: &'static Glyphs) -> Self {
+        Self { out, glyphs }
     }
 }
 
-/// The same for a recording, at once.
-#[must_use]
-pub fn replay(overseer: &mut Overseer, player: &mut Player, glyphs: &Glyphs) -> String {
-    let mut text = String::new();
-    player.seek(i64::MAX);
-    player.catch_up(|at, line| {
-        let received = overseer.receive(line, at);
-        push(&received, overseer, glyphs, &mut text);
-    });
-    text
+impl<W: Write> Write for InGlyphs<W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.out.write_all(self.glyphs.shown(&String::from_utf8_lossy(text)).as_bytes())?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
-/// Appends the line that an event changed, where that is to be told.
-fn push(received: &Received, overseer: &Overseer, glyphs: &Glyphs, text: &mut String) {
-    let Received::Line { text: line, is_new, .. } = received else { return };
-    // What was updated last is known last.
-    let state = overseer.known().next_back().map(|line| line.state());
-    let is_wrong = matches!(
-        state,
-        Some(ConnectionState::Refused | ConnectionState::TimedOut | ConnectionState::Blocked)
-    );
-    if *is_new || is_wrong {
-        text.push_str(&glyphs.shown(line));
-        text.push('\n');
+impl<W: AsFd> AsFd for InGlyphs<W> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.out.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use leco_core::config::Config;
-
     use super::*;
 
     #[test]
-    fn lines_are_told_when_they_appear_and_when_something_is_wrong() {
-        let mut overseer = Overseer::new(Config::default());
-        let mut text = String::new();
-        for (at, ns, line, state) in [
-            (1, 1, "18:32 :: me :: curl :: b.test 443 :: ", "open"),
-            (2, 1, "18:32 :: me :: curl :: b.test 443 :: v 1K / 2K ^", "open"),
-            (3, 2, "18:32 :: me :: curl :: größe.test 443 :: ", "open"),
-            (4, 1, "18:32 :: me :: curl :: b.test 443 !refused :: ", "refused"),
-        ] {
-            let event = format!(r#"{{"ns":{ns},"ns_trx":{at},"line":"{line}","state":"{state}"}}"#);
-            let received = overseer.receive(event.as_bytes(), 1000);
-            push(&received, &overseer, Glyphs::ascii(), &mut text);
+    fn what_the_locale_lacks_is_replaced() {
+        for (glyphs, written) in [(Glyphs::ascii(), "gr??e\n"), (Glyphs::unicode(), "größe\n")] {
+            let mut out = Vec::new();
+            InGlyphs::new(&mut out, glyphs).write_all("größe\n".as_bytes()).unwrap();
+            assert_eq!(out, written.as_bytes());
         }
-        let told: Vec<_> = text.lines().collect();
-        assert_eq!(
-            told,
-            [
-                "18:32 :: me :: curl :: b.test 443 :: ",
-                "18:32 :: me :: curl :: gr??e.test 443 :: ",
-                "18:32 :: me :: curl :: b.test 443 !refused :: "
-            ]
-        );
     }
 }

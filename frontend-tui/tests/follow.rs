@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use leco_core::config::Config;
@@ -88,6 +89,13 @@ impl Followed {
         }
     }
 
+    /// Lines from now on, for which nobody has to wait.
+    fn received(&mut self) -> Receiver<String> {
+        let (lines, (to, received)) = (self.lines.take().unwrap(), mpsc::channel());
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| to.send(line)));
+        received
+    }
+
     /// How often it slept so far.
     fn sleeps(&self) -> String {
         let start = Instant::now();
@@ -139,7 +147,10 @@ fn lines_say_what_was_asked_for_and_only_what_changed() {
             "18:32 :: me :: curl :: www.test https ::\n18:32 :: me :: curl :: www.test https :: v 1.5M / 2K ^\n\
           18:32 :: me :: curl :: www.test https :: v 1.5M / 3K ^\n",
         ),
-        (&["--follow", "--format", "plain"], "2 connections are known.\n"),
+        (
+            &["--follow", "--format", "plain"],
+            "curl of me connects to www.test on port 443.\n192.0.2.1 connects to sshd of root on port 22.\n",
+        ),
     ] {
         assert_eq!(stage.printed(&events, arguments).0, printed, "{arguments:?}");
     }
@@ -148,54 +159,112 @@ fn lines_say_what_was_asked_for_and_only_what_changed() {
 }
 
 #[test]
-fn a_summary_is_rewritten_when_something_changes_and_survives_its_source() {
+fn what_is_known_at_the_start_is_not_printed() {
     let stage = Stage::set("");
+    let mut follower = stage.follow(&["--format", "{proc} {rx}"]);
+    let pipe = stage.writer();
+    send(&pipe, &event(1, CURL));
+    let printed = follower.received();
+    // What was known is told when events pause, or after two seconds of them.
+    let start = Instant::now();
+    let first = (2..).find_map(|ns| {
+        assert!(start.elapsed() < DEADLINE);
+        send(&pipe, &event(ns, &format!("18:33 :: me :: new-{ns} :: nas 22 :: ")));
+        printed.recv_timeout(Duration::from_millis(20)).ok()
+    });
+    assert!(first.unwrap().starts_with("new-"));
+    send(&pipe, &json!({"ns": 1, "ns_trx": u32::MAX, "line": CURL.to_owned() + "v 1M / 2K ^"}));
+    let changed = printed.iter().find(|line| !line.starts_with("new-"));
+    assert_eq!(changed.as_deref(), Some("curl 1M"));
+}
+
+/// An event that is no older than now.
+fn now(line: &str) -> Value {
+    let now = leco_os::clock::Now::read().boot;
+    event(now, line)
+}
+
+#[test]
+fn a_summary_is_rewritten_when_something_changes_and_survives_its_source() {
+    let stage = Stage::set("[text]\nline-fade-time = 1h\n");
     fs::remove_file(stage.path("fifo")).unwrap();
     let mut bar = stage.follow(&["--format", "waybar"]);
     assert_eq!(bar.next_where(|_| true)["class"], json!(["waiting"]));
     stage.make_fifo();
     let pipe = stage.writer();
-    bar.next_where(|object| object["alt"] == "quiet");
-    send(
-        &pipe,
-        &json!({"ns": 1, "ns_trx": 1, "line": "18:32 :: me :: a<b&c :: www.test 443 :: ", "new": true}),
-    );
+    assert_eq!(bar.next_where(|object| object["alt"] == "quiet")["text"], "no connections");
+    let with = |mut event: Value, field: &str, value: Value| {
+        event[field] = value;
+        event
+    };
+    let new = "18:32 :: me :: a<b&c :: www.test 443 :: ";
+    send(&pipe, &with(now(new), "new", true.into()));
     let object = bar.next_where(|object| object["alt"] == "outgoing");
     assert_eq!(object["text"], "a&lt;b&amp;c → www.test");
     assert_eq!(object["class"], json!(["outgoing", "new"]));
     assert_eq!(object["tooltip"], "18:32 :: me :: a&lt;b&amp;c :: www.test 443 ::");
-    send(
-        &pipe,
-        &json!({"ns": 2, "ns_trx": 2, "line": "18:32 :: me :: curl :: nas 80 !refused :: ", "state": "refused"}),
-    );
+    let refused = "18:32 :: me :: curl :: nas 80 !refused :: ";
+    send(&pipe, &with(now(refused), "state", "refused".into()));
     let object = bar.next_where(|object| object["alt"] == "refused");
     assert_eq!(
         (&object["text"], &object["class"]),
         (&json!("curl → nas refused"), &json!(["refused", "trouble"]))
     );
     assert_eq!(object["tooltip"].as_str().unwrap().lines().count(), 2);
-
-    // Nothing comes: it sleeps on.
-    let before = bar.sleeps();
-    let silence = Instant::now();
-    while silence.elapsed() < Duration::from_secs(1) {
-        std::thread::sleep(Duration::from_millis(100));
-        assert_eq!(bar.sleeps(), before, "it woke up in silence");
+    let mut listener = with(now("18:32 :: root :: nginx :: listening [::] 8080 :: "), "dir", "listen".into());
+    for (state, text) in [
+        ("listening", "nginx begins to listen on [::] 8080"),
+        ("closed", "nginx no longer listens on [::] 8080"),
+    ] {
+        listener["state"] = state.into();
+        send(&pipe, &listener);
+        listener["ns_trx"] = (listener["ns_trx"].as_u64().unwrap() + 1).into();
+        let object = bar.next_where(|object| object["text"] != "curl → nas refused");
+        assert_eq!((&object["text"], &object["class"]), (&json!(text), &json!(["listening"])));
     }
+    assert_sleeps(&bar);
 
     drop(pipe);
     fs::remove_file(stage.path("fifo")).unwrap();
     assert_eq!(bar.next_where(|_| true)["alt"], "waiting");
     stage.make_fifo();
     let pipe = stage.writer();
-    send(&pipe, &event(3, CURL));
+    send(&pipe, &now(CURL));
     bar.next_where(|object| object["text"] == "curl → www.test");
+}
+
+#[test]
+fn a_summary_is_quiet_once_the_latest_line_has_faded() {
+    let stage = Stage::set("[text]\nline-fade-time = 2s\n");
+    let mut bar = stage.follow(&["--format", "waybar"]);
+    let pipe = stage.writer();
+    // Known at the start, and long faded.
+    for ns in 1..=16 {
+        send(&pipe, &event(ns, CURL));
+    }
+    let object = bar.next_where(|object| object["alt"] != "waiting");
+    assert_eq!((&object["alt"], &object["text"]), (&json!("quiet"), &json!("16 connections known")));
+    send(&pipe, &now(CURL));
+    assert_eq!(bar.next_where(|_| true)["alt"], "outgoing");
+    let object = bar.next_where(|_| true);
+    assert_eq!((&object["class"], &object["text"]), (&json!(["quiet"]), &json!("17 connections known")));
+    assert_sleeps(&bar);
+}
+
+/// Nothing comes: it sleeps on.
+fn assert_sleeps(bar: &Followed) {
+    let before = bar.sleeps();
+    let silence = Instant::now();
+    while silence.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(bar.sleeps(), before, "it woke up in silence");
+    }
 }
 
 #[test]
 fn it_ends_when_nobody_reads_any_more() {
     let stage = Stage::set("");
-    for format in ["waybar", "plain", "{line}"] {
+    for format in ["waybar", "plain"] {
         let mut bar = stage.follow(&["--format", format]);
         let pipe = stage.writer();
         send(&pipe, &event(1, CURL));
@@ -224,11 +293,11 @@ fn sentences_say_what_begins_ends_or_goes_wrong() {
     for (event, said) in [
         (
             event(2, "18:33 :: root :: sshd :: <- 192.0.2.1 22 :: "),
-            "192.0.2.1 connects to sshd of root, port 22.",
+            "192.0.2.1 connects to sshd of root on port 22.",
         ),
         (
             json!({"ns": 1, "ns_trx": 3, "line": "18:32 :: me :: curl :: www.test 443 :: v 1.5M / 58B ^", "state": "closed"}),
-            "The connection of curl of me to www.test, port 443, ended; 1.5 megabytes received, 58 bytes sent.",
+            "The connection from curl of me to www.test on port 443 ended; 1.5 megabytes received, 58 bytes sent.",
         ),
     ] {
         send(&pipe, &event);
@@ -266,25 +335,26 @@ fn a_filter_is_the_same_everywhere_and_follows_the_config() {
     }
 
     // What a name stands for changes with the config, and what does not hold any more is not known any more.
-    let mut lines = stage.follow(&["--format", "{proc}", "--filter", "@web"]);
+    let mut follower = stage.follow(&["--format", "{proc}", "--filter", "@web"]);
     let pipe = stage.writer();
-    send(&pipe, &event(1, CURL));
-    assert_eq!(lines.next(), "curl");
-    fs::write(stage.path("widget.ini"), "[filters]\nweb = port:80\n").unwrap();
+    let printed = follower.received();
     let start = Instant::now();
-    let mut ns = 10;
-    // Read in its own time: ports alternate until the new one is chosen.
-    let first = loop {
-        ns += 2;
-        send(&pipe, &event(ns, "18:32 :: me :: old :: x 443 :: "));
-        send(&pipe, &event(ns + 1, "18:32 :: me :: new :: x 80 :: "));
-        let line = lines.next();
-        assert!(start.elapsed() < DEADLINE);
-        if line == "new" {
-            break line;
+    let mut numbers = (10..).step_by(2);
+    // Each is read in its own time: ports alternate until the one that is meant is chosen.
+    let mut chooses = |chosen: &str| {
+        loop {
+            assert!(start.elapsed() < DEADLINE, "{chosen}");
+            let ns = numbers.next().unwrap();
+            send(&pipe, &event(ns, "18:32 :: me :: old :: x 443 :: "));
+            send(&pipe, &event(ns + 1, "18:32 :: me :: new :: x 80 :: "));
+            if printed.recv_timeout(Duration::from_millis(20)).is_ok_and(|line| line == chosen) {
+                break;
+            }
         }
     };
-    assert_eq!(first, "new");
+    chooses("old");
+    fs::write(stage.path("widget.ini"), "[filters]\nweb = port:80\n").unwrap();
+    chooses("new");
 }
 
 #[test]

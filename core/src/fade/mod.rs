@@ -49,6 +49,12 @@ impl Fade {
     pub fn next_change(&self, age: u64) -> Option<u64> {
         self.steps.get(self.steps.partition_point(|&(from, _)| from <= age)).map(|&(from, _)| from)
     }
+
+    /// The age in ns from which on nothing is to be seen; `None` where something stays.
+    #[must_use]
+    pub fn gone_from(&self) -> Option<u64> {
+        self.steps.last().filter(|(_, alpha)| *alpha == 0).map(|&(from, _)| from)
+    }
 }
 
 struct Sampler<'c> {
@@ -134,12 +140,12 @@ mod tests {
     #[test]
     fn a_flat_curve_never_changes() {
         let fade = fade("0,5 1,5", Duration::from_secs(1));
-        assert_eq!((fade.alpha(0), fade.next_change(0)), (255, None));
+        assert_eq!((fade.alpha(0), fade.next_change(0), fade.gone_from()), (255, None, None));
     }
 
     #[test]
     fn a_fade_of_no_time_is_at_its_end_at_once() {
         let fade = fade(DEFAULT_CURVE, Duration::ZERO);
-        assert_eq!((fade.alpha(0), fade.next_change(0)), (0, None));
+        assert_eq!((fade.alpha(0), fade.next_change(0), fade.gone_from()), (0, None, Some(0)));
     }
 }

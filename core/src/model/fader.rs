@@ -61,6 +61,13 @@ impl Fader {
         if ahead.abs_diff(alpha) <= tolerance && ahead > 0 { ahead } else { alpha }
     }
 
+    /// Time in ns until nothing of the line is to be seen any more; `None` where something stays.
+    pub(crate) fn gone_in(&self, times: Times, now: OurNs) -> Option<u64> {
+        let left = |fade: &Fade, since| Some(fade.gone_from()?.saturating_sub(age(since, now)));
+        let linger = self.linger.as_ref().and_then(|linger| left(linger, times.first));
+        left(self.fade(times), times.updated).into_iter().chain(linger).min()
+    }
+
     /// Time in ns until the line's alpha changes; `None` when it stays.
     pub(crate) fn next_change(&self, times: Times, now: OurNs) -> Option<u64> {
         self.next_beyond(times, now, self.alpha(times, now), 0)

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashlink::LinkedHashSet;
 use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
 
@@ -13,7 +14,7 @@ use crate::model::in_force::InForce;
 pub use crate::model::known_line::{Answers, KnownLine, LineId};
 use crate::model::line::{Arrival, Line};
 use crate::model::lines::{Capacity, Lines, Update};
-use crate::model::machines::{Machines, Placed, ours};
+use crate::model::machines::{MachineId, Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
 use crate::query::{Query, QueryError, SavedFilter};
 use crate::rules::{Explanation, RuleInfo};
@@ -108,6 +109,8 @@ pub struct Overseer {
     tagged: Vec<Option<LineId>>,
     machines: Machines,
     hosts: Hosts,
+    /// Connections that rules hide, as far as they are remembered.
+    hidden: LinkedHashSet<(MachineId, BootNs)>,
 }
 
 /// Lines of open connections that a list has.
@@ -186,6 +189,7 @@ impl Overseer {
             tagged: Vec::new(),
             machines: Machines::new(Some(boot_id)),
             hosts: Hosts::default(),
+            hidden: LinkedHashSet::new(),
         }
     }
 
@@ -236,6 +240,8 @@ impl Overseer {
         }
         self.lines.remake(|received| in_force.show(received));
         self.lines.set_capacity(self.keeps.capacity(&self.in_force.settings));
+        // Their next events tell what the rules are now.
+        self.hidden.clear();
         self.tagged.clear();
     }
 
@@ -246,6 +252,7 @@ impl Overseer {
         self.tagged.clear();
         self.machines.forget();
         self.hosts = Hosts::default();
+        self.hidden.clear();
     }
 
     /// Takes one event: a line of the wire without its newline.
@@ -291,8 +298,10 @@ impl Overseer {
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
         let Some(shown) = self.in_force.show(&received) else {
             self.frame.counts.dropped += 1;
+            self.note_hidden((placed.machine, event.ns));
             return Received::Dropped;
         };
+        self.hidden.remove(&(placed.machine, event.ns));
         if let Some(Filter { query, .. }) = &self.filter {
             let mut connection = ConnectionDetails::of(&received, str::from_utf8(wire_line).ok());
             if let Some(host) = &placed.host {
@@ -319,6 +328,16 @@ impl Overseer {
         match self.lines.update(arrival, &self.in_force.fader, ours(now.boot)) {
             Update::Old => Received::Old,
             update => Received::Line { text, group, is_new: update == Update::New },
+        }
+    }
+
+    /// Remembers as many as ordinary lines, the latest.
+    fn note_hidden(&mut self, connection: (MachineId, BootNs)) {
+        if self.keeps == Keeps::List {
+            self.hidden.insert(connection);
+            while self.hidden.len() > self.in_force.settings.tui.lines_kept {
+                self.hidden.pop_front();
+            }
         }
     }
 
@@ -389,6 +408,14 @@ impl Overseer {
         changes.min().map(Duration::from_nanos)
     }
 
+    /// Time until the line that was updated last has faded, whether it stands in a slot or not: none where it has, or where
+    /// there is no line; `None` where it never does.
+    #[must_use]
+    pub fn latest_is_gone_in(&self, now: BootNs) -> Option<Duration> {
+        let Some(latest) = self.known().next_back() else { return Some(Duration::ZERO) };
+        self.in_force.fader.gone_in(latest.line().times(), ours(now)).map(Duration::from_nanos)
+    }
+
     /// A known line as a row of its own, as if it stood in a slot.
     #[must_use]
     pub fn row(&self, line: &KnownLine<'_>, now: BootNs) -> Row {
@@ -400,6 +427,13 @@ impl Overseer {
     /// Every line now known, least recently updated first.
     pub fn known(&self) -> impl DoubleEndedIterator<Item = KnownLine<'_>> + ExactSizeIterator {
         self.lines.known()
+    }
+
+    /// Connections that would be known if rules did not hide them, where a list is kept: so many of the latest as it has
+    /// ordinary lines.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.hidden.len()
     }
 
     /// Lines that were known and had to make room for others, since the start.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use leco_os::sandbox::{Network, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 
 use super::fifo::{Fifo, FifoState, READ_BYTES};
 use super::spec::Spec;
@@ -91,6 +91,17 @@ impl SourceSpec {
     #[must_use]
     pub fn is_stdin(&self) -> bool {
         self.0 == Kind::Stdin
+    }
+
+    /// Whether it brings what was recorded, from the first event on, and no news.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        match &self.0 {
+            Kind::File(..) => true,
+            Kind::Stdin => rustix::fs::fstat(io::stdin())
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+            Kind::Fifo(..) | Kind::Stream(_) | Kind::Udp(_) => false,
+        }
     }
 
     /// File, fifo or socket that it is, or that is needed for it.

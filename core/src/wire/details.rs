@@ -14,12 +14,16 @@ pub struct ConnectionDetails {
     pub host: String,
     /// User's name, else number.
     pub user: String,
+    /// User's number, where an event tells it.
+    pub uid: Option<u32>,
     /// Script, else process.
     pub process: String,
     /// Unit, container and cgroup, as far as they are known.
     pub units: Vec<String>,
     /// Names and address of the peer; none of a listener.
     pub peers: Vec<String>,
+    /// Address at which a listener waits for peers; of nothing else.
+    pub listens_at: String,
     /// Port of the service: the end that was called.
     pub port: Option<u16>,
     /// Which end opened it.
@@ -73,8 +77,11 @@ impl ConnectionDetails {
         let (end, direction) = marked.unwrap_or((end, Direction::Out));
         details.direction = direction;
         let mut words = end.split(' ');
-        let peer = words.next().filter(|peer| !peer.is_empty() && direction != Direction::Listen);
-        details.peers.extend(peer.map(ToOwned::to_owned));
+        let address = words.next().filter(|address| !address.is_empty()).map(ToOwned::to_owned);
+        match direction {
+            Direction::Listen => details.listens_at = address.unwrap_or_default(),
+            Direction::In | Direction::Out => details.peers.extend(address),
+        }
         for word in words {
             let number = word.split('/').next().unwrap_or_default();
             match (word.strip_prefix('!'), number.parse()) {
@@ -101,7 +108,12 @@ impl ConnectionDetails {
                 "ns" | "ns_trx" | "line" | "boot" | "clock" => continue,
                 "host" => self.host.clone_from(&text),
                 "user" => self.user.clone_from(&text),
-                "uid" if self.user.is_empty() => self.user.clone_from(&text),
+                "uid" => {
+                    self.uid = text.parse().ok();
+                    if self.user.is_empty() {
+                        self.user.clone_from(&text);
+                    }
+                }
                 // Of a process without a name the line has its number.
                 "comm" if !event.contains_key("script") && !text.trim().is_empty() => {
                     self.process.clone_from(&text);
@@ -112,6 +124,9 @@ impl ConnectionDetails {
                     self.peers.push(text.clone());
                 }
                 "dir" => self.direction = Direction::parse(&text).unwrap_or_default(),
+                "laddr" if self.direction == Direction::Listen && self.listens_at.is_empty() => {
+                    self.listens_at.clone_from(&text);
+                }
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
                 _ => {}
@@ -124,6 +139,15 @@ impl ConnectionDetails {
             Direction::Out => "rport",
         })
         .or(self.port);
+    }
+
+    /// User's number, where it is known.
+    pub(crate) fn known_uid(&self) -> Option<u32> {
+        self.uid.or_else(|| match self.user.as_str() {
+            // Everywhere the same.
+            "root" => Some(0),
+            user => user.parse().ok(),
+        })
     }
 
     /// How it stands, as a word.
@@ -170,7 +194,7 @@ mod tests {
             (listener.direction, listener.port, listener.peers.len()),
             (Direction::Listen, Some(22), 0)
         );
-        assert_eq!(listener.state, "closed");
+        assert_eq!((listener.state.as_str(), listener.listens_at.as_str()), ("closed", "0.0.0.0"));
         let local = ConnectionDetails::of("18:32 :: me :: ssh :: 10.0.0.1 4000 :: 10.0.0.2 22 :: ", None);
         assert_eq!((local.peers.as_slice(), local.port), (&["10.0.0.2".to_owned()][..], Some(22)));
         for other in ["", "x", "a :: b", " ::  ::  ::  :: "] {

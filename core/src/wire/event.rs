@@ -277,7 +277,7 @@ impl Event {
             (Some(State::Refused | State::Reset | State::Unreachable), _) => ConnectionState::Refused,
             (Some(State::TimedOut | State::Unanswered), _) => ConnectionState::TimedOut,
             (_, Some(Direction::In)) => ConnectionState::Incoming,
-            _ => ConnectionState::Ordinary,
+            (_, Some(Direction::Out | Direction::Listen) | None) => ConnectionState::Ordinary,
         }
     }
 

@@ -76,8 +76,9 @@ fn right_parts(
         90,
         format!("{shown} of {} line{}", grouped(known as u64), if known == 1 { "" } else { "s" }),
     ));
-    if counts.dropped > 0 {
-        parts.push(part(50, format!("{} hidden by rules", grouped(counts.dropped))));
+    let hidden = overseer.hidden();
+    if hidden > 0 {
+        parts.push(part(50, format!("{} hidden by rules", grouped(hidden as u64))));
     }
     let lost = counts.malformed.saturating_add(status.source.overlong);
     if lost > 0 {

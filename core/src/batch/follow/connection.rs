@@ -81,6 +81,18 @@ impl<'e> Connection<'e> {
         State::parse(self.details.state(self.state))
     }
 
+    /// How it ended, where it did.
+    pub(super) fn end(&self) -> Option<State> {
+        self.told_state().filter(|state| state.is_end())
+    }
+
+    /// What becomes of a listener, whose process is called so.
+    pub(super) fn listens(&self, who: &str) -> String {
+        let verb = if self.end().is_some() { "no longer listens on" } else { "begins to listen on" };
+        let port = self.details.port.map_or_else(String::new, |port| format!(" {port}"));
+        format!("{who} {verb} {}{port}", self.details.listens_at)
+    }
+
     /// The first name or address of its peer.
     pub(super) fn peer(&self) -> &str {
         self.details.peers.first().map_or("", String::as_str)

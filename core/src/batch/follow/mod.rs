@@ -21,6 +21,7 @@ use self::connection::Connection;
 use self::summary::Summary;
 use self::template::Lines;
 pub use self::template::{Escape, FIELDS, Template};
+pub use self::words::Sentences;
 use self::words::Words;
 use super::{PlainError, QUIET, is_taken, take, wanted_sources};
 use crate::config::ConfigWatch;
@@ -71,12 +72,13 @@ enum Printer<'f> {
 }
 
 impl Printer<'_> {
-    /// Takes note of an event, and appends what there is to print of it at once.
-    fn take(&mut self, connection: &Connection<'_>, into: &mut String) {
+    /// Takes note of an event, and appends what there is to print of it at once: nothing where it only tells what is
+    /// known at the start.
+    fn take(&mut self, connection: &Connection<'_>, is_known: bool, into: &mut String) {
         match self {
             Self::Summary(summary) => summary.take(connection),
-            Self::Words(words) => words.take(connection, into),
-            Self::Lines(lines) => lines.take(connection, into),
+            Self::Words(words) => words.take(connection, is_known, into),
+            Self::Lines(lines) => lines.take(connection, is_known, into),
         }
     }
 }
@@ -115,7 +117,7 @@ pub fn follow(
         FollowFormat::Plain => Printer::Words(Words::default()),
         FollowFormat::Template(template) => Printer::Lines(Lines::new(template, escape)),
     };
-    let mut replay = Replay::default();
+    let mut replay = Replay::new(sources.specs());
     let mut reported = None;
     loop {
         if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
@@ -126,18 +128,17 @@ pub fn follow(
             replay.begin();
         }
         let mut text = String::new();
-        if let Printer::Words(words) = &mut printer
-            && words.is_silent
-            && (replay.left().is_some_and(|left| left.is_zero()) || state.has_ended)
+        if replay.has_come_to_its_end(state.has_ended)
+            && let Printer::Words(words) = &printer
         {
             words.begin(&mut text);
         }
-        let mut left = match &printer {
-            Printer::Words(words) if words.is_silent => replay.left(),
-            _ => None,
-        };
+        let mut left = replay.left();
         if let Printer::Summary(summary) = &mut printer {
-            left = summary.write(overseer, &state, &mut text);
+            // What is known at the start is one change.
+            if left.is_none() || !state.is_reading {
+                left = summary.write(overseer, &state, Now::read().boot, &mut text);
+            }
         } else if reported.as_ref() != Some(&state.text) && !state.has_ended {
             let hint = if state.is_reading { "" } else { state.remedy.as_str() };
             report(&format_args!("{}{hint}", state.text));
@@ -146,11 +147,10 @@ pub fn follow(
         if !is_taken(&text, &mut out)? {
             return Ok(());
         }
-        if state.has_ended && left.is_none() {
+        if state.has_ended {
             return Ok(());
         }
-        let fds = sources.fds().filter(|_| !state.has_ended);
-        let fds = fds.chain(config_watch.as_ref().map(AsFd::as_fd));
+        let fds = sources.fds().chain(config_watch.as_ref().map(AsFd::as_fd));
         if say::wait_for_input_within(fds, &out, left).map_err(PlainError::Follow)? {
             return Ok(());
         }
@@ -166,6 +166,7 @@ pub fn follow(
             }
         }
         let mut text = String::new();
+        let replayed = replay.of(sources.specs());
         sources
             .wait(Some(Duration::ZERO), |origin, line| {
                 let now = Now::read();
@@ -174,7 +175,7 @@ pub fn follow(
                 {
                     replay.arrived();
                     if let Some(connection) = Connection::read(origin, line, shown, group.is_some(), is_new) {
-                        printer.take(&connection, &mut text);
+                        printer.take(&connection, replayed[origin.index], &mut text);
                     }
                 }
             })
@@ -186,14 +187,20 @@ pub fn follow(
 }
 
 /// When what was known before is told: then events pause.
-#[derive(Default)]
 struct Replay {
     /// The source began to be read.
     begun: Option<Instant>,
     last_event: Option<Instant>,
+    is_over: bool,
 }
 
 impl Replay {
+    /// Of what was recorded all is news.
+    fn new(sources: &[SourceSpec]) -> Self {
+        let is_over = sources.iter().all(SourceSpec::is_recording);
+        Self { begun: None, last_event: None, is_over }
+    }
+
     fn begin(&mut self) {
         self.begun.get_or_insert_with(Instant::now);
     }
@@ -203,9 +210,22 @@ impl Replay {
         self.last_event = Some(Instant::now());
     }
 
-    /// Until it is over by all that is known; `None` before it began.
+    /// Whether it is over now and was not before.
+    fn has_come_to_its_end(&mut self, has_ended: bool) -> bool {
+        let ends = !self.is_over && (has_ended || self.left().is_some_and(|left| left.is_zero()));
+        self.is_over |= ends;
+        ends
+    }
+
+    /// Until it is over by all that is known; `None` before it began, and when it is over.
     fn left(&self) -> Option<Duration> {
-        let all = REPLAY_TIME.saturating_sub(self.begun?.elapsed());
+        let begun = self.begun.filter(|_| !self.is_over)?;
+        let all = REPLAY_TIME.saturating_sub(begun.elapsed());
         Some(self.last_event.map_or(all, |last| QUIET.saturating_sub(last.elapsed()).min(all)))
+    }
+
+    /// Of each source whether its events tell what was known before.
+    fn of(&self, sources: &[SourceSpec]) -> Vec<bool> {
+        sources.iter().map(|source| !self.is_over && !source.is_recording()).collect()
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use leco_os::clock::BootNs;
+
 use super::SUMMARY_INTERVAL;
 use super::connection::Connection;
 use super::template::Escape;
@@ -33,32 +35,37 @@ impl Summary {
         self.latest = Some(Latest { text: text(connection), classes: classes(connection) });
     }
 
-    /// Appends the object if it is another one now; where it is too early for that, tells for how long.
+    /// Appends the object if it is another one now; tells when to look again, if nothing comes before.
     pub(super) fn write(
         &mut self,
         overseer: &Overseer,
         source: &SourcesState,
+        now: BootNs,
         into: &mut String,
     ) -> Option<Duration> {
-        let is_reading = source.is_reading || source.has_ended;
         let early = match &self.written {
-            Some((written, _)) if self.has_changed => SUMMARY_INTERVAL.saturating_sub(written.elapsed()),
+            Some((written, _)) if self.has_changed && !source.has_ended => {
+                SUMMARY_INTERVAL.saturating_sub(written.elapsed())
+            }
             _ => Duration::ZERO,
         };
         if !early.is_zero() {
             return Some(early);
         }
         self.has_changed = false;
-        let object = self.object(overseer, source, is_reading);
+        let is_reading = source.is_reading || source.has_ended;
+        let fades_in = overseer.latest_is_gone_in(now);
+        let is_quiet = fades_in == Some(Duration::ZERO);
+        let object = self.object(overseer, source, is_reading, is_quiet);
         if self.written.as_ref().is_none_or(|(_, before)| *before != object) {
             into.push_str(&object);
             into.push('\n');
             self.written = Some((Instant::now(), object));
         }
-        None
+        fades_in.filter(|_| is_reading && !is_quiet)
     }
 
-    fn object(&self, overseer: &Overseer, source: &SourcesState, is_reading: bool) -> String {
+    fn object(&self, overseer: &Overseer, source: &SourcesState, is_reading: bool, is_quiet: bool) -> String {
         let mut tooltip = String::new();
         for line in overseer.known().rev().take(LINES) {
             if !tooltip.is_empty() {
@@ -66,10 +73,10 @@ impl Summary {
             }
             Escape::Pango.apply(line.text().trim_end(), &mut tooltip);
         }
-        let (mut text, classes) = match &self.latest {
+        let (text, classes) = match &self.latest {
             _ if !is_reading => ("no events".to_owned(), vec!["waiting"]),
-            None => ("no connections".to_owned(), vec!["quiet"]),
-            Some(latest) => (latest.text.clone(), latest.classes.clone()),
+            Some(latest) if !is_quiet => (latest.text.clone(), latest.classes.clone()),
+            _ => (known(overseer.known().len()), vec!["quiet"]),
         };
         if !is_reading || tooltip.is_empty() {
             let hint = if is_reading { "" } else { source.remedy.as_str() };
@@ -77,9 +84,18 @@ impl Summary {
             Escape::Pango.apply(&format!("{}{hint}", source.text), &mut tooltip);
         }
         let mut escaped = String::new();
-        Escape::Pango.apply(&std::mem::take(&mut text), &mut escaped);
+        Escape::Pango.apply(&text, &mut escaped);
         let alt = classes.first().copied().unwrap_or_default();
         serde_json::json!({"text": escaped, "alt": alt, "class": classes, "tooltip": tooltip}).to_string()
+    }
+}
+
+/// What there is while nothing happens.
+fn known(lines: usize) -> String {
+    match lines {
+        0 => "no connections".to_owned(),
+        1 => "1 connection known".to_owned(),
+        lines => format!("{lines} connections known"),
     }
 }
 
@@ -87,10 +103,15 @@ impl Summary {
 fn text(connection: &Connection<'_>) -> String {
     let details = &connection.details;
     let (who, peer) = (&details.process, connection.peer());
+    let arrow = match details.direction {
+        Direction::In => "←",
+        Direction::Out => "→",
+        Direction::Listen if !who.is_empty() => return connection.listens(who),
+        Direction::Listen => "",
+    };
     if who.is_empty() || peer.is_empty() {
         return connection.shown.trim_end().to_owned();
     }
-    let arrow = if details.direction == Direction::In { "←" } else { "→" };
     let state = connection.told_state().filter(|state| state.is_trouble());
     let state = state.map_or_else(String::new, |state| format!(" {}", state.name()));
     format!("{who} {arrow} {peer}{state}")
@@ -98,12 +119,13 @@ fn text(connection: &Connection<'_>) -> String {
 
 /// What style sheets may distinguish: first how it stands.
 fn classes(connection: &Connection<'_>) -> Vec<&'static str> {
-    let mut classes = vec![match connection.state {
-        ConnectionState::Ordinary => "outgoing",
-        ConnectionState::Incoming => "incoming",
-        ConnectionState::Refused => "refused",
-        ConnectionState::TimedOut => "timeout",
-        ConnectionState::Blocked => "blocked",
+    let mut classes = vec![match (connection.state, connection.details.direction) {
+        (ConnectionState::Refused, _) => "refused",
+        (ConnectionState::TimedOut, _) => "timeout",
+        (ConnectionState::Blocked, _) => "blocked",
+        (_, Direction::Listen) => "listening",
+        (_, Direction::In) => "incoming",
+        (_, Direction::Out) => "outgoing",
     }];
     classes.extend(connection.told_state().is_some_and(State::is_trouble).then_some("trouble"));
     classes.extend(connection.details.is_first_ever.then_some("new"));

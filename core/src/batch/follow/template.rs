@@ -185,11 +185,11 @@ fn value(connection: &Connection<'_>, field: &str) -> String {
     }
 }
 
-/// Prints what differs from what was printed before of the same connection.
+/// Prints what differs from what was known before of the same connection.
 pub(super) struct Lines<'t> {
     template: &'t Template,
     escape: Escape,
-    /// A hash of what was printed last, by connection.
+    /// A hash of what was known last, by connection.
     printed: LinkedHashMap<Key, u64>,
 }
 
@@ -198,16 +198,17 @@ impl<'t> Lines<'t> {
         Self { template, escape, printed: LinkedHashMap::new() }
     }
 
-    pub(super) fn take(&mut self, connection: &Connection<'_>, into: &mut String) {
+    pub(super) fn take(&mut self, connection: &Connection<'_>, is_known: bool, into: &mut String) {
         let text = self.template.expand(connection, self.escape);
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let hash = hasher.finish();
-        if self.printed.insert(connection.key.clone(), hash) == Some(hash) {
-            return;
-        }
+        let before = self.printed.insert(connection.key.clone(), hash);
         if self.printed.len() > REMEMBERED {
             self.printed.pop_front();
+        }
+        if is_known || before == Some(hash) {
+            return;
         }
         into.push_str(&text);
         into.push('\n');
