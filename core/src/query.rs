@@ -11,7 +11,7 @@ use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 9] = [
-    ("user", "name or number of the user"),
+    ("user", "name of the user, or number where events tell it"),
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
@@ -52,6 +52,8 @@ enum Test {
     /// Of the line as it is shown.
     Line(Text),
     User(Text),
+    /// Of the user's number.
+    Uid(u32),
     Process(Text),
     Unit(Text),
     Peer(Text),
@@ -83,6 +85,8 @@ pub struct QueryError {
     pub span: Range<usize>,
     /// What is wrong, and what to do.
     pub message: String,
+    /// Saved filters that lead back to the first of them, where that is what is wrong.
+    pub(crate) circle: Vec<String>,
 }
 
 impl QueryError {
@@ -100,11 +104,26 @@ impl QueryError {
 enum Names<'s> {
     /// Not known yet: each may stand for something.
     Unknown,
-    Saved(&'s [SavedFilter]),
+    Saved {
+        all: &'s [SavedFilter],
+        /// Names that led here.
+        path: &'s [&'s str],
+    },
 }
 
-/// Saved filters that name each other are followed so far: more are a circle.
-const MAX_NESTING: usize = 8;
+/// What is wrong with a term.
+#[derive(Default)]
+struct TermFault {
+    message: String,
+    /// See [`QueryError`].
+    circle: Vec<String>,
+}
+
+impl<T: Into<String>> From<T> for TermFault {
+    fn from(message: T) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+}
 
 impl Query {
     /// Reads a query where there are no saved ones. Nothing chooses everything.
@@ -114,21 +133,25 @@ impl Query {
 
     /// Reads a query, in which `@NAME` stands for a saved one.
     pub fn parse_with(text: &str, saved: &[SavedFilter]) -> Result<Self, QueryError> {
-        Self::read(text, Names::Saved(saved), 0)
+        Self::read(text, Names::Saved { all: saved, path: &[] })
     }
 
     /// Whether a query can be read, as far as that is known without the saved ones.
     pub fn check(text: &str) -> Result<(), QueryError> {
-        Self::read(text, Names::Unknown, 0).map(|_| ())
+        Self::read(text, Names::Unknown).map(|_| ())
     }
 
-    fn read(text: &str, names: Names<'_>, depth: usize) -> Result<Self, QueryError> {
+    fn read(text: &str, names: Names<'_>) -> Result<Self, QueryError> {
         let mut terms = Vec::new();
         let mut at = 0;
         while let Some(start) = text[at..].find(|c: char| !c.is_whitespace()).map(|skip| at + skip) {
             let end = end_of_term(text, start)?;
-            let term = Term::parse(&text[start..end], names, depth);
-            terms.push(term.map_err(|message| QueryError { span: start..end, message })?);
+            let term = Term::parse(&text[start..end], names);
+            terms.push(term.map_err(|TermFault { message, circle }| QueryError {
+                span: start..end,
+                message,
+                circle,
+            })?);
             at = end;
         }
         Ok(Self { terms })
@@ -179,21 +202,23 @@ fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
         before = Some(c);
     }
     match closing {
-        Some(close) => {
-            Err(QueryError { span: start..text.len(), message: format!("the closing {close} is missing") })
-        }
+        Some(close) => Err(QueryError {
+            span: start..text.len(),
+            message: format!("the closing {close} is missing"),
+            circle: Vec::new(),
+        }),
         None => Ok(text.len()),
     }
 }
 
 impl Term {
-    fn parse(text: &str, names: Names<'_>, depth: usize) -> Result<Self, String> {
+    fn parse(text: &str, names: Names<'_>) -> Result<Self, TermFault> {
         let (is_negated, text) = match text.strip_prefix('-').filter(|rest| !rest.is_empty()) {
             Some(rest) => (true, rest),
             None => (false, text),
         };
         foreign(text).map_or(Ok(()), Err)?;
-        Ok(Self { is_negated, test: Test::parse(text, names, depth)? })
+        Ok(Self { is_negated, test: Test::parse(text, names)? })
     }
 }
 
@@ -222,16 +247,18 @@ fn foreign(term: &str) -> Option<String> {
     None
 }
 
-/// `FIELD:VALUE`, whatever the field is called.
-fn field(text: &str) -> Option<(&str, &str)> {
-    text.split_once(':').filter(|(name, value)| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()) && !value.starts_with(':')
-    })
+/// `FIELD:VALUE`, whatever the field is called; in capitals only one that there is.
+fn field(text: &str) -> Option<(String, &str)> {
+    let (written, value) = text.split_once(':')?;
+    let name = written.to_ascii_lowercase();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_meant = name == written || FIELDS.iter().any(|(known, _)| *known == name);
+    (is_name && is_meant && !value.starts_with(':')).then_some((name, value))
 }
 
 impl Test {
-    fn parse(text: &str, names: Names<'_>, depth: usize) -> Result<Self, String> {
-        match text {
+    fn parse(text: &str, names: Names<'_>) -> Result<Self, TermFault> {
+        match text.to_ascii_lowercase().as_str() {
             "new" => return Ok(Self::FirstEver(true)),
             "trouble" => return Ok(Self::Trouble),
             "open" => return Ok(Self::Open),
@@ -239,19 +266,28 @@ impl Test {
         }
         if let Some(name) = text.strip_prefix('@') {
             let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
-            return saved(name, names, depth).map(Self::Saved);
+            return saved(name, names).map(Self::Saved);
         }
         let Some((name, value)) = field(text) else { return Ok(Self::Line(Text::parse(text)?)) };
         let of = |make: fn(Text) -> Self| Text::parse(value).map(make);
-        match name {
-            "user" => of(Self::User),
+        let test = match name.as_str() {
+            "user" => match value.parse() {
+                Ok(uid) => Ok(Self::Uid(uid)),
+                Err(_) => of(Self::User),
+            },
             "proc" => of(Self::Process),
             "unit" => of(Self::Unit),
             "peer" => of(Self::Peer),
             "host" => of(Self::Host),
-            "state" => of(Self::State),
+            "state" => match Text::parse(value)? {
+                Text::Word(word) if !State::names().any(|name| name.contains(&word)) => {
+                    let states: Vec<_> = State::names().collect();
+                    Err(format!("there is no state {value}; states are {}", states.join(", ")))
+                }
+                text => Ok(Self::State(text)),
+            },
             "port" => ports(value).map(|(first, last)| Self::Port(first, last)),
-            "dir" => Direction::parse(value)
+            "dir" => Direction::parse(&value.to_ascii_lowercase())
                 .map(Self::Direction)
                 .ok_or_else(|| "dir is in, out or listen".to_owned()),
             "new" if value.is_empty() => Ok(Self::FirstEver(true)),
@@ -263,7 +299,8 @@ impl Test {
                     names.join(", ")
                 ))
             }
-        }
+        };
+        test.map_err(TermFault::from)
     }
 
     /// Fields of events that have a say in it.
@@ -271,7 +308,7 @@ impl Test {
         match self {
             // What a saved one asks for, that one says.
             Self::Line(_) | Self::FirstEver(_) | Self::Saved(_) => &[],
-            Self::User(_) => &["user", "uid"],
+            Self::User(_) | Self::Uid(_) => &["user", "uid"],
             Self::Process(_) => &["comm", "script"],
             Self::Unit(_) => &["unit", "container"],
             Self::Peer(_) => &["raddr", "name"],
@@ -286,6 +323,7 @@ impl Test {
         match self {
             Self::Line(text) => text.is_in(shown),
             Self::User(text) => text.is_in(&details.user),
+            Self::Uid(uid) => details.known_uid() == Some(*uid),
             Self::Process(text) => text.is_in(&details.process),
             Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
             Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
@@ -302,25 +340,35 @@ impl Test {
 }
 
 /// What a name stands for.
-fn saved(name: &str, names: Names<'_>, depth: usize) -> Result<Query, String> {
-    let Names::Saved(saved) = names else { return Ok(Query::default()) };
-    let Some((_, text)) = saved.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
-        let known: Vec<String> = saved.iter().map(|(name, _)| format!("@{}", quoted(name))).collect();
+fn saved(name: &str, names: Names<'_>) -> Result<Query, TermFault> {
+    let Names::Saved { all, path } = names else { return Ok(Query::default()) };
+    let Some((name, text)) = all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+        let known: Vec<String> = all.iter().map(|(name, _)| at(name)).collect();
         return Err(match known.as_slice() {
             [] => format!("there is no saved filter {name}: none is named in [filters] of a config here"),
             known => format!("there is no saved filter {name}; there are {}", known.join(", ")),
-        });
+        }
+        .into());
     };
-    if depth == MAX_NESTING {
-        return Err(format!("the saved filter {name} leads back to itself: write out what it stands for"));
+    if let Some(first) = path.iter().position(|known| *known == name) {
+        let circle: Vec<String> = path[first..].iter().chain([&name.as_str()]).map(|name| at(name)).collect();
+        let message = format!("{} is a circle: write out what one of them stands for", circle.join(" -> "));
+        return Err(TermFault { message, circle });
     }
-    Query::read(text, names, depth + 1)
-        .map_err(|error| format!("in the saved filter {name}: {}", error.message))
+    let path = [path, &[name.as_str()]].concat();
+    Query::read(text, Names::Saved { all, path: &path }).map_err(|error| {
+        // Of a circle every name is said, and of filters in filters the innermost one has the fault.
+        let is_placed = !error.circle.is_empty() || error.message.starts_with(IN_SAVED);
+        let message = if is_placed { error.message } else { format!("{IN_SAVED}{name}: {}", error.message) };
+        TermFault { message, circle: error.circle }
+    })
 }
 
-/// A name as it stands behind `@`.
-fn quoted(name: &str) -> String {
-    if name.contains(char::is_whitespace) { format!("\"{name}\"") } else { name.to_owned() }
+const IN_SAVED: &str = "in the saved filter ";
+
+/// A name as a filter has it.
+fn at(name: &str) -> String {
+    if name.contains(char::is_whitespace) { format!("@\"{name}\"") } else { format!("@{name}") }
 }
 
 fn ports(text: &str) -> Result<(u16, u16), String> {
@@ -406,8 +454,9 @@ const MAX_VALUES: usize = 8;
 #[must_use]
 pub fn completes_values(text: &str) -> bool {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
-    let name = last.strip_prefix('-').unwrap_or(last).split_once(':').map(|(name, _)| name);
-    matches!(name, Some("user" | "proc" | "unit" | "peer" | "port" | "host"))
+    let name =
+        last.strip_prefix('-').unwrap_or(last).split_once(':').map(|(name, _)| name.to_ascii_lowercase());
+    matches!(name.as_deref(), Some("user" | "proc" | "unit" | "peer" | "port" | "host"))
 }
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
@@ -419,12 +468,13 @@ pub fn completions(
 ) -> Vec<(String, &'static str)> {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = last.strip_prefix('-').unwrap_or(last);
-    if let Some((name, begun)) = word.split_once(':') {
-        let values: Vec<&str> = match name {
+    if let Some((written, begun)) = word.split_once(':') {
+        let name = written.to_ascii_lowercase();
+        let values: Vec<&str> = match name.as_str() {
             "dir" => Direction::NAMES.to_vec(),
             "new" => vec!["yes", "no"],
             "state" => State::names().collect(),
-            _ => return values_seen(name, begun, seen).into_iter().map(|more| (more, "")).collect(),
+            name => return values_seen(name, begun, seen).into_iter().map(|more| (more, "")).collect(),
         };
         let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
         return begun.map(|value| (value[word.len() - name.len() - 1..].to_owned(), "")).collect();
@@ -529,7 +579,8 @@ mod tests {
             error.placed("x @none"),
             "there is no saved filter none; there are @web, @mine, @\"my own\", @a, @b (character 3, @none)"
         );
-        assert!(holds("@a").unwrap_err().message.contains("leads back to itself"));
+        let circle = "@a -> @b -> @a is a circle: write out what one of them stands for";
+        assert_eq!(holds("x @a").unwrap_err().message, circle);
         assert!(
             Query::check("@later -@\"also later\" port:1").is_ok() && Query::check("@later prt:1").is_err()
         );
@@ -551,6 +602,10 @@ mod tests {
             "new",
             "new:yes",
             "state:open",
+            "State:OPEN dir:OUT NEW",
+            "PROC:fire -User:you",
+            "-Nobody:x",
+            "state:/^op/",
             "\"x] :: cdn7\"",
             "-dir:in",
             "peer:\"example.org\"",
@@ -590,6 +645,7 @@ mod tests {
             ("a \\d", 2..4, "/\\d/"),
             ("@x", 0..2, "there is no saved filter x: none is named"),
             ("port:http", 0..9, "a port is a number"),
+            ("a state:foo", 2..11, "there is no state foo; states are open, listening, connecting"),
             ("a dir:up", 2..8, "in, out or listen"),
             ("a /x(/", 2..6, "never closed"),
             ("user:\"x", 0..7, "closing \" is missing"),
@@ -625,6 +681,27 @@ mod tests {
             ("ab", "abc", false),
         ] {
             assert_eq!(contains_ignoring_case(text, word), holds, "{text} {word}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_a_name_and_a_number() {
+        let holds = |query: &str, line: &str, event: &str| {
+            let details = ConnectionDetails::of(line, Some(event));
+            Query::parse(query).unwrap().holds(line, &details, ConnectionState::Ordinary)
+        };
+        for (query, user, event, chosen) in [
+            ("user:1000", "me", r#"{"uid":1000,"user":"me"}"#, true),
+            ("user:1000", "me", r#"{"uid":1000}"#, true),
+            ("user:me", "me", r#"{"uid":1000,"user":"me"}"#, true),
+            ("user:1000", "1000", "{}", true),
+            ("user:0", "1000", "{}", false),
+            ("user:0", "root", "{}", true),
+            ("user:100", "me", r#"{"uid":1000}"#, false),
+            ("user:1000", "me", "{}", false),
+        ] {
+            let line = format!("18:32 :: {user} :: curl :: x 1 :: ");
+            assert_eq!(holds(query, &line, event), chosen, "{query} {user} {event}");
         }
     }
 

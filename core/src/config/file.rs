@@ -11,8 +11,8 @@ use siphasher::sip::SipHasher13;
 use super::keys::{self, SETTINGS};
 use super::settings::Settings;
 use crate::fade::Points;
-use crate::ini::{Diagnostic, Fault, Header, Ini};
-use crate::query::{Query, QueryError, SavedFilter};
+use crate::ini::{Diagnostic, Entry, Fault, Header, Ini};
+use crate::query::{Query, QueryError, SavedFilter, WORDS};
 use crate::rules::RuleSet;
 use crate::style::StyleSet;
 
@@ -113,7 +113,7 @@ impl Config {
         // They may name each other in any order.
         let saved = ini.entries.iter().filter(|entry| entry.section == "filters");
         let saved: Vec<SavedFilter> = saved.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
-        let mut filters = Vec::new();
+        let mut filters = Filters { all: &saved, ..Filters::default() };
         for entry in &ini.entries {
             let read = match entry.section.as_str() {
                 "" => Err(Fault::new(entry.key_span(), "this key comes before the first section")
@@ -121,15 +121,7 @@ impl Config {
                 "curves" => {
                     keys::curve(entry).map(|points| curves.push((entry.key.to_ascii_lowercase(), points)))
                 }
-                "filters" => match Query::parse_with(&entry.value, &saved) {
-                    Ok(_) => {
-                        filters.push((entry.key.clone(), entry.value.clone()));
-                        Ok(())
-                    }
-                    Err(QueryError { span, message }) => {
-                        Err(Fault::new(entry.value_span(Some(span)), message))
-                    }
-                },
+                "filters" => filters.take(entry),
                 section if SETTINGS.iter().any(|(name, _)| *name == section) => {
                     keys::set(&mut settings, entry)
                 }
@@ -143,8 +135,51 @@ impl Config {
         faults.extend(rule_faults.into_iter().chain(style_faults));
         faults.sort_by_key(|fault| fault.span.start);
         let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
+        let filters = filters.good;
         let (file, fingerprint) = (Some(file.to_owned()), Some(Fingerprint::of(bytes)));
         Self { file, settings, curves, filters, rules, styles, diagnostics, fingerprint }
+    }
+}
+
+/// Filters of a config as they are read.
+#[derive(Default)]
+struct Filters<'s> {
+    /// All that the file has.
+    all: &'s [SavedFilter],
+    /// Those that can be used.
+    good: Vec<SavedFilter>,
+    names: Vec<String>,
+    /// Names in circles that were reported.
+    in_circles: Vec<String>,
+}
+
+impl Filters<'_> {
+    fn take(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let name = &entry.key;
+        if self.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let message = format!("a filter before this one is called {name}, so this one is never used");
+            return Err(
+                Fault::new(entry.key_span(), message).with_help("give it another name, or take one out")
+            );
+        }
+        self.names.push(name.clone());
+        match Query::parse_with(&entry.value, self.all) {
+            Ok(_) => self.good.push((name.clone(), entry.value.clone())),
+            // A circle is one fault, wherever it is entered.
+            Err(QueryError { circle, .. }) if circle.iter().any(|name| self.in_circles.contains(name)) => {}
+            Err(QueryError { span, message, circle }) => {
+                self.in_circles.extend(circle);
+                return Err(Fault::new(entry.value_span(Some(span)), message));
+            }
+        }
+        match WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)) {
+            None => Ok(()),
+            Some((word, what)) => {
+                let message = format!("{word} without @ is a word of its own: {what}");
+                Err(Fault::new(entry.key_span(), message)
+                    .with_help(format!("give it another name, so that nobody takes @{name} for it")))
+            }
+        }
     }
 }
 
@@ -208,6 +243,27 @@ mod tests {
         assert_eq!(config.settings.run.conn_list_cache, 9);
         assert_eq!(config.settings.text.line_fade_curve, Points::default(), "using the default");
         assert_eq!(config.rules.explain("fine").steps.len(), 1);
+    }
+
+    #[test]
+    fn filters_that_cannot_be_meant_are_told_once() {
+        let text = "[filters]\na = @b\nb = @c port:1\nc = @a\nd = @b\nweb = port:443\nWEB = port:80\n\
+                    trouble = port:1\nlost = prt:1\nuses = @\"lost\"\n";
+        let config = parse(text);
+        let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
+        let expected = [
+            "w.ini:2:5: @b -> @c -> @a -> @b is a circle: write out what one of them stands for",
+            "w.ini:7:1: a filter before this one is called WEB, so this one is never used",
+            "w.ini:8:1: trouble without @ is a word of its own: refused, reset, timed out",
+            "w.ini:9:8: there is no field prt;",
+            "w.ini:10:8: in the saved filter lost: there is no field prt;",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
+        let names: Vec<_> = config.filters.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["web", "trouble"]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl State {
             None => format!("{filter} {term}"),
         };
         filter.trim().clone_into(&mut self.lines.filter);
-        self.lines.set_query(Query::parse(&self.lines.filter).unwrap_or_default());
+        self.lines.set_query(Query::parse_with(&self.lines.filter, overseer.filters()).unwrap_or_default());
         self.lines.show_selection(self.selection, overseer, now);
     }
 

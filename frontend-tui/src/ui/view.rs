@@ -112,14 +112,15 @@ pub fn draw(
     now: BootNs,
 ) {
     let notice = state.notice.as_ref().or(status.notice.as_ref()).cloned();
-    let hint = hint(overseer, state, notice.as_deref(), theme.glyphs());
+    let tab = completions(overseer, state);
+    let hint = hint(overseer, state, &tab, notice.as_deref(), theme.glyphs());
     let width = usize::from(screen.area().width);
     let room = width.saturating_sub(2);
     let rows = if hint.is_empty() { 0 } else { wrapped(&hint, room).len().min(MOST_HINTS) };
     let areas = layout(screen.area(), state, u16::try_from(rows).unwrap_or(u16::MAX));
     state.list(overseer, (areas.slots, areas.list), now);
     // What is listed now is counted in it.
-    let hint = self::hint(overseer, state, notice.as_deref(), theme.glyphs());
+    let hint = self::hint(overseer, state, &tab, notice.as_deref(), theme.glyphs());
     let hints: Vec<_> = wrapped(&hint, room).into_iter().take(MOST_HINTS).collect();
     let text = header::line(overseer, state, status, theme.glyphs(), (now, areas.header.width.into()));
     draw_bar(screen, areas.header, text, theme);
@@ -323,17 +324,30 @@ fn draw_prompt(
     screen.set_cursor_position((area.x + column, area.y));
 }
 
+/// How the filter that is typed may go on: this looks at lines.
+fn completions(overseer: &Overseer, state: &State) -> String {
+    if state.mode != Mode::Filter || state.prompt.error.is_some() {
+        return String::new();
+    }
+    let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
+    let term = last.strip_prefix('-').unwrap_or(last);
+    let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
+    let more = state.completions(overseer);
+    let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
+    if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) }
+}
+
 /// What is wrong with what is typed, else what can be done with it.
-fn hint(overseer: &Overseer, state: &State, notice: Option<&str>, glyphs: &'static Glyphs) -> String {
+fn hint(
+    overseer: &Overseer,
+    state: &State,
+    tab: &str,
+    notice: Option<&str>,
+    glyphs: &'static Glyphs,
+) -> String {
     match (&state.prompt.error, state.mode) {
         (Some(error), _) => error.message.clone(),
         (None, Mode::Filter) => {
-            let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
-            let term = last.strip_prefix('-').unwrap_or(last);
-            let typed_value = term.split_once(':').map_or(term, |(_, value)| value);
-            let more = state.completions(overseer);
-            let more: Vec<_> = more.into_iter().map(|(more, _)| format!("{typed_value}{more}")).collect();
-            let tab = if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) };
             let listed = header::grouped(state.lines.listed().shown as u64);
             format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64))
         }

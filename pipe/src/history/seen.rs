@@ -29,6 +29,7 @@ pub fn line(pair: &Pair, zone: &TimeZone) -> String {
 pub fn details(pair: &Pair) -> ConnectionDetails {
     ConnectionDetails {
         user: user(pair),
+        uid: Some(pair.uid),
         process: pair.program.clone(),
         peers: vec![pair.peer.clone()],
         direction: if pair.is_incoming { Direction::In } else { Direction::Out },
