@@ -56,8 +56,8 @@ fn waybar_shows_who_talks_to_whom_and_what_goes_wrong() {
     let desktop = Compositor::sway("");
     let (programs, _) = program_for_everybody("leco-tui");
     let settings = "[text]\nline-fade-time = 20s\n";
-    fs::create_dir_all(desktop.folder().join("config/leco")).unwrap();
-    for (name, text) in [("bar.jsonc", EXAMPLE), ("bar.css", STYLE), ("config/leco/widget.ini", settings)] {
+    fs::create_dir_all(desktop.folder().join("settings/leco")).unwrap();
+    for (name, text) in [("bar.jsonc", EXAMPLE), ("bar.css", STYLE), ("settings/leco/widget.ini", settings)] {
         fs::write(desktop.folder().join(name), text).unwrap();
     }
     let fifo = desktop.folder().join("leco.fifo");
@@ -71,7 +71,7 @@ fn waybar_shows_who_talks_to_whom_and_what_goes_wrong() {
     let mut command = desktop.command("waybar");
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", programs.path().display()));
-    command.env("XDG_CONFIG_HOME", desktop.folder().join("config"));
+    command.env("XDG_CONFIG_HOME", desktop.folder().join("settings"));
     command.args(["-c", "bar.jsonc", "-s", "bar.css"]).current_dir(desktop.folder());
     command.stdout(Stdio::null()).stderr(fs::File::create(desktop.folder().join("bar.log")).unwrap());
     let _bar = Bar(command.spawn().unwrap());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use leco_os::files::{PlaceError, make_file, open_file};
 
 use super::file::{MAX_CONFIG_BYTES, is_known_section};
-use super::new_rule::{NewRule, NotARule};
+use super::new_rule::{NewRule, NotARule, to_section};
 use crate::ini::Ini;
 
 /// Why nothing was appended. The file is as it was.
@@ -36,20 +36,23 @@ pub enum AppendError {
 pub fn append(path: &Path, rule: NewRule<'_>) -> Result<(), AppendError> {
     let place = Place::open(path)?;
     rule.read_after(&place.before, path)?;
-    place.end_with(path, place.before.len(), &rule.appended_text())
+    place.end_with(path, place.before.len(), &rule.appended_text(&place.before))
 }
 
 /// Notes a setting at the end of the config at a path, in the place of what was noted so before.
 pub fn append_setting(path: &Path, section: &str, key: &str, value: &str) -> Result<(), AppendError> {
     let place = Place::open(path)?;
-    let begin = format!("\n[{section}]\n{key} = ");
-    let noted = place.before.windows(begin.len()).rposition(|window| window == begin.as_bytes());
-    let is_last = |at: &usize| {
-        let rest = &place.before[at + begin.len()..];
-        rest.iter().position(|byte| *byte == b'\n').is_some_and(|end| end + 1 == rest.len())
-    };
-    let kept = noted.filter(is_last).unwrap_or(place.before.len());
-    place.end_with(path, kept, &format!("{begin}{value}\n"))
+    let before = place.before.as_slice();
+    let last_line = before.strip_suffix(b"\n").map(|lines| {
+        let begin = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        (begin, &lines[begin..])
+    });
+    let noted = last_line.filter(|(begin, line)| {
+        line.starts_with(format!("{key} = ").as_bytes()) && to_section(&before[..*begin], section).is_empty()
+    });
+    let kept = noted.map_or(before.len(), |(begin, _)| begin);
+    let text = format!("{}{key} = {value}\n", to_section(&before[..kept], section));
+    place.end_with(path, kept, &text)
 }
 
 /// A config to be written to.
@@ -126,6 +129,7 @@ mod tests {
         let path = folder.path().join("file");
         for (before, is_config) in [
             ("", true),
+            ("[rx-proc]\nx = y\n[text]\nfont-height = 15\n", true),
             ("# nothing yet\n\n; and here\n", true),
             ("[text]\nfont-height = 15", true),
             ("lost line\n[rx-group]\nx =\n", true),
@@ -146,6 +150,29 @@ mod tests {
                 assert_eq!(after, before);
             }
         }
+    }
+
+    #[test]
+    fn a_rule_joins_the_last_section_where_that_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (before, after) in [
+            ("[rx-proc]\nx = y\n", "[rx-proc]\nx = y\na = b\n"),
+            ("[rx-proc] # here", "[rx-proc] # here\na = b\n"),
+            ("[rx-proc]\nx = y\n  more\n\n# end\n", "[rx-proc]\nx = y\n  more\n\n# end\na = b\n"),
+            ("[rx-proc]\nx = y\n[rx-group]\n", "[rx-proc]\nx = y\n[rx-group]\n\n[rx-proc]\na = b\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            append(&path, NEW).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+            append(&path, NewRule { text: "c = d", ..NEW }).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{after}c = d\n"));
+            append(&path, NewRule { text: "(e = f", ..NEW }).unwrap_err();
+        }
+        fs::write(&path, "[tui]\nmouse = no\n").unwrap();
+        append_setting(&path, "tui", "heading", "no").unwrap();
+        append_setting(&path, "tui", "heading", "yes").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[tui]\nmouse = no\nheading = yes\n");
     }
 
     #[test]

@@ -28,9 +28,9 @@ impl NewRule<'_> {
         format!("[{}]\n{}\n", self.section.name(), self.text.trim_end())
     }
 
-    /// What is written to a config's end.
-    pub(super) fn appended_text(self) -> String {
-        format!("\n{}", self.config_text())
+    /// What is written to the end of a config, behind this.
+    pub(super) fn appended_text(self, before: &[u8]) -> String {
+        format!("{}{}\n", to_section(before, self.section.name()), self.text.trim_end())
     }
 
     /// Reads a config's bytes with the rule at their end; `file` stands in messages of the config. Such as the reader
@@ -39,8 +39,11 @@ impl NewRule<'_> {
         if self.text.trim_end().contains('\n') {
             return Err(NotARule("a rule is one line: take the line breaks out".into()));
         }
-        let bytes = [before, self.appended_text().as_bytes()].concat();
-        let first_new = before.split(|byte| *byte == b'\n').count() + 1;
+        let appended = self.appended_text(before);
+        let bytes = [before, appended.as_bytes()].concat();
+        let is_break = |byte: &&u8| **byte == b'\n';
+        let first_new =
+            before.iter().chain(appended.as_bytes().iter().take_while(is_break)).filter(is_break).count() + 1;
         let config = Config::parse(&bytes, file);
         if let Some(fault) = config.diagnostics.iter().find(|fault| fault.line >= first_new) {
             return Err(NotARule(match &fault.help {
@@ -62,8 +65,9 @@ impl NewRule<'_> {
         let begin = String::from_utf8_lossy(before).len();
         let ini = Ini::parse(&String::from_utf8_lossy(bytes));
         let entries: Vec<_> = ini.entries.iter().filter(|entry| entry.key_at >= begin).collect();
+        let appended = to_section(before, self.section.name());
         let headers = ini.headers.iter().filter(|header| header.span.start >= begin).count();
-        headers == 1
+        headers == appended.matches('[').count()
             && matches!(entries.as_slice(), [entry] if entry.section == self.section.name()
                 && entry.key == key.trim_end()
                 && entry.value == value.trim())
@@ -88,6 +92,18 @@ impl NewRule<'_> {
                 .into();
         }
         "what follows ` # ` is a comment: write `\\#` in a key; a value cannot contain it".into()
+    }
+}
+
+/// What has to stand between a config and a key of a section at its end: nothing but a line break where that section is
+/// the last one.
+pub(super) fn to_section(before: &[u8], section: &str) -> String {
+    let ini = Ini::parse(&String::from_utf8_lossy(before));
+    let is_last = ini.headers.last().is_some_and(|header| header.name == section);
+    match before.last() {
+        _ if !is_last => format!("\n[{section}]\n"),
+        Some(b'\n') => String::new(),
+        _ => "\n".to_owned(),
     }
 }
 
@@ -135,7 +151,7 @@ mod tests {
             (" # foo = bar", "this is a comment: write [#]"),
             ("[text]", "this is the header of a section: write `[text] =`"),
             ("[rx-group] # x", "this is the header"),
-            (" = x", "neither a [section] nor `key = value`"),
+            (" = x", "key"),
             ("= x", "neither a [section] nor `key = value`"),
             ("", "there is nothing to append"),
             ("foo", "neither a [section] nor `key = value`"),

@@ -38,6 +38,13 @@ impl Chain {
         Ok(true)
     }
 
+    /// Two chains of which this is the same hold for the same lines.
+    pub(crate) fn meaning(&self) -> Vec<(bool, bool, String)> {
+        let mut meanings: Vec<_> = self.patterns.iter().map(Pattern::meaning).collect();
+        meanings.sort_unstable();
+        meanings
+    }
+
     /// Whether it says that it holds for every line.
     pub(crate) fn holds_for_all(&self) -> bool {
         self.patterns.iter().all(|pattern| !pattern.negated && pattern.reach() == Reach::Every)
@@ -62,6 +69,7 @@ fn parse_key(key: &str) -> Result<Chain, PatternError> {
         let mut pattern = Pattern::parse(link.regex, case).map_err(placed)?;
         pattern.negated = link.flags.contains('!');
         refuse_without_sense(&pattern, link.regex).map_err(placed)?;
+        refuse_contradiction(&pattern, &patterns, link.regex).map_err(placed)?;
         patterns.push(pattern);
     }
     Ok(Chain { patterns })
@@ -90,6 +98,16 @@ fn refuse_without_sense(pattern: &Pattern, regex: &str) -> Result<(), PatternErr
     }
 }
 
+/// Refuses a regex of which another one of its chain is the opposite.
+fn refuse_contradiction(pattern: &Pattern, others: &[Pattern], regex: &str) -> Result<(), PatternError> {
+    let (negated, case, meant) = pattern.meaning();
+    if others.iter().any(|other| other.meaning() == (!negated, case, meant.clone())) {
+        let message = "this chain asks for one regex with and without !, so it never holds";
+        return Err(PatternError::at(0..regex.len(), message).help("take one of the two out"));
+    }
+    Ok(())
+}
+
 /// Where an alternative is empty, if that is to be seen.
 fn empty_alternative(regex: &str) -> Option<Range<usize>> {
     let is_escaped = |at: usize| regex[..at].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
@@ -110,6 +128,13 @@ fn refuse_half_a_chain(key: &str) -> Result<(), PatternError> {
     let is_flags = |text: &str| text.chars().all(|flag| "iI!".contains(flag));
     let begins = |part: &str| part.find('/').is_some_and(|slash| is_flags(&part[..slash]));
     let is_wrapped = |part: &str| begins(part) && part.ends_with('/') && part.matches('/').count() > 1;
+    for (joint, _) in key.match_indices(" & ") {
+        let (before, after) = (key[..joint].trim(), key[joint + 3..].trim());
+        if is_wrapped(before) && is_wrapped(after) {
+            let help = format!("write {before} && {after}, or [&] for the text");
+            return Err(PatternError::at(joint + 1..joint + 2, "one & joins nothing").help(help));
+        }
+    }
     for (joint, word) in ["&&", "||"].iter().flat_map(|word| key.match_indices(*word)) {
         let (before, after) = (&key[..joint], &key[joint + 2..]);
         let touches = before.trim_end().ends_with('/') && begins(key) || begins(after.trim_start());
@@ -229,6 +254,11 @@ mod tests {
             ("/a/ &&/b/", "&&", "a space on each side: write /a/ && /b/"),
             ("/a/&& /b/", "&&", "a space on each side"),
             ("/a/ || /b/", "||", "/A|B/"),
+            ("/a/ & /b/", "&", "one & joins nothing: write /a/ && /b/, or"),
+            ("/a/ && !/a/", "a", "never holds: take one of the two out"),
+            ("!/A b/ && /x/ && /a B/", "a B", "never holds"),
+            ("(?!)", "(?!)", "never matches: (?!) holds nowhere"),
+            ("/a/ && /b(?<!)|(c(?!))+/", "b(?<!)|(c(?!))+", "(?!) holds nowhere"),
             ("!/a", "!/a", "the closing / of this regex is missing: write !/a/"),
             ("/a/i", "i", "flags stand before the first slash: write /a/, which"),
             ("a|", "|", "an empty alternative matches every line"),
@@ -266,6 +296,18 @@ mod tests {
             "I/A/ && i!/b/",
             "!refused",
             "/a/b/x",
+            "a & b",
+            "/a & b/",
+            "/usr & /bin",
+            r"/\s/ && !/\S/",
+            "I/a/ && !I/A/",
+            "I/a/ && !/a/",
+            "/(?i:a)/ && !/(?-i:a)/",
+            "(a(?!))?b",
+            "a|(?!)",
+            "[(?!)]",
+            r"\(?!\)",
+            "(?!a)b",
             "a /b/",
         ] {
             assert_eq!(fault(key), None, "{key}");

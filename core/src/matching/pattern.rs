@@ -148,10 +148,57 @@ impl Pattern {
         let has_control = || inner.match_indices('\\').any(|(at, _)| is_control(&inner[at + 1..]));
         let is_doubtful = self.need.is_empty() || inner.contains(['^', '$']) || has_control();
         let dialect = Dialect { backtracking: false, final_newline: false };
-        if self.demands.backtracking || !is_doubtful {
+        if self.demands.backtracking {
+            return self.reach_without_impossible();
+        }
+        if !is_doubtful {
             return Reach::Some;
         }
         pcre::translate(&self.regex, self.case, dialect).map_or(Reach::Some, |regex| Reach::of(&regex.text))
+    }
+
+    /// Whether an empty negative look-around keeps it from matching anything.
+    fn reach_without_impossible(&self) -> Reach {
+        const NOTHING: &str = r"[^\s\S]";
+        // In a class or behind a backslash it is text.
+        if self.regex.contains(['[', '\\']) {
+            return Reach::Some;
+        }
+        let replaced = self.regex.replace("(?!)", NOTHING).replace("(?<!)", NOTHING);
+        let dialect = Dialect { backtracking: false, final_newline: false };
+        match pcre::translate(&replaced, self.case, dialect) {
+            Ok(regex) if !regex.demands.backtracking => match Reach::of(&regex.text) {
+                Reach::None(_) => Reach::None("(?!) holds nowhere"),
+                _ => Reach::Some,
+            },
+            _ => Reach::Some,
+        }
+    }
+
+    /// Two patterns of which this is the same match the same.
+    pub(crate) fn meaning(&self) -> (bool, bool, String) {
+        let regex = &self.regex;
+        // Otherwise letters may be more than themselves.
+        let escapes = regex.match_indices('\\').map(|(at, _)| regex[at + 1..].chars().next());
+        let mut escapes = escapes.flatten();
+        let is_plain = !regex.contains("(?") && !regex.contains("[:") && !escapes.any(char::is_alphanumeric);
+        let folds = self.case == Case::Ignored && is_plain;
+        let regex = if folds { regex.to_ascii_lowercase() } else { regex.to_string() };
+        (self.negated, self.case == Case::Counts, regex)
+    }
+
+    /// The text that alone it matches, and whether in one case only, if there is one.
+    pub(crate) fn literal(&self) -> Option<(String, Case)> {
+        let mut text = String::new();
+        let mut chars = self.regex.chars();
+        while let Some(c) = chars.next() {
+            text.push(match c {
+                '\\' => chars.next().filter(|c| !c.is_alphanumeric())?,
+                '.' | '^' | '$' | '|' | '?' | '*' | '+' | '(' | ')' | '[' | '{' => return None,
+                c => c,
+            });
+        }
+        Some((text, self.case))
     }
 
     /// Compiles it, as the first line would, and tells whether the engine takes it.

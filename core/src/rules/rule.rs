@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::template::Template;
 use super::value::parse_value;
 use crate::ini::{Entry, Fault};
-use crate::matching::{Captures, Chain, LimitExceeded, Pattern};
+use crate::matching::{Captures, Case, Chain, LimitExceeded, Pattern};
 
 /// A line that rules make longer than this many bytes is left as it was before.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -155,6 +155,22 @@ impl Rule {
                 Fault::new(
                     entry.value_span(None),
                     "this rule replaces each match by itself, so it does nothing",
+                )
+                .with_help("write what is to stand there, or take the rule out"),
+            );
+        }
+        // A text with capitals may be there for them.
+        let is_same = |(text, case): (String, Case)| {
+            template.is_text(&text) && (case == Case::Counts || !text.contains(char::is_uppercase))
+        };
+        if section == RuleSection::Proc
+            && !value.groups
+            && pattern.and_then(Pattern::literal).is_some_and(is_same)
+        {
+            doubts.push(
+                Fault::new(
+                    entry.value_span(None),
+                    "this rule replaces a text by the same text, so it changes nothing",
                 )
                 .with_help("write what is to stand there, or take the rule out"),
             );

@@ -67,8 +67,8 @@ impl Observer for Counter {
 /// Which rules take lines from those after them: of a line's groups only the first counts.
 #[derive(Default)]
 struct FirstOf {
-    /// By its key, the line of the first rule that has it.
-    keys: HashMap<String, usize>,
+    /// By what its key means, the line of the first rule that has it, and that key.
+    keys: HashMap<Vec<(bool, bool, String)>, (usize, String)>,
     /// The line of a rule that holds for every line.
     all: Option<usize>,
 }
@@ -84,9 +84,11 @@ impl FirstOf {
             return Some(Fault::new(entry.key_span(), message).with_help("move it above that one"));
         }
         self.all = rule.chain.holds_for_all().then_some(rule.line);
-        let line = *self.keys.entry(rule.key.clone()).or_insert(rule.line);
-        (line != rule.line).then(|| {
-            let message = format!("the rule in line {line} has the same key, so this one never applies");
+        let first = self.keys.entry(rule.chain.meaning()).or_insert_with(|| (rule.line, rule.key.clone()));
+        let (line, key) = &*first;
+        (*line != rule.line).then(|| {
+            let has = if *key == rule.key { "has the same key" } else { "matches the same lines" };
+            let message = format!("the rule in line {line} {has}, so this one never applies");
             Fault::new(entry.key_span(), message).with_help("take one of them out")
         })
     }
@@ -292,6 +294,11 @@ mod tests {
             ("[rx-proc]\na = 12`x\n", "2:5", "no prefix"),
             ("[rx-proc]\na = $0\n", "2:5", "does nothing"),
             ("[rx-group]\na = b\nc = d\na = e\n", "4:1", "line 2 has the same key"),
+            ("[rx-group]\nfoo = b\nc = d\nFoo = e\n", "4:1", "line 2 matches the same lines"),
+            ("[rx-group]\n/a/ && /b/ = b\n/B/ && /a/ = e\n", "3:1", "line 2 matches the same lines"),
+            ("[rx-proc]\nfoo = foo\n", "2:7", "by the same text"),
+            ("[rx-proc]\n/x/ && /a\\.b\\[1\\]/ = a.b[1]\n", "2:22", "by the same text"),
+            ("[rx-proc]\nI/Foo/ = Foo\n", "2:10", "by the same text"),
             ("[rx-group]\n.* = b\n[rx-proc]\nx = y\n[rx-group]\nc = d\n", "6:1", "line 2 takes every line"),
             ("[rx-group]\n\\[cron\\] && !/!\\w+/ = cron\n", "2:1", "between slashes"),
             ("[rx-proc]\n/ :: a/ && / b :: = x\n", "2:12", "between slashes"),
@@ -306,6 +313,17 @@ mod tests {
                 "{rules}: {told:?}"
             );
             assert!(config.diagnostics[0].help.is_some(), "{rules}");
+        }
+        for works in [
+            "[rx-proc]\nFirefox = Firefox\n",
+            "[rx-proc]\na.b = a.b\n",
+            "[rx-group]\nfoo = foo\n",
+            "[rx-proc]\nfoo = g`foo\n",
+            "[rx-group]\n\\s = b\n\\S = c\n",
+            "[rx-group]\nI/a/ = b\nI/A/ = c\na = d\n",
+            "[rx-proc]\nfoo = b\nFoo = c\n",
+        ] {
+            assert_eq!(config(works).diagnostics, [], "{works}");
         }
         let help = |rules: &str| config(rules).diagnostics[0].help.clone().unwrap_or_default();
         assert!(help("[rx-proc]\n/(a)/ && /b/ = $1\n").contains("write 1`$1"));

@@ -61,6 +61,11 @@ impl Template {
         self.parts == [Part::Group(0)]
     }
 
+    /// Whether it is this text.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        matches!(self.parts.as_slice(), [Part::Text(own)] if own == text)
+    }
+
     /// Appends the expansion for a match; a group that is not set is empty.
     pub(crate) fn expand(&self, captures: &Captures<'_>, into: &mut String) {
         for part in &self.parts {

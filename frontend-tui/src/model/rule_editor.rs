@@ -32,6 +32,16 @@ pub struct RuleEffect {
     pub merged: usize,
     /// Into so many groups.
     pub groups: BTreeSet<String>,
+    /// So many match it, but are taken first by the rule in this line of the config.
+    pub taken: Option<(usize, usize)>,
+}
+
+impl RuleEffect {
+    /// Whether it does nothing to what is known.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.changed + self.hidden + self.merged == 0
+    }
 }
 
 impl fmt::Display for RuleEffect {
@@ -46,7 +56,17 @@ impl fmt::Display for RuleEffect {
         .flatten()
         .collect();
         match does.as_slice() {
-            [] => write!(f, "affect none of the {} known lines", self.known),
+            [] => {
+                write!(f, "affect none of the {} known lines", self.known)?;
+                if let Some((count, rule)) = self.taken {
+                    write!(
+                        f,
+                        ": the rule in line {rule} takes {} first, move this one above it",
+                        lines(count)
+                    )?;
+                }
+                Ok(())
+            }
             does => f.write_str(&does.join(", ")),
         }
     }
@@ -76,18 +96,21 @@ impl RuleEditor {
         overseer: &Overseer,
     ) -> Self {
         // Groups look at what was received, names at what the rules before made of it.
-        let (section, kept, value) = match offer {
-            Offer::Hide => (RuleSection::Group, process_and_peer(received), String::new()),
-            Offer::Rename => (RuleSection::Proc, process_and_peer(shown), process_and_peer(shown)),
-            Offer::Group => (
-                RuleSection::Group,
-                process(received),
-                process(received).replace(":: ", "").replace(" ::", ""),
-            ),
+        let (section, key, value) = match offer {
+            Offer::Hide => (RuleSection::Group, process_and_peer(received).0, String::new()),
+            Offer::Rename => {
+                let (key, value) = process_and_peer(shown);
+                (RuleSection::Proc, key, value)
+            }
+            Offer::Group => {
+                let process = process(received);
+                let name = process.replace(":: ", "").replace(" ::", "");
+                (RuleSection::Group, escape(&process), as_text(&name))
+            }
             Offer::Blank => return Self::blank(),
         };
         let mut editor = Self { section, ..Self::blank() };
-        let text = format!("{} = {}", escape(&kept), as_text(&value));
+        let text = format!("{key} = {value}");
         editor.set(text.trim_end(), config, overseer);
         editor
     }
@@ -135,6 +158,7 @@ impl RuleEditor {
     fn compare(&mut self, rules: &mut RuleSet, overseer: &Overseer) {
         let effect = &mut self.effect;
         effect.known = overseer.known().len();
+        let own = rules.infos().count().saturating_sub(1);
         for line in overseer.known().rev() {
             let received = line.received();
             let (becomes, group) = match rules.apply(received) {
@@ -150,6 +174,13 @@ impl RuleEditor {
                 effect.merged += 1;
                 effect.groups.insert(group);
             } else if becomes.as_deref() == Some(line.text()) {
+                // Of a line's groups only the first counts.
+                if self.section == RuleSection::Group && rules.holds(own, received) {
+                    let steps = rules.explain(received).steps;
+                    let first = steps.iter().find(|step| step.group.is_some());
+                    let count = effect.taken.map_or(0, |(count, _)| count);
+                    effect.taken = first.map(|step| (count + 1, step.rule_line)).or(effect.taken);
+                }
                 continue;
             } else if becomes.is_some() {
                 effect.changed += 1;
@@ -186,17 +217,26 @@ fn read(config: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What of a line stays the same the next time: process and peer, between their separators. What failed may succeed
-/// then.
-fn process_and_peer(line: &str) -> String {
+/// What of a line stays the same the next time, process and peer between their separators: as a key, and as what a match
+/// becomes. What failed may succeed then, or fail in another way.
+fn process_and_peer(line: &str) -> (String, String) {
     let parts: Vec<&str> = line.split(SEPARATOR).collect();
-    match parts.as_slice() {
-        [_time, _user, middle @ .., _traffic] if !middle.is_empty() => {
-            let middle = middle.join(SEPARATOR);
-            format!(":: {} ::", middle.split(" !").next().unwrap_or_default())
-        }
-        _ => line.trim().to_owned(),
+    let [_time, _user, middle @ .., _traffic] = parts.as_slice() else { return whole(line) };
+    if middle.is_empty() {
+        return whole(line);
     }
+    let middle = middle.join(SEPARATOR);
+    match middle.rsplit_once(" !") {
+        Some((kept, state)) if !state.is_empty() && state.chars().all(|c| c.is_ascii_lowercase()) => {
+            let kept = format!(":: {kept}");
+            (format!("{}( !\\w+)? ::", escape(&kept)), format!("{}$1 ::", as_text(&kept)))
+        }
+        _ => whole(&format!(":: {middle} ::")),
+    }
+}
+
+fn whole(text: &str) -> (String, String) {
+    (escape(text.trim()), as_text(text.trim()))
 }
 
 /// The process alone.
@@ -237,18 +277,65 @@ mod tests {
     fn offered_rules_do_what_they_say() {
         let overseer = overseer();
         let begin = |offer| RuleEditor::begin(offer, (LINE, LINE), None, &overseer);
-        let hide = begin(Offer::Hide);
-        assert_eq!(hide.config_text(), "[rx-group]\n:: fire\\(fox \\[app\\.x\\] :: example\\.org 443 :: =\n");
-        // `!reset` stands between, so the line of a failure needs a shorter key.
-        assert_eq!((hide.error.as_deref(), hide.effect.hidden), (None, 0));
         let group = begin(Offer::Group);
         assert_eq!(
             (group.error.as_deref(), group.effect.merged, group.effect.to_string().as_str()),
             (None, 1, "merge 1 line into 1")
         );
         let rename = begin(Offer::Rename);
-        assert!(rename.text.ends_with("= :: fire(fox [app.x] :: example.org 443 ::"), "{}", rename.text);
-        assert_eq!(rename.error, None);
+        assert_eq!(
+            (rename.text.as_str(), rename.error.as_deref()),
+            (
+                ":: fire\\(fox \\[app\\.x\\] :: example\\.org 443( !\\w+)? :: = \
+                 :: fire(fox [app.x] :: example.org 443$1 ::",
+                None
+            )
+        );
+    }
+
+    #[test]
+    fn the_rule_that_hides_a_line_matches_it_however_its_connection_stands() {
+        let config = "[rx-group]\n:: merged :: = one\n";
+        let mut overseer = Overseer::new(Config::parse(config.as_bytes(), Path::new("w.ini")));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("widget.ini");
+        fs::write(&file, config).unwrap();
+        let lines = [
+            ("curl :: a.test 443 :: ", ":: curl :: a\\.test 443 ::", "hide 1 line"),
+            (
+                "ssh :: b.test 22 !refused :: v 1B / 2B ^",
+                ":: ssh :: b\\.test 22( !\\w+)? ::",
+                "hide 2 lines",
+            ),
+            ("ssh :: b.test 22 :: v 1K / 2B ^", ":: ssh :: b\\.test 22 ::", "hide 1 line"),
+            ("nginx :: listening [::] 8080 :: ", ":: nginx :: listening \\[::\\] 8080 ::", "hide 1 line"),
+            (
+                "sshd :: listening 0.0.0.0 22/udp !closed :: ",
+                ":: sshd :: listening 0\\.0\\.0\\.0 22/udp( !\\w+)? ::",
+                "hide 1 line",
+            ),
+            ("sshd :: <- 192.0.2.1 22 :: ", ":: sshd :: <\\- 192\\.0\\.2\\.1 22 ::", "hide 1 line"),
+            (
+                "a !b :: 10.0.0.1 4000 :: c 1 !timeout :: ",
+                ":: a !b :: 10\\.0\\.0\\.1 4000 :: c 1( !\\w+)? ::",
+                "hide 1 line",
+            ),
+            (
+                "merged :: d.test 1 :: ",
+                ":: merged :: d\\.test 1 ::",
+                "affect none of the 8 known lines: the rule in line 2 takes 1 line first, move this one above it",
+            ),
+        ]
+        .map(|(line, key, effect)| (format!("18:34 :: me :: {line}"), key, effect));
+        for (ns, (line, ..)) in (1..).zip(&lines) {
+            let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line}).to_string();
+            overseer.receive(event.as_bytes(), 5);
+        }
+        for (line, key, effect) in &lines {
+            let editor = RuleEditor::begin(Offer::Hide, (line, line), Some(&file), &overseer);
+            assert_eq!((editor.text.as_str(), &editor.error), (format!("{key} =").as_str(), &None));
+            assert_eq!(editor.effect.to_string(), *effect, "{line}");
+        }
     }
 
     #[test]
@@ -258,7 +345,7 @@ mod tests {
         overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
         let editor = RuleEditor::begin(Offer::Rename, (line, line), None, &overseer);
         assert!(editor.text.ends_with("= :: $$x \\\\1 \\\\n $${y} :: nas 22 ::"), "{}", editor.text);
-        assert_eq!((editor.error.as_deref(), editor.effect.changed), (None, 0));
+        assert!(editor.error.unwrap().contains("by the same text"));
     }
 
     #[test]

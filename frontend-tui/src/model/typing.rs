@@ -188,6 +188,9 @@ impl State {
             return;
         };
         self.notice = Some(match editor.append_to(config) {
+            Ok(()) if editor.effect.is_none() => {
+                format!("appended to {}: it would {}", config.display(), editor.effect)
+            }
             Ok(()) => format!("appended to {}", config.display()),
             Err(error) => error.to_string(),
         });
