@@ -2,6 +2,7 @@
 //! Lines that are known: those that are shown as they are, all others packed.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -33,10 +34,14 @@ pub(crate) struct Entry {
     pub(super) form: Form,
     before: Id,
     after: Id,
+    place: Place,
     /// What was answered last about it, see [`crate::model::known_line::Answers`].
     pub(super) answer: Cell<u32>,
     rank: Rank,
 }
+
+/// Where a line stands in the order: behind a moment, and what came there before. It rises along the order.
+type Place = (OurNs, u64);
 
 /// How a line is kept.
 #[derive(Debug)]
@@ -55,6 +60,10 @@ pub(crate) struct Store {
     hasher: DefaultHashBuilder,
     first: Id,
     last: Id,
+    /// Every line by its place, so that none is far to seek.
+    by_place: BTreeMap<Place, Id>,
+    /// Lines that were put into the order so far.
+    placed: u64,
     /// Of each rank: how many there are, and from where on the first one is to be looked for.
     ranks: [(usize, Id); 2],
     /// Whether open lines have a rank of their own.
@@ -81,6 +90,8 @@ impl Store {
             hasher: DefaultHashBuilder::default(),
             first: NONE,
             last: NONE,
+            by_place: BTreeMap::new(),
+            placed: 0,
             ranks: [(0, NONE); 2],
             ranks_open,
             packing: Packing::default(),
@@ -193,7 +204,8 @@ impl Store {
         let hash = self.hasher.hash_one(line.key());
         let rank = self.rank_of(&line);
         let form = Form::Plain(Box::new(line));
-        let entry = Entry { form, before: NONE, after: NONE, answer: Cell::new(0), rank };
+        let place = Place::default();
+        let entry = Entry { form, before: NONE, after: NONE, place, answer: Cell::new(0), rank };
         let id = if self.free == NONE {
             self.entries.push(entry);
             Id::try_from(self.entries.len() - 1).unwrap_or(NONE)
@@ -252,7 +264,7 @@ impl Store {
     pub(super) fn refill(&mut self, mut take_in: impl FnMut(&mut Self, Line)) {
         let ids: Vec<Id> = self.ids().collect();
         self.by_key.clear();
-        (self.first, self.last, self.ranks) = (NONE, NONE, [(0, NONE); 2]);
+        self.clear_order();
         for id in ids {
             let form = self.take(id);
             let line = self.line_of(form);
@@ -264,8 +276,19 @@ impl Store {
         if self.ranks_open && line.phase() == Phase::Open { Rank::Open } else { Rank::Ordinary }
     }
 
+    /// Puts no line before any other.
+    fn clear_order(&mut self) {
+        (self.first, self.last, self.ranks) = (NONE, NONE, [(0, NONE); 2]);
+        self.by_place.clear();
+    }
+
     /// Puts a line behind another one.
     fn link(&mut self, id: Id, before: Id) {
+        let (moment, _) = self.entries.get(before as usize).map_or((OurNs::MIN, 0), |before| before.place);
+        self.placed += 1;
+        let place = (moment.max(self.updated(id)), self.placed);
+        self.entries[id as usize].place = place;
+        self.by_place.insert(place, id);
         let after = if before == NONE { self.first } else { self.entries[before as usize].after };
         let entry = &mut self.entries[id as usize];
         (entry.before, entry.after) = (before, after);
@@ -289,7 +312,8 @@ impl Store {
     }
 
     fn unlink(&mut self, id: Id) {
-        let Entry { before, after, rank, .. } = self.entries[id as usize];
+        let Entry { before, after, rank, place, .. } = self.entries[id as usize];
+        self.by_place.remove(&place);
         self.ranks[rank as usize].0 -= 1;
         for (_, search) in &mut self.ranks {
             if *search == id {
@@ -306,18 +330,15 @@ impl Store {
         }
     }
 
-    /// Puts a line behind all that were updated before it or up to a moment later.
+    /// Puts a line behind all that stand before it or up to a moment later.
     pub(super) fn put_in_order(&mut self, id: Id, moment: OurNs) {
         self.unlink(id);
         if let Some(line) = self.plain(id) {
             let rank = self.rank_of(line);
             self.entries[id as usize].rank = rank;
         }
-        let updated = self.updated(id).saturating_add(moment);
-        let mut before = self.last;
-        while before != NONE && self.updated(before) > updated {
-            before = self.entries[before as usize].before;
-        }
+        let latest = self.updated(id).saturating_add(moment);
+        let before = self.by_place.range(..=(latest, u64::MAX)).next_back().map_or(NONE, |(_, id)| *id);
         self.link(id, before);
     }
 
@@ -347,11 +368,8 @@ impl Store {
             }
             id = entry.after;
         }
-        if order.is_sorted_by_key(|(updated, _)| *updated) {
-            return;
-        }
         order.sort_by_key(|(updated, _)| *updated);
-        (self.first, self.last, self.ranks) = (NONE, NONE, [(0, NONE); 2]);
+        self.clear_order();
         for (_, id) in order {
             self.link(id, self.last);
         }

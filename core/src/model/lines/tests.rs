@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -239,6 +239,21 @@ fn long_lines_are_forgotten_before_they_take_much() {
     assert!(known > 50 && known as u64 + forgotten == 300 && forgotten > 200, "{known} {forgotten}");
 }
 
+#[test]
+fn lines_stand_in_order_however_late_their_events_come() {
+    let mut lines = Lines::new(window(1000));
+    let times: [u64; 12] = [100, 95, 70, 10, 80, 1, 91, 82, 73, 200, 150, 9];
+    for (ns, tenths) in (0..).zip(times) {
+        lines.update(arrival(ns, tenths * SECOND / 10, "x", Phase::Untold), &fader(), 1000);
+    }
+    let order =
+        |lines: &Lines| lines.known().map(|line| line.updated() * 10 / 1_000_000_000).collect::<Vec<_>>();
+    // What comes up to a second late stands behind what was there, and such do not add up.
+    assert_eq!(order(&lines), [10, 1, 9, 70, 80, 82, 73, 100, 95, 91, 150, 200]);
+    lines.update(arrival(1, 50 * SECOND, "x", Phase::Untold), &fader(), 1000);
+    assert_eq!(order(&lines).last(), Some(&500));
+}
+
 /// What can happen to lines.
 #[derive(Debug, Clone)]
 enum Step {
@@ -274,6 +289,8 @@ fn remade(how: u8, received: &str) -> Option<Shown> {
 #[derive(Default)]
 struct Reference {
     known: Vec<Line>,
+    /// Behind which moments they stand.
+    places: HashMap<LineKey, OurNs>,
     slots: Vec<Option<LineKey>>,
     forgotten: u64,
 }
@@ -314,8 +331,14 @@ impl Reference {
     }
 
     fn put_in_order(&mut self, line: Line) {
-        let is_before = |before: &Line| before.life.updated <= line.life.updated + MOMENT;
+        let is_before = |before: &Line| self.places[&before.key()] <= line.life.updated + MOMENT;
         let at = self.known.iter().rposition(is_before).map_or(0, |at| at + 1);
+        self.insert(at, line);
+    }
+
+    fn insert(&mut self, at: usize, line: Line) {
+        let before = at.checked_sub(1).map_or(OurNs::MIN, |before| self.places[&self.known[before].key()]);
+        self.places.insert(line.key(), before.max(line.life.updated));
         self.known.insert(at, line);
     }
 
@@ -390,7 +413,7 @@ impl Reference {
             if let Some(slot) = line.slot {
                 self.slots[slot] = Some(key.clone());
             }
-            self.known.push(line);
+            self.insert(self.known.len(), line);
         }
     }
 
@@ -400,6 +423,7 @@ impl Reference {
                 (again(line.life.ns, shift, now), again(line.life.ns_trx, shift, now));
         }
         self.known.sort_by_key(|line| line.life.updated);
+        self.places = self.known.iter().map(|line| (line.key(), line.life.updated)).collect();
     }
 }
 
