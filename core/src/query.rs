@@ -270,7 +270,7 @@ impl Test {
         }
         let Some((name, value)) = field(text) else { return Ok(Self::Line(Text::parse(text)?)) };
         let of = |make: fn(Text) -> Self| Text::parse(value).map(make);
-        let test = match name.as_str() {
+        let read = match name.as_str() {
             "user" => match value.parse() {
                 Ok(uid) => Ok(Self::Uid(uid)),
                 Err(_) => of(Self::User),
@@ -300,7 +300,7 @@ impl Test {
                 ))
             }
         };
-        test.map_err(TermFault::from)
+        read.map_err(TermFault::from)
     }
 
     /// Fields of events that have a say in it.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::ini::{Entry, Fault};
-use crate::matching::pattern::{Case, LimitExceeded, Pattern, PatternError};
+use crate::matching::pattern::{Case, LimitExceeded, Meaning, Pattern, PatternError};
 use crate::matching::reach::Reach;
 
 /// All regexes of a key, which must hold together.
@@ -39,7 +39,7 @@ impl Chain {
     }
 
     /// Two chains of which this is the same hold for the same lines.
-    pub(crate) fn meaning(&self) -> Vec<(bool, bool, String)> {
+    pub(crate) fn meaning(&self) -> Vec<Meaning> {
         let mut meanings: Vec<_> = self.patterns.iter().map(Pattern::meaning).collect();
         meanings.sort_unstable();
         meanings

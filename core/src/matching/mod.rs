@@ -9,5 +9,5 @@ mod reach;
 
 pub(crate) use self::chain::Chain;
 pub use self::pattern::LimitExceeded;
-pub(crate) use self::pattern::{Captures, Case, Pattern};
+pub(crate) use self::pattern::{Captures, Case, Meaning, Pattern};
 pub(crate) use self::prefilter::{Candidates, Prefilter};

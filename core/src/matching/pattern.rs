@@ -46,6 +46,9 @@ impl PatternError {
     }
 }
 
+/// Whether a pattern is negated, whether its case counts, and its regex.
+pub(crate) type Meaning = (bool, bool, String);
+
 /// A match took more steps than it may, or its result more room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitExceeded;
@@ -176,7 +179,7 @@ impl Pattern {
     }
 
     /// Two patterns of which this is the same match the same.
-    pub(crate) fn meaning(&self) -> (bool, bool, String) {
+    pub(crate) fn meaning(&self) -> Meaning {
         let regex = &self.regex;
         // Otherwise letters may be more than themselves.
         let escapes = regex.match_indices('\\').map(|(at, _)| regex[at + 1..].chars().next());

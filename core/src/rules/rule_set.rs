@@ -8,7 +8,7 @@ use super::explain::{Explanation, Recorder};
 use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
 use crate::ini::{Entry, Fault, Ini};
-use crate::matching::{Candidates, LimitExceeded, Prefilter};
+use crate::matching::{Candidates, LimitExceeded, Meaning, Prefilter};
 
 /// How often a rule held, and how often it could not be decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Observer for Counter {
 #[derive(Default)]
 struct FirstOf {
     /// By what its key means, the line of the first rule that has it, and that key.
-    keys: HashMap<Vec<(bool, bool, String)>, (usize, String)>,
+    keys: HashMap<Vec<Meaning>, (usize, String)>,
     /// The line of a rule that holds for every line.
     all: Option<usize>,
 }
