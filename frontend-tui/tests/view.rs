@@ -306,6 +306,76 @@ fn older_lines_are_dimmer() {
     );
 }
 
+/// A view that is used.
+struct Used {
+    overseer: Overseer,
+    state: State,
+    status: Status,
+    size: (u16, u16),
+    now: u64,
+}
+
+impl Used {
+    fn new(overseer: Overseer, size: (u16, u16), now: u64) -> Self {
+        let mut used = Self { overseer, state: State::new(None), status: reading(), size, now };
+        used.screen();
+        used
+    }
+
+    fn rows(&mut self) -> Vec<String> {
+        let (width, height) = self.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let (theme, now) = (Theme::new(ColorDepth::None), self.now);
+        terminal
+            .draw(|screen| {
+                view::draw(screen, &mut self.overseer, &mut self.state, &self.status, theme, now);
+            })
+            .unwrap();
+        let buffer = terminal.backend().buffer();
+        (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+    }
+
+    fn screen(&mut self) -> String {
+        self.rows().join("\n")
+    }
+
+    /// All that is said on the screen, however it is broken into lines.
+    fn words(&mut self) -> String {
+        self.screen().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn after(&mut self, action: Action) -> String {
+        let _ = self.state.apply(action, &self.overseer, self.now);
+        self.screen()
+    }
+}
+
+#[test]
+fn where_all_lines_have_faded_the_view_says_how_to_see_them() {
+    const LATER: u64 = 100_000 * SECOND;
+    let faded = |size| Used::new(overseer(), size, LATER);
+    for size in [(80, 24), (40, 10), (20, 4)] {
+        let words = faded(size).words();
+        assert!(words.contains("10 lines faded; s shows them all, l who listens"), "{size:?}: {words}");
+    }
+    let mut view = faded((80, 24));
+    assert!(view.after(Action::Sort).contains("nginx"));
+    for action in [Action::Move(1), Action::Move(-1), Action::Last, Action::Open(Mode::Detail)] {
+        let mut view = faded((80, 24));
+        let screen = view.after(action);
+        assert!(screen.contains("\n> "), "{action:?}: {screen}");
+        view.state.mode = Mode::List;
+        let screen = view.after(Action::Back);
+        assert!(screen.contains("10 lines faded"), "{screen}");
+    }
+    let mut view = faded((80, 24));
+    view.after(Action::Freeze);
+    assert!(view.words().contains("frozen with nothing on the screen; space resumes"));
+    let mut view = Used::new(Overseer::new(Config::default()), (80, 24), LATER);
+    let screen = view.after(Action::Open(Mode::Detail));
+    assert!(screen.contains("no line to open") && !screen.contains("gone"), "{screen}");
+}
+
 #[test]
 fn no_size_panics() {
     for width in [0, 1, 2, 19, 250] {
@@ -325,22 +395,14 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
         let event = json!({"ns": number, "ns_trx": number + SECOND, "line": line});
         overseer.receive(event.to_string().as_bytes(), 2 * SECOND);
     }
-    let mut terminal = Terminal::new(TestBackend::new(80, 12)).unwrap();
-    let (mut state, theme) = (State::new(None), Theme::new(ColorDepth::None));
-    let mut after = |action| {
-        let _ = state.apply(action, &overseer, 2 * SECOND);
-        terminal
-            .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, 2 * SECOND))
-            .unwrap();
-        terminal.backend().to_string()
-    };
-    after(Action::Sort);
+    let mut view = Used::new(overseer, (80, 12), 2 * SECOND);
+    view.after(Action::Sort);
     // Last seen first: nine rows, below header and heading.
-    let screen = after(Action::Point(10, 4));
-    assert!(screen.lines().any(|line| line.starts_with("\">") && line.contains("proc-097")), "{screen}");
-    let screen = after(Action::Point(79, 10));
+    let screen = view.after(Action::Point(10, 4));
+    assert!(screen.lines().any(|line| line.starts_with('>') && line.contains("proc-097")), "{screen}");
+    let screen = view.after(Action::Point(79, 10));
     assert!(screen.contains("proc-000") && !screen.contains("proc-010"), "{screen}");
-    let screen = after(Action::Point(79, 2));
+    let screen = view.after(Action::Point(79, 2));
     assert!(screen.contains("proc-099"), "{screen}");
 }
 

@@ -66,7 +66,8 @@ impl LineList {
         self.answers = Answers::default();
     }
 
-    pub(super) fn is_frozen(&self) -> bool {
+    /// Whether everything is held still.
+    pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
     }
 
@@ -85,7 +86,8 @@ impl LineList {
         self.offset = None;
     }
 
-    fn shows_slots(&self) -> bool {
+    /// Whether lines stand where they first stood, and fade, rather than in a list.
+    pub(crate) fn shows_slots(&self) -> bool {
         self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
     }
 
@@ -129,6 +131,9 @@ impl LineList {
 
     /// Scrolls to where the selected line is seen, if it is among the lines.
     pub(super) fn show_selection(&mut self, selection: Option<LineId>, overseer: &Overseer, now: BootNs) {
+        if self.shows_slots() {
+            return;
+        }
         let lines = self.candidates(overseer, now);
         if let Some(at) = lines.iter().position(|(id, _)| Some(*id) == selection) {
             self.scroll_to(at);
@@ -140,7 +145,7 @@ impl LineList {
         self.offset.unwrap_or(usual).min(all.saturating_sub(self.area.height.into()))
     }
 
-    /// Every line that can be gone through.
+    /// Every line that can be gone through. Where all have faded, who asks for one goes into the list of them.
     pub(super) fn candidates<'o>(
         &mut self,
         overseer: &'o Overseer,
@@ -153,6 +158,9 @@ impl LineList {
                 .map(|row| (row.id, Candidate::Row(Arc::clone(&row.text))))
                 .collect()
         };
+        if self.shows_slots() && self.listing.shown == 0 {
+            self.set_sort(Sort::LastSeen);
+        }
         match &self.frozen {
             Some(frozen) => of_rows(&frozen.rows),
             None if self.shows_slots() => of_rows(&self.listing.rows),

@@ -227,7 +227,13 @@ impl State {
     fn open(&mut self, mode: Mode, overseer: &Overseer, now: BootNs) {
         (self.pane_offset, self.field) = (0, 0);
         match mode {
-            Mode::Detail if self.selection.is_none() => self.step(1, overseer, now),
+            Mode::Detail if self.selection.is_none() => {
+                self.step(1, overseer, now);
+                if self.selection.is_none() {
+                    self.notice = Some("no line to open".into());
+                    return;
+                }
+            }
             Mode::Search => self.prompt.input = Input::default(),
             Mode::Filter => self.prompt.input = Input::new(self.lines.filter.clone()),
             _ => {}

@@ -72,10 +72,7 @@ fn right_parts(
         parts.push(part(100, format!("FROZEN {} s, {} new", ns / 1_000_000_000, grouped(new))));
     }
     let shown = grouped(listing.shown as u64);
-    parts.push(part(
-        90,
-        format!("{shown} of {} line{}", grouped(known as u64), if known == 1 { "" } else { "s" }),
-    ));
+    parts.push(part(90, format!("{shown} of {}", lines(known))));
     let hidden = overseer.hidden();
     if hidden > 0 {
         parts.push(part(50, format!("{} hidden by rules", grouped(hidden as u64))));
@@ -109,6 +106,11 @@ fn right_parts(
         parts.push(part(10, sparkline(&total.recent(now), glyphs)));
     }
     parts
+}
+
+/// So many lines, as a person says it.
+pub(crate) fn lines(count: usize) -> String {
+    format!("{} line{}", grouped(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// A count with its thousands apart: `4,512`.

@@ -168,7 +168,7 @@ fn draw_list(
             screen.render_widget(row::line(row, &columns, marks, theme, (now, width)), area);
         }
     }
-    draw_emptiness(screen, area, overseer, listing, status, theme);
+    draw_emptiness(screen, area, overseer, state, status, theme);
     if is_scrolled {
         let last = listing.all - listing.rows.len();
         let mut at =
@@ -183,18 +183,26 @@ fn draw_emptiness(
     screen: &mut Screen<'_>,
     area: Rect,
     overseer: &Overseer,
-    listing: &Listing,
+    state: &State,
     status: &Status,
     theme: Theme,
 ) {
     let source = &status.source;
+    let known = overseer.known().len();
     let text = match () {
-        () if overseer.known().len() > 0 && listing.all > 0 => return,
-        () if overseer.known().len() > 0 && overseer.forgotten() > 0 => {
+        () if state.lines.listed().shown > 0 => return,
+        () if known > 0 && state.lines.shows_slots() => {
+            let known = header::lines(known);
+            format!("{known} faded; s shows them all, l who listens")
+        }
+        () if known > 0 && state.lines.is_frozen() => {
+            "frozen with nothing on the screen; space resumes".to_owned()
+        }
+        () if known > 0 && overseer.forgotten() > 0 => {
             let forgotten = header::grouped(overseer.forgotten());
             format!("nothing matches the filter; {forgotten} older lines were forgotten (lines-kept)")
         }
-        () if overseer.known().len() > 0 => "nothing matches the filter".to_owned(),
+        () if known > 0 => "nothing matches the filter".to_owned(),
         () if source.is_reading => "no connections yet".to_owned(),
         () if source.text.is_empty() => return,
         () => format!("{}{}", source.text, source.remedy),
