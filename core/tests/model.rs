@@ -280,3 +280,15 @@ fn connections_that_rules_hide_are_counted_once_and_as_long_as_lines_are_known()
     overseer.receive(&event(19, 20, &line("curl")), 20);
     assert_eq!((overseer.hidden(), overseer.known().len()), (0, 2));
 }
+
+#[test]
+fn what_has_ended_has_no_rate() {
+    let mut overseer = Overseer::new(Config::default());
+    for (ns_trx, state, rate) in [(1, "open", 819), (2, "closed", 0)] {
+        let event =
+            serde_json::json!({"ns": 1, "ns_trx": ns_trx, "line": "x", "state": state, "rx": 4096, "tx": 0});
+        overseer.receive(event.to_string().as_bytes(), 3);
+        let row = overseer.frame(3, 1).rows[0].clone().unwrap();
+        assert_eq!((row.rate(3).rx, overseer.known().next().unwrap().rate(3).rx), (rate, rate), "{state}");
+    }
+}

@@ -172,10 +172,11 @@ impl<'o> KnownLine<'o> {
         }
     }
 
-    /// Bytes a second, as [`Traffic::rate`] has them.
+    /// Bytes a second, as [`Traffic::rate`] has them; none once it has ended.
     #[must_use]
     pub fn rate(&self, now: BootNs) -> Bytes {
         match self.numbers() {
+            _ if self.is_closed() => Bytes::default(),
             Numbers::Plain(line) => line.bytes.traffic.rate(now),
             Numbers::Packed(head) => head.rate(now),
         }

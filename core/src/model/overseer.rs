@@ -60,6 +60,14 @@ pub struct Row {
     pub traffic: Traffic,
 }
 
+impl Row {
+    /// Bytes a second, as [`Traffic::rate`] has them; none once it has ended.
+    #[must_use]
+    pub fn rate(&self, now: BootNs) -> Bytes {
+        if self.is_closed { Bytes::default() } else { self.traffic.rate(now) }
+    }
+}
+
 /// What became of the events received.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -73,9 +73,11 @@ pub fn fields(line: &KnownLine<'_>, overseer: &Overseer, config: Option<&Path>, 
     }
     fields.push(Field::new("first seen", ago(line.first_age(now))));
     fields.push(Field::new("last seen", ago(line.age(now))));
-    let (total, rate) = (line.traffic().total, line.traffic().rate(now));
-    fields.push(Field::new("traffic in", format!("{} ({}/s)", bytes(total.rx), bytes(rate.rx))));
-    fields.push(Field::new("traffic out", format!("{} ({}/s)", bytes(total.tx), bytes(rate.tx))));
+    let (total, rate) = (line.total(), line.rate(now));
+    for (name, total, rate) in [("traffic in", total.rx, rate.rx), ("traffic out", total.tx, rate.tx)] {
+        let rate = if line.is_closed() { String::new() } else { format!(" ({}/s)", bytes(rate)) };
+        fields.push(Field::new(name, format!("{}{rate}", bytes(total))));
+    }
     if details.fields.is_empty() {
         fields.extend(fields_of_line(&details, line.state()));
     } else {
@@ -113,10 +115,22 @@ fn fields_of_line(details: &ConnectionDetails, state: ConnectionState) -> Vec<Fi
 fn fields_of_event(mut fields: Vec<(String, String)>) -> Vec<Field> {
     let place =
         |name: &str| EVENT_FIELDS.iter().position(|(known, _)| *known == name).unwrap_or(EVENT_FIELDS.len());
-    fields.retain(|(name, value)| name != "v" && !value.is_empty());
+    let is_listener = fields.iter().any(|(name, value)| name == "dir" && value == "listen");
+    fields.retain(|(name, value)| match name.as_str() {
+        "v" => false,
+        "raddr" | "rport" if is_listener => false,
+        // Not known: of the end of a listener it is every address.
+        "raddr" | "laddr" if !is_listener => !matches!(value.as_str(), "" | "0.0.0.0" | "::"),
+        "rport" | "lport" => value != "0",
+        _ => !value.is_empty(),
+    });
     fields.sort_by_key(|(name, _)| place(name));
     let said = fields.into_iter().map(|(name, value)| {
-        let called = EVENT_FIELDS.get(place(&name)).map_or(name.as_str(), |(_, called)| *called);
+        let called = match name.as_str() {
+            "laddr" if is_listener => "at",
+            "lport" if is_listener => "port",
+            name => EVENT_FIELDS.get(place(name)).map_or(name, |(_, called)| *called),
+        };
         Field::new(called, in_words(&name, value))
     });
     said.collect()
@@ -150,4 +164,52 @@ fn matching_rules(line: &KnownLine<'_>, overseer: &Overseer, config: Option<&Pat
         Field::new(format!("{}:{}", clean(&file), step.rule_line), clean(&step.rule_key))
     };
     steps.into_iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use leco_core::config::Config;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn told(more: Value) -> Vec<(String, String)> {
+        let mut event = json!({"v": 1, "ns": SECOND, "ns_trx": SECOND, "line": "18:34 :: me :: nc :: x :: ", "rx": 5000, "tx": 0});
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut overseer = Overseer::new(Config::default());
+        overseer.receive(event.to_string().as_bytes(), SECOND);
+        let line = overseer.known().next().unwrap();
+        fields(&line, &overseer, None, SECOND).into_iter().map(|field| (field.name, field.value)).collect()
+    }
+
+    fn values(fields: &[(String, String)], names: &[&str]) -> Vec<Option<String>> {
+        let value =
+            |name: &&str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        names.iter().map(value).collect()
+    }
+
+    #[test]
+    fn an_end_that_is_not_known_is_no_fact() {
+        let ends = json!({"laddr": "0.0.0.0", "lport": 8080, "raddr": "0.0.0.0", "rport": 0});
+        let names = ["at", "port", "from", "from port", "to", "to port"];
+        let mut listener = ends.clone();
+        listener["dir"] = "listen".into();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(values(&told(listener), &names), [text("0.0.0.0"), text("8080"), None, None, None, None]);
+        assert_eq!(values(&told(ends), &names), [None, None, None, text("8080"), None, None]);
+        let both = json!({"laddr": "::1", "lport": 0, "raddr": "192.0.2.1", "rport": 443});
+        assert_eq!(
+            values(&told(both), &names),
+            [None, None, text("::1"), None, text("192.0.2.1"), text("443")]
+        );
+    }
+
+    #[test]
+    fn what_is_closed_has_no_rate() {
+        let rate = |state: &str| values(&told(json!({"state": state})), &["traffic in"]);
+        assert_eq!(rate("open"), [Some("4.9K (833B/s)".to_owned())]);
+        assert_eq!(rate("closed"), [Some("4.9K".to_owned())]);
+    }
 }

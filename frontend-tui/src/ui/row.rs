@@ -147,7 +147,7 @@ fn in_columns<'r>(
                 }
             }
             Column::Rate => {
-                let rate = row.traffic.rate(now).total();
+                let rate = row.rate(now).total();
                 let shown = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
                 let style = if rate >= MUCH { text.add_modifier(Modifier::BOLD) } else { text };
                 put(vec![(whole(&shown, width).to_owned().into(), style)]);
