@@ -431,7 +431,7 @@ impl App {
         let Self { overseer, state, status, theme, player, .. } = self;
         let theme = theme.with_states(overseer.settings().window.state_colours());
         if let Some(player) = player {
-            status.progress = Some(player.progress(usize::from(terminal.size()?.width)));
+            status.progress = Some(player.progress(theme.glyphs(), terminal.size()?.width.into()));
         }
         // The terminal shows all of it or nothing.
         execute!(io::stdout(), BeginSynchronizedUpdate)?;

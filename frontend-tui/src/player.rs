@@ -11,6 +11,9 @@ use leco_core::text::SPEEDS;
 use leco_core::wire::event::{Clock, Event};
 use leco_os::clock::BootNs;
 
+use crate::ui::glyphs::Glyphs;
+use crate::ui::keys;
+
 /// A recording larger than this is not played: bytes.
 const MAX_RECORDING: u64 = 1 << 30;
 /// Where nothing happens for longer, the clock goes on to shortly before something does.
@@ -193,7 +196,7 @@ impl Player {
 
     /// What is played, as ` ▶ 1:05 / 10:00 ×2 ━━━━────`, in so many cells.
     #[must_use]
-    pub fn progress(&self, width: usize) -> String {
+    pub fn progress(&self, glyphs: &'static Glyphs, width: usize) -> String {
         let mark = if self.has_ended() {
             '■'
         } else if self.is_paused {
@@ -206,8 +209,9 @@ impl Player {
         let speed =
             if self.speed >= 1.0 { format!("×{}", self.speed) } else { format!("×1/{}", 1.0 / self.speed) };
         let text = format!(" {mark} {} / {} {speed} ", clock(elapsed), clock(all));
-        let keys = "   space pause   ← → seek   + - speed   q quit";
-        let room = width.saturating_sub(text.chars().count() + keys.chars().count()).min(40);
+        let left = width.saturating_sub(text.chars().count());
+        let keys = keys::of_recording(glyphs, left);
+        let room = left.saturating_sub(keys.chars().count()).min(40);
         let done = usize::try_from(u128::from(elapsed) * room as u128 / u128::from(all.max(1)))
             .unwrap_or(0)
             .min(room);
@@ -285,7 +289,11 @@ mod tests {
         assert_eq!(lines(|take| player.play(Duration::from_millis(1999), take)), "");
         assert_eq!(lines(|take| player.play(Duration::from_millis(1), take)), "blate");
         assert_eq!((player.now(), player.next_in()), (99 * SECOND, Some(Duration::from_secs(1))));
-        assert!(player.progress(100).starts_with(" ▶ 1:29 / 1:30 ×1 ━━"), "{}", player.progress(100));
+        assert!(
+            player.progress(Glyphs::unicode(), 100).starts_with(" ▶ 1:29 / 1:30 ×1 ━━"),
+            "{}",
+            player.progress(Glyphs::unicode(), 100)
+        );
         assert_eq!(lines(|take| player.play(Duration::from_secs(9), take)), "c");
         assert!(player.has_ended() && player.next_in().is_none());
     }
@@ -352,7 +360,7 @@ mod tests {
         assert!(matches!(Player::open(Path::new("/nonexistent"), 1.0), Err(PlayError::Read(_))));
         for speed in [0.0, -1.0, f64::INFINITY, f64::NAN, 1e300] {
             let mut player = Player::new(recording(), speed).unwrap();
-            assert!(player.progress(10).contains('▶'));
+            assert!(player.progress(Glyphs::unicode(), 10).contains('▶'));
             player.play(Duration::from_secs(1), |_, _| ());
         }
         let far = format!(
@@ -362,7 +370,7 @@ mod tests {
         let mut player = Player::new(far.into_bytes(), 1024.0).unwrap();
         for _ in 0..3 {
             player.play(Duration::MAX, |_, _| ());
-            let _ = (player.next_in(), player.progress(80), player.seek(i64::MAX));
+            let _ = (player.next_in(), player.progress(Glyphs::unicode(), 80), player.seek(i64::MAX));
         }
     }
 }

@@ -376,6 +376,56 @@ fn where_all_lines_have_faded_the_view_says_how_to_see_them() {
     assert!(screen.contains("no line to open") && !screen.contains("gone"), "{screen}");
 }
 
+/// Whether all of a text is there, however it is broken into lines.
+fn says(screen: &str, text: &str) -> bool {
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    solid(screen).contains(&solid(text))
+}
+
+#[test]
+fn every_message_can_be_read_as_a_whole() {
+    let path = "/home/somebody/.config/a-directory/of-some-length/another-one/leco/widget.ini";
+    let reload = format!("{path}:41:9: this group is never closed; and 12 more; keeping the previous config");
+    for size in [(80, 24), (80, 7), (40, 10), (40, 7)] {
+        let mut view = Used::new(overseer(), size, 60 * SECOND);
+        view.status.notice = Some(reload.clone());
+        for mode in [Mode::List, Mode::Detail, Mode::Rules, Mode::Help, Mode::Search, Mode::Filter] {
+            view.state.mode = mode;
+            let screen = view.screen();
+            assert!(says(&screen, &reload), "{size:?} {mode:?}: {screen}");
+        }
+        let mut view = Used::new(overseer(), size, 60 * SECOND);
+        view.after(Action::Move(1));
+        view.after(Action::Offer(Offer::Hide));
+        let screen = view.after(Action::Append);
+        assert!(says(&screen, "there is no config to append to: name one on the command line"), "{screen}");
+        view.state.config = Some(path.into());
+        let screen = view.after(Action::Append);
+        let question = format!("append this rule to {path}? y yes any other key: no");
+        assert!(says(&screen, &question), "{size:?}: {screen}");
+        let screen = view.after(Action::Accept);
+        let screen = view.after(Action::Accept) + &screen;
+        assert!(says(&screen, "copied: paste it into the config"), "{size:?}: {screen}");
+        view.state.config = Some("/dev/null/widget.ini".into());
+        view.after(Action::Append);
+        let screen = view.after(Action::Confirm);
+        assert!(says(&screen, "/dev/null") && view.state.mode == Mode::EditRule, "{size:?}: {screen}");
+    }
+    let keys: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("prot:443")).collect();
+    let screen = screen_after(40, 10, ColorDepth::None, &reading(), &keys).backend().to_string();
+    assert!(screen.contains("quote it"), "{screen}");
+}
+
+#[test]
+fn help_is_offered_on_the_smallest_screen_and_not_in_itself() {
+    let mut view = Used::new(overseer(), (20, 3), 60 * SECOND);
+    assert!(view.rows()[0].contains(" ? "), "{}", view.screen());
+    let screen = view.after(Action::Open(Mode::Help));
+    assert!(screen.contains("Esc") && !screen.contains('?'), "{screen}");
+    let mut view = Used::new(overseer(), (80, 24), 60 * SECOND);
+    assert!(!view.after(Action::Open(Mode::Help)).contains("? help"));
+}
+
 #[test]
 fn no_size_panics() {
     for width in [0, 1, 2, 19, 250] {

@@ -300,7 +300,7 @@ fn examples_of_configs_have_no_fault() {
     }
     for example in OVERLAYS {
         let path = root().join("packaging/examples").join(example);
-        let config = Config::parse(&std::fs::read(&path).unwrap(), &path);
+        let config = Config::parse(&fs::read(&path).unwrap(), &path);
         assert_eq!(config.diagnostics, [], "{example}");
     }
     assert!(count > 0, "there is none");

@@ -175,7 +175,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn told(more: Value) -> Vec<(String, String)> {
+    fn told(more: &Value) -> Vec<(String, String)> {
         let mut event = json!({"v": 1, "ns": SECOND, "ns_trx": SECOND, "line": "18:34 :: me :: nc :: x :: ", "rx": 5000, "tx": 0});
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut overseer = Overseer::new(Config::default());
@@ -197,18 +197,18 @@ mod tests {
         let mut listener = ends.clone();
         listener["dir"] = "listen".into();
         let text = |text: &str| Some(text.to_owned());
-        assert_eq!(values(&told(listener), &names), [text("0.0.0.0"), text("8080"), None, None, None, None]);
-        assert_eq!(values(&told(ends), &names), [None, None, None, text("8080"), None, None]);
+        assert_eq!(values(&told(&listener), &names), [text("0.0.0.0"), text("8080"), None, None, None, None]);
+        assert_eq!(values(&told(&ends), &names), [None, None, None, text("8080"), None, None]);
         let both = json!({"laddr": "::1", "lport": 0, "raddr": "192.0.2.1", "rport": 443});
         assert_eq!(
-            values(&told(both), &names),
+            values(&told(&both), &names),
             [None, None, text("::1"), None, text("192.0.2.1"), text("443")]
         );
     }
 
     #[test]
     fn what_is_closed_has_no_rate() {
-        let rate = |state: &str| values(&told(json!({"state": state})), &["traffic in"]);
+        let rate = |state: &str| values(&told(&json!({"state": state})), &["traffic in"]);
         assert_eq!(rate("open"), [Some("4.9K (833B/s)".to_owned())]);
         assert_eq!(rate("closed"), [Some("4.9K".to_owned())]);
     }

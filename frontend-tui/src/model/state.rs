@@ -35,6 +35,9 @@ pub enum Effect {
 /// What a key says that is about a line, where none is selected.
 pub(super) const SELECT_FIRST: &str = "select a line first (↑ ↓)";
 
+/// What is said where a rule cannot be kept.
+const NO_CONFIG: &str = "there is no config to append to: name one on the command line";
+
 /// What is being typed.
 #[derive(Debug, Default)]
 pub struct Prompt {
@@ -108,6 +111,12 @@ impl State {
         line.map(|line| detail::fields(&line, overseer, self.config.as_deref(), now)).unwrap_or_default()
     }
 
+    /// Whether letters are typed rather than keys pressed.
+    #[must_use]
+    pub fn is_typing(&self) -> bool {
+        matches!(self.mode, Mode::Search | Mode::Filter | Mode::EditRule)
+    }
+
     /// Lists what stands in this part of the screen, which has so many rows while nothing else is open.
     pub fn list(&mut self, overseer: &mut Overseer, (slots, area): (u16, Rect), now: BootNs) {
         self.lines.list(overseer, (slots, area), self.selection, now);
@@ -144,7 +153,9 @@ impl State {
             Action::Complete => self.complete(overseer, now),
             Action::Saved(by) => self.take_saved(by, overseer, now),
             Action::Append if self.mode == Mode::EditRule => {
-                if self.editor.as_ref().is_some_and(RuleEditor::is_complete) {
+                if self.config.is_none() {
+                    self.notice = Some(NO_CONFIG.into());
+                } else if self.editor.as_ref().is_some_and(RuleEditor::is_complete) {
                     self.mode = Mode::Confirm;
                 }
             }

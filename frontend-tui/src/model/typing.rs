@@ -94,7 +94,7 @@ impl State {
 
     /// Puts what was pasted where the cursor is, on one line; where nothing is typed it means nothing.
     pub fn paste(&mut self, text: &str, overseer: &Overseer, now: BootNs) {
-        if !matches!(self.mode, Mode::Search | Mode::Filter | Mode::EditRule) {
+        if !self.is_typing() {
             return;
         }
         let pasted = text.trim_matches(['\r', '\n']).replace("\r\n", " ");
@@ -181,19 +181,20 @@ impl State {
         self.mode = Mode::EditRule;
     }
 
+    /// Appends the rule to the config; one that cannot be kept can be changed, or copied.
     pub(super) fn append(&mut self) {
-        self.mode = Mode::List;
-        let (Some(editor), Some(config)) = (self.editor.take(), &self.config) else {
-            self.notice = Some("there is no config to append to: name one on the command line".into());
-            return;
-        };
-        self.notice = Some(match editor.append_to(config) {
+        let (Some(editor), Some(config)) = (&self.editor, &self.config) else { return };
+        let (mode, notice) = match editor.append_to(config) {
             Ok(()) if editor.effect.is_none() => {
-                format!("appended to {}: it would {}", config.display(), editor.effect)
+                (Mode::List, format!("appended to {}: it would {}", config.display(), editor.effect))
             }
-            Ok(()) => format!("appended to {}", config.display()),
-            Err(error) => error.to_string(),
-        });
+            Ok(()) => (Mode::List, format!("appended to {}", config.display())),
+            Err(error) => (Mode::EditRule, error.to_string()),
+        };
+        (self.mode, self.notice) = (mode, Some(notice));
+        if self.mode == Mode::List {
+            self.editor = None;
+        }
     }
 }
 

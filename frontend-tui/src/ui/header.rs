@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The header: how much is shown of how much, and what is worth to be known besides.
 
+use std::borrow::Cow;
+
 use leco_core::model::overseer::Overseer;
 use leco_core::text::bytes;
 use leco_os::clock::BootNs;
 use unicode_width::UnicodeWidthStr;
 
+use crate::input::action::Mode;
 use crate::model::listing::Sort;
 use crate::model::state::State;
 use crate::ui::glyphs::Glyphs;
@@ -13,38 +16,84 @@ use crate::ui::row::sparkline;
 use crate::ui::shorten;
 use crate::ui::view::Status;
 
+/// Cells that a source keeps, and a filter.
+const LEAST_SOURCE: usize = 24;
+const LEAST_FILTER: usize = 16;
+/// Between parts at the left.
+const GAP: &str = "   ";
+
 /// A part of the header.
+#[derive(Clone)]
 struct Part {
     text: String,
     /// Parts of a lower one are left out first.
     importance: u8,
+    /// How it is made shorter before a part is left out, and what it keeps.
+    shorten: Option<(Shorten, usize)>,
+}
+
+type Shorten = for<'t> fn(&'t str, usize) -> Cow<'t, str>;
+
+impl Part {
+    /// Cells that it can do without.
+    fn spare(&self) -> usize {
+        self.shorten.map_or(0, |(_, least)| self.text.width().saturating_sub(least))
+    }
 }
 
 fn part(importance: u8, text: impl Into<String>) -> Part {
-    Part { text: text.into(), importance }
+    Part { text: text.into(), importance, shorten: None }
 }
 
-/// The header within a width.
+fn shortened(importance: u8, text: impl Into<String>, shorten: Shorten, least: usize) -> Part {
+    Part { shorten: Some((shorten, least)), ..part(importance, text) }
+}
+
+/// The header within a width, with the keys that nothing else names.
 pub(crate) fn line(
     overseer: &Overseer,
     state: &State,
     status: &Status,
     glyphs: &'static Glyphs,
+    keys: &str,
     (now, width): (BootNs, usize),
 ) -> String {
-    let left = left_parts(status);
-    let right = right_parts(overseer, state, status, glyphs, now);
+    let mut right = right_parts(overseer, state, status, glyphs, now);
+    // In a pane the way back matters more than how much is listed.
+    right.push(part(if state.mode == Mode::List { 88 } else { 95 }, keys));
+    fitted(&left_parts(status), &right, &format!(" {} ", glyphs.dot), width)
+}
+
+fn fitted(left: &[Part], right: &[Part], between: &str, width: usize) -> String {
     // The least important is left out until the others fit.
     for least in 0..=u8::MAX {
-        let join = |parts: &[Part], between: &str| {
-            let kept = parts.iter().filter(|part| part.importance >= least && !part.text.is_empty());
-            kept.map(|part| part.text.as_str()).collect::<Vec<_>>().join(between)
+        let kept = |parts: &[Part]| -> Vec<Part> {
+            parts.iter().filter(|part| part.importance >= least && !part.text.is_empty()).cloned().collect()
         };
-        let (left, right) = (join(&left, "   "), join(&right, &format!(" {} ", glyphs.dot)));
+        let (mut left, mut right) = (kept(left), kept(right));
+        let join = |parts: &[Part], between: &str| {
+            parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join(between)
+        };
         let gap = if left.is_empty() || right.is_empty() { 0 } else { 2 };
-        if let Some(rest) = width.checked_sub(2 + left.width() + gap + right.width()) {
-            return format!(" {left}{}{right} ", " ".repeat(gap + rest));
+        let used = 2 + join(&left, GAP).width() + gap + join(&right, between).width();
+        let mut over = used.saturating_sub(width);
+        if over > left.iter().chain(&right).map(Part::spare).sum() {
+            continue;
         }
+        let mut all: Vec<_> = left.iter_mut().chain(&mut right).collect();
+        all.sort_by_key(|part| part.importance);
+        for part in all {
+            if let Some((shorten, _)) = part.shorten
+                && over > 0
+            {
+                let before = part.text.width();
+                part.text = shorten(&part.text, before - over.min(part.spare())).into_owned();
+                over = over.saturating_sub(before - part.text.width());
+            }
+        }
+        let (left, right) = (join(&left, GAP), join(&right, between));
+        let rest = width.saturating_sub(2 + left.width() + right.width());
+        return format!(" {left}{}{right} ", " ".repeat(rest));
     }
     let most = right.iter().max_by_key(|part| part.importance);
     shorten::end(most.map_or("", |part| &part.text), width).into_owned()
@@ -54,7 +103,7 @@ fn left_parts(status: &Status) -> Vec<Part> {
     let source = &status.source;
     // What is not read is more important than what is.
     let importance = if source.is_reading { 30 } else { 80 };
-    vec![part(20, "leco"), part(importance, source.text.clone())]
+    vec![part(20, "leco"), shortened(importance, source.text.as_str(), shorten::path, LEAST_SOURCE)]
 }
 
 fn right_parts(
@@ -82,7 +131,8 @@ fn right_parts(
         parts.push(part(60, format!("{} malformed", grouped(lost))));
     }
     if !state.lines.filter.is_empty() {
-        parts.push(part(70, format!("filter: {}", state.lines.filter)));
+        let filter = format!("filter: {}", state.lines.filter);
+        parts.push(shortened(70, filter, shorten::end, LEAST_FILTER));
         // Who filters for what is gone wants to know that it is.
         let forgotten = overseer.forgotten();
         if forgotten > 0 {
@@ -91,8 +141,8 @@ fn right_parts(
     }
     match status.faults.len() {
         0 => {}
-        1 => parts.push(part(75, "1 problem in the config: r")),
-        several => parts.push(part(75, format!("{several} problems in the config: r"))),
+        1 => parts.push(part(85, "1 problem in the config: r")),
+        several => parts.push(part(85, format!("{several} problems in the config: r"))),
     }
     if state.lines.sort != Sort::Slots {
         parts.push(part(63, format!("by {}", state.lines.sort.name())));
@@ -128,11 +178,82 @@ pub(crate) fn grouped(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use leco_core::config::Config;
+    use serde_json::json;
+
     use super::*;
+    use crate::input::action::Action;
+    use crate::ui::view::Source;
 
     #[test]
     fn thousands_stand_apart() {
         let said = [0, 12, 999, 1000, 4512, 1_234_567].map(grouped);
         assert_eq!(said, ["0", "12", "999", "1,000", "4,512", "1,234,567"]);
+    }
+
+    #[test]
+    fn what_matters_most_stays_longest_and_no_number_is_cut() {
+        const NOW: BootNs = 60_000_000_000;
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        for ns in 1..=1_234 {
+            let event = json!({"ns": ns, "ns_trx": NOW, "line": "x", "rx": ns * 1000, "tx": 20});
+            overseer.receive(event.to_string().as_bytes(), NOW);
+        }
+        overseer.receive(b"not an event", NOW);
+        let mut state = State::new(None);
+        let path = "/home/somebody/.local/share/a-long-directory/1000/recordings/12345/leco.fifo";
+        for is_reading in [false, true] {
+            for (filter, is_frozen) in [("", false), ("user:me port:65535 proc:firefox", false), ("", true)] {
+                state.lines.filter = filter.to_owned();
+                if is_frozen != state.lines.is_frozen() {
+                    let _ = state.apply(Action::Freeze, &overseer, NOW - 12_000_000_000);
+                }
+                let source = Source {
+                    text: format!("{} {path}", if is_reading { "reading" } else { "waiting for" }),
+                    is_reading,
+                    ..Source::default()
+                };
+                let status = Status { source, faults: vec![String::new(); 12], ..Status::default() };
+                let at = |width| line(&overseer, &state, &status, Glyphs::unicode(), "?", (NOW, width));
+                let words = |line: &str| line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+                let whole = words(&at(1000));
+                let source = if is_reading { vec![] } else { vec!["waiting for"] };
+                let filter = if filter.is_empty() { vec![] } else { vec!["filter: "] };
+                let frozen = if is_frozen { vec!["FROZEN 12 s, 0 new"] } else { vec![] };
+                let order: Vec<_> = [
+                    frozen.clone(),
+                    vec!["0 of 1,234 lines"],
+                    vec![" ? "],
+                    vec!["12 problems in the config: r"],
+                    source,
+                    filter.clone(),
+                    vec!["1 malformed"],
+                    vec!["↓ "],
+                ]
+                .concat();
+                for width in 20..=200 {
+                    let line = at(width);
+                    assert!(line.width() <= width, "{width}: {line:?}");
+                    let kept: Vec<_> = order.iter().map(|part| line.contains(part)).collect();
+                    assert!(kept.is_sorted_by(|before, after| before >= after), "{width}: {line:?}");
+                    for word in
+                        words(&line).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+                    {
+                        assert!(whole.contains(word), "{width}: {word} in {line:?}");
+                    }
+                    for number in line.split(|c: char| !c.is_ascii_digit()).filter(|part| part.len() > 1) {
+                        assert!(
+                            whole.iter().any(|word| word
+                                .split(|c: char| !c.is_ascii_digit())
+                                .any(|part| part == number)),
+                            "{width}: {number} in {line:?}"
+                        );
+                    }
+                }
+                assert!(at(80).contains("12 problems in the config"), "{}", at(80));
+                let is_alone = filter.is_empty() && frozen.is_empty();
+                assert!(!is_alone || at(100).contains("…/leco.fifo"), "{}", at(100));
+            }
+        }
     }
 }

@@ -9,8 +9,10 @@ use crate::ui::glyphs::Glyphs;
 
 /// Between two keys.
 const GAP: &str = "   ";
-/// Always there.
+/// Always there, but in the help.
 const HELP: (&str, &str) = ("?", "help");
+/// There instead.
+const BACK: (&str, &str) = ("Esc", "back");
 
 /// A key and what it does, the most important first.
 type Keys = &'static [(&'static str, &'static str)];
@@ -44,7 +46,8 @@ const OF_DETAIL: Keys = &[
     ("x e m", "hide, rename, merge"),
 ];
 const OF_RULES: Keys = &[("Esc", "back"), ("↑ ↓", "scroll"), ("t", "try a rule")];
-const OF_HELP: Keys = &[("Esc", "back"), ("↑ ↓", "scroll")];
+const OF_HELP: Keys = &[("↑ ↓", "scroll")];
+const OF_RECORDING: Keys = &[("q", "quit"), ("space", "pause"), ("← →", "seek"), ("+ -", "speed")];
 
 /// The keys of what is on the screen, within a width.
 pub(crate) fn line(state: &State, glyphs: &'static Glyphs, width: usize) -> String {
@@ -60,10 +63,16 @@ pub(crate) fn line(state: &State, glyphs: &'static Glyphs, width: usize) -> Stri
     fitting(keys, glyphs, width)
 }
 
-/// As many keys as fit as a whole; help comes last, and goes last.
+/// The same of a recording that is played.
+pub(crate) fn of_recording(glyphs: &'static Glyphs, width: usize) -> String {
+    fitting(OF_RECORDING, glyphs, width)
+}
+
+/// As many keys as fit as a whole; help comes last, and goes last, as the way back from it does.
 fn fitting(keys: Keys, glyphs: &'static Glyphs, width: usize) -> String {
     let said = |(key, does): &(&'static str, &'static str)| format!("{} {does}", glyphs.text(key));
-    let help = said(&HELP);
+    let last = if keys == OF_HELP { BACK } else { HELP };
+    let help = said(&last);
     let mut line = String::new();
     for key in keys {
         let longer = if line.is_empty() { said(key) } else { format!("{line}{GAP}{}", said(key)) };
@@ -72,8 +81,9 @@ fn fitting(keys: Keys, glyphs: &'static Glyphs, width: usize) -> String {
         }
     }
     match line.as_str() {
-        "" if 1 + help.width() > width => HELP.0.to_owned(),
+        "" if 1 + help.width() > width => last.0.to_owned(),
         "" => format!(" {help}"),
+        keys if last == BACK => format!(" {help}{GAP}{keys}"),
         keys => format!(" {keys}{GAP}{help}"),
     }
 }
@@ -84,19 +94,22 @@ mod tests {
 
     #[test]
     fn keys_are_whole_and_help_is_always_there() {
-        for keys in [OF_LIST, OF_SELECTION, OF_FILTER, OF_SEARCH, OF_DETAIL, OF_RULES, OF_HELP] {
-            for width in 1..200 {
+        let all = [OF_LIST, OF_SELECTION, OF_FILTER, OF_SEARCH, OF_DETAIL, OF_RULES, OF_HELP, OF_RECORDING];
+        for keys in all {
+            for width in 3..200 {
                 let line = fitting(keys, Glyphs::unicode(), width);
-                assert!(line.width() <= width && line.contains('?'), "{width}: {line}");
-                for part in line.split(GAP).map(str::trim).filter(|part| *part != "?") {
+                let last = if keys == OF_HELP { BACK } else { HELP };
+                assert!(line.width() <= width && line.contains(last.0), "{width}: {line}");
+                for part in line.split(GAP).map(str::trim).filter(|part| *part != last.0) {
                     let is_whole =
-                        keys.iter().chain([&HELP]).any(|(key, does)| part == format!("{key} {does}"));
+                        keys.iter().chain([&last]).any(|(key, does)| part == format!("{key} {does}"));
                     assert!(is_whole, "{width}: {part}");
                 }
             }
         }
         let fitting = |keys, width| fitting(keys, Glyphs::unicode(), width);
         assert_eq!(fitting(OF_LIST, 40), " q quit   f filter   ⏎ detail   ? help");
-        assert_eq!((fitting(OF_HELP, 8), fitting(OF_HELP, 3)), (" ? help".to_owned(), "?".to_owned()));
+        assert_eq!((fitting(OF_RULES, 8), fitting(OF_RULES, 3)), (" ? help".to_owned(), "?".to_owned()));
+        assert_eq!(fitting(OF_HELP, 40), " Esc back   ↑ ↓ scroll");
     }
 }

@@ -5,7 +5,7 @@ mod chart;
 pub mod columns;
 pub mod glyphs;
 mod header;
-mod keys;
+pub(crate) mod keys;
 mod panes;
 mod row;
 pub mod shorten;

@@ -2,6 +2,7 @@
 //! Texts made to fit a number of cells, never by a part of a number that could be read as another one.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -29,17 +30,51 @@ pub fn end(text: &str, width: usize) -> Cow<'_, str> {
         return text.into();
     }
     let Some(room) = width.checked_sub(1) else { return "".into() };
-    let mut head = start_within(text, room);
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/');
-    if text[head.len()..].starts_with(is_part) {
-        let word = head.rfind(|c| !is_part(c)).map_or(0, |at| at + 1);
-        // `rfind` tells where a character begins, which may be longer.
-        let word = head.ceil_char_boundary(word);
-        if head[word..].starts_with(|c: char| c.is_ascii_digit()) {
-            head = &head[..word];
-        }
-    }
+    let head = whole_numbers(text, start_within(text, room));
     format!("{head}{ELLIPSIS}").into()
+}
+
+/// A begin of a text without the part of a number, or of an address, that would be left of it.
+fn whole_numbers<'t>(text: &'t str, head: &'t str) -> &'t str {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | ',');
+    let rest = &text[head.len()..];
+    if !rest.starts_with(is_part) {
+        return head;
+    }
+    // `rfind` tells where a character begins, which may be longer.
+    let begin = head.rfind(|c| !is_part(c)).map_or(0, |at| head.ceil_char_boundary(at + 1));
+    let end = rest.find(|c| !is_part(c)).map_or(text.len(), |at| head.len() + at);
+    let word = &text[begin..end];
+    if word.starts_with(|c: char| c.is_ascii_digit()) || is_address(word) {
+        return &head[..begin];
+    }
+    if rest.starts_with(|c: char| c.is_ascii_digit()) {
+        return head.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+    }
+    head
+}
+
+/// Whether this is an address, in brackets or not.
+#[must_use]
+pub(crate) fn is_address(text: &str) -> bool {
+    text.trim_matches(['[', ']', '(', ')']).parse::<IpAddr>().is_ok()
+}
+
+/// A text with a path in it, of at most so many cells: directories are left out of the middle of the path, as a whole.
+#[must_use]
+pub fn path(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let longest = text.split(' ').max_by_key(|word| word.len()).unwrap_or_default();
+    let (before, after) = text.split_once(longest).unwrap_or_default();
+    let names: Vec<_> = longest.split('/').collect();
+    let (last, directories) = names.split_last().unwrap_or((&"", &[]));
+    let kept = (0..directories.len()).rev().map(|kept| {
+        let directories: String = directories[..kept].iter().flat_map(|name| [*name, "/"]).collect();
+        format!("{before}{directories}{ELLIPSIS}/{last}{after}")
+    });
+    kept.into_iter().find(|text| text.width() <= width).map_or_else(|| end(text, width), Cow::from)
 }
 
 /// The begin of a text that fits.
@@ -112,6 +147,20 @@ mod tests {
         assert_eq!(end("to example.org", 8), "to exam…");
         assert_eq!(end("日12345", 5), "日…");
         assert_eq!(end("18:34 a", 3), "…");
+        assert_eq!(end("FROZEN 12 s, 1,234 new", 18), "FROZEN 12 s, …");
+        assert_eq!(end("filter: port:65535", 17), "filter: port:…");
+        assert_eq!(end("to fe80::1:2345 x", 12), "to …");
+    }
+
+    #[test]
+    fn directories_go_from_the_middle_of_a_path() {
+        let text = "reading /run/user/1000/leco.fifo";
+        assert_eq!(path(text, 32), text);
+        assert_eq!(path(text, 31), "reading /run/user/…/leco.fifo");
+        assert_eq!(path(text, 28), "reading /run/…/leco.fifo");
+        assert_eq!(path(text, 19), "reading …/leco.fifo");
+        assert_eq!(path(text, 18), "reading /run/user…");
+        assert_eq!(path("listening on 127.0.0.1:65535", 20), "listening on …");
     }
 
     #[test]

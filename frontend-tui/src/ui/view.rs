@@ -7,7 +7,7 @@ use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Paragraph, Scrollbar, ScrollbarOrientation, ScrollbarState};
+use ratatui::widgets::{Clear, Paragraph, Scrollbar, ScrollbarOrientation, ScrollbarState};
 use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
@@ -19,7 +19,7 @@ use crate::ui::header;
 use crate::ui::keys;
 use crate::ui::panes::Pane;
 use crate::ui::row::Marks;
-use crate::ui::shorten::{end, wrapped};
+use crate::ui::shorten::wrapped;
 use crate::ui::theme::Theme;
 use crate::ui::{panes, row};
 
@@ -27,7 +27,9 @@ use crate::ui::{panes, row};
 const LEAST_LIST: u16 = 8;
 /// From this height of the screen on the list has a heading.
 const HEADING_FROM: u16 = 10;
-/// Rows for what is told of what is typed.
+/// From this height on the footer has keys.
+const FOOTER_FROM: u16 = 8;
+/// Rows for what can be typed; what is wrong is told in as many as it takes.
 const MOST_HINTS: usize = 3;
 
 /// What the screen shows beside the model.
@@ -76,11 +78,11 @@ fn layout(area: Rect, state: &State, hints: u16) -> Areas {
     let mode = state.mode;
     let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::EditRule | Mode::Confirm);
     let header = u16::from(area.height >= 3);
-    let footer = u16::from(area.height >= 8 || is_typing && area.height >= 2);
+    let footer = u16::from(area.height >= FOOTER_FROM || is_typing && area.height >= 2);
     let heading = u16::from(state.has_heading && area.height >= HEADING_FROM);
-    let slots = area.height - header - u16::from(area.height >= 8) - heading;
+    let slots = area.height - header - u16::from(area.height >= FOOTER_FROM) - heading;
     let rest = area.height - header - footer;
-    let hints = hints.min(rest / 3);
+    let hints = hints.min(rest);
     let rest = rest - hints;
     let pane = match mode {
         Mode::List | Mode::Search | Mode::Filter => 0,
@@ -112,24 +114,54 @@ pub fn draw(
     now: BootNs,
 ) {
     let notice = state.notice.as_ref().or(status.notice.as_ref()).cloned();
+    let all = screen.area();
+    let room = usize::from(all.width).saturating_sub(2);
     let tab = completions(overseer, state);
-    let hint = hint(overseer, state, &tab, notice.as_deref(), theme.glyphs());
-    let width = usize::from(screen.area().width);
-    let room = width.saturating_sub(2);
-    let rows = if hint.is_empty() { 0 } else { wrapped(&hint, room).len().min(MOST_HINTS) };
-    let areas = layout(screen.area(), state, u16::try_from(rows).unwrap_or(u16::MAX));
+    let rows = hints(overseer, state, &tab, notice.as_deref(), theme.glyphs(), (all, room)).len();
+    let areas = layout(all, state, u16::try_from(rows).unwrap_or(u16::MAX));
     state.list(overseer, (areas.slots, areas.list), now);
-    // What is listed now is counted in it.
-    let hint = self::hint(overseer, state, &tab, notice.as_deref(), theme.glyphs());
-    let hints: Vec<_> = wrapped(&hint, room).into_iter().take(MOST_HINTS).collect();
-    let text = header::line(overseer, state, status, theme.glyphs(), (now, areas.header.width.into()));
+    let keys = match state.mode {
+        _ if areas.footer.height > 0 => "",
+        Mode::List => "?",
+        _ => "Esc",
+    };
+    let text = header::line(overseer, state, status, theme.glyphs(), keys, (now, areas.header.width.into()));
     draw_bar(screen, areas.header, text, theme);
     draw_list(screen, areas, overseer, state, status, theme, now);
     draw_pane(screen, areas.pane, overseer, state, status, theme, now);
+    // What is listed now is counted in it.
+    let hints = hints(overseer, state, &tab, notice.as_deref(), theme.glyphs(), (all, room));
+    let inline = if areas.hints.height == 0 { hints.join(" ") } else { String::new() };
     let hints = hints.into_iter().map(|hint| Line::styled(format!(" {hint}"), theme.text(255)));
     screen.render_widget(hints.collect::<Text<'_>>(), areas.hints);
-    let inline = if areas.hints.height == 0 { hint.as_str() } else { "" };
-    draw_footer(screen, areas.footer, (inline, notice.as_deref()), state, status, theme);
+    draw_footer(screen, areas.footer, &inline, state, status, theme);
+    if let Some(said) = said(state, notice) {
+        draw_said(screen, &said, theme);
+    }
+}
+
+/// What is told, or asked, over whatever else is at the bottom.
+fn said(state: &State, notice: Option<String>) -> Option<String> {
+    match (state.mode, &state.config) {
+        (Mode::Confirm, Some(file)) => {
+            Some(format!("append this rule to {}?   y yes   any other key: no", file.display()))
+        }
+        _ if state.is_typing() => None,
+        _ => notice,
+    }
+}
+
+/// Draws it as a whole, in as many lines as it takes.
+fn draw_said(screen: &mut Screen<'_>, said: &str, theme: Theme) {
+    let all = screen.area();
+    let mut lines = wrapped(said, usize::from(all.width).saturating_sub(2));
+    lines.truncate(all.height.into());
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let area = Rect { y: all.bottom() - rows, height: rows, ..all };
+    screen.render_widget(Clear, area);
+    for (line, area) in lines.into_iter().zip(area.rows()) {
+        draw_bar(screen, area, format!(" {line}"), theme);
+    }
 }
 
 fn draw_list(
@@ -270,7 +302,7 @@ fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>,
 fn draw_footer(
     screen: &mut Screen<'_>,
     area: Rect,
-    (inline_hint, notice): (&str, Option<&str>),
+    inline_hint: &str,
     state: &State,
     status: &Status,
     theme: Theme,
@@ -287,15 +319,9 @@ fn draw_footer(
     if let Some(prompt) = prompt {
         return draw_prompt(screen, area, prompt, inline_hint, state, theme);
     }
-    let width = usize::from(area.width);
-    let text = match (notice, &status.progress, state.mode) {
-        (_, _, Mode::Confirm) => {
-            let file = state.config.as_ref().map_or_else(String::new, |file| file.display().to_string());
-            end(&format!(" append this rule to {file}?   y yes   any other key: no"), width).into_owned()
-        }
-        (Some(notice), ..) => end(&format!(" {notice}"), width).into_owned(),
-        (None, Some(progress), Mode::List) => progress.clone(),
-        _ => keys::line(state, theme.glyphs(), width),
+    let text = match (&status.progress, state.mode) {
+        (Some(progress), Mode::List) => progress.clone(),
+        _ => keys::line(state, theme.glyphs(), area.width.into()),
     };
     draw_bar(screen, area, text, theme);
 }
@@ -345,24 +371,33 @@ fn completions(overseer: &Overseer, state: &State) -> String {
     if more.is_empty() { String::new() } else { format!("   Tab: {}", more.join(" ")) }
 }
 
-/// What is wrong with what is typed, else what can be done with it.
-fn hint(
+/// What is wrong with what is typed, else what can be done with it, in lines.
+fn hints(
     overseer: &Overseer,
     state: &State,
     tab: &str,
     notice: Option<&str>,
     glyphs: &'static Glyphs,
-) -> String {
-    match (&state.prompt.error, state.mode) {
-        (Some(error), _) => error.message.clone(),
-        (None, Mode::Filter) => {
-            let listed = header::grouped(state.lines.listed().shown as u64);
-            format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64))
-        }
-        (None, Mode::EditRule) => glyphs.text("⏎ copy   Tab section   Ctrl-S append   Esc back").into_owned(),
-        (None, Mode::Search) => notice.unwrap_or_default().to_owned(),
-        (None, _) => String::new(),
+    (screen, width): (Rect, usize),
+) -> Vec<String> {
+    let lines = |text: &str| wrapped(text, width).into_iter().map(ToOwned::to_owned).collect::<Vec<_>>();
+    let wrong = state.prompt.error.as_ref().map(|error| error.message.as_str());
+    if !state.is_typing() {
+        return Vec::new();
     }
+    if let Some(told) = wrong.or(notice) {
+        return lines(told);
+    }
+    let possible = match state.mode {
+        Mode::Filter => {
+            let listed = header::grouped(state.lines.listed().shown as u64);
+            lines(&format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64)))
+        }
+        Mode::EditRule => lines(&glyphs.text("⏎ copy   Tab section   Ctrl-S append   Esc back")),
+        _ => return Vec::new(),
+    };
+    let most = MOST_HINTS.min(usize::from(screen.height.saturating_sub(2) / 3));
+    possible.into_iter().take(most).collect()
 }
 
 /// A text without its first cells.
