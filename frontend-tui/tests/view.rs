@@ -376,6 +376,64 @@ fn where_all_lines_have_faded_the_view_says_how_to_see_them() {
     assert!(screen.contains("no line to open") && !screen.contains("gone"), "{screen}");
 }
 
+#[test]
+fn columns_stay_while_a_list_is_scrolled() {
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    for number in 0..3_000_u64 {
+        // The widest are far from both ends, and not in the order of anything.
+        let more =
+            "x".repeat(usize::try_from(if number.abs_diff(1_500) < 5 { 20 } else { number % 7 }).unwrap());
+        let line =
+            format!("18:34 :: me{more} :: proc{more} [unit{more}] :: peer{more}.example 443 :: v 1K / 2K ^");
+        let event = json!({"ns": number, "ns_trx": number + SECOND, "line": line});
+        overseer.receive(event.to_string().as_bytes(), 2 * SECOND);
+    }
+    let mut view = Used::new(overseer, (120, 24), 2 * SECOND);
+    view.after(Action::Sort);
+    let first = view.rows()[1].clone();
+    for action in [Action::Last, Action::First, Action::MoveScreens(1), Action::MoveScreens(-1)] {
+        view.after(action);
+        assert_eq!(view.rows()[1], first, "{action:?}");
+    }
+    view.after(Action::MoveScreens(75));
+    let grown = view.rows()[1].clone();
+    assert_ne!(grown, first);
+    for action in [Action::Last, Action::First, Action::Freeze] {
+        view.after(action);
+        assert_eq!(view.rows()[1], grown, "{action:?}");
+    }
+}
+
+#[test]
+fn a_listener_is_told_as_a_whole_over_empty_columns() {
+    let overseer = || {
+        let mut overseer = Overseer::new(Config::default());
+        for (ns, peer, traffic) in [
+            (1, "listening 198.51.100.23 65535/udp", ""),
+            (2, "198.51.100.123 65535/udp !unreachable", ""),
+            (3, "2001:db8:1234:5678:9abc:def0:1234:5678 443", "v 878.9K / 1023.9M ^"),
+            (4, "nas.lan 22", "v 878.9K / 1023.9M ^"),
+        ] {
+            let line = format!("18:34 :: me :: process :: {peer} :: {traffic}");
+            let event = json!({"ns": ns, "ns_trx": ns, "line": line});
+            overseer.receive(event.to_string().as_bytes(), SECOND);
+        }
+        overseer
+    };
+    for width in [80, 70, 64, 60] {
+        let mut view = Used::new(overseer(), (width, 12), SECOND);
+        let screen = view.screen();
+        for whole in [
+            "listening 198.51.100.23 65535/udp",
+            "198.51.100.123 65535/udp !unreachable",
+            "2001:db8:1234:5678:9abc:def0:1234:5678",
+            "1023.9M",
+        ] {
+            assert!(screen.contains(whole), "{width}: {screen}");
+        }
+    }
+}
+
 /// Whether all of a text is there, however it is broken into lines.
 fn says(screen: &str, text: &str) -> bool {
     let solid = |text: &str| text.split_whitespace().collect::<String>();

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a line says, taken apart into what stands in columns.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::SEPARATOR;
+
+/// What stands before a peer.
+const BEFORE_PEER: [&str; 2] = ["<- ", "listening "];
 
 /// Parts of a line as the pipe writes them. What rules took away is empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,14 +70,42 @@ impl<'l> Cells<'l> {
             Some(at) => (&process[..at], &process[at + 1..]),
             None => (process, ""),
         };
-        let before = ["<- ", "listening "].iter().find(|before| peer.starts_with(**before));
-        let name = before.map_or(0, |before| before.len());
+        let name = before_peer(peer);
         let host = peer[name..].find(' ').map_or(peer.len(), |at| name + at);
         let (host, after) = peer.split_at(host);
         (cells.port, cells.state) = after.split_at(after.rfind(" !").unwrap_or(after.len()));
         cells.peer = host;
         Some(cells)
     }
+
+    /// What stands before the peer, and its name or address.
+    #[must_use]
+    pub fn peer_parts(&self) -> (&'l str, &'l str) {
+        self.peer.split_at(before_peer(self.peer))
+    }
+
+    /// Whether the peer is an address rather than a name.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        is_address(self.peer_parts().1)
+    }
+
+    /// Cells of a terminal that all which is said of the peer needs.
+    #[must_use]
+    pub fn whole_peer(&self) -> usize {
+        self.peer.width() + self.port.width() + self.state.width()
+    }
+}
+
+fn before_peer(peer: &str) -> usize {
+    BEFORE_PEER.iter().find(|before| peer.starts_with(**before)).map_or(0, |before| before.len())
+}
+
+/// Whether this is an address, in brackets or not, with its scope or without.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    let text = text.trim_matches(['[', ']', '(', ')']);
+    text.split('%').next().is_some_and(|address| address.parse::<IpAddr>().is_ok())
 }
 
 /// `18:34`, `18:34:05`, `11-28 18:34`, `  -3d`: what no user, process or peer looks like.

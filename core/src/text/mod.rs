@@ -8,7 +8,7 @@ mod format;
 mod parts;
 mod speed;
 
-pub use cells::Cells;
+pub use cells::{Cells, is_address};
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};

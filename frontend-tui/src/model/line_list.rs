@@ -10,10 +10,14 @@ use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 
 use crate::model::listing::{Candidate, Listing, Sort, ordered, readable};
+use crate::model::widest::Widest;
 
 /// An alpha may be off by so much, in steps of 1/255, before a line is drawn anew: with fewer frames, an eye sees
 /// none of the steps.
 pub const FADE_TOLERANCE: u8 = 4;
+
+/// Of a list that begins, so many lines at each end say at once how wide columns are; others when they are seen.
+const MEASURED: usize = 500;
 
 /// Everything held still.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ pub struct LineList {
     /// Where lines stand on the screen.
     area: Rect,
     listing: Listing,
+    /// In slots, of all that are seen; of a list, of all that were looked at since it is this one, so that columns stay
+    /// while it is scrolled.
+    widest: Widest,
 }
 
 impl LineList {
@@ -61,8 +68,15 @@ impl LineList {
         &self.listing
     }
 
+    /// What its lines need in each column.
+    #[must_use]
+    pub fn widest(&self) -> &Widest {
+        &self.widest
+    }
+
     /// Lines may be others now.
     pub(super) fn reloaded(&mut self) {
+        self.widest = Widest::default();
         self.answers = Answers::default();
     }
 
@@ -77,12 +91,14 @@ impl LineList {
 
     pub(super) fn set_query(&mut self, query: Query) {
         self.query = query;
+        self.widest = Widest::default();
         self.answers = Answers::default();
         self.offset = None;
     }
 
     pub(super) fn set_sort(&mut self, sort: Sort) {
         self.sort = sort;
+        self.widest = Widest::default();
         self.offset = None;
     }
 
@@ -106,6 +122,8 @@ impl LineList {
         let frame = overseer.frame_within(now, slots.into(), FADE_TOLERANCE);
         let is_seen = |row: &&Row| row.alpha > 0;
         self.listing = if self.shows_slots() {
+            self.widest = Widest::default();
+            frame.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
             let selected =
                 frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
             let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
@@ -123,10 +141,15 @@ impl LineList {
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
+            if self.widest == Widest::default() {
+                let ends = lines.iter().take(MEASURED).chain(lines.iter().rev().take(MEASURED));
+                ends.for_each(|line| self.widest.take(&overseer.row(line, now)));
+            }
             let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, line, now)));
             Listing { rows: rows.collect(), first, all: lines.len(), shown: lines.len() }
         };
         self.listing.rows.resize(height, None);
+        self.listing.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
     }
 
     /// Scrolls to where the selected line is seen, if it is among the lines.
@@ -189,7 +212,7 @@ impl LineList {
     /// Goes through all that is known.
     pub(super) fn scroll(&mut self, screens: isize) {
         if self.shows_slots() {
-            self.sort = Sort::LastSeen;
+            self.set_sort(Sort::LastSeen);
             self.offset = Some(0);
             return;
         }

@@ -8,3 +8,4 @@ pub mod rule_editor;
 pub mod rule_timing;
 pub mod state;
 mod typing;
+pub mod widest;

@@ -3,82 +3,34 @@
 
 use std::borrow::Cow;
 
-use leco_core::text::Cells;
 use unicode_width::UnicodeWidthStr;
 
+use crate::model::widest::Column::{Chart, Local, Peer, Process, Rate, Received, Sent, Time, Unit, User};
+use crate::model::widest::{Column, Widest};
 use crate::ui::shorten;
+use leco_core::text::Cells;
 
 /// Cells between two columns.
 const GAP: usize = 2;
 /// Cells before the tag and after it: the mark of the selected line; those of what is new and what has ended.
 const LEAD: usize = 4;
-/// Cells of bytes as in `878.9K`, so that columns do not move while numbers grow.
-const BYTES: usize = 6;
 /// A name keeps so many cells.
 const LEAST_NAME: usize = 5;
-/// Cells of a rate, as in `1023.9K/s`.
-const RATE: usize = 9;
+/// Below this width of the screen nothing is as wide as it should be.
+const NARROW: usize = 60;
+/// Cells of a peer on a narrow screen; else its share of the width, in percent.
+const NARROW_PEER: usize = 12;
+const PEER_PERCENT: usize = 35;
+/// A process has this part of the width, within bounds.
+const PROCESS_PART: usize = 7;
+const LEAST_PROCESS: usize = 6;
+const MOST_PROCESS: usize = 12;
+const LEAST_USER: usize = 8;
+const LEAST_UNIT: usize = 12;
 
-/// A column, in the order in which they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
-    /// When it was last updated.
-    Time,
-    /// Who.
-    User,
-    /// What.
-    Process,
-    /// As a part of what.
-    Unit,
-    /// From which address.
-    Local,
-    /// To whom, how it went.
-    Peer,
-    /// Bytes received.
-    Received,
-    /// Bytes sent.
-    Sent,
-    /// Bytes a second.
-    Rate,
-    /// Bytes over the latest time.
-    Chart,
-}
-
-use Column::{Chart, Local, Peer, Process, Rate, Received, Sent, Time, Unit, User};
-
-impl Column {
-    /// Every column, from the left.
-    pub const ALL: [Self; 10] = [Time, User, Process, Unit, Local, Peer, Received, Sent, Rate, Chart];
-
-    /// What stands above it, and the same where that is wider than the column.
-    #[must_use]
-    pub fn heading(self) -> (&'static str, &'static str) {
-        match self {
-            Time => ("time", "time"),
-            User => ("user", "user"),
-            Process => ("process", "proc"),
-            Unit => ("unit", "unit"),
-            Local => ("from", "from"),
-            Peer => ("peer", "peer"),
-            Received => ("received", "recv"),
-            Sent => ("sent", "sent"),
-            Rate => ("rate", "rate"),
-            Chart => ("", ""),
-        }
-    }
-
-    /// Numbers stand under each other.
-    #[must_use]
-    pub fn is_number(self) -> bool {
-        matches!(self, Received | Sent | Rate)
-    }
-}
-
-/// What the lines on the screen need.
+/// What is wanted beside the lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
-    /// Cells of the widest tag.
-    pub tag: usize,
     /// Cells of a small chart.
     pub chart: usize,
     /// The list is sorted by rate: it is seen whatever else goes.
@@ -95,13 +47,33 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Fits columns to what lines say within a width. What matters most gets its room first: peer, process, bytes, rate,
-    /// time, user, unit, tag.
-    /// Behind the process of a line so many cells are needed for what stands there besides.
-    pub fn fit<'l>(lines: impl Iterator<Item = (Cells<'l>, usize)>, wanted: Wanted, width: usize) -> Self {
-        let (natural, states) = natural(lines, wanted);
+    /// Fits columns to what lines need within a width. What matters most gets its room first: peer, process, bytes, rate,
+    /// time, user, unit, tag. An address has room as a whole wherever the width allows: in its column, where process and
+    /// bytes find room beside it, else over what follows it.
+    #[must_use]
+    pub fn fit(widest: &Widest, wanted: Wanted, width: usize) -> Self {
+        let natural = |column| match column {
+            Chart if widest.has_columns() => wanted.chart,
+            column => widest.of(column),
+        };
         // How it went says more than how much it was.
-        let least_peer = if states > 0 { LEAST_NAME + states } else { 0 };
+        let least_peer = if widest.state > 0 { LEAST_NAME + widest.state } else { 0 };
+        let room = width.saturating_sub(LEAD);
+        let beside = |column| natural(column).min(least(column, width)) + GAP;
+        let beside =
+            beside(Process) + beside(Received) + if wanted.by_rate { beside(Rate) } else { beside(Sent) };
+        let in_column = [widest.address_and_port, widest.address, 0];
+        let in_column = in_column.into_iter().find(|address| address + beside <= room).unwrap_or(0);
+        // What stands before an address leaves it room, if anything does.
+        let most_before = Some(room).and_then(|room| room.checked_sub(widest.address)).unwrap_or(room);
+        let least = |column: Column| match natural(column) {
+            0 => 0,
+            natural if column == Peer => {
+                let least = least(column, width).max(least_peer).max(in_column);
+                natural.min(least.min(room.max(1))) + GAP
+            }
+            natural => natural.min(least(column, width)) + GAP,
+        };
         let order: [&[Column]; 9] = if wanted.by_rate {
             [&[Peer], &[Rate], &[Process], &[Received, Sent], &[Time], &[User], &[Unit], &[Local], &[Chart]]
         } else {
@@ -110,23 +82,24 @@ impl Columns {
         let mut columns = Self { tag: 0, widths: [0; Column::ALL.len()], width: LEAD };
         for group in order {
             // A tag tells lines apart, which a chart does not.
-            if group == [Chart] && columns.width + wanted.tag <= width {
-                columns.tag = wanted.tag;
-                columns.width += wanted.tag;
+            if group == [Chart]
+                && columns.width + widest.tag <= width
+                && (columns.of(Time).is_some() || natural(Time) == 0)
+                && columns.before_peer() + widest.tag <= most_before
+            {
+                columns.tag = widest.tag;
+                columns.width += widest.tag;
             }
-            let least = |column: Column| match natural[column as usize] {
-                0 => 0,
-                natural if column == Peer => {
-                    natural.min(least(column, width).max(least_peer).min(width.saturating_sub(LEAD).max(1)))
-                        + GAP
-                }
-                natural => natural.min(least(column, width)) + GAP,
-            };
             // A rate without the bytes that it is of says less than another column.
             let is_worth = group != [Rate] || wanted.by_rate || columns.of(Received).is_some();
             // The gap behind the last one may be cut.
             let needed: usize = group.iter().map(|column| least(*column)).sum();
-            if needed > 0 && is_worth && columns.width + needed <= width + GAP {
+            let before = if group[0] < Peer { needed } else { 0 };
+            if needed > 0
+                && is_worth
+                && columns.width + needed <= width + GAP
+                && columns.before_peer() + before <= most_before
+            {
                 for column in group {
                     columns.widths[*column as usize] = least(*column).saturating_sub(GAP);
                 }
@@ -136,14 +109,17 @@ impl Columns {
         if columns.widths[Peer as usize] == 0 {
             // However narrow it is.
             let room = (width + GAP).saturating_sub(columns.width + GAP);
-            columns.widths[Peer as usize] = natural[Peer as usize].min(room);
-            columns.width += room.min(natural[Peer as usize]) + GAP;
+            columns.widths[Peer as usize] = natural(Peer).min(room);
+            columns.width += room.min(natural(Peer)) + GAP;
         }
         for column in [Peer, Process, User, Unit, Local] {
             let have = columns.widths[column as usize];
-            let room = (width + GAP).saturating_sub(columns.width);
+            let mut room = (width + GAP).saturating_sub(columns.width);
+            if column < Peer {
+                room = room.min(most_before.saturating_sub(columns.before_peer()));
+            }
             if have > 0 {
-                let more = natural[column as usize].saturating_sub(have).min(room);
+                let more = natural(column).saturating_sub(have).min(room);
                 columns.widths[column as usize] += more;
                 columns.width += more;
             }
@@ -158,6 +134,12 @@ impl Columns {
             }
         }
         columns
+    }
+
+    /// Cells between the marks and the peer.
+    fn before_peer(&self) -> usize {
+        let columns = self.widths[..Peer as usize].iter().filter(|width| **width > 0);
+        self.tag + columns.map(|width| width + GAP).sum::<usize>()
     }
 
     /// Cells of a column, where it is shown.
@@ -182,61 +164,48 @@ impl Columns {
     }
 }
 
-/// The widest text of each column, within reason, and the widest state; one that is longer does not push the others away.
-fn natural<'l>(
-    lines: impl Iterator<Item = (Cells<'l>, usize)>,
-    wanted: Wanted,
-) -> ([usize; Column::ALL.len()], usize) {
-    let mut states = 0;
-    let mut natural = [0; Column::ALL.len()];
-    let mut widen = |column: Column, cells: usize, most: usize| {
-        let width = &mut natural[column as usize];
-        *width = (*width).max(cells.min(most));
-    };
-    for (cells, besides) in lines {
-        widen(Time, cells.time.width(), 20);
-        widen(User, cells.user.width(), 16);
-        widen(Process, cells.process.width() + besides, 28);
-        widen(Unit, cells.unit.width(), 34);
-        widen(Local, cells.local.width(), 45);
-        widen(Peer, cells.peer.width() + cells.port.width() + cells.state.width(), 64);
-        states = states.max(cells.state.width());
-        widen(Received, cells.received.width().max(BYTES), 12);
-        widen(Sent, cells.sent.width().max(BYTES), 12);
-        widen(Rate, RATE, RATE);
-        widen(Chart, wanted.chart, wanted.chart);
-    }
-    for column in Column::ALL {
-        let width = &mut natural[column as usize];
-        if *width > 0 {
-            *width = (*width).max(column.heading().1.len());
-        }
-    }
-    (natural, states)
-}
-
 /// So many cells of a column are worth more than another column, at a width of the screen.
 fn least(column: Column, width: usize) -> usize {
     match column {
-        Peer if width < 60 => width.saturating_sub(LEAD).clamp(1, 12),
-        Peer => width * 35 / 100,
-        Process => (width / 7).clamp(6, 12),
-        User => 8,
-        Unit => 12,
-        Local => 21,
-        Time | Received | Sent | Rate | Chart => usize::MAX,
+        Peer if width < NARROW => width.saturating_sub(LEAD).clamp(1, NARROW_PEER),
+        Peer => width * PEER_PERCENT / 100,
+        Process => (width / PROCESS_PART).clamp(LEAST_PROCESS, MOST_PROCESS),
+        User => LEAST_USER,
+        Unit => LEAST_UNIT,
+        // An end and numbers are there as a whole.
+        Local | Time | Received | Sent | Rate | Chart => usize::MAX,
     }
 }
 
-/// What of the peer, its port and its state fits: the name gives way first, then the port as a whole, then the state.
+/// What of the peer, its port and its state fits: a name gives way first, then the port as a whole, then an address, then
+/// the state.
 #[must_use]
 pub fn peer_within<'l>(cells: &Cells<'l>, width: usize) -> (Cow<'l, str>, &'l str, &'l str) {
-    let name = cells.peer.width();
-    let after = [(cells.port, cells.state), ("", cells.state), (cells.port, ""), ("", "")];
-    let fits = |(port, state): &(&str, &str)| port.width() + state.width() + name.min(LEAST_NAME) <= width;
-    let (port, state) = after.into_iter().find(fits).unwrap_or_default();
+    let (before, name) = cells.peer_parts();
+    let is_address = cells.has_address();
+    let whole = cells.peer.width();
+    let cut = whole.min(LEAST_NAME);
+    let least = if is_address { whole } else { cut };
+    let kept = [
+        (cells.port, cells.state, least),
+        ("", cells.state, least),
+        ("", cells.state, cut),
+        (cells.port, "", least),
+        ("", "", 0),
+    ];
+    let fits = |(port, state, name): &(&str, &str, usize)| port.width() + state.width() + name <= width;
+    let (port, state, _) = kept.into_iter().find(fits).unwrap_or_default();
     let room = width.saturating_sub(port.width() + state.width());
-    (shorten::middle(cells.peer, room), port, state)
+    let peer = match room.checked_sub(name.width() + 1) {
+        _ if whole <= room => cells.peer.into(),
+        _ if !is_address => shorten::middle(cells.peer, room),
+        // What listens is still told from what connects.
+        Some(left @ 2..) if before.len() > left => {
+            format!("{} {name}", shorten::end(before.trim_end(), left)).into()
+        }
+        _ => shorten::address(cells.peer, room),
+    };
+    (peer, port, state)
 }
 
 #[cfg(test)]
@@ -249,9 +218,16 @@ mod tests {
         "merged",
     ];
 
+    fn widest(lines: &[&str]) -> Widest {
+        let mut widest = Widest { tag: 3, ..Widest::default() };
+        for cells in lines.iter().copied().filter_map(Cells::of) {
+            widest.take_cells(&cells, 0);
+        }
+        widest
+    }
+
     fn fit(width: usize, by_rate: bool) -> Columns {
-        let wanted = Wanted { tag: 3, chart: 8, by_rate };
-        Columns::fit(LINES.into_iter().filter_map(Cells::of).map(|cells| (cells, 0)), wanted, width)
+        Columns::fit(&widest(&LINES), Wanted { chart: 8, by_rate }, width)
     }
 
     #[test]
@@ -262,9 +238,8 @@ mod tests {
         assert_eq!(shown(80), [Time, Process, Peer, Received, Sent, Rate]);
         assert_eq!(shown(60), [Time, Process, Peer, Received, Sent]);
         assert_eq!(shown(40), [Time, Process, Peer], "a state goes before bytes");
-        let short = Cells::of("18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^").unwrap();
-        let wanted = Wanted { tag: 3, chart: 8, by_rate: false };
-        let columns = Columns::fit([(short, 0)].into_iter(), wanted, 40);
+        let short = "18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^";
+        let columns = Columns::fit(&widest(&[short]), Wanted { chart: 8, by_rate: false }, 40);
         let shown_at_40: Vec<_> = columns.shown().map(|(column, ..)| column).collect();
         assert_eq!(shown_at_40, [Process, Peer, Received, Sent]);
         assert_eq!(shown(10), [Peer]);
@@ -299,5 +274,30 @@ mod tests {
         let failed = Cells::of(LINES[1]).unwrap();
         let (peer, port, state) = peer_within(&failed, 16);
         assert_eq!((&*peer, port, state), ("a.v…org", "", " !refused"));
+    }
+
+    #[test]
+    fn an_address_is_whole_or_ends_after_a_number() {
+        let within = |peer: &str, width| {
+            let line = format!("18:34 :: me :: nc :: {peer} :: ");
+            let (peer, port, state) = peer_within(&Cells::of(&line).unwrap(), width);
+            format!("{peer}{port}{state}")
+        };
+        let incoming = "<- 192.0.2.10 443";
+        assert_eq!(
+            [17, 16, 13].map(|width| within(incoming, width)),
+            ["<- 192.0.2.10 443", "<- 192.0.2.10", "<- 192.0.2.10"]
+        );
+        assert_eq!([12, 10, 5].map(|width| within(incoming, width)), ["<- 192.0.2.…", "<- 192.0.…", "<- …"]);
+        let failed = "2001:db8::10 443 !refused";
+        assert_eq!(
+            [25, 21, 16].map(|width| within(failed, width)),
+            ["2001:db8::10 443 !refused", "2001:db8::10 !refused", "2001:… !refused"]
+        );
+        let listening = "listening [::] 8080";
+        assert_eq!(
+            [19, 15, 14, 9, 7].map(|width| within(listening, width)),
+            ["listening [::] 8080", "listening [::]", "listening [::]", "lis… [::]", "l… [::]"]
+        );
     }
 }

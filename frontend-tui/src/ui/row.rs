@@ -10,7 +10,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::ui::columns::{Column, Columns, peer_within};
+use crate::model::widest::{Column, times};
+use crate::ui::columns::{Columns, peer_within};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
@@ -101,70 +102,77 @@ fn in_columns<'r>(
     spans: &mut Vec<Span<'r>>,
 ) {
     let (text, faint) = (theme.text(row.alpha), theme.faint(row.alpha));
-    for (column, width, gap) in columns.shown() {
-        let mut put = |content: Vec<(Cow<'r, str>, Style)>| {
-            let used: usize = content.iter().map(|(text, _)| text.width()).sum();
-            let padding = width.saturating_sub(used);
-            let (before, after) = if column.is_number() { (padding, 0) } else { (0, padding) };
-            spans.push(Span::raw(" ".repeat(before)));
-            spans.extend(content.into_iter().map(|(text, style)| Span::styled(text, style)));
-            spans.push(Span::raw(" ".repeat(after + gap)));
-        };
+    let total = row.traffic.total;
+    // Of several connections the line has only what the latest one moved.
+    let moved = |said: &'r str, counted: u64| -> Cow<'r, str> {
+        let is_merged = row.connections > 1 && total.total() > 0;
+        if is_merged { bytes(counted).to_string().into() } else { said.into() }
+    };
+    let rate = row.rate(now).total();
+    let after_peer = |column: Column| -> (Cow<'r, str>, Style) {
         match column {
-            Column::Time => put(vec![(whole(cells.time, width).into(), faint)]),
-            Column::User => put(vec![(shorten::middle(cells.user, width), text)]),
+            Column::Received => (moved(cells.received, total.rx), text),
+            Column::Sent => (moved(cells.sent, total.tx), text),
+            Column::Rate if rate >= MUCH => {
+                (format!("{}/s", bytes(rate)).into(), text.add_modifier(Modifier::BOLD))
+            }
+            Column::Rate if rate > 0 => (format!("{}/s", bytes(rate)).into(), text),
+            Column::Chart => (sparkline(&row.traffic.recent(now), theme.glyphs()).into(), faint),
+            _ => ("".into(), text),
+        }
+    };
+    let mut shown = columns.shown().peekable();
+    while let Some((column, mut width, mut gap)) = shown.next() {
+        let mut mark = None;
+        let content: Vec<(Cow<'r, str>, Style)> = match column {
+            Column::Time => vec![(whole(cells.time.into(), width), faint)],
+            Column::User => vec![(shorten::middle(cells.user, width), text)],
             Column::Process => {
                 let times = times(row);
                 let room = width.saturating_sub(times.width());
-                put(vec![(shorten::middle(cells.process, room), text), (times.into(), faint)]);
+                vec![(shorten::middle(cells.process, room), text), (times.into(), faint)]
             }
-            Column::Unit => put(vec![(shorten::middle(cells.unit, width), faint)]),
-            Column::Local => put(vec![(shorten::middle(cells.local, width), faint)]),
+            Column::Unit => vec![(shorten::middle(cells.unit, width), faint)],
+            Column::Local => vec![(whole(cells.local.into(), width), faint)],
             Column::Peer => {
-                let (peer, port, state) = peer_within(&cells, width);
-                put(vec![(peer, text), (port.into(), text), (state.into(), text)]);
-            }
-            Column::Received | Column::Sent => {
-                let total = row.traffic.total;
-                let (said, counted, mark) = match column {
-                    Column::Received => (cells.received, total.rx, "v"),
-                    _ => (cells.sent, total.tx, "^"),
-                };
-                // Of several connections the line has only what the latest one moved.
-                let number: Cow<'r, str> = if row.connections > 1 && total.total() > 0 {
-                    bytes(counted).to_string().into()
-                } else {
-                    said.into()
-                };
-                let number: Cow<'r, str> = if number.width() <= width { number } else { "".into() };
-                let has_mark = !marks.has_heading && !number.is_empty();
-                // It stands in the gap, so that the number has all of its column.
-                put(vec![(number, text)]);
-                if has_mark && gap > 0 {
-                    spans.pop();
-                    spans.push(Span::styled(mark, faint));
-                    spans.push(Span::raw(" ".repeat(gap - 1)));
+                // It flows over what is empty; an address and how it went over anything.
+                let address = cells.peer.width() + cells.state.width();
+                let least = if cells.has_address() { address } else { 0 };
+                while width < cells.whole_peer()
+                    && let Some((_, more, after)) =
+                        shown.next_if(|(next, ..)| width < least || after_peer(*next).0.trim().is_empty())
+                {
+                    (width, gap) = (width + gap + more, after);
                 }
+                let (peer, port, state) = peer_within(&cells, width);
+                vec![(peer, text), (port.into(), text), (state.into(), text)]
             }
-            Column::Rate => {
-                let rate = row.rate(now).total();
-                let shown = if rate > 0 { format!("{}/s", bytes(rate)) } else { String::new() };
-                let style = if rate >= MUCH { text.add_modifier(Modifier::BOLD) } else { text };
-                put(vec![(whole(&shown, width).to_owned().into(), style)]);
+            Column::Received | Column::Sent | Column::Rate | Column::Chart => {
+                let (value, style) = after_peer(column);
+                let value = whole(value, width);
+                mark = match column {
+                    _ if marks.has_heading || value.is_empty() || gap == 0 => None,
+                    Column::Received => Some("v"),
+                    Column::Sent => Some("^"),
+                    _ => None,
+                };
+                vec![(value, style)]
             }
-            Column::Chart => put(vec![(sparkline(&row.traffic.recent(now), theme.glyphs()).into(), faint)]),
-        }
+        };
+        let used: usize = content.iter().map(|(text, _)| text.width()).sum();
+        let padding = width.saturating_sub(used);
+        let (before, after) = if column.is_number() { (padding, 0) } else { (0, padding) };
+        spans.push(Span::raw(" ".repeat(before)));
+        spans.extend(content.into_iter().map(|(text, style)| Span::styled(text, style)));
+        // It stands in the gap, so that the number has all of its column.
+        spans.extend(mark.map(|mark| Span::styled(mark, faint)));
+        spans.push(Span::raw(" ".repeat(after + gap - usize::from(mark.is_some()))));
     }
 }
 
-/// How many connections rules have made one line, where they have.
-pub(crate) fn times(row: &Row) -> String {
-    if row.connections > 1 { format!(" ×{}", row.connections) } else { String::new() }
-}
-
 /// A number that does not fit is not there: a part of it would be another one.
-fn whole(number: &str, width: usize) -> &str {
-    if number.width() <= width { number } else { "" }
+fn whole(number: Cow<'_, str>, width: usize) -> Cow<'_, str> {
+    if number.width() <= width { number } else { "".into() }
 }
 
 /// A line whose parts rules have merged.

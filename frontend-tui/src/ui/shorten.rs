@@ -2,14 +2,16 @@
 //! Texts made to fit a number of cells, never by a part of a number that could be read as another one.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use leco_core::text::is_address;
 
 /// Stands for what was left out.
 const ELLIPSIS: char = '…';
 
-/// A text of at most so many cells: what does not fit is left out of its middle, and marked.
+/// A text of at most so many cells: what does not fit is left out of its middle, and marked. Numbers in it are there as
+/// a whole, or not at all.
 #[must_use]
 pub fn middle(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
@@ -17,8 +19,15 @@ pub fn middle(text: &str, width: usize) -> Cow<'_, str> {
     }
     let Some(room) = width.checked_sub(1) else { return "".into() };
     let tail_width = room / 2;
-    let head = start_within(text, room - tail_width);
-    let tail = end_within(&text[head.len()..], tail_width);
+    let is_digit = |c: char| c.is_ascii_digit();
+    let mut head = start_within(text, room - tail_width);
+    let mut tail = end_within(&text[head.len()..], tail_width);
+    if text[head.len()..].starts_with(is_digit) {
+        head = head.trim_end_matches(is_digit);
+    }
+    if text[..text.len() - tail.len()].ends_with(is_digit) {
+        tail = tail.trim_start_matches(is_digit);
+    }
     format!("{head}{ELLIPSIS}{tail}").into()
 }
 
@@ -54,10 +63,16 @@ fn whole_numbers<'t>(text: &'t str, head: &'t str) -> &'t str {
     head
 }
 
-/// Whether this is an address, in brackets or not.
+/// An address of at most so many cells: what does not fit is left out of its end, by whole numbers, and marked.
 #[must_use]
-pub(crate) fn is_address(text: &str) -> bool {
-    text.trim_matches(['[', ']', '(', ')']).parse::<IpAddr>().is_ok()
+pub fn address(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let Some(room) = width.checked_sub(1) else { return "".into() };
+    let head = start_within(text, room);
+    let whole = head.rfind(['.', ':', ' ']).map_or(0, |at| at + 1);
+    format!("{}{ELLIPSIS}", &head[..whole]).into()
 }
 
 /// A text with a path in it, of at most so many cells: directories are left out of the middle of the path, as a whole.
@@ -138,6 +153,9 @@ mod tests {
         assert_eq!(middle("example.org", 1), "…");
         assert_eq!(middle("example.org", 0), "");
         assert_eq!(middle("日本語日本語", 6), "日…語");
+        assert_eq!(middle("ec2-203-0-113-77.example", 14), "ec2-203…xample");
+        assert_eq!(middle("ec2-203-0-113-77.example", 13), "ec2-…xample");
+        assert_eq!(middle("host-4711", 6), "hos…");
     }
 
     #[test]
@@ -150,6 +168,15 @@ mod tests {
         assert_eq!(end("FROZEN 12 s, 1,234 new", 18), "FROZEN 12 s, …");
         assert_eq!(end("filter: port:65535", 17), "filter: port:…");
         assert_eq!(end("to fe80::1:2345 x", 12), "to …");
+    }
+
+    #[test]
+    fn addresses_end_after_a_whole_number() {
+        assert_eq!(address("192.0.2.10", 10), "192.0.2.10");
+        assert_eq!(address("192.0.2.10", 9), "192.0.2.…");
+        assert_eq!(address("192.0.2.10", 8), "192.0.…");
+        assert_eq!(address("2001:db8::1", 10), "2001:db8:…");
+        assert_eq!((address("192.0.2.10", 3).as_ref(), address("192.0.2.10", 0).as_ref()), ("…", ""));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! What is drawn: a header, the list or a pane, a footer.
 
 use leco_core::model::overseer::Overseer;
-use leco_core::text::Cells;
 use leco_os::clock::BootNs;
 use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -179,18 +178,13 @@ fn draw_list(
     }
     let listing = state.lines.listed();
     let is_scrolled = listing.all > listing.rows.len();
-    let text_area = Rect { width: area.width.saturating_sub(u16::from(is_scrolled)), ..area };
-    let visible = listing.rows.iter().flatten().filter(|row| row.alpha > 0);
+    // A number does not stand at the bar.
+    let text_area = Rect { width: area.width.saturating_sub(if is_scrolled { 2 } else { 0 }), ..area };
     let width = usize::from(text_area.width);
-    let wanted = Wanted {
-        tag: visible.clone().map(|row| row.tag.text.width()).max().unwrap_or(0),
-        chart: row::CHART,
-        by_rate: state.lines.sort == Sort::Rate,
-    };
-    let cells = visible.clone().filter_map(|row| Some((Cells::of(&row.text)?, row::times(row).width())));
-    let columns = Columns::fit(cells, wanted, width);
+    let wanted = Wanted { chart: row::CHART, by_rate: state.lines.sort == Sort::Rate };
+    let columns = Columns::fit(state.lines.widest(), wanted, width);
     let has_heading = areas.heading.height > 0;
-    if has_heading && visible.clone().next().is_some() {
+    if has_heading && listing.shown > 0 {
         screen.render_widget(row::heading(&columns, theme), areas.heading);
     }
     for (row, area) in listing.rows.iter().zip(text_area.rows()) {
