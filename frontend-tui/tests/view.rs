@@ -434,6 +434,41 @@ fn a_listener_is_told_as_a_whole_over_empty_columns() {
     }
 }
 
+#[test]
+fn what_a_rule_would_do_is_above_its_examples() {
+    let mut overseer = Overseer::new(Config::default());
+    for ns in 1..9 {
+        let peer = "a-name-of-some-length.".repeat(4);
+        let line = format!("18:34 :: me :: process [unit] :: {ns}.{peer}example 443 :: v 1K / 2K ^");
+        let event = json!({"ns": ns, "ns_trx": ns, "line": line});
+        overseer.receive(event.to_string().as_bytes(), SECOND);
+    }
+    let mut view = Used::new(overseer, (80, 24), SECOND);
+    view.after(Action::Open(Mode::Rules));
+    view.state.pane_offset = 7;
+    view.after(Action::Back);
+    view.after(Action::Move(1));
+    let screen = view.after(Action::Offer(Offer::Group));
+    assert!(screen.contains("would merge 8 lines into 1") && screen.contains("v 8K / 16K ^ ×8"), "{screen}");
+    for offer in [Offer::Hide, Offer::Rename, Offer::Group] {
+        view.state.mode = Mode::List;
+        view.after(Action::Offer(offer));
+        let screen = view.after(Action::MoveScreens(1));
+        assert!(screen.contains(" at the end of the config would "), "{screen}");
+    }
+}
+
+#[test]
+fn what_is_opened_is_a_line_of_the_list() {
+    let mut view = Used::new(overseer(), (100, 30), 60 * SECOND);
+    view.after(Action::Move(1));
+    view.state.set_filter("proc:nginx", &view.overseer).unwrap();
+    let screen = view.after(Action::Open(Mode::Detail));
+    assert!(screen.contains("<- 198.51.100.23 443 :: v 912B"), "{screen}");
+    let screen = view.after(Action::Open(Mode::Detail));
+    assert!(!screen.contains("first seen"), "{screen}");
+}
+
 /// Whether all of a text is there, however it is broken into lines.
 fn says(screen: &str, text: &str) -> bool {
     let solid = |text: &str| text.split_whitespace().collect::<String>();

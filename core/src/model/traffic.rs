@@ -30,6 +30,12 @@ impl Bytes {
         self.rx.saturating_add(self.tx)
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self { rx: self.rx.saturating_add(others.rx), tx: self.tx.saturating_add(others.tx) }
+    }
+
     /// How many more these are.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -93,8 +99,7 @@ impl Traffic {
 
     /// Adds what came no one knows when.
     pub(crate) fn add_old(&mut self, more: Bytes) {
-        self.total.rx = self.total.rx.saturating_add(more.rx);
-        self.total.tx = self.total.tx.saturating_add(more.tx);
+        self.total = self.total.and(more);
     }
 
     /// Adds what came lately.

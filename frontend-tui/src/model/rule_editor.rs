@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A rule that is tried on what is known before it is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -9,14 +9,15 @@ use std::path::Path;
 
 use leco_core::config::{AppendError, MAX_CONFIG_BYTES, NewRule, append};
 use leco_core::model::overseer::Overseer;
+use leco_core::model::traffic::Bytes;
 use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text};
-use leco_core::text::SEPARATOR;
+use leco_core::text::{SEPARATOR, bytes};
 use leco_os::clean::clean;
 use leco_os::files::open_file;
 
 use crate::input::action::Offer;
 
-/// Changes that are shown.
+/// Changes that are shown, and lines of each that become one.
 const SHOWN: usize = 3;
 
 /// What a rule would do to the lines that are known.
@@ -72,6 +73,17 @@ impl fmt::Display for RuleEffect {
     }
 }
 
+/// What a rule would make of lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Lines as they are shown; of those that become one the latest.
+    pub before: Vec<String>,
+    /// What they become; nothing where they are hidden.
+    pub after: Option<String>,
+    /// The group that they are put into.
+    group: Option<String>,
+}
+
 /// A rule as it is typed, and what it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleEditor {
@@ -83,8 +95,8 @@ pub struct RuleEditor {
     pub error: Option<String>,
     /// What it would do to the known lines.
     pub effect: RuleEffect,
-    /// The first lines it changes, and what they become; nothing for those it hides.
-    pub examples: Vec<(String, Option<String>)>,
+    /// What it does to the latest lines that it changes.
+    pub examples: Vec<Example>,
 }
 
 impl RuleEditor {
@@ -159,20 +171,28 @@ impl RuleEditor {
         let effect = &mut self.effect;
         effect.known = overseer.known().len();
         let own = rules.infos().count().saturating_sub(1);
+        // Connections and bytes of each group.
+        let mut merged = BTreeMap::<String, (usize, Bytes)>::new();
         for line in overseer.known().rev() {
             let received = line.received();
             let (becomes, group) = match rules.apply(received) {
                 Verdict::Show { line, group } => (Some(clean(&line).into_owned()), group),
                 Verdict::Drop => (None, None),
             };
+            if let Some(group) = &group {
+                let (connections, bytes) = merged.entry(group.clone()).or_default();
+                *connections += line.connections();
+                *bytes = bytes.and(line.total());
+            }
             // Lines that look as before may still become one.
             let is_merged = group.as_ref().is_some_and(|group| {
                 !matches!(overseer.explain(received).verdict,
                     Verdict::Show { group: Some(before), .. } if before == *group)
             });
-            if let Some(group) = group.filter(|_| is_merged) {
+            let group = group.filter(|_| is_merged);
+            if let Some(group) = &group {
                 effect.merged += 1;
-                effect.groups.insert(group);
+                effect.groups.insert(group.clone());
             } else if becomes.as_deref() == Some(line.text()) {
                 // Of a line's groups only the first counts.
                 if self.section == RuleSection::Group && rules.holds(own, received) {
@@ -187,8 +207,20 @@ impl RuleEditor {
             } else {
                 effect.hidden += 1;
             }
-            if self.examples.len() < SHOWN {
-                self.examples.push((line.text().to_string(), becomes));
+            let before = line.text().to_owned();
+            let has_room = self.examples.len() < SHOWN;
+            match self.examples.iter_mut().find(|example| group.is_some() && example.group == group) {
+                Some(example) if example.before.len() < SHOWN => example.before.push(before),
+                None if has_room => {
+                    self.examples.push(Example { before: vec![before], after: becomes, group });
+                }
+                _ => {}
+            }
+        }
+        for example in &mut self.examples {
+            let group = example.group.as_ref().and_then(|group| merged.get(group));
+            if let (Some((connections, bytes)), Some(after)) = (group, &mut example.after) {
+                *after = as_one(after, *connections, *bytes);
             }
         }
     }
@@ -207,6 +239,17 @@ impl RuleEditor {
     pub(crate) fn append_to(&self, config: &Path) -> Result<(), AppendError> {
         append(config, self.rule())
     }
+}
+
+/// The line of several connections, as a list shows it.
+fn as_one(line: &str, connections: usize, total: Bytes) -> String {
+    let line = match line.rsplit_once(SEPARATOR) {
+        Some((line, traffic)) if !traffic.is_empty() && total.total() > 0 => {
+            format!("{line}{SEPARATOR}v {} / {} ^", bytes(total.rx), bytes(total.tx))
+        }
+        _ => line.to_owned(),
+    };
+    if connections > 1 { format!("{} ×{connections}", line.trim_end()) } else { line }
 }
 
 /// What stands in a config now. Only a file is read: a fifo would be waited for.
@@ -339,6 +382,25 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_become_one_are_shown_as_one() {
+        let mut overseer = overseer();
+        for ns in 3..=6 {
+            let line = format!("18:34 :: me :: fire(fox [app.x] :: host{ns} 443 :: v 1K / 2K ^");
+            let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 1024, "tx": 2048});
+            overseer.receive(event.to_string().as_bytes(), 7);
+        }
+        let editor = RuleEditor::begin(Offer::Group, (LINE, LINE), None, &overseer);
+        let [example] = editor.examples.as_slice() else { panic!("{editor:?}") };
+        assert_eq!((editor.effect.merged, example.before.len()), (5, SHOWN));
+        let after = example.after.as_deref().unwrap();
+        assert_eq!(after, "18:34 :: me :: fire(fox [app.x] :: host6 443 :: v 4K / 8K ^ ×5");
+        assert_eq!(
+            as_one("18:34 :: me :: nc :: nas 22 :: ", 2, Bytes::default()),
+            "18:34 :: me :: nc :: nas 22 :: ×2"
+        );
+    }
+
+    #[test]
     fn a_name_that_looks_like_a_reference_stays_as_it_is() {
         let line = "18:34 :: me :: $x \\1 \\n ${y} :: nas 22 :: ";
         let mut overseer = Overseer::new(Config::default());
@@ -376,7 +438,10 @@ mod tests {
         let mut editor = RuleEditor::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
         editor.set("/ssh/ =", Some(&config), &overseer);
         assert_eq!((editor.error.as_deref(), editor.effect.hidden, editor.effect.changed), (None, 1, 0));
-        assert_eq!(editor.examples, [("18:34 :: me :: ssh :: nas 22 :: ".to_owned(), None)]);
+        assert_eq!(
+            editor.examples,
+            [Example { before: vec!["18:34 :: me :: ssh :: nas 22 :: ".into()], after: None, group: None }]
+        );
         editor.set("(ssh =", Some(&config), &overseer);
         assert!(editor.error.as_ref().unwrap().contains("never closed"), "{editor:?}");
         editor.set("/ssh/ =", Some(&config), &overseer);

@@ -204,6 +204,13 @@ impl State {
         self.select(to, &lines);
     }
 
+    /// Whether the selected line is one of those that are listed; a slot may have faded.
+    fn is_listed(&mut self, overseer: &Overseer, now: BootNs) -> bool {
+        let Some(selection) = self.selection else { return false };
+        self.lines.shows_slots()
+            || self.lines.candidates(overseer, now).iter().any(|(id, _)| *id == selection)
+    }
+
     fn go_to(&mut self, to: usize, overseer: &Overseer, now: BootNs) {
         match self.mode {
             Mode::List => {
@@ -238,7 +245,7 @@ impl State {
     fn open(&mut self, mode: Mode, overseer: &Overseer, now: BootNs) {
         (self.pane_offset, self.field) = (0, 0);
         match mode {
-            Mode::Detail if self.selection.is_none() => {
+            Mode::Detail if self.mode != mode && !self.is_listed(overseer, now) => {
                 self.step(1, overseer, now);
                 if self.selection.is_none() {
                     self.notice = Some("no line to open".into());

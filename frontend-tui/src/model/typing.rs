@@ -178,6 +178,7 @@ impl State {
         };
         self.prompt.input = Input::new(editor.text.clone());
         self.editor = Some(editor);
+        self.pane_offset = 0;
         self.mode = Mode::EditRule;
     }
 

@@ -160,19 +160,29 @@ pub(crate) fn rules(
     Pane::of(lines)
 }
 
-/// What a rule would do to what is known.
-pub(crate) fn rule_editor(editor: &RuleEditor, theme: Theme, width: usize) -> Pane {
+/// What a rule would do to what is known, with as many examples as fit as a whole.
+pub(crate) fn rule_editor(editor: &RuleEditor, theme: Theme, (width, height): (usize, usize)) -> Pane {
     let section = editor.section.name();
     let does = match &editor.error {
         Some(error) => format!("a rule of [{section}] would not work: {error}"),
         None => format!("a rule of [{section}] at the end of the config would {}", editor.effect),
     };
     let mut lines: Vec<_> = heading(&does, width, theme).collect();
-    for (before, after) in &editor.examples {
-        let example = |mark: &str, text: &str, style| entry(mark, text, (1, width), (style, style));
-        lines.extend(example("-", before, theme.faint(255)));
-        let after = after.as_ref().map_or("(not shown)".into(), |after| clean(after));
-        lines.extend(example("+", &after, theme.text(220)));
+    for (number, example) in editor.examples.iter().enumerate() {
+        let said = |mark: &str, text: &str, style| entry(mark, text, (1, width), (style, style));
+        let mut told: Vec<_> =
+            example.before.iter().map(|before| said("-", before, theme.faint(255))).collect();
+        let after = example.after.as_ref().map_or("(not shown)".into(), |after| clean(after));
+        let after = said("+", &after, theme.text(220));
+        // Of lines that become one, one says more than its result left out.
+        let room = height.saturating_sub(lines.len() + after.len());
+        while told.len() > 1 && told.iter().map(Vec::len).sum::<usize>() > room {
+            told.pop();
+        }
+        if number > 0 && told.iter().map(Vec::len).sum::<usize>() > room {
+            break;
+        }
+        lines.extend(told.into_iter().flatten().chain(after));
     }
     Pane::of(lines)
 }

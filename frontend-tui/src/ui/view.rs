@@ -258,7 +258,9 @@ fn draw_pane(
         }
         (Mode::Rules, _) => panes::rules(overseer, (file, &status.faults), &state.rule_times, theme, width),
         (Mode::Help, _) => panes::help(&status.source.each, theme, width),
-        (Mode::EditRule | Mode::Confirm, Some(editor)) => panes::rule_editor(editor, theme, width),
+        (Mode::EditRule | Mode::Confirm, Some(editor)) => {
+            panes::rule_editor(editor, theme, (width, area.height.into()))
+        }
         _ => return,
     };
     let height = usize::from(area.height);
