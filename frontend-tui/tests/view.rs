@@ -292,10 +292,10 @@ fn states_have_the_colours_of_the_config() {
 
 #[test]
 fn older_lines_are_dimmer() {
-    let terminal = screen(100, 20, ColorDepth::True, &reading());
+    let terminal = screen(120, 20, ColorDepth::True, &reading());
     let buffer = terminal.backend().buffer();
     let brightness = |row: u16| {
-        let cell = (10..100).map(|x| &buffer[(x, row)]).find(|cell| cell.symbol() == "m").unwrap();
+        let cell = (10..120).map(|x| &buffer[(x, row)]).find(|cell| cell.symbol() == "m").unwrap();
         let Color::Rgb(red, green, blue) = cell.fg else { panic!("{:?}", cell.fg) };
         u32::from(red) + u32::from(green) + u32::from(blue)
     };
@@ -549,56 +549,150 @@ fn a_click_selects_and_the_scrollbar_scrolls() {
     assert!(screen.contains("proc-099"), "{screen}");
 }
 
-proptest::proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 16, failure_persistence: None, ..Default::default() })]
-    /// Every number on the screen is one that was there before: none is cut, at any width.
-    #[test]
-    fn no_number_is_ever_cut(
-        lines in proptest::collection::vec((
-            "[a-z][a-z-]{0,30}", "( \\[[a-z.-]{1,40}\\])?", "[a-z][a-z.-]{0,60}", 0_u16.., 0_u64.., 0_u64..,
+/// Numbers in a text.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_digit()).filter(|number| !number.is_empty())
+}
+
+/// A connection as a property test makes it: its process, unit, peer, how that is marked, port, bytes and state.
+type Made = (String, String, String, &'static str, u16, u64, u64, &'static str, bool);
+
+fn made() -> impl proptest::strategy::Strategy<Value = Vec<Made>> {
+    use proptest::prelude::*;
+    let peer = prop_oneof![
+        "[a-z][a-z.-]{0,60}",
+        "[a-z]([.-][a-z]{0,4}[0-9]{0,5}){0,8}",
+        any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string()),
+        any::<std::net::Ipv6Addr>().prop_map(|address| address.to_string()),
+    ];
+    proptest::collection::vec(
+        (
+            "[a-z][a-z-]{0,30}",
+            "( \\[[a-z.-]{1,40}\\])?",
+            peer,
+            proptest::sample::select(vec!["", "<- ", "listening "]),
+            0_u16..,
+            0_u64..,
+            0_u64..,
             proptest::sample::select(vec!["", "/udp", " !refused", " !unreachable"]),
             proptest::bool::weighted(0.2),
-        ), 1..8),
-        has_heading: bool,
-        sorts in 0..4_usize,
-    ) {
-        let mut overseer = Overseer::new(Config::default());
-        let mut whole = std::collections::HashSet::new();
-        for (number, (process, unit, peer, port, rx, tx, state, is_merged)) in (1..).zip(&lines) {
-            let (rx, tx) = (rx.checked_ilog2().map_or(0, |_| rx >> (number * 7 % 60)), tx >> (number * 11 % 60));
-            let (said_rx, said_tx) = (leco_core::text::bytes(rx).to_string(), leco_core::text::bytes(tx).to_string());
-            let line = if *is_merged {
-                format!("{process} {port} {said_rx} {said_tx}")
-            } else {
-                format!("18:34 :: user :: {process}{unit} :: {peer} {port}{state} :: v {said_rx} / {said_tx} ^")
-            };
-            let event = json!({"ns": number, "ns_trx": 58 * SECOND + number, "line": line, "rx": rx, "tx": tx});
-            overseer.receive(event.to_string().as_bytes(), 60 * SECOND);
-            whole.extend([said_rx, said_tx, port.to_string(), format!("{port}{state}"), "18:34".to_owned()]);
-        }
-        whole.extend(overseer.known().map(|line| {
-            format!("{}/s", leco_core::text::bytes(line.traffic().rate(60 * SECOND).total()))
-        }));
-        let mut state = State::new(None);
-        state.has_heading = has_heading;
+        ),
+        1..8,
+    )
+}
+
+/// Lines of them, and each number as it may be shown.
+fn of_made(made: &[Made], config: Config) -> (Overseer, std::collections::HashSet<String>) {
+    let mut overseer = Overseer::new(config);
+    let mut whole = std::collections::HashSet::new();
+    for (number, (process, unit, peer, mark, port, rx, tx, state, is_merged)) in (1..).zip(made) {
+        let (rx, tx) = (rx.checked_ilog2().map_or(0, |_| rx >> (number * 7 % 60)), tx >> (number * 11 % 60));
+        let (said_rx, said_tx) =
+            (leco_core::text::bytes(rx).to_string(), leco_core::text::bytes(tx).to_string());
+        let line = if *is_merged {
+            format!("{process} {port} {said_rx} {said_tx}")
+        } else {
+            format!(
+                "18:34 :: user :: {process}{unit} :: {mark}{peer} {port}{state} :: v {said_rx} / {said_tx} ^"
+            )
+        };
+        let event = json!({
+            "v": 1, "ns": number, "ns_trx": 58 * SECOND + number, "line": line, "rx": rx, "tx": tx,
+            "raddr": peer, "rport": port, "pid": number * 1_000_003, "comm": process,
+        });
+        overseer.receive(event.to_string().as_bytes(), 60 * SECOND);
+        whole.extend([said_rx, said_tx, port.to_string(), format!("{port}{state}"), "18:34".to_owned()]);
+        whole.insert(peer.clone());
+    }
+    whole.extend(
+        overseer
+            .known()
+            .map(|line| format!("{}/s", leco_core::text::bytes(line.traffic().rate(60 * SECOND).total()))),
+    );
+    (overseer, whole)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 16, failure_persistence: None, ..Default::default() })]
+    /// Every number on the screen is one that was there before: none is cut, at any width; an address is whole wherever
+    /// it can be.
+    #[test]
+    fn no_number_is_ever_cut(made in made(), has_heading: bool, sorts in 0..4_usize) {
+        let (overseer, whole) = of_made(&made, Config::default());
+        let runs: std::collections::HashSet<&str> = whole.iter().flat_map(|text| numbers(text)).collect();
+        let addresses: Vec<_> = made
+            .iter()
+            .filter(|(_, _, peer, _, _, _, _, _, is_merged)| !is_merged && peer.parse::<std::net::IpAddr>().is_ok())
+            .map(|(_, _, peer, mark, _, _, _, state, _)| (format!("{mark}{peer}"), *state))
+            .collect();
+        let widest = addresses.iter().map(|(address, _)| address.len()).max().unwrap_or(0);
+        let mut view = Used::new(overseer, (80, 16), 60 * SECOND);
+        view.state.has_heading = has_heading;
         for _ in 0..sorts {
-            let _ = state.apply(Action::Sort, &overseer, 60 * SECOND);
+            view.after(Action::Sort);
         }
         for width in (8..140).step_by(3) {
-            let mut terminal = Terminal::new(TestBackend::new(width, 16)).unwrap();
-            let theme = Theme::new(ColorDepth::None);
-            terminal
-                .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, 60 * SECOND))
-                .unwrap();
-            let buffer = terminal.backend().buffer();
-            for y in 1..15 {
-                let row: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
-                for word in row.split([' ', '█', '║', '░', '│']) {
-                    let word = word.trim_end_matches(['v', '^', '…']);
-                    if word.starts_with(|c: char| c.is_ascii_digit()) {
+            view.size.0 = width;
+            let rows = view.rows();
+            let list: Vec<_> = rows[1..15].iter().map(|row| row.trim_end_matches(['█', '║', '░', '│'])).collect();
+            for row in &list {
+                for word in row.split_whitespace() {
+                    let word = word.trim_end_matches(['v', '^']);
+                    if word.starts_with(|c: char| c.is_ascii_digit()) && !word.contains('…') {
                         proptest::prop_assert!(whole.contains(word), "{width}: {word:?} in {row:?}");
                     }
                 }
+                let is_tag = |word: &&str| word.starts_with('#');
+                for number in row.split_whitespace().filter(|word| !is_tag(word)).flat_map(numbers) {
+                    proptest::prop_assert!(runs.contains(number), "{width}: {number:?} in {row:?}");
+                }
+            }
+            for (address, state) in &addresses {
+                if usize::from(width) >= 4 + widest + 2 && !state.starts_with(" !") {
+                    let is_whole = list.iter().any(|row| row.contains(address));
+                    proptest::prop_assert!(is_whole, "{width}: {address} in {list:#?}");
+                }
+            }
+        }
+    }
+
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 4, failure_persistence: None, ..Default::default() })]
+    /// Nothing that a pane says is left out of it, and no number in it is broken.
+    #[test]
+    fn nothing_in_a_pane_is_ever_cut(made in made(), rule in "[a-z.]{1,40}[0-9]{1,6}", line in 1..2000_usize) {
+        let config = format!("{}[rx-proc]\n{rule} [a-z]{{1,9}}never = {rule} 4711\n", "\n".repeat(line));
+        let config = Config::parse(config.as_bytes(), std::path::Path::new("test.ini"));
+        let (overseer, _) = of_made(&made, config);
+        let mut view = Used::new(overseer, (80, 24), 60 * SECOND);
+        view.status.source.each = vec!["reading tcp:192.0.2.10:65535".into()];
+        view.after(Action::Move(1));
+        let fields = view.state.fields(&view.overseer, view.now);
+        let fields: Vec<_> = fields.into_iter().map(|field| format!("{} {}", field.name, field.value)).collect();
+        let rules: Vec<_> = view.overseer.rules().map(|rule| format!("{} = {}", rule.key, rule.value)).collect();
+        let keys = leco_tui::input::action::KEYS.map(|(keys, does)| format!("{keys} {does}")).to_vec();
+        for (mode, told) in [(Mode::Detail, fields), (Mode::Rules, rules), (Mode::Help, keys)] {
+            let source = view.status.source.each[0].clone();
+            for width in (20..140).step_by(7) {
+                view.size = (width, 300);
+                view.state.mode = mode;
+                (view.state.pane_offset, view.state.field) = (0, 0);
+                let rows = view.rows();
+                // The list stands above, a chart beside.
+                let pane = rows.iter().skip(if mode == Mode::Detail { 150 } else { 1 });
+                let kept = usize::from(if mode == Mode::Detail && width >= 100 { width / 2 } else { width });
+                let pane: Vec<String> = pane.map(|row| row.chars().take(kept).collect()).collect();
+                let pane = pane.join("\n");
+                for text in &told {
+                    proptest::prop_assert!(says(&pane, text), "{width} {mode:?}: {text:?} in {pane}");
+                    let room = usize::from(width) - 4;
+                    let mut fitting = numbers(text).filter(|number| number.len() <= room);
+                    let broken = fitting.find(|number| !numbers(&pane).any(|shown| shown == *number));
+                    proptest::prop_assert!(broken.is_none(), "{width} {mode:?}: {broken:?} in {pane}");
+                }
+                proptest::prop_assert!(mode != Mode::Help || says(&pane, &source), "{width}: {pane}");
             }
         }
     }

@@ -23,6 +23,8 @@ use crate::ui::theme::Theme;
 const NAME_WIDTH: usize = 16;
 /// Cells of keys and marks in the help.
 const KEY_WIDTH: usize = 18;
+/// A text beside a name has at least so many cells.
+const LEAST_TEXT: usize = 12;
 /// From this width on a chart stands beside the fields.
 const CHART_BESIDE: usize = 100;
 /// Rows of the chart.
@@ -50,7 +52,7 @@ fn heading(text: &str, width: usize, theme: Theme) -> impl Iterator<Item = Line<
     lines.into_iter().map(move |line| Line::styled(line, style))
 }
 
-/// A name and a text in as many lines as it takes.
+/// A name and a text in as many lines as it takes; the text stands below where beside it is no room for its words.
 fn entry(
     name: &str,
     text: &str,
@@ -58,8 +60,18 @@ fn entry(
     styles: (Style, Style),
 ) -> Vec<Line<'static>> {
     let (name_style, text_style) = styles;
-    let room = width.saturating_sub(name_width + 3).max(8);
-    let lines = wrapped(text, room).into_iter().enumerate().map(|(at, part)| {
+    let beside = width.saturating_sub(name_width + 3);
+    let below = width.saturating_sub(4);
+    let longest = text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
+    if beside < LEAST_TEXT || beside < longest && longest <= below {
+        let names = wrapped(name.trim(), width.saturating_sub(2)).into_iter();
+        let names = names.filter(|part| !part.is_empty());
+        let names = names.map(|part| Line::styled(format!(" {part}"), name_style));
+        let texts = wrapped(text, below).into_iter();
+        let texts = texts.map(|part| Line::styled(format!("   {part}"), text_style));
+        return names.chain(texts).collect();
+    }
+    let lines = wrapped(text, beside).into_iter().enumerate().map(|(at, part)| {
         let name = if at == 0 { name } else { "" };
         let padding = " ".repeat(name_width.saturating_sub(name.width()) + 1);
         Line::from(vec![

@@ -112,7 +112,7 @@ fn end_within(text: &str, width: usize) -> &str {
     &text[cut.map_or(0, |(at, c)| at + c.len_utf8())..]
 }
 
-/// A text in lines of at most so many cells, broken at spaces where there are any.
+/// A text in lines of at most so many cells, broken at spaces where there are any, else where no name or number is cut.
 #[must_use]
 pub fn wrapped(text: &str, width: usize) -> Vec<&str> {
     let width = width.max(1);
@@ -128,6 +128,10 @@ pub fn wrapped(text: &str, width: usize) -> Vec<&str> {
             && !rest[line.len()..].starts_with(' ')
         {
             line = &line[..space];
+        } else if rest[line.len()..].starts_with(char::is_alphanumeric)
+            && let Some((at, c)) = line.char_indices().rfind(|(_, c)| !c.is_alphanumeric())
+        {
+            line = &line[..at + c.len_utf8()];
         }
         if line.is_empty() {
             // A character that is wider than all.
@@ -196,6 +200,7 @@ mod tests {
         assert_eq!(wrapped("one two", 3), ["one", "two"]);
         assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
         assert_eq!(wrapped("日本", 1), ["日", "本"]);
+        assert_eq!(wrapped("to 2001:db8::4711", 12), ["to", "2001:db8::", "4711"]);
         assert_eq!(wrapped("", 5), [""]);
     }
 }
