@@ -60,12 +60,14 @@ impl Columns {
         let least_peer = if widest.state > 0 { LEAST_NAME + widest.state } else { 0 };
         let room = width.saturating_sub(LEAD);
         let beside = |column| natural(column).min(least(column, width)) + GAP;
-        let beside =
-            beside(Process) + beside(Received) + if wanted.by_rate { beside(Rate) } else { beside(Sent) };
+        let process = beside(Process);
+        let numbers = if wanted.by_rate { beside(Rate) } else { beside(Received) + beside(Sent) };
         let in_column = [widest.address_and_port, widest.address, 0];
-        let in_column = in_column.into_iter().find(|address| address + beside <= room).unwrap_or(0);
-        // What stands before an address leaves it room, if anything does.
-        let most_before = Some(room).and_then(|room| room.checked_sub(widest.address)).unwrap_or(room);
+        let in_column =
+            in_column.into_iter().find(|address| address + process + numbers <= room).unwrap_or(0);
+        // What stands before an address leaves it room, if the process at least is there.
+        let most_before = room.checked_sub(widest.address).filter(|rest| *rest >= process);
+        let most_before = most_before.unwrap_or(room);
         let least = |column: Column| match natural(column) {
             0 => 0,
             natural if column == Peer => {
