@@ -156,7 +156,7 @@ pub(crate) fn ascii(character: &str) -> Cow<'_, str> {
         '▂' => ".",
         '▃' => ":",
         '▅' | '‖' | '━' | '═' => "=",
-        '█' => "#",
+        '█' | '■' => "#",
         '║' | '│' | '┃' | '▏' | '▎' | '▍' | '▌' | '▋' | '▊' | '▉' | '▐' => "|",
         // Corners and crossings of lines.
         '▆' | '\u{250c}'..='\u{254b}' | '\u{2550}'..='\u{257f}' => "+",
@@ -198,6 +198,7 @@ mod tests {
         }
         assert_eq!(Glyphs::ascii().text("⏎ copy … ↑ ↓"), "Enter copy ... ^ v");
         assert_eq!(Glyphs::unicode().text("⏎ ↑"), "⏎ ↑");
+        assert_eq!(Glyphs::ascii().shown("■ ▶ ‖ ━ ─"), "# > = = -");
         assert_eq!(Glyphs::ascii().shown("mu\u{308}nchen.de 日 443"), "munchen.de ?? 443");
     }
 
