@@ -450,7 +450,7 @@ fn what_a_rule_would_do_is_above_its_examples() {
     view.after(Action::Move(1));
     let screen = view.after(Action::Offer(Offer::Group));
     assert!(screen.contains("would merge 8 lines into 1") && screen.contains("v 8K / 16K ^ ×8"), "{screen}");
-    for offer in [Offer::Hide, Offer::Rename, Offer::Group] {
+    for offer in [Offer::Hide, Offer::Group] {
         view.state.mode = Mode::List;
         view.after(Action::Offer(offer));
         let screen = view.after(Action::MoveScreens(1));

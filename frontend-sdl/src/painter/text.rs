@@ -160,12 +160,11 @@ pub(crate) fn draw(
     }
     end = columns.map_or(end, |columns| columns.flow);
     let flowing;
-    let end = match columns.zip(Cells::of(&line)) {
-        Some((columns, cells)) => lay_out_cells(fonts, &cells, ink.fg, columns, &mut runs).max(end),
-        None => {
-            flowing = shortened(fonts, &line, max_width - end);
-            lay_out(fonts, &flowing, &colours(&flowing, ink.fg), end, max_width, &mut runs)
-        }
+    let end = if let Some((columns, cells)) = columns.zip(Cells::of(&line)) {
+        lay_out_cells(fonts, &cells, ink.fg, columns, &mut runs).max(end)
+    } else {
+        flowing = shortened(fonts, &line, max_width - end);
+        lay_out(fonts, &flowing, &colours(&flowing, ink.fg), end, max_width, &mut runs)
     };
     let tag_box = tag_box.map(|pixel| (Rect { x: 0, y: 0, width: tag_width, height: fonts.height() }, pixel));
     if let Some(outline) = outline {

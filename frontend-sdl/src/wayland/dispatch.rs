@@ -114,8 +114,8 @@ impl Dispatch<WlOutput, ()> for Client {
                 output.rate = f64::from(refresh) / 1000.0;
             }
             wl_output::Event::Geometry { transform: WEnum::Value(transform), .. } => {
-                use wl_output::Transform::{_90, _270, Flipped90, Flipped270};
-                output.is_turned = matches!(transform, _90 | _270 | Flipped90 | Flipped270);
+                // By quarters; the others are those and mirrored.
+                output.is_turned = u32::from(transform) % 2 == 1;
             }
             wl_output::Event::Done => {
                 output.is_done = true;
