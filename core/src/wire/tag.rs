@@ -11,6 +11,9 @@ const KEY: &[u8; 16] = b"leco-sdl-widget1";
 /// Perceived brightness (0–255) that a tag has at least, to be readable on a dark background.
 const MIN_BRIGHTNESS: u32 = 140;
 
+/// How much of its own colour a tag has beside that of the text, of 255: it tells lines apart and says no more.
+pub const TAG_SHADE: u8 = 112;
+
 /// A tag's text and colour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {

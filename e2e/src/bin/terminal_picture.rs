@@ -21,12 +21,14 @@ const KEYS: [(u64, &str); 9] = [
     (14, "Enter"),
     (18, "Escape"),
     (19, "f"),
-    (20, "port:80"),
+    (20, "port:443"),
     (22, " proc:c"),
     (25, "Escape"),
     (26, "Escape"),
     (27, "r"),
 ];
+/// When the list is full. The picture begins there, and viewers that know no animation show it.
+const FULL: Duration = Duration::from_secs(12);
 /// Between two looks.
 const FRAME: Duration = Duration::from_millis(500);
 /// A cell of a common monospaced font of 14 pixels.
@@ -156,7 +158,8 @@ fn picture(shown: &Shown, frames: usize) -> Result<String> {
         svg,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="14">"#
     )?;
-    writeln!(svg, "<style>g g{{visibility:hidden;animation:{}s step-end infinite}}", PLAYED.as_secs())?;
+    let (played, full) = (PLAYED.as_secs(), FULL.as_secs());
+    writeln!(svg, "<style>g g{{visibility:hidden;animation:{played}s step-end -{full}s infinite}}")?;
     let percent = |frame: usize| frame as f64 * 100.0 / frames as f64;
     for (number, times) in shown.values().enumerate() {
         write!(svg, "@keyframes k{number}{{0%{{visibility:hidden}}")?;
@@ -166,7 +169,10 @@ fn picture(shown: &Shown, frames: usize) -> Result<String> {
                 write!(svg, "{:.2}%{{visibility:hidden}}", percent(*until))?;
             }
         }
-        writeln!(svg, "}}#r{number}{{animation-name:k{number}}}")?;
+        let still = usize::try_from(full)? * frames / usize::try_from(played)?;
+        let is_still = times.iter().any(|(from, until)| (*from..*until).contains(&still));
+        let visibility = if is_still { ";visibility:visible" } else { "" };
+        writeln!(svg, "}}#r{number}{{animation-name:k{number}{visibility}}}")?;
     }
     writeln!(
         svg,

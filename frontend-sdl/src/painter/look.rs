@@ -5,6 +5,7 @@ use leco_core::config::{Effect, LineHeight, Settings, WindowSettings};
 use leco_core::ini::{Rgba, contrast, mix};
 use leco_core::model::overseer::Row;
 use leco_core::style::Outline;
+use leco_core::wire::tag::TAG_SHADE;
 
 use super::pixels::{premultiplied, scale};
 use super::text::Shadow;
@@ -12,8 +13,6 @@ use super::text::Shadow;
 /// Text larger than this is nobody's wish: a glyph's picture would not fit into memory.
 const MAX_FONT_HEIGHT: f32 = 512.0;
 
-/// How much of its own colour a tag has beside that of the text, of 255.
-const TAG_SHADE: u8 = 112;
 /// Contrast that makes text readable: WCAG 2.2, success criterion 1.4.3.
 const LEAST_CONTRAST: f32 = 4.5;
 

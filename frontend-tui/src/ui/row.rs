@@ -76,10 +76,11 @@ pub(crate) fn line<'r>(
 /// The tag, and the marks of what is new and of what has ended.
 fn lead<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<'r>>) {
     if columns.tag() > 0 {
-        let mut style = theme.tag(row.tag.rgb, row.alpha);
-        if row.is_first_ever {
-            style = style.add_modifier(Modifier::REVERSED);
-        }
+        let style = if row.is_first_ever {
+            theme.first_ever(row.alpha).add_modifier(Modifier::REVERSED)
+        } else {
+            theme.tag(row.tag.rgb, row.alpha)
+        };
         let padding = columns.tag().saturating_sub(row.tag.text.width());
         spans.push(Span::styled(row.tag.text.as_str(), style));
         spans.push(Span::raw(" ".repeat(padding)));
@@ -87,7 +88,7 @@ fn lead<'r>(row: &'r Row, columns: &Columns, theme: Theme, spans: &mut Vec<Span<
     // A state is never told by colour alone.
     let new = if row.is_first_ever { "+" } else { " " };
     let ended = if row.is_closed { "- " } else { "  " };
-    spans.push(Span::styled(new, theme.text(row.alpha)));
+    spans.push(Span::styled(new, theme.first_ever(row.alpha)));
     spans.push(Span::styled(ended, theme.faint(row.alpha)));
 }
 

@@ -4,6 +4,7 @@
 use leco_core::config::StateColours;
 use leco_core::ini::{Rgba, contrast, mix};
 use leco_core::model::overseer::Row;
+use leco_core::wire::tag::TAG_SHADE;
 use ratatui::style::{Color, Modifier, Style};
 use termini::{NumberCapability, TermInfo};
 
@@ -266,10 +267,17 @@ impl Theme {
         if self.is_bold { style.add_modifier(Modifier::BOLD) } else { style }
     }
 
+    /// The mark of a line that was never seen before, whatever else its state is.
+    #[must_use]
+    pub fn first_ever(self, alpha: u8) -> Style {
+        self.blend(Ink::sign(self.states.first_ever.rgb()), alpha)
+    }
+
     /// A tag of a colour at an opacity.
     #[must_use]
     pub fn tag(self, rgb: [u8; 3], alpha: u8) -> Style {
-        self.blend(Ink::tint(rgb), alpha)
+        let text = Self { ink: None, ..self }.foreground().rgb;
+        self.blend(Ink::tint(mix(text, rgb, TAG_SHADE)), alpha)
     }
 
     /// Times and what stands in brackets: beside the text, not above it.
