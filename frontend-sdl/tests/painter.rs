@@ -164,6 +164,49 @@ fn old_and_new_text_are_never_over_each_other() {
     }
 }
 
+/// Of each row of a window: where a block begins (behind the tag, which may have a ground), and where everything ends.
+fn columns_of(canvas: &Pixmap, rows: usize) -> Vec<(Option<usize>, Option<usize>)> {
+    let lines: Vec<&[u32]> = canvas.rows().collect();
+    let ground = lines[0][0];
+    let row = |index: usize| {
+        let band = &lines[8 + 21 * index..8 + 21 * (index + 1)];
+        let height = |x: usize| band.iter().filter(|line| line[x] != ground).count();
+        let width = band[0].len();
+        ((60..width).find(|x| height(*x) > 14), (0..width).rfind(|x| height(*x) > 0))
+    };
+    (0..rows).map(row).collect()
+}
+
+#[test]
+fn parts_begin_and_numbers_end_at_the_same_place_in_every_line() {
+    let traffics = ["v 1K / 2K ^", "v 100.5K / 1023.9M ^", "v 0B / 11.1K ^"];
+    let heads = ["me :: sh", "somebody :: daemon [unit]", "root :: a"];
+    for text in ["", "line-uid-chars = 0\n", "[rx-style]\ndaemon = weight=bold icon=*\n"] {
+        let config = config(&format!("[text]\nfont-outline = none\n{text}"));
+        let (mut painter, _) = Painter::new(&config.settings, 700, HEIGHT, 1.0).unwrap();
+        let mut overseer = Overseer::new(config);
+        for (ns, (head, traffic)) in (1..).zip(heads.into_iter().zip(traffics)) {
+            let line = format!("10:00 :: {head} :: \u{2588} {ns} :: {traffic}");
+            receive(&mut overseer, ns, START, &line, if ns == 2 { ",\"new\":true" } else { "" });
+        }
+        receive(&mut overseer, 4, START, "\u{2588}", "");
+        painter.update(overseer.frame(START, 4), START);
+        let mut canvas = Pixmap::new(700, usize::try_from(HEIGHT).unwrap());
+        painter.paint(&mut canvas.canvas(), &[], START);
+        let columns = columns_of(&canvas, 4);
+        assert!(
+            columns[0].0.is_some_and(|x| x > 150) && columns[0].1.is_some_and(|x| x < 695),
+            "{columns:?}"
+        );
+        for (begin, end) in &columns[..3] {
+            assert_eq!(*begin, columns[0].0, "{text}: {columns:?}");
+            // The last mark is wider where it is bold.
+            assert!(end.zip(columns[0].1).is_some_and(|(a, b)| a.abs_diff(b) <= 2), "{text}: {columns:?}");
+        }
+        assert!(columns[3].0 < columns[0].0, "what rules have merged flows: {columns:?}");
+    }
+}
+
 /// An overlay over which nobody talks is not there.
 #[test]
 fn nothing_is_drawn_where_no_line_is() {
