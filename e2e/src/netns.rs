@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -55,6 +55,16 @@ impl Netns {
         this
     }
 
+    /// Where the namespace of one end can be entered.
+    #[must_use]
+    pub fn path(&self, side: Side) -> PathBuf {
+        let side = match side {
+            Side::Near => "near",
+            Side::Far => "far",
+        };
+        Path::new("/run/netns").join(self.side(side))
+    }
+
     fn side(&self, side: &str) -> String {
         format!("{}-{side}", self.name)
     }
@@ -62,12 +72,8 @@ impl Netns {
     /// A command to be run at one end. `ip netns exec` would hide the cgroup mounts.
     #[must_use]
     pub fn command(&self, side: Side, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let side = match side {
-            Side::Near => "near",
-            Side::Far => "far",
-        };
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.side(side))).arg("--").arg(program);
+        command.arg(format!("--net={}", self.path(side).display())).arg("--").arg(program);
         command
     }
 
@@ -82,7 +88,7 @@ impl Netns {
     /// # Panics
     /// When the namespace cannot be entered, or the function panics.
     pub fn at_far_end<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        self.at("far", run)
+        self.at(Side::Far, run)
     }
 
     /// The same at the near end.
@@ -90,11 +96,11 @@ impl Netns {
     /// # Panics
     /// As [`Self::at_far_end`].
     pub fn at_near_end<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        self.at("near", run)
+        self.at(Side::Near, run)
     }
 
-    fn at<T: Send>(&self, side: &str, run: impl FnOnce() -> T + Send) -> T {
-        let path = PathBuf::from("/run/netns").join(self.side(side));
+    fn at<T: Send>(&self, side: Side, run: impl FnOnce() -> T + Send) -> T {
+        let path = self.path(side);
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let namespace =

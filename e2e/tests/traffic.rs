@@ -5,6 +5,8 @@
 
 #[path = "traffic/matrix.rs"]
 mod matrix;
+#[path = "traffic/way.rs"]
+mod way;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

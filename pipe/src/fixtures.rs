@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use leco_bpf::read::record::{Conn, Direction, State};
+use leco_bpf::read::record::{Conn, Direction, State, Tcp};
 
 /// An outgoing TCP connection of a process, open and without traffic; its times are in ns.
 pub(crate) fn conn(ns: u64, pid: u32, uid: u32, remote: &str) -> Conn {
@@ -25,5 +25,7 @@ pub(crate) fn conn(ns: u64, pid: u32, uid: u32, remote: &str) -> Conn {
         direction: Direction::Outgoing,
         state: State::Open,
         comm: [0; 16],
+        tcp: Tcp::default(),
+        iface: [0; 16],
     }
 }

@@ -298,12 +298,39 @@ static __always_inline void fill_own_ends(struct tracked *t, const void *sk)
 	fill_ends(&t->conn, socket, &t->peer);
 }
 
+/* How TCP does and by which interface it sends, as of now: of what has ended the last that was known stays. A state is
+ * told to the hooks just before the socket has it. */
+static __always_inline void note_way(const void *sk, struct conn *c)
+{
+	const struct sock *socket = READABLE(struct sock, sk);
+	if (c->protocol == IPPROTO_TCP) {
+		const struct tcp_sock *tp = READABLE(struct tcp_sock, sk);
+		c->srtt_us = tp->srtt_us >> 3;
+		c->retrans = tp->total_retrans;
+		c->cwnd = tp->snd_cwnd;
+		__u8 state = socket->__sk_common.skc_state;
+		if (state_of(c) == CONNECTING)
+			state = TCP_SYN_SENT;
+		else if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+			state = TCP_ESTABLISHED;
+		c->tcp_state = state;
+	}
+	const struct net_device *device = socket->sk_dst_cache->dev;
+	if (!device)
+		return;
+	__u64 *iface = (__u64 *)c->iface;
+	const __u64 *name = (const __u64 *)device->name;
+	iface[0] = name[0];
+	iface[1] = name[1];
+}
+
 /* What the socket knows now and the hooks were not told. MPTCP learns its ends only after its state has changed. */
 static __always_inline void bring_up_to_date(const void *sk, struct tracked *t)
 {
 	if (t->conn.protocol == IPPROTO_MPTCP && !t->dport)
 		fill_own_ends(t, sk);
 	ask_tcp(sk, t);
+	note_way(sk, &t->conn);
 }
 
 /* The mark goes before the counters are read: bytes that come in between set it again. An exchange is ordered with
@@ -384,7 +411,9 @@ static __always_inline void start_anew(struct tracked *t)
 {
 	struct peer none = {};
 	t->conn.ns = t->conn.ns_trx = t->conn.rx = t->conn.tx = t->conn.socket = 0;
-	t->conn.state_dir = 0;
+	t->conn.state_dir = t->conn.tcp_state = 0;
+	t->conn.srtt_us = t->conn.retrans = t->conn.cwnd = 0;
+	*(__u64 *)t->conn.iface = 0;
 	t->read = t->written = 0;
 	t->owner = t->addressed = t->claimed = 0;
 	t->sends_seen = t->recvs_seen = t->messages_seen = t->has_cut = 0;

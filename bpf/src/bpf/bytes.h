@@ -54,13 +54,12 @@ static __always_inline void tell_exit_of(const struct conn *c)
 }
 
 /* Where a socket is shared, what each process received is not to be told apart by what TCP says any more. A look may
- * have taken what this process is receiving for the other's: `len` bytes of all that was received are not. */
-static __always_inline void note_sharing(const void *sk, struct tracked *t, const struct conn *sharer, int len,
-					 bool sent)
+ * have taken what this process is receiving for the other's: these bytes of all that was received are not. */
+static __always_inline void note_sharing(const void *sk, struct tracked *t, const struct conn *sharer, int received)
 {
-	if (!t->shared && !sent && t->conn.protocol == IPPROTO_TCP && t->has_base) {
+	if (!t->shared && received && t->conn.protocol == IPPROTO_TCP && t->has_base) {
 		__u64 read = read_by_process(sk, t);
-		__u64 others = read > (__u64)len ? read - len : 0;
+		__u64 others = read > (__u64)received ? read - received : 0;
 		if (t->read > others)
 			WRITE_ONCE(t->read, others);
 	}
@@ -83,9 +82,12 @@ static __always_inline bool is_flow_of_former(const struct tracked *flow, const 
 	return is_flow_of(flow, key) && !is_current_process(&flow->conn);
 }
 
-/* One socket has one direction for all who use it; of a peer that comes late, the first datagram tells. */
-static __always_inline __u8 direction_of_flow(const struct tracked *t, const struct flow_key *key, bool sent)
+/* One socket has one direction for all who use it; of a peer that comes late, the first datagram tells. By itself, so
+ * that its key is not on the stack below begin_flow(). */
+static __noinline int direction_of_flow(const struct tracked *t, const struct flow_key *key, bool sent)
 {
+	if (!t || !key)
+		return OUTGOING;
 	if (t->conn.ns && (!key->peer.family || same_peer(&key->peer, &t->peer)))
 		return direction_of(&t->conn);
 	if (t->conn.ns && !is_current_process(&t->conn)) {
@@ -99,14 +101,15 @@ static __always_inline __u8 direction_of_flow(const struct tracked *t, const str
 
 /* By itself, so that its large entry is not on the stack when bytes are announced: all calls that are running have 512
  * bytes together, and each counts as 32 at least. */
-static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_key *key, int len, bool sent)
+static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_key *key, int received,
+				 enum direction direction)
 {
 	if (!t || !key)
 		return 0;
 	struct tracked fresh = {};
 	fill_current_process(&fresh.conn);
 	fill_ends(&fresh.conn, READABLE(struct sock, sk), &key->peer);
-	fresh.conn.state_dir = direction_of_flow(t, key, sent) << 4 | OPEN;
+	fresh.conn.state_dir = direction << 4 | OPEN;
 	fresh.conn.socket = key->cookie;
 	fresh.conn.ns = fresh.conn.ns_trx = unique_boot_ns();
 	fresh.announced = bpf_jiffies64() - update_interval_jiffies;
@@ -117,7 +120,7 @@ static __noinline int begin_flow(void *sk, struct tracked *t, const struct flow_
 	if (!bpf_map_update_elem(&flows, key, &fresh, has_former ? BPF_ANY : BPF_NOEXIST))
 		COUNT(flows_added);
 	if (t->conn.ns && !is_current_process(&t->conn))
-		note_sharing(sk, t, &fresh.conn, len, sent);
+		note_sharing(sk, t, &fresh.conn, received);
 	return 0;
 }
 
@@ -130,7 +133,7 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
 	have_parts(t, key.cookie);
 	if (!flow || !is_flow_of(flow, &key) || !is_current_process(&flow->conn)) {
-		begin_flow(sk, t, &key, len, sent);
+		begin_flow(sk, t, &key, sent ? 0 : len, direction_of_flow(t, &key, sent));
 		flow = bpf_map_lookup_elem(&flows, &key);
 		if (!flow)
 			return 0;

@@ -281,9 +281,18 @@ struct socket {
 	struct sock *sk;
 };
 
+struct net_device {
+	char name[16];
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	struct dst_entry *sk_dst_cache;
 	__u8 sk_userlocks : 4;
 	__u16 sk_type;
 	__u16 sk_protocol;
@@ -320,6 +329,9 @@ struct tcp_sock {
 	__u64 bytes_received;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
+	__u32 srtt_us; /* in eighths of a microsecond */
+	__u32 total_retrans;
+	__u32 snd_cwnd;
 	bool is_mptcp;
 };
 

@@ -43,6 +43,12 @@ struct conn {
 	__u8 family;    /* AF_INET, AF_INET6 */
 	__u8 state_dir; /* enum state in the low half, enum direction above */
 	char comm[16];  /* of the thread group's leader; any bytes */
+	__u32 srtt_us;  /* TCP's smoothed round-trip time; 0: none was measured, as in what follows */
+	__u32 retrans;  /* segments that TCP sent again */
+	__u32 cwnd;     /* segments that TCP may have under way */
+	__u8 tcp_state; /* TCP_* */
+	__u8 padding[3];
+	char iface[16]; /* of the socket's route, in its network namespace; any bytes */
 };
 
 /* Readers copy a slot while it may be written: `check` tells whether all parts of a copy belong together, in

@@ -8,9 +8,9 @@ use std::time::Duration;
 pub const LISTEN_WAIT: Duration = Duration::from_secs(2);
 
 /// Bytes of one encoded [`Conn`].
-pub const CONN_SIZE: usize = 120;
+pub const CONN_SIZE: usize = 152;
 /// Bytes of a value of `flows`, and where its connection stands in it.
-pub const FLOW_SIZE: usize = 216;
+pub const FLOW_SIZE: usize = 248;
 const FLOW_CONN: usize = 40;
 /// Where it says that not everything was announced.
 const FLOW_PENDING: usize = 8;
@@ -116,6 +116,47 @@ pub struct Conn {
     pub state: State,
     /// Name of the thread group's leader, up to the first NUL: hostile bytes.
     pub comm: [u8; 16],
+    /// How its TCP connection did when it was told last; nothing of other protocols.
+    pub tcp: Tcp,
+    /// Name of the interface by which it leaves, in its network namespace, up to the first NUL: hostile bytes. Empty
+    /// where its socket has no route of its own.
+    pub iface: [u8; 16],
+}
+
+/// How a TCP connection does. Zero is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tcp {
+    /// Smoothed round-trip time in µs.
+    pub rtt_us: u32,
+    /// Segments that were sent again.
+    pub retrans: u32,
+    /// Congestion window in segments.
+    pub cwnd: u32,
+    /// `TCP_*` of the kernel's `tcp_states.h`.
+    pub state: u8,
+}
+
+/// By the kernel's numbers, from 1; names as `ss` has them.
+const TCP_STATES: [&str; 11] = [
+    "established",
+    "syn-sent",
+    "syn-recv",
+    "fin-wait-1",
+    "fin-wait-2",
+    "time-wait",
+    "closed",
+    "close-wait",
+    "last-ack",
+    "listen",
+    "closing",
+];
+
+impl Tcp {
+    /// Name of its state, as `ss` has it.
+    #[must_use]
+    pub fn state_name(self) -> Option<&'static str> {
+        TCP_STATES.get(usize::from(self.state).checked_sub(1)?).copied()
+    }
 }
 
 /// Numbers of a record, in the machine's order, by their offsets; `None` behind its end.
@@ -180,6 +221,13 @@ impl Conn {
             },
             state: *STATES.get(usize::from(state_dir & 0xf))?,
             comm: fields.block(104)?,
+            tcp: Tcp {
+                rtt_us: fields.half(120)?,
+                retrans: fields.half(124)?,
+                cwnd: fields.half(128)?,
+                state: *bytes.get(132)?,
+            },
+            iface: fields.block(136)?,
         })
     }
 
@@ -215,8 +263,18 @@ impl Conn {
     /// The process's name without its padding.
     #[must_use]
     pub fn comm(&self) -> &[u8] {
-        self.comm.split(|&byte| byte == 0).next().unwrap_or_default()
+        unpadded(&self.comm)
     }
+
+    /// The interface's name without its padding.
+    #[must_use]
+    pub fn iface(&self) -> &[u8] {
+        unpadded(&self.iface)
+    }
+}
+
+fn unpadded(name: &[u8]) -> &[u8] {
+    name.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
@@ -435,8 +493,13 @@ mod tests {
                 offset_of!(types::conn, family),
                 offset_of!(types::conn, state_dir),
                 offset_of!(types::conn, comm),
+                offset_of!(types::conn, srtt_us),
+                offset_of!(types::conn, retrans),
+                offset_of!(types::conn, cwnd),
+                offset_of!(types::conn, tcp_state),
+                offset_of!(types::conn, iface),
             ],
-            [16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104]
+            [16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104, 120, 124, 128, 132, 136]
         );
         assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
         assert_eq!(offset_of!(types::tracked, pending), FLOW_PENDING);
@@ -513,8 +576,13 @@ mod tests {
         record[102] = AF_INET6;
         record[103] = 1 << 4 | 8;
         record[104..108].copy_from_slice(b"curl");
+        record[120..122].copy_from_slice(&700_u16.to_ne_bytes());
+        record[132] = 8;
+        record[136..140].copy_from_slice(b"tun0");
         let conn = Conn::decode(&record).unwrap();
-        assert_eq!(conn.comm(), b"curl");
+        assert_eq!((conn.comm(), conn.iface()), (&b"curl"[..], &b"tun0"[..]));
+        assert_eq!(conn.tcp.state_name(), Some("close-wait"));
+        assert_eq!([0, 12].map(|state| Tcp { state, ..conn.tcp }.state_name()), [None; 2]);
         assert_eq!(conn.remote, IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         assert_eq!((conn.direction, conn.state), (Direction::Incoming, State::Blocked));
         for state_dir in [9, 3 << 4] {

@@ -402,6 +402,21 @@ pub struct Details<'a> {
     pub rx: u64,
     /// Bytes sent.
     pub tx: u64,
+    /// Interface by which it leaves, as its network namespace calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iface: Option<std::borrow::Cow<'a, str>>,
+    /// Smoothed round-trip time of TCP in µs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_us: Option<u32>,
+    /// Segments that TCP sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrans: Option<u32>,
+    /// Congestion window of TCP in segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwnd: Option<u32>,
+    /// State of TCP while it goes on, as `ss` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_state: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Field {
 }
 
 /// Fields of an event in the order in which a person asks for them, and what they are called.
-const EVENT_FIELDS: [(&str, &str); 27] = [
+const EVENT_FIELDS: [(&str, &str); 32] = [
     ("host", "machine"),
     ("user", "user"),
     ("uid", "user id"),
@@ -55,6 +55,11 @@ const EVENT_FIELDS: [(&str, &str); 27] = [
     ("state", "state"),
     ("rx", "received"),
     ("tx", "sent"),
+    ("iface", "interface"),
+    ("rtt_us", "round trip"),
+    ("retrans", "sent again"),
+    ("cwnd", "window"),
+    ("tcp_state", "state of TCP"),
     ("key", "key"),
 ];
 
@@ -139,6 +144,8 @@ fn fields_of_event(mut fields: Vec<(String, String)>) -> Vec<Field> {
 fn in_words(name: &str, value: String) -> String {
     match name {
         "rx" | "tx" => format!("{value} bytes"),
+        "rtt_us" => value.parse().map_or(value, |us: u32| format!("{} ms", f64::from(us) / 1000.0)),
+        "retrans" | "cwnd" => format!("{value} segments"),
         "name_src" => match value.as_str() {
             "hello" => "this process, in TLS".into(),
             "quic" => "this process, in QUIC".into(),

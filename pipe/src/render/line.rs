@@ -9,6 +9,7 @@ use leco_bpf::read::record::{Conn, Direction, State};
 use leco_cli::tunables::{NamesShown, Tunables};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 use leco_core::wire::event::{Details, EventRecord};
+use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
@@ -223,9 +224,10 @@ impl Formatter {
 }
 
 /// All that is known of a connection, for whom the line is not enough.
-fn details<'e>(conn: &Conn, labels: &'e Labels, machine: &'e Machine, proto: &'e str) -> Details<'e> {
+fn details<'e>(conn: &'e Conn, labels: &'e Labels, machine: &'e Machine, proto: &'e str) -> Details<'e> {
     let who = &*labels.who;
     let known = conn.has_process();
+    let knows_tcp = conn.tcp.state != 0;
     Details {
         v: DETAILS_VERSION,
         key: format!("{}-{:x}", machine.boot, conn.ns),
@@ -253,6 +255,11 @@ fn details<'e>(conn: &Conn, labels: &'e Labels, machine: &'e Machine, proto: &'e
         as_org: labels.system.as_ref().map(|system| &*system.organization),
         rx: conn.rx,
         tx: conn.tx,
+        iface: Some(conn.iface()).filter(|name| !name.is_empty()).map(clean_bytes),
+        rtt_us: Some(conn.tcp.rtt_us).filter(|rtt| *rtt > 0),
+        retrans: knows_tcp.then_some(conn.tcp.retrans),
+        cwnd: knows_tcp.then_some(conn.tcp.cwnd),
+        tcp_state: conn.tcp.state_name().filter(|_| conn.is_open()),
     }
 }
 
@@ -368,6 +375,7 @@ mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
+    use leco_bpf::read::record::Tcp;
     use leco_core::wire::event::Event;
 
     use super::*;
@@ -670,7 +678,7 @@ mod tests {
             ..of(who)
         };
         let stranger = Conn { pid: 0, protocol: 132, state: State::Blocked, ..conn() };
-        for (conn, labels) in [(conn(), full), (conn(), labels()), (stranger, of(Who::nobody()))] {
+        for (conn, labels) in [(slow(), full), (conn(), labels()), (stranger, of(Who::nobody()))] {
             for extra_ev_data in [false, true] {
                 let tunables = Tunables { extra_ev_data, ..Tunables::default() };
                 let mut formatter = Formatter::new(tunables, TimeZone::UTC, Machine::this());
@@ -687,6 +695,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Over TCP, by an interface with a hostile name; its peer has closed it.
+    fn slow() -> Conn {
+        let mut iface = [0; 16];
+        iface[..4].copy_from_slice(b"tun\x1b");
+        Conn { tcp: Tcp { rtt_us: 20_000, retrans: 0, cwnd: 10, state: 8 }, iface, protocol: 6, ..conn() }
+    }
+
+    #[test]
+    fn how_tcp_does_is_told_where_it_is_known_and_its_state_while_it_goes_on() {
+        let told = |conn: &Conn| {
+            let tunables = Tunables { extra_ev_data: true, ..Tunables::default() };
+            let mut formatter = Formatter::new(tunables, TimeZone::UTC, Machine::default());
+            let json = String::from_utf8(formatter.event(conn, &labels(), &now()).json.to_vec()).unwrap();
+            json.split_once(r#""tx":26"#).unwrap().1.trim_end().to_owned()
+        };
+        let numbers = ",\"iface\":\"tun\u{fffd}\",\"rtt_us\":20000,\"retrans\":0,\"cwnd\":10";
+        assert_eq!(told(&slow()), format!("{numbers},\"tcp_state\":\"close-wait\"}}"));
+        assert_eq!(told(&Conn { state: State::Closed, ..slow() }), format!("{numbers}}}"));
+        assert_eq!(told(&conn()), "}");
     }
 
     #[test]
