@@ -60,6 +60,10 @@ fn details() -> String {
             .chain(query::WORDS.map(|(word, what)| (word.to_owned(), what))),
         ),
         listed("Fields of filters:", query::FIELDS.map(|(field, what)| (format!("{field}:"), what))),
+        listed(
+            "Numbers of filters, compared by < <= > >=:",
+            query::NUMBERS.map(|(number, what)| (number.to_owned(), what)),
+        ),
         listed("Fields of --format:", FIELDS.map(|(field, what)| (format!("{{{field}}}"), what))),
         listed("Examples:", EXAMPLES.map(|(command, what)| (command.to_owned(), what))),
     ];

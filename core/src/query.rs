@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A filter for people: words, patterns and fields, as in `proc:firefox -port:443 /cdn[0-9]/`.
 
+mod number;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
+use self::number::Comparison;
+pub use self::number::NUMBERS;
 use crate::matching::{Case, Pattern};
 use crate::text::{FLAG_WORDS, parse_flag};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
-pub const FIELDS: [(&str, &str); 9] = [
+pub const FIELDS: [(&str, &str); 10] = [
     ("user", "name of the user, or number where events tell it"),
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
@@ -22,6 +27,7 @@ pub const FIELDS: [(&str, &str); 9] = [
         "open, listening, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked",
     ),
     ("host", "machine"),
+    ("iface", "interface by which it leaves"),
     ("new", "never seen before"),
 ];
 
@@ -58,6 +64,8 @@ enum Test {
     Unit(Text),
     Peer(Text),
     Host(Text),
+    Interface(Text),
+    Number(Comparison),
     State(Text),
     Port(u16, u16),
     Direction(Direction),
@@ -181,6 +189,30 @@ impl Query {
     pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
         self.terms.iter().all(|term| term.test.holds(shown, details, state) != term.is_negated)
     }
+
+    /// The same of those terms in which time has no say: so it stays while a line does not change.
+    pub(crate) fn holds_always(
+        &self,
+        shown: &str,
+        details: &ConnectionDetails,
+        state: ConnectionState,
+    ) -> bool {
+        let lasting = self.terms.iter().filter(|term| !term.test.is_timed());
+        lasting.into_iter().all(|term| term.test.holds(shown, details, state) != term.is_negated)
+    }
+
+    /// The same of the other terms, where that can be told by the age alone.
+    pub(crate) fn holds_at(&self, age: Duration) -> Option<bool> {
+        let mut is_told = true;
+        for term in self.terms.iter().filter(|term| term.test.is_timed()) {
+            match &term.test {
+                Test::Number(number) if number.holds_at(age) == term.is_negated => return Some(false),
+                Test::Number(_) => {}
+                _ => is_told = false,
+            }
+        }
+        is_told.then_some(true)
+    }
 }
 
 /// Ends of quotes and patterns may hold spaces.
@@ -268,6 +300,9 @@ impl Test {
             let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
             return saved(name, names).map(Self::Saved);
         }
+        if let Some(number) = Comparison::parse(text) {
+            return number.map(Self::Number).map_err(Into::into);
+        }
         let Some((name, value)) = field(text) else { return Ok(Self::Line(Text::parse(text)?)) };
         let of = |make: fn(Text) -> Self| Text::parse(value).map(make);
         let read = match name.as_str() {
@@ -279,6 +314,7 @@ impl Test {
             "unit" => of(Self::Unit),
             "peer" => of(Self::Peer),
             "host" => of(Self::Host),
+            "iface" => of(Self::Interface),
             "state" => match Text::parse(value)? {
                 Text::Word(word) if !State::names().any(|name| name.contains(&word)) => {
                     let states: Vec<_> = State::names().collect();
@@ -292,6 +328,9 @@ impl Test {
                 .ok_or_else(|| "dir is in, out or listen".to_owned()),
             "new" if value.is_empty() => Ok(Self::FirstEver(true)),
             "new" => parse_flag(value).map(Self::FirstEver).ok_or_else(|| format!("new is {FLAG_WORDS}")),
+            _ if NUMBERS.iter().any(|(number, _)| *number == name) => {
+                Err(format!("{name} is a number: write {name}>{value} or {name}<{value}"))
+            }
             _ => {
                 let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
                 Err(format!(
@@ -313,9 +352,20 @@ impl Test {
             Self::Unit(_) => &["unit", "container"],
             Self::Peer(_) => &["raddr", "name"],
             Self::Host(_) => &["host"],
+            Self::Interface(_) => &["iface"],
+            Self::Number(number) => number.fields(),
             Self::State(_) | Self::Trouble | Self::Open => &["state"],
             Self::Port(..) => &["dir", "lport", "rport"],
             Self::Direction(_) => &["dir"],
+        }
+    }
+
+    /// Whether time has a say in it.
+    fn is_timed(&self) -> bool {
+        match self {
+            Self::Number(number) => number.is_of_age(),
+            Self::Saved(query) => query.terms.iter().any(|term| term.test.is_timed()),
+            _ => false,
         }
     }
 
@@ -328,6 +378,8 @@ impl Test {
             Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
             Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
             Self::Host(text) => text.is_in(&details.host),
+            Self::Interface(text) => text.is_in(&details.iface),
+            Self::Number(number) => number.holds(details),
             Self::State(text) => text.is_in(details.state(state)),
             Self::Port(first, last) => details.port.is_some_and(|port| (*first..=*last).contains(&port)),
             Self::Direction(direction) => details.direction == *direction,
@@ -421,7 +473,7 @@ pub(crate) fn contains_ignoring_case(text: &str, word: &str) -> bool {
 
 /// Whether any filter asks for a field of events.
 pub(crate) fn is_asked_for(field: &str) -> bool {
-    const ASKED_FOR: [&str; 13] = [
+    const ASKED_FOR: [&str; 16] = [
         "user",
         "uid",
         "comm",
@@ -435,6 +487,9 @@ pub(crate) fn is_asked_for(field: &str) -> bool {
         "dir",
         "lport",
         "rport",
+        "iface",
+        "rtt_us",
+        "retrans",
     ];
     ASKED_FOR.contains(&field)
 }
@@ -456,7 +511,7 @@ pub fn completes_values(text: &str) -> bool {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let name =
         last.strip_prefix('-').unwrap_or(last).split_once(':').map(|(name, _)| name.to_ascii_lowercase());
-    matches!(name.as_deref(), Some("user" | "proc" | "unit" | "peer" | "port" | "host"))
+    matches!(name.as_deref(), Some("user" | "proc" | "unit" | "peer" | "port" | "host" | "iface"))
 }
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
@@ -491,7 +546,10 @@ pub fn completions(
     let words = words.map(|(name, what)| (name[word.len()..].to_owned(), *what));
     // What stands for itself needs no value.
     let fields = FIELDS.iter().filter(|(name, _)| name.starts_with(word) && *name != "new");
-    words.chain(fields.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what))).collect()
+    let fields = fields.map(|(name, what)| (format!("{}:", &name[word.len()..]), *what));
+    let numbers = NUMBERS.iter().filter(|(name, _)| name.starts_with(word));
+    let numbers = numbers.map(|(name, what)| (format!("{}>", &name[word.len()..]), *what));
+    words.chain(fields).chain(numbers).collect()
 }
 
 /// How values of a field go on that begin so.
@@ -505,6 +563,7 @@ fn values_seen(field: &str, begun: &str, seen: &[ConnectionDetails]) -> Vec<Stri
             "peer" => values.extend(details.peers.iter().cloned()),
             "port" => values.extend(details.port.map(|port| port.to_string())),
             "host" => drop(values.insert(details.host.clone())),
+            "iface" => drop(values.insert(details.iface.clone())),
             _ => {}
         }
     }
@@ -646,6 +705,8 @@ mod tests {
             ("@x", 0..2, "there is no saved filter x: none is named"),
             ("port:http", 0..9, "a port is a number"),
             ("a state:foo", 2..11, "there is no state foo; states are open, listening, connecting"),
+            ("x rtt>fast", 2..10, "rtt is compared with a duration"),
+            ("bytes:1M", 0..8, "write bytes>1M or bytes<1M"),
             ("a dir:up", 2..8, "in, out or listen"),
             ("a /x(/", 2..6, "never closed"),
             ("user:\"x", 0..7, "closing \" is missing"),
@@ -669,6 +730,46 @@ mod tests {
         let query = Query::parse_with("@gone", &saved).unwrap();
         assert!(query.asks_for("state") && query.asks_for("uid") && !query.asks_for("comm"));
         assert!(!is_asked_for("pid"));
+    }
+
+    #[test]
+    fn numbers_and_interfaces_choose() {
+        let event = r#"{"ns":1000000000,"ns_trx":6000000000,"iface":"tun0","rtt_us":80000,"retrans":2,"rx":9,"tx":1}"#;
+        let details = ConnectionDetails::of(LINE, Some(event));
+        let holds = |text: &str| Query::parse(text).unwrap().holds(LINE, &details, ConnectionState::Ordinary);
+        for text in
+            ["iface:tun", "rtt>50ms", "-rtt>1s", "retrans>1", "bytes>9", "bytes<1K", "age<=5s", "age>4s"]
+        {
+            assert!(holds(text), "{text}");
+        }
+        for text in ["iface:eth", "-rtt>50ms", "tx>1", "age>5s", "\"rtt>50ms\""] {
+            assert!(!holds(text), "{text}");
+        }
+        // Without fields a line has its traffic.
+        let details = ConnectionDetails::of(LINE, None);
+        let holds = |text: &str| Query::parse(text).unwrap().holds(LINE, &details, ConnectionState::Ordinary);
+        assert!(holds("rx>=1M -rx>1M tx>1K bytes>1M -rtt>0 -age>0"));
+    }
+
+    #[test]
+    fn time_has_a_say_in_some_terms() {
+        let age = Duration::from_secs(10);
+        let saved = [("young".to_owned(), "age<11s".to_owned()), ("web".to_owned(), "port:443".to_owned())];
+        for (text, at) in [
+            ("curl", Some(true)),
+            ("age<11s curl", Some(true)),
+            ("age<9s", Some(false)),
+            ("-age<9s", Some(true)),
+            ("-@young", None),
+            ("-@young age<9s", Some(false)),
+            ("@web", Some(true)),
+        ] {
+            assert_eq!(Query::parse_with(text, &saved).unwrap().holds_at(age), at, "{text}");
+        }
+        let nothing = ConnectionDetails::default();
+        let always =
+            |text| Query::parse(text).unwrap().holds_always(LINE, &nothing, ConnectionState::Ordinary);
+        assert!(always("age<9s firefox") && !always("age<9s curl"));
     }
 
     #[test]
@@ -720,6 +821,8 @@ mod tests {
         assert_eq!(ends("dir:"), ["in", "out", "listen"]);
         assert_eq!(ends("state:un"), ["reachable", "answered"]);
         assert_eq!(ends("tr"), ["ouble"]);
+        assert_eq!(ends("if"), ["ace:"]);
+        assert_eq!(ends("x r"), ["tt>", "etrans>", "x>"]);
         assert_eq!(ends("-n"), ["ew"]);
         let saved = [("web".to_owned(), String::new()), ("two words".to_owned(), String::new())];
         assert_eq!(completions("-@w", &[], &saved), [("eb".to_owned(), "")]);

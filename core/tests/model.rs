@@ -202,6 +202,32 @@ fn a_reload_takes_effect_on_what_is_shown() {
 }
 
 #[test]
+fn a_filter_by_age_follows_the_time_and_not_only_events() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    for (ns, port) in [(1, 443), (2, 80), (9 * SECOND, 443)] {
+        let line = format!("18:32 :: me :: curl :: nas{ns} {port} :: v 1K / 2K ^");
+        let event = serde_json::json!({ "ns": ns, "ns_trx": ns, "line": line });
+        overseer.receive(event.to_string().as_bytes(), 9 * SECOND);
+    }
+    let saved = [("young".to_owned(), "age<10s".to_owned())];
+    for (text, then, later) in [
+        ("age<10s", 3, 1),
+        ("-@young", 0, 2),
+        ("@young -port:80", 2, 1),
+        ("port:443 age>=1s", 1, 2),
+        ("bytes>=3K -bytes>3K", 3, 3),
+    ] {
+        let query = Query::parse_with(text, &saved).unwrap();
+        let answers = Answers::default();
+        for (now, chosen) in [(9 * SECOND, then), (11 * SECOND, later), (9 * SECOND, then)] {
+            let lines = overseer.known().filter(|line| line.is_chosen(&query, &answers, now)).count();
+            assert_eq!(lines, chosen, "{text} at {now}");
+        }
+    }
+}
+
+#[test]
 fn an_open_connection_is_still_found_after_ten_thousand_others() {
     let mut list = Overseer::with_list(Config::default(), "");
     let mut window = Overseer::new(Config::default());
@@ -226,7 +252,7 @@ fn an_open_connection_is_still_found_after_ten_thousand_others() {
     let chosen = |overseer: &Overseer| {
         overseer
             .known()
-            .filter(|line| line.is_chosen(&query, &answers))
+            .filter(|line| line.is_chosen(&query, &answers, 0))
             .map(|line| line.id())
             .collect::<Vec<_>>()
     };

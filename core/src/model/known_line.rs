@@ -182,24 +182,42 @@ impl<'o> KnownLine<'o> {
         }
     }
 
-    /// Whether a filter chooses it. The answer is remembered as long as the line does not change.
+    /// Whether a filter chooses it now. What time does not change is remembered as long as the line does not change.
     #[must_use]
-    pub fn is_chosen(&self, query: &Query, answers: &Answers) -> bool {
+    pub fn is_chosen(&self, query: &Query, answers: &Answers, now: BootNs) -> bool {
         let known = self.entry.answer.get();
-        if known & !1 == answers.filter {
-            return known & 1 == 1;
-        }
-        let holds = query.is_empty() || self.holds(query, &mut answers.scratch.borrow_mut());
+        let texts = || answers.scratch.borrow_mut();
+        let holds = if known & !1 == answers.filter {
+            known & 1 == 1
+        } else {
+            query.is_empty()
+                || self.asks(query, &mut texts(), |shown, details, state| {
+                    query.holds_always(shown, details, state)
+                })
+        };
         self.entry.answer.set(answers.filter | u32::from(holds));
+        let age = self.first_age(now);
         holds
+            && query.holds_at(age).unwrap_or_else(|| {
+                self.asks(query, &mut texts(), |shown, details, state| {
+                    let details = ConnectionDetails { age: Some(age), ..details.clone() };
+                    query.holds(shown, &details, state)
+                })
+            })
     }
 
-    fn holds(&self, query: &Query, texts: &mut Texts) -> bool {
+    /// Reads of it what a filter needs to know.
+    fn asks(
+        &self,
+        query: &Query,
+        texts: &mut Texts,
+        holds: impl FnOnce(&str, &ConnectionDetails, ConnectionState) -> bool,
+    ) -> bool {
         let Form::Packed(packed) = &self.entry.form else {
-            return query.holds(self.text(), &self.details(), self.state());
+            return holds(self.text(), &self.details(), self.state());
         };
         let details = self.brief(packed, texts, |name| query.asks_for(name), query.asks_for_details());
-        query.holds(texts.text(), &details, packed.head().state())
+        holds(texts.text(), &details, packed.head().state())
     }
 
     /// Whether it contains a text in lower case, as it is shown.
@@ -247,7 +265,7 @@ impl<'o> KnownLine<'o> {
         let mut details = ConnectionDetails::with_fields(texts.received(), &fields);
         details.fields = Vec::new();
         let head = packed.head();
-        complete(&mut details, head.is_first_ever(), self.store.packing.host(&head));
+        self.complete(&mut details, head.is_first_ever(), self.store.packing.host(&head));
         details
     }
 
@@ -274,15 +292,17 @@ impl<'o> KnownLine<'o> {
     pub fn details(&self) -> ConnectionDetails {
         let line = self.line();
         let mut details = ConnectionDetails::of(&line.event.received, line.event.json.as_deref());
-        complete(&mut details, line.event.is_first_ever, line.machine.host.as_deref());
+        self.complete(&mut details, line.event.is_first_ever, line.machine.host.as_deref());
         details
     }
-}
 
-/// Adds what is known beside the event.
-fn complete(details: &mut ConnectionDetails, is_first_ever: bool, host: Option<&str>) {
-    details.is_first_ever = is_first_ever;
-    if let Some(host) = host {
-        host.clone_into(&mut details.host);
+    /// Adds what is known beside the event.
+    fn complete(&self, details: &mut ConnectionDetails, is_first_ever: bool, host: Option<&str>) {
+        details.is_first_ever = is_first_ever;
+        if let Some(host) = host {
+            host.clone_into(&mut details.host);
+        }
+        let total = self.total();
+        (details.numbers.rx, details.numbers.tx) = (Some(total.rx), Some(total.tx));
     }
 }

@@ -4,7 +4,7 @@
 use leco_os::clock::BootNs;
 
 use crate::model::machines::OurNs;
-use crate::text::SEPARATOR;
+use crate::text::traffic;
 use crate::wire::event::Event;
 
 /// Time that each value of a history stands for, in ns.
@@ -51,23 +51,11 @@ impl Bytes {
         }
     }
 
-    /// As a line of the pipe ends: `v 1.2M / 80.5K ^`, exact to its decimal.
+    /// As a line of the pipe ends.
     #[must_use]
     pub fn of_line(line: &str) -> Option<Self> {
-        let (_, traffic) = line.rsplit_once(SEPARATOR)?;
-        let (rx, tx) = traffic.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")?;
-        Some(Self { rx: count(rx)?, tx: count(tx)? })
+        traffic(line).map(|(rx, tx)| Self { rx, tx })
     }
-}
-
-fn count(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let power = ["B", "K", "M", "G", "T", "P", "E"].iter().position(|known| *known == unit)?;
-    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
-    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
-    let tenths = whole.checked_mul(10)?.checked_add(tenth)?;
-    let bytes = (u128::from(tenths) << (10 * power)) / 10;
-    u64::try_from(bytes).ok()
 }
 
 /// What went over a connection, or over all: in total and lately.

@@ -52,6 +52,26 @@ pub fn bytes(count: u64) -> impl Display {
     })
 }
 
+/// Reads a count as [`bytes`] writes it, exact to its decimal.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let power = ["B", "K", "M", "G", "T", "P", "E"].iter().position(|known| *known == unit)?;
+    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
+    let tenths = whole.checked_mul(10)?.checked_add(tenth)?;
+    let bytes = (u128::from(tenths) << (10 * power)) / 10;
+    u64::try_from(bytes).ok()
+}
+
+/// Bytes received and sent, as a line of the pipe ends: `v 1.2M / 80.5K ^`.
+#[must_use]
+pub fn traffic(line: &str) -> Option<(u64, u64)> {
+    let (_, traffic) = line.rsplit_once(super::SEPARATOR)?;
+    let (rx, tx) = traffic.strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")?;
+    Some((parse_bytes(rx)?, parse_bytes(tx)?))
+}
+
 /// A line is mostly numbers: without the padding and signs that a formatter minds, it is made in half the time.
 fn write_number(f: &mut fmt::Formatter<'_>, number: impl itoa::Integer) -> fmt::Result {
     f.write_str(itoa::Buffer::new().format(number))

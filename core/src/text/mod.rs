@@ -11,6 +11,6 @@ mod speed;
 pub use cells::{Cells, is_address};
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
-pub use format::{Protocol, address, bytes, endpoint, port_of, relative_time};
+pub use format::{Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, traffic};
 pub use parts::{Part, SEPARATOR};
 pub use speed::{SPEEDS, parse_speed};

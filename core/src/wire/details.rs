@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What is known of a connection: from the fields of its event where the writer tells them, else from its line.
 
+use std::time::Duration;
+
 use leco_os::clean::clean;
 use serde_json::{Map, Value};
 
-use crate::text::SEPARATOR;
+use crate::text::{SEPARATOR, traffic};
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// What is known of a connection. What is not known is empty.
@@ -32,8 +34,27 @@ pub struct ConnectionDetails {
     pub state: String,
     /// Its program was never seen with its peer before.
     pub is_first_ever: bool,
+    /// Interface by which it leaves.
+    pub iface: String,
+    /// What can be counted and measured of it.
+    pub numbers: Numbers,
+    /// How long after its begin it is looked at: of an event alone, when that was written.
+    pub age: Option<Duration>,
     /// Every field of the event besides its line and times, by name, safe to print.
     pub fields: Vec<(String, String)>,
+}
+
+/// What can be counted and measured of a connection, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Smoothed round-trip time in µs.
+    pub rtt_us: Option<u64>,
+    /// Segments that were sent again.
+    pub retrans: Option<u64>,
+    /// Bytes received.
+    pub rx: Option<u64>,
+    /// Bytes sent.
+    pub tx: Option<u64>,
 }
 
 impl ConnectionDetails {
@@ -63,6 +84,7 @@ impl ConnectionDetails {
             return details;
         }
         details.user = known(parts[1]);
+        (details.numbers.rx, details.numbers.tx) = traffic(line).unzip();
         let (process, cgroup) = match parts[2].split_once(" [") {
             Some((process, cgroup)) => (process, cgroup.strip_suffix(']').unwrap_or(cgroup)),
             None => (parts[2], ""),
@@ -129,10 +151,21 @@ impl ConnectionDetails {
                 }
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
+                "iface" => self.iface.clone_from(&text),
                 _ => {}
             }
             self.fields.push((clean(name).into_owned(), text));
         }
+        let number = |name: &str| event.get(name)?.as_u64();
+        let Numbers { rtt_us, retrans, rx, tx } = self.numbers;
+        self.numbers = Numbers {
+            rtt_us: number("rtt_us").or(rtt_us),
+            retrans: number("retrans").or(retrans),
+            rx: number("rx").or(rx),
+            tx: number("tx").or(tx),
+        };
+        let lasted = number("ns").and_then(|ns| number("ns_trx")?.checked_sub(ns));
+        self.age = lasted.map(Duration::from_nanos).or(self.age);
         let port = |name: &str| event.get(name)?.as_u64().and_then(|port| u16::try_from(port).ok());
         self.port = port(match self.direction {
             Direction::In | Direction::Listen => "lport",

@@ -89,8 +89,11 @@ pub(crate) fn ordered<'o>(
     sort: Sort,
     now: BootNs,
 ) -> Vec<KnownLine<'o>> {
-    let mut lines: Vec<_> =
-        overseer.known().rev().filter(|line| query.is_empty() || line.is_chosen(query, answers)).collect();
+    let mut lines: Vec<_> = overseer
+        .known()
+        .rev()
+        .filter(|line| query.is_empty() || line.is_chosen(query, answers, now))
+        .collect();
     match sort {
         Sort::Slots => lines.sort_by_cached_key(KnownLine::first),
         Sort::LastSeen => {}
