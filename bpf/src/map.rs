@@ -124,6 +124,34 @@ impl Map {
         Ok(value)
     }
 
+    /// The same map once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
+    }
+
+    /// The value that a key has, if it has one.
+    #[allow(unsafe_code)]
+    pub(crate) fn find(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        if self.layout.key_size != key.len() {
+            return Err(io::Error::other("not a key of this map"));
+        }
+        let mut value = vec![0; self.whole_value];
+        // SAFETY: the key is as long as this map's, the value has room for all that the kernel writes, and both live
+        // until it returns.
+        let result = unsafe {
+            libbpf_sys::bpf_map_lookup_elem(
+                self.fd.as_raw_fd(),
+                key.as_ptr().cast(),
+                value.as_mut_ptr().cast(),
+            )
+        };
+        match check(result) {
+            Ok(_) => Ok(Some(value)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Visits every value; how many there were.
     #[allow(unsafe_code)]
     pub(crate) fn values(&self, mut visit: impl FnMut(&[u8])) -> io::Result<usize> {

@@ -15,7 +15,7 @@ use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
-pub const FIELDS: [(&str, &str); 10] = [
+pub const FIELDS: [(&str, &str); 11] = [
     ("user", "name of the user, or number where events tell it"),
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
@@ -27,6 +27,7 @@ pub const FIELDS: [(&str, &str); 10] = [
         "open, listening, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked",
     ),
     ("host", "machine"),
+    ("cmd", "command line or path of the program"),
     ("iface", "interface by which it leaves"),
     ("new", "never seen before"),
 ];
@@ -64,6 +65,7 @@ enum Test {
     Unit(Text),
     Peer(Text),
     Host(Text),
+    Command(Text),
     Interface(Text),
     Number(Comparison),
     State(Text),
@@ -314,6 +316,7 @@ impl Test {
             "unit" => of(Self::Unit),
             "peer" => of(Self::Peer),
             "host" => of(Self::Host),
+            "cmd" => of(Self::Command),
             "iface" => of(Self::Interface),
             "state" => match Text::parse(value)? {
                 Text::Word(word) if !State::names().any(|name| name.contains(&word)) => {
@@ -352,6 +355,7 @@ impl Test {
             Self::Unit(_) => &["unit", "container"],
             Self::Peer(_) => &["raddr", "name"],
             Self::Host(_) => &["host"],
+            Self::Command(_) => &["cmdline", "exe"],
             Self::Interface(_) => &["iface"],
             Self::Number(number) => number.fields(),
             Self::State(_) | Self::Trouble | Self::Open => &["state"],
@@ -378,6 +382,7 @@ impl Test {
             Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
             Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
             Self::Host(text) => text.is_in(&details.host),
+            Self::Command(text) => details.commands.iter().any(|command| text.is_in(command)),
             Self::Interface(text) => text.is_in(&details.iface),
             Self::Number(number) => number.holds(details),
             Self::State(text) => text.is_in(details.state(state)),
@@ -473,7 +478,7 @@ pub(crate) fn contains_ignoring_case(text: &str, word: &str) -> bool {
 
 /// Whether any filter asks for a field of events.
 pub(crate) fn is_asked_for(field: &str) -> bool {
-    const ASKED_FOR: [&str; 16] = [
+    const ASKED_FOR: [&str; 18] = [
         "user",
         "uid",
         "comm",
@@ -487,6 +492,8 @@ pub(crate) fn is_asked_for(field: &str) -> bool {
         "dir",
         "lport",
         "rport",
+        "cmdline",
+        "exe",
         "iface",
         "rtt_us",
         "retrans",
@@ -734,15 +741,24 @@ mod tests {
 
     #[test]
     fn numbers_and_interfaces_choose() {
-        let event = r#"{"ns":1000000000,"ns_trx":6000000000,"iface":"tun0","rtt_us":80000,"retrans":2,"rx":9,"tx":1}"#;
+        let event = r#"{"ns":1000000000,"ns_trx":6000000000,"iface":"tun0","cmdline":"curl -s http://a","exe":"/usr/bin/curl","rtt_us":80000,"retrans":2,"rx":9,"tx":1}"#;
         let details = ConnectionDetails::of(LINE, Some(event));
         let holds = |text: &str| Query::parse(text).unwrap().holds(LINE, &details, ConnectionState::Ordinary);
-        for text in
-            ["iface:tun", "rtt>50ms", "-rtt>1s", "retrans>1", "bytes>9", "bytes<1K", "age<=5s", "age>4s"]
-        {
+        for text in [
+            "iface:tun",
+            "cmd:-s",
+            "cmd:/^.usr.bin/",
+            "rtt>50ms",
+            "-rtt>1s",
+            "retrans>1",
+            "bytes>9",
+            "bytes<1K",
+            "age<=5s",
+            "age>4s",
+        ] {
             assert!(holds(text), "{text}");
         }
-        for text in ["iface:eth", "-rtt>50ms", "tx>1", "age>5s", "\"rtt>50ms\""] {
+        for text in ["iface:eth", "cmd:wget", "-rtt>50ms", "tx>1", "age>5s", "\"rtt>50ms\""] {
             assert!(!holds(text), "{text}");
         }
         // Without fields a line has its traffic.

@@ -396,7 +396,7 @@ fn only_the_group_reads_the_maps_and_nobody_writes_them() {
         );
         String::from_utf8_lossy(&said.stdout).trim().to_owned()
     };
-    for name in ["closed", "flows", "stats"] {
+    for name in ["closed", "flows", "programs", "stats"] {
         assert_eq!(map(name, READ_ONLY, "54321"), EPERM, "{name}: read by the group, but not written");
         assert_eq!(map(name, "0", "54321"), EACCES, "{name}: not opened by the group for writing");
         assert_eq!(map(name, READ_ONLY, "54322"), EACCES, "{name}: not read by others");

@@ -49,6 +49,7 @@ fn maps_of_another_kind_are_refused() {
         ("closed", MapType::PercpuArray, None),
         ("flows", MapType::LruPercpuHash, None),
         ("flows", MapType::Hash, None),
+        ("programs", MapType::Hash, None),
         ("events", MapType::Queue, None),
     ] {
         let kernel = Kernel::load(&[]);

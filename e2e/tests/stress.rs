@@ -78,7 +78,7 @@ fn processes_that_live_for_milliseconds_are_all_listed_by_name() {
 
 /// Bytes of kernel memory of the maps behind the pins.
 fn map_memory(pins: &std::path::Path) -> u64 {
-    ["closed", "flows", "events", "stats"]
+    ["closed", "flows", "programs", "events", "stats"]
         .iter()
         .map(|name| {
             let map = libbpf_rs::MapHandle::from_pinned_path(pins.join("maps").join(name)).unwrap();

@@ -25,6 +25,7 @@ pub(crate) fn conn(ns: u64, pid: u32, uid: u32, remote: &str) -> Conn {
         direction: Direction::Outgoing,
         state: State::Open,
         comm: [0; 16],
+        exec: 0,
         tcp: Tcp::default(),
         iface: [0; 16],
     }

@@ -127,8 +127,10 @@ fn serve(
         Some(confinement) => tracing::warn!("{confinement}"),
         None => tracing::info!("sandbox: turned off (sandbox=0)"),
     }
+    let programs = stream.programs()?;
     let kernel_events = KernelEvents::new(stream, &tunables)?;
-    let mut labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
+    let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
+    let mut labeler = labeler.with_programs(programs);
     let machine = Machine::this();
     let memory = remember(&tunables.memory, &machine.boot_id).map(|(memory, names)| {
         labeler.restore(names);
@@ -301,6 +303,7 @@ fn print_known(reader: &Reader, tunables: Tunables) -> anyhow::Result<()> {
     let mut listeners = Listeners::new(&tunables, usize::MAX);
     let conns = Replay::new(&tunables).of(reader, &mut listeners, now.boot)?;
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_all_users();
+    let labeler = labeler.with_programs(reader.programs()?);
     let mut formatter = Formatter::new(tunables, zone, Machine::this());
     dump(&conns, labeler, &mut formatter, &now)
 }

@@ -164,6 +164,7 @@ static __always_inline void fill_process_of(struct conn *c, const struct task_st
 	if (bpf_core_field_exists(task->cgroups))
 		c->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	c->started = leader->start_boottime;
+	c->exec = (__u16)task->self_exec_id;
 	__u64 *comm = (__u64 *)c->comm;
 	const __u64 *name = (const __u64 *)leader->comm;
 	comm[0] = name[0];

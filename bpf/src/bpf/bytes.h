@@ -30,7 +30,7 @@ static __always_inline void add_bytes(const void *sk, struct tracked *t, int len
 /* The first bytes, or the first that a process with better claims moves. */
 static __always_inline void begin(const void *sk, struct tracked *t, bool sent)
 {
-	fill_current_process(&t->conn);
+	identify_process(&t->conn);
 	fill_own_ends(t, sk);
 	/* A refusal may come back before the send that it answers returns. */
 	if (!t->conn.ns)
@@ -133,6 +133,7 @@ static __noinline int account_flow(void *sk, struct tracked *t, const struct pee
 	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
 	have_parts(t, key.cookie);
 	if (!flow || !is_flow_of(flow, &key) || !is_current_process(&flow->conn)) {
+		note_program(bpf_get_current_task_btf());
 		begin_flow(sk, t, &key, sent ? 0 : len, direction_of_flow(t, &key, sent));
 		flow = bpf_map_lookup_elem(&flows, &key);
 		if (!flow)

@@ -219,6 +219,7 @@ int old_sockets(struct bpf_iter__task_file *ctx)
 	enum state state = is_connecting ? CONNECTING : OPEN;
 	if (is_new) {
 		fill_process_of(&t->conn, task);
+		note_program(task);
 		fill_own_ends(t, sk);
 		t->provisional = 1;
 	} else {

@@ -265,8 +265,33 @@ typedef struct {
 	atomic_long_t refcnt;
 } file_ref_t;
 
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
 struct file {
 	file_ref_t f_ref;
+	struct path f_path;
 };
 
 /* Before. */
@@ -368,9 +393,16 @@ struct signal_struct {
 	atomic_t live;
 };
 
+struct mm_struct {
+	struct file *exe_file;
+};
+
 struct task_struct {
 	int tgid;
 	struct task_struct *group_leader;
+	struct task_struct *real_parent;
+	struct mm_struct *mm;
+	__u64 self_exec_id;
 	struct signal_struct *signal;
 	const struct cred *cred;
 	struct css_set *cgroups;

@@ -15,6 +15,7 @@
 #include "read.h"
 #include "tcp.h"
 #include "announce.h"
+#include "program.h"
 #include "calls.h"
 #include "dns.h"
 #include "hello.h"

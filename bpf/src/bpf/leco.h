@@ -47,7 +47,8 @@ struct conn {
 	__u32 retrans;  /* segments that TCP sent again */
 	__u32 cwnd;     /* segments that TCP may have under way */
 	__u8 tcp_state; /* TCP_* */
-	__u8 padding[3];
+	__u8 padding;
+	__u16 exec; /* tells what the process runs from what it ran before: a count */
 	char iface[16]; /* of the socket's route, in its network namespace; any bytes */
 };
 
@@ -153,6 +154,30 @@ struct thread_peer {
 	__u64 cookie; /* a raw socket's address */
 	struct peer peer;
 	__u32 is_fresh; /* noted in the call that is running */
+};
+
+/* Key of `programs`. */
+struct program_key {
+	__u64 started; /* as in struct conn */
+	__u32 pid;
+	__u16 exec;
+	__u16 padding;
+};
+
+#define PROGRAM_PARENTS 6
+/* A name that begins within so many bytes is kept, up to so many bytes of it with the NUL. */
+#define PATH_BYTES 256
+#define PATH_NAME_BYTES 128
+
+/* What a process ran when it first had to do with a connection, and who had started it. */
+struct program {
+	__u32 path_len; /* bytes of `path` that count */
+	__u8 is_whole;  /* else it is being written */
+	__u8 is_cut;    /* the path is longer */
+	__u8 parent_count;
+	__u8 padding;
+	char parents[PROGRAM_PARENTS][16]; /* names, the nearest first; any bytes */
+	char path[PATH_BYTES + PATH_NAME_BYTES]; /* names, the file's first, each with a NUL behind it; any bytes */
 };
 
 /* An answer of a name server that a process received: a record of the `events` ring. */

@@ -59,7 +59,7 @@ static __noinline int begin_listening(void *sk, bool is_sure)
 		COUNT(socks_skipped);
 		return 0;
 	}
-	fill_current_process(&l->conn);
+	identify_process(&l->conn);
 	/* The port may not be chosen yet: listen() without bind(). */
 	enum stage stage = is_sure && READABLE(struct sock, sk)->__sk_common.skc_num ? IS_LISTENING : IS_BOUND;
 	fill_listening(l, sk, stage);
@@ -140,6 +140,7 @@ static __always_inline void note_old_listening(struct task_struct *task, void *s
 	if (!l || l->stage)
 		return;
 	fill_process_of(&l->conn, task);
+	note_program(task);
 	fill_listening(l, sk, IS_LISTENING);
 	l->stage = IS_LISTENING;
 }

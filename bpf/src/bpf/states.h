@@ -20,7 +20,7 @@ static __always_inline void connecting(void *sk)
 		finish(sk, t, CLOSED); /* a socket that was disconnected is used again */
 	start_anew(t);
 	t->listening = 0;
-	fill_current_process(&t->conn);
+	identify_process(&t->conn);
 	fill_own_ends(t, sk);
 	t->conn.state_dir = OUTGOING << 4 | CONNECTING;
 	/* Else its first sends are looked at. */
@@ -78,7 +78,7 @@ static void listens(void *sk)
 	if (!t)
 		return;
 	start_anew(t);
-	fill_current_process(&t->conn);
+	identify_process(&t->conn);
 	t->listening = 1;
 }
 
@@ -177,7 +177,7 @@ static __always_inline int accepted(struct bpf_sock *sk)
 	t->owner = pid;
 	__u32 uid = t->conn.uid;
 	bool is_told = t->conn.pid == pid && t->conn.ns_trx;
-	fill_current_process(&t->conn);
+	identify_process(&t->conn);
 	if (is_told && t->conn.uid == uid)
 		return 1;
 	t->announced = bpf_jiffies64();

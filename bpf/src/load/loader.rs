@@ -135,7 +135,7 @@ pub fn store_pinned(dir: &PinDir, version: &str, replaced: &[String]) -> Result<
         MapHandle::from_pinned_path_with_file_flags(&path, flags)
             .map_err(|error| PinError::io("open", &path)(io_error(&error)))
     };
-    let maps = [names::CLOSED, names::FLOWS, names::STATS, names::EVENTS];
+    let maps = [names::CLOSED, names::FLOWS, names::PROGRAMS, names::STATS, names::EVENTS];
     let maps =
         maps.into_iter().map(|name| Ok((name, open_map(name)?))).collect::<Result<Vec<_>, PinError>>()?;
     let iterators = [names::LIVE, names::PENDING, names::PENDING_FLOWS, names::LISTENING].into_iter();
@@ -169,6 +169,7 @@ fn leave(version: &str, links: &[AttachedLink], skel: &LecoSkel<'_>) -> Result<(
     for (name, id) in [
         (names::CLOSED, id(&|| maps.closed.info())),
         (names::FLOWS, id(&|| maps.flows.info())),
+        (names::PROGRAMS, id(&|| maps.programs.info())),
         (names::STATS, id(&|| maps.stats.info())),
     ] {
         let id = id.map_err(|error| broken(&error))?;
@@ -339,6 +340,7 @@ fn fill(
     for (map, name) in [
         (&mut maps.closed, names::CLOSED),
         (&mut maps.flows, names::FLOWS),
+        (&mut maps.programs, names::PROGRAMS),
         (&mut maps.events, names::EVENTS),
         (&mut maps.stats, names::STATS),
     ] {

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::above::Above;
 use super::bpffs::BPFFS;
-use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, PENDING, PENDING_FLOWS, STATS};
+use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, PENDING, PENDING_FLOWS, PROGRAMS, STATS};
 use super::pin_dir::{PinDir, PinError, SEARCH_BY_OTHERS};
 use super::reader_lock::Replacement;
 
@@ -93,6 +93,7 @@ impl PinDir {
             (self.links(), 0o750),
             (self.map(CLOSED), 0o640),
             (self.map(FLOWS), 0o640),
+            (self.map(PROGRAMS), 0o640),
             (self.map(STATS), 0o640),
             (self.map(EVENTS), 0o660),
             (self.iterator(LIVE), 0o640),

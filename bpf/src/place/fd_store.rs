@@ -15,9 +15,10 @@ use crate::{PassedFds, build_id};
 /// Every link that keeps a program attached, under one name.
 const LINKS: &str = "links";
 /// What is passed; before its name stands `leco-`, after it `@` and the version.
-pub(crate) const PARTS: [&str; 10] = [
+pub(crate) const PARTS: [&str; 11] = [
     names::CLOSED,
     names::FLOWS,
+    names::PROGRAMS,
     names::STATS,
     names::EVENTS,
     names::LIVE,

@@ -5,6 +5,8 @@
 pub const CLOSED: &str = "closed";
 /// Map of what has no socket of its own: processes and peers of shared sockets, and dropped packets.
 pub const FLOWS: &str = "flows";
+/// Map of what processes run.
+pub const PROGRAMS: &str = "programs";
 /// Ring of announcements.
 pub const EVENTS: &str = "events";
 /// Counters of what was lost.

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, MAPS, PENDING, PENDING_FLOWS, STATS};
+use super::names::{CLOSED, EVENTS, FLOWS, LISTENING, LIVE, MAPS, PENDING, PENDING_FLOWS, PROGRAMS, STATS};
 use crate::place::bpffs::BPFFS;
 
 /// Lets everybody pass through a folder.
@@ -159,7 +159,7 @@ impl PinDir {
         let foreign = |name: String| Err(PinError::Foreign(self.path.clone(), name));
         for folder in entries(&self.path)? {
             let is_ours: fn(&str) -> bool = match folder.as_str() {
-                MAPS => |name| [CLOSED, FLOWS, EVENTS, STATS].contains(&name),
+                MAPS => |name| [CLOSED, FLOWS, PROGRAMS, EVENTS, STATS].contains(&name),
                 "iter" => |name| [LIVE, PENDING, PENDING_FLOWS, LISTENING].contains(&name),
                 "links" => |name| name.contains("@v"),
                 _ => return foreign(folder),

@@ -4,6 +4,7 @@
 mod errors;
 mod location;
 pub mod messages;
+pub mod program;
 pub mod reader;
 pub mod record;
 pub mod stream;

@@ -19,6 +19,7 @@ use crate::place::pin_dir::{PinDir, PinError};
 pub use crate::place::reader_lock::Holder;
 use crate::read::errors::other_version;
 use crate::read::location::{MANAGER, Place, pinned_map};
+use crate::read::program::{KEY_SIZE, PROGRAM_SIZE, Programs};
 use crate::read::record::{
     CLOSED_SIZE, CONN_SIZE, Closed, Conn, EndOf, Ending, FLOW_KEY_SIZE, FLOW_SIZE, STATS_SIZE, State, Stats,
     record_socket,
@@ -32,6 +33,7 @@ const LIVE_PASSES: usize = 8;
 pub struct Reader {
     closed: Map,
     pub(crate) flows: Map,
+    programs: Map,
     stats: Map,
     pub(crate) place: Place,
 }
@@ -77,7 +79,7 @@ impl Reader {
         }
         let place = Place::pinned(dir)?;
         let map = |name| pinned_map(&dir.map(name), BPF_F_RDONLY);
-        Self::over(map(names::CLOSED)?, map(names::FLOWS)?, map(names::STATS)?, place)
+        Self::over(map, place)
     }
 
     /// Takes what [`crate::load::load_into_store`] left with the service manager out of all that was passed.
@@ -92,24 +94,23 @@ impl Reader {
         let folder = passed.part(names::MAPS);
         let mut map = |name| passed.part(name).ok_or(ReadError::NotPassed);
         let events = map(names::EVENTS)?;
-        Self::over(
-            map(names::CLOSED)?,
-            map(names::FLOWS)?,
-            map(names::STATS)?,
-            Place::Passed { iterators, events, folder },
-        )
+        Self::over(map, Place::Passed { iterators, events, folder })
     }
 
-    fn over(closed: OwnedFd, flows: OwnedFd, stats: OwnedFd, place: Place) -> Result<Self, ReadError> {
-        let map = |fd, name: &str, (kind, key_size, value_size), most: Option<usize>| {
-            let map = Map::new(fd).map_err(refused("inspect", name))?;
+    fn over(
+        mut open: impl FnMut(&'static str) -> Result<OwnedFd, ReadError>,
+        place: Place,
+    ) -> Result<Self, ReadError> {
+        let mut map = |name, (kind, key_size, value_size), most: Option<usize>| {
+            let map = Map::new(open(name)?).map_err(refused("inspect", name))?;
             let max_entries = most.unwrap_or(map.layout().max_entries);
             place.check(name, map.layout(), Layout { kind, key_size, value_size, max_entries }).map(|()| map)
         };
         Ok(Self {
-            closed: map(closed, names::CLOSED, (MapType::Array, 4, CLOSED_SIZE), None)?,
-            flows: map(flows, names::FLOWS, (MapType::LruHash, FLOW_KEY_SIZE, FLOW_SIZE), None)?,
-            stats: map(stats, names::STATS, (MapType::Array, 4, STATS_SIZE), Some(1))?,
+            closed: map(names::CLOSED, (MapType::Array, 4, CLOSED_SIZE), None)?,
+            flows: map(names::FLOWS, (MapType::LruHash, FLOW_KEY_SIZE, FLOW_SIZE), None)?,
+            programs: map(names::PROGRAMS, (MapType::LruHash, KEY_SIZE, PROGRAM_SIZE), None)?,
+            stats: map(names::STATS, (MapType::Array, 4, STATS_SIZE), Some(1))?,
             place,
         })
     }
@@ -118,6 +119,11 @@ impl Reader {
     #[must_use]
     pub fn max_conns(&self) -> usize {
         self.closed.max_entries()
+    }
+
+    /// What is known of processes, for as long as that is wanted.
+    pub fn programs(&self) -> Result<Programs, ReadError> {
+        self.programs.try_clone().map(Programs).map_err(refused("open", names::PROGRAMS))
     }
 
     /// Every connection that is open or remembered, in no order.

@@ -116,6 +116,8 @@ pub struct Conn {
     pub state: State,
     /// Name of the thread group's leader, up to the first NUL: hostile bytes.
     pub comm: [u8; 16],
+    /// Tells what its process runs from what it ran before: a count.
+    pub exec: u16,
     /// How its TCP connection did when it was told last; nothing of other protocols.
     pub tcp: Tcp,
     /// Name of the interface by which it leaves, in its network namespace, up to the first NUL: hostile bytes. Empty
@@ -221,6 +223,7 @@ impl Conn {
             },
             state: *STATES.get(usize::from(state_dir & 0xf))?,
             comm: fields.block(104)?,
+            exec: fields.short(134)?,
             tcp: Tcp {
                 rtt_us: fields.half(120)?,
                 retrans: fields.half(124)?,
@@ -273,7 +276,7 @@ impl Conn {
     }
 }
 
-fn unpadded(name: &[u8]) -> &[u8] {
+pub(super) fn unpadded(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
@@ -497,9 +500,13 @@ mod tests {
                 offset_of!(types::conn, retrans),
                 offset_of!(types::conn, cwnd),
                 offset_of!(types::conn, tcp_state),
+                offset_of!(types::conn, exec),
                 offset_of!(types::conn, iface),
             ],
-            [16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104, 120, 124, 128, 132, 136]
+            [
+                16, 24, 0, 8, 32, 40, 48, 56, 72, 88, 92, 96, 98, 100, 102, 103, 104, 120, 124, 128, 132,
+                134, 136
+            ]
         );
         assert_eq!(offset_of!(types::tracked, conn), FLOW_CONN);
         assert_eq!(offset_of!(types::tracked, pending), FLOW_PENDING);

@@ -21,8 +21,8 @@ const IDENTITY: usize = 12;
 /// Bytes of an instance's name that are kept as they are.
 const INSTANCE_LENGTH: usize = 128;
 /// Maps in which is what programs know of connections. Not those that only the loader needs.
-pub(crate) const KNOWLEDGE: [&str; 8] =
-    ["sockets", "listening", "flows", "closed", "events", "peers", "sharers", "stats"];
+pub(crate) const KNOWLEDGE: [&str; 9] =
+    ["sockets", "listening", "flows", "closed", "programs", "events", "peers", "sharers", "stats"];
 
 /// What a set of programs is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,8 @@ pub struct ConnectionDetails {
     pub state: String,
     /// Its program was never seen with its peer before.
     pub is_first_ever: bool,
+    /// Command line and path of what its process runs, as far as they are known.
+    pub commands: Vec<String>,
     /// Interface by which it leaves.
     pub iface: String,
     /// What can be counted and measured of it.
@@ -151,6 +153,7 @@ impl ConnectionDetails {
                 }
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
+                "cmdline" | "exe" => self.commands.push(text.clone()),
                 "iface" => self.iface.clone_from(&text),
                 _ => {}
             }

@@ -358,9 +358,15 @@ pub struct Details<'a> {
     /// What an interpreter runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<&'a str>,
-    /// Names of the processes that started it, the nearest first, where they were asked for.
+    /// Names of the processes that started it, the nearest first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub parents: &'a [std::rc::Rc<str>],
+    /// Path of what it executed, as it sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<&'a str>,
+    /// Its command line, where it lived long enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<&'a str>,
     /// Path of the cgroup below the hierarchy's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cg: Option<&'a str>,

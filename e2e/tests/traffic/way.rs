@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! How TCP does, and by which interface connections leave.
+//! How TCP does, by which interface connections leave, and what their processes run.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
-use leco_e2e::{FAR_V4, Peer, Running, Side, can_test_the_kernel, run_to_end, wait_or_explain};
+use leco_e2e::vm::which;
+use leco_e2e::{FAR_V4, Peer, Running, Side, can_test_the_kernel, program, run_to_end, wait_or_explain};
 use serde_json::{Value, json};
 
 use crate::{Stage, UID, serve_tcp};
@@ -119,4 +120,92 @@ fn the_interface_is_that_of_the_route_which_the_connection_takes() {
     });
     let _ = stage.pipe.latest(peer.id(), &json!({"dir": "in", "tx": 3, "iface": "tun7"}));
     peer.finish();
+}
+
+/// Everything that a pipe which starts now tells of a process.
+fn known_later(stage: &Stage, pid: u32) -> Vec<Value> {
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(stage.kernel.pins()).args(["-E", "-C"]);
+    let output = run_to_end(command);
+    let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice::<Value>(line).unwrap())
+        .filter(|event| event["pid"] == pid)
+        .collect()
+}
+
+#[test]
+fn what_a_process_runs_is_kept_when_it_has_ended() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let listener = stage.netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    // Across a mount that only the process sees.
+    let script = format!(
+        "mount -t tmpfs none /mnt && mkdir /mnt/deep && cp {} /mnt/deep/other && /mnt/deep/other '' tcp {remote} send 7",
+        program("leco-e2e-peer").display()
+    );
+    let mut command = stage.netns.near_command("unshare");
+    command.args(["--mount", "--", "sh", "-c", &format!("{script}; true")]);
+    let mut child = Running(command.spawn().unwrap());
+    let stream = serve_tcp(&listener, 7, 0);
+    drop(stream);
+    wait_or_explain(|| "the end of the process".into(), || child.0.try_wait().unwrap());
+    let is_it = |event: &Value| event["raddr"] == json!(FAR_V4) && event["rport"] == remote.port();
+    let first = wait_or_explain(
+        || format!("its end in {:#?}", stage.pipe.events()),
+        || stage.pipe.events().into_iter().find(|event| is_it(event) && event["state"] == "closed"),
+    );
+    let pid = first["pid"].as_u64().unwrap().try_into().unwrap();
+    for event in known_later(&stage, pid).iter().chain([&first]) {
+        assert_eq!(event["exe"], "/mnt/deep/other", "{event}");
+        assert_eq!(event["parents"][0], "sh", "{event}");
+        assert_eq!(event["parents"].as_array().unwrap().len(), 6.min(depth() + 2), "{event}");
+    }
+    assert!(!known_later(&stage, pid).is_empty());
+}
+
+/// How many processes started this one, and those.
+fn depth() -> usize {
+    let (mut pid, mut depth) = ("self".to_owned(), 0);
+    while pid != "0" {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(1).unwrap().clone_into(&mut pid);
+        depth += 1;
+    }
+    depth - 1
+}
+
+#[test]
+fn what_a_process_runs_is_that_of_its_connect_when_it_has_executed_something_else() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let listener = stage.netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap());
+    let remote = listener.local_addr().unwrap();
+    let script =
+        format!("exec 3<>/dev/tcp/{}/{}; echo hello >&3; exec sleep 1000", remote.ip(), remote.port());
+    let mut command = stage.netns.near_command("bash");
+    let child = Running(command.args(["-c", &script]).spawn().unwrap());
+    let _stream = serve_tcp(&listener, 6, 0);
+    let pid = child.0.id();
+    wait_or_explain(
+        || "sleep".into(),
+        || {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+            (name == "sleep\n").then_some(())
+        },
+    );
+    let bash = std::fs::canonicalize(which("bash")).unwrap();
+    let later = known_later(&stage, pid);
+    assert!(!later.is_empty());
+    for event in &later {
+        assert_eq!((&event["exe"], &event["comm_now"]), (&json!(bash), &json!("sleep")), "{event}");
+        assert_eq!(event.get("cmdline"), None, "it is of what it executed since: {event}");
+    }
+    let event = stage.pipe.latest(pid, &json!({"tx": 6, "exe": bash}));
+    assert_eq!(event["comm"], "bash", "{event}");
 }

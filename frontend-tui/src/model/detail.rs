@@ -28,7 +28,7 @@ impl Field {
 }
 
 /// Fields of an event in the order in which a person asks for them, and what they are called.
-const EVENT_FIELDS: [(&str, &str); 32] = [
+const EVENT_FIELDS: [(&str, &str); 34] = [
     ("host", "machine"),
     ("user", "user"),
     ("uid", "user id"),
@@ -37,6 +37,8 @@ const EVENT_FIELDS: [(&str, &str); 32] = [
     ("comm_now", "process now"),
     ("script", "script"),
     ("parents", "started by"),
+    ("exe", "program"),
+    ("cmdline", "command line"),
     ("unit", "unit"),
     ("container", "container"),
     ("cg", "cgroup"),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use leco_bpf::read::messages::DnsAnswer;
+use leco_bpf::read::program::Programs;
 use leco_bpf::read::record::Conn;
 use leco_cli::tunables::Tunables;
 use leco_os::clean::clean_bytes;
@@ -21,7 +22,8 @@ use crate::enrich::labels::{Labels, Who};
 use crate::enrich::names::standing::Place;
 use crate::enrich::peer_names::{Called, PeerNames};
 use crate::enrich::process::{ProcessDir, is_blank, parents};
-use crate::enrich::script_names::ScriptNames;
+use crate::enrich::script_names::{ScriptNames, cmdline};
+use crate::enrich::short_name::cut;
 pub use crate::enrich::users::USER_ENTRIES;
 use crate::enrich::users::Users;
 use crate::enrich::workload::Workload;
@@ -33,6 +35,8 @@ pub const PROCESS_ENTRIES: usize = 4096;
 const PROCESS_LIFETIME: Duration = Duration::from_secs(60);
 /// Processes whose name now, and whose parents, are remembered.
 const LIVE_ENTRIES: usize = 1024;
+/// Characters of a command line.
+const CMDLINE_CHARS: usize = 256;
 /// So long it is remembered what a process is called now.
 const NAME_NOW_LIFETIME: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,7 @@ struct ProcessKey {
     started: u64,
     cgroup: u64,
     comm: [u8; 16],
+    exec: u16,
 }
 
 /// By process, told from a later one with its number by its start.
@@ -63,6 +68,9 @@ pub struct Labeler {
     /// What processes are called now, where that is wanted; `None` for those that are gone.
     names_now: Option<NamesNow>,
     asns: Option<Asns>,
+    /// What processes ran when they first had to do with a connection.
+    programs: Option<Programs>,
+    wants_all_fields: bool,
 }
 
 /// Why labels cannot be made as asked for.
@@ -97,7 +105,16 @@ impl Labeler {
             peers: PeerNames::new(tunables).map_err(LabelError::Ask)?,
             names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
             asns,
+            programs: None,
+            wants_all_fields: tunables.extra_ev_data,
         })
+    }
+
+    /// With what the kernel side knows of processes.
+    #[must_use]
+    pub fn with_programs(mut self, programs: Programs) -> Self {
+        self.programs = Some(programs);
+        self
     }
 
     /// Remembers the names of so many connections.
@@ -197,8 +214,8 @@ impl Labeler {
     }
 
     fn who(&mut self, conn: &Conn, now: BootNs) -> Rc<Who> {
-        let Conn { pid, uid, started, cgroup, comm, .. } = *conn;
-        let key = ProcessKey { pid, uid, started, cgroup, comm };
+        let Conn { pid, uid, started, cgroup, comm, exec, .. } = *conn;
+        let key = ProcessKey { pid, uid, started, cgroup, comm, exec };
         if let Some(known) = self.processes.get(&key, now) {
             return Rc::clone(known);
         }
@@ -223,6 +240,16 @@ impl Labeler {
         let cgroup = cgroup.filter(|label| !is_blank(label));
         let script = self.scripts.of(conn, &comm, now);
         let parents = parents(conn.pid, conn.started, self.parents);
+        let program = self.programs.as_ref().filter(|_| self.wants_all_fields || self.parents > 0);
+        let program = program.and_then(|programs| programs.find(conn)).unwrap_or_default();
+        let ancestors: Vec<Rc<str>> = program.parents.iter().map(|name| clean_bytes(name).into()).collect();
+        let parents = as_they_were(parents, &ancestors, self.parents);
+        let (exe, cmdline) = if self.wants_all_fields {
+            let exe = Some(program.exe).filter(|path| !path.is_empty());
+            (exe.map(|path| clean_bytes(&path).into()), cmdline(conn, &comm).and_then(|line| shown(&line)))
+        } else {
+            (None, None)
+        };
         Who {
             user: self.users.name(conn.uid, now),
             script: script.or_else(|| before?.script.clone()),
@@ -235,8 +262,36 @@ impl Labeler {
                 Some(before) if parents.is_empty() => before.parents.clone(),
                 _ => parents,
             },
+            ancestors: match before {
+                Some(before) if ancestors.is_empty() => before.ancestors.clone(),
+                _ => ancestors,
+            },
+            exe: exe.or_else(|| before?.exe.clone()),
+            cmdline: cmdline.or_else(|| before?.cmdline.clone()),
         }
     }
+}
+
+/// Names of those that started a process, as they are now and as far as they were noted: who has ended since, was
+/// replaced by another, or has another name, stays as it was.
+fn as_they_were(mut now: Vec<Rc<str>>, noted: &[Rc<str>], count: usize) -> Vec<Rc<str>> {
+    for (at, name) in noted.iter().take(count).enumerate().filter(|(_, name)| !is_blank(name)) {
+        match now.get_mut(at) {
+            Some(known) => known.clone_from(name),
+            None => now.push(Rc::clone(name)),
+        }
+    }
+    now
+}
+
+/// A command line for a person: its arguments with spaces between.
+fn shown(cmdline: &[u8]) -> Option<Rc<str>> {
+    let line = cmdline.strip_suffix(b"\0").unwrap_or(cmdline);
+    // Characters have at most 4 bytes.
+    let line = line.get(..4 * (CMDLINE_CHARS + 1)).unwrap_or(line);
+    let line: Vec<u8> = line.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
+    let line = clean_bytes(&line);
+    (!is_blank(&line)).then(|| cut(&line, CMDLINE_CHARS).into())
 }
 
 #[cfg(test)]
@@ -305,6 +360,28 @@ mod tests {
     /// Of no process that lives.
     fn conn() -> Conn {
         crate::enrich::names::table::tests::conn(u32::MAX, 1000, "192.0.2.1")
+    }
+
+    #[test]
+    fn parents_are_as_they_were_as_far_as_that_was_noted() {
+        let names = |names: &[&str]| names.iter().map(|name| Rc::from(*name)).collect::<Vec<Rc<str>>>();
+        for (now, noted, count, shown) in [
+            (&["init"][..], &["sh", "sshd", "init"][..], 3, &["sh", "sshd", "init"][..]),
+            (&["init"], &["sh", "sshd", "init"], 2, &["sh", "sshd"]),
+            (&["a", "b", "c"], &["a", "", "d"], 3, &["a", "b", "d"]),
+            (&["a", "b"], &[], 2, &["a", "b"]),
+            (&[], &["a"], 0, &[]),
+        ] {
+            assert_eq!(as_they_were(names(now), &names(noted), count), names(shown), "{now:?} {noted:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_shown_safely_and_cut() {
+        assert_eq!(shown(b"curl\0-s\0a b\x1b\0").as_deref(), Some("curl -s a b\u{fffd}"));
+        assert_eq!((shown(b""), shown(b"\0\0")), (None, None));
+        let long = shown("ü\0".repeat(9999).as_bytes()).unwrap();
+        assert_eq!(long.chars().count(), CMDLINE_CHARS);
     }
 
     #[test]

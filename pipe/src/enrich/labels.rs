@@ -24,6 +24,12 @@ pub struct Who {
     pub container: Option<Rc<str>>,
     /// Names of the processes that started it, the nearest first, where they are asked for.
     pub parents: Vec<Rc<str>>,
+    /// The same as they were when it first had to do with a connection, where all fields are wanted.
+    pub ancestors: Vec<Rc<str>>,
+    /// Path of what it executed, where that is known and all fields are wanted.
+    pub exe: Option<Rc<str>>,
+    /// Its command line, under the same conditions.
+    pub cmdline: Option<Rc<str>>,
 }
 
 /// The name of a peer.
@@ -128,6 +134,9 @@ impl Who {
             unit: None,
             container: None,
             parents: Vec::new(),
+            ancestors: Vec::new(),
+            exe: None,
+            cmdline: None,
         }
     }
 }

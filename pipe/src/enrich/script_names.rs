@@ -16,6 +16,16 @@ use crate::enrich::short_name::{cut, cut_with_suffix};
 /// Processes whose script is remembered.
 const ENTRIES: usize = 4096;
 
+/// The command line of a connection's process while it lives, each argument with a NUL behind it. Another process may
+/// have its number; one that executed another program has another command line.
+pub(super) fn cmdline(conn: &Conn, comm: &str) -> Option<Vec<u8>> {
+    let (dir, _) = ProcessDir::of(conn.pid, conn.started)?;
+    let cmdline = dir.cmdline();
+    // Its name comes last: it is of the command line, or of a program that was executed since.
+    let is_of_comm = *dir.stat()?.comm == *comm || script::is_same_interpreter(comm, &cmdline);
+    is_of_comm.then_some(cmdline)
+}
+
 /// Finds what interpreters run, and remembers it.
 #[derive(Debug)]
 pub(crate) struct ScriptNames {
@@ -43,14 +53,7 @@ impl ScriptNames {
         if let Some(known) = self.known.get(&process, now) {
             return known.clone();
         }
-        // Another process may have its number; one that executed another program has another command line.
-        let cmdline = ProcessDir::of(conn.pid, conn.started).and_then(|(dir, _)| {
-            let cmdline = dir.cmdline();
-            // Its name comes last: it is of the command line, or of a program that was executed since.
-            let is_of_comm = dir.stat()?.comm == *comm || script::is_same_interpreter(comm, &cmdline);
-            is_of_comm.then_some(cmdline)
-        });
-        let name = cmdline.and_then(|cmdline| script::script_name(comm, &cmdline));
+        let name = cmdline(conn, comm).and_then(|cmdline| script::script_name(comm, &cmdline));
         let name = name.map(|name| self.cut(&name));
         self.known.insert(process, name.clone(), now);
         name

@@ -239,7 +239,9 @@ fn details<'e>(conn: &'e Conn, labels: &'e Labels, machine: &'e Machine, proto: 
         comm: known.then_some(&who.comm),
         comm_now: labels.comm_now.as_deref(),
         script: who.script.as_deref(),
-        parents: &who.parents,
+        parents: if who.parents.len() < who.ancestors.len() { &who.ancestors } else { &who.parents },
+        exe: who.exe.as_deref(),
+        cmdline: who.cmdline.as_deref(),
         cg: who.cgroup_path.as_deref(),
         unit: who.unit.as_deref(),
         container: who.container.as_deref(),
@@ -666,6 +668,8 @@ mod tests {
             unit: Some("a.service".into()),
             container: Some("docker:0123456789ab".into()),
             parents: vec!["sh".into()],
+            exe: Some("/usr/bin/python3".into()),
+            cmdline: Some("python3 a.py".into()),
             ..who()
         };
         let system = AutonomousSystem { number: 64_496, organization: "Example".into() };
