@@ -148,6 +148,8 @@ tunables! {
         "1 asks the system's resolver for names that no DNS response gave";
     "asn-db" asn_db: Option<PathBuf> = file(""),
         "database (.mmdb or TSV, up to 256 MiB) of autonomous systems, to show their numbers and owners";
+    "geo-db" geo_db: Option<PathBuf> = file(""),
+        "database (.mmdb, up to 256 MiB) of countries, to show where peers are; a TSV asn-db has them, too";
     "listeners" listeners: ListenersShown = listeners("external"),
         "show who listens: where other machines may reach it (external), also on loopback (all) or not at all (off)";
     "parents" parents: usize = processes("0"),

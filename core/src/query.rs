@@ -15,7 +15,7 @@ use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
-pub const FIELDS: [(&str, &str); 11] = [
+pub const FIELDS: [(&str, &str); 12] = [
     ("user", "name of the user, or number where events tell it"),
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
@@ -27,6 +27,7 @@ pub const FIELDS: [(&str, &str); 11] = [
         "open, listening, connecting, closed, refused, reset, timeout, unreachable, unanswered, blocked",
     ),
     ("host", "machine"),
+    ("country", "country of the other end: DE"),
     ("cmd", "command line or path of the program"),
     ("iface", "interface by which it leaves"),
     ("new", "never seen before"),
@@ -65,6 +66,7 @@ enum Test {
     Unit(Text),
     Peer(Text),
     Host(Text),
+    Country(Text),
     Command(Text),
     Interface(Text),
     Number(Comparison),
@@ -316,6 +318,7 @@ impl Test {
             "unit" => of(Self::Unit),
             "peer" => of(Self::Peer),
             "host" => of(Self::Host),
+            "country" => of(Self::Country),
             "cmd" => of(Self::Command),
             "iface" => of(Self::Interface),
             "state" => match Text::parse(value)? {
@@ -355,6 +358,7 @@ impl Test {
             Self::Unit(_) => &["unit", "container"],
             Self::Peer(_) => &["raddr", "name"],
             Self::Host(_) => &["host"],
+            Self::Country(_) => &["country"],
             Self::Command(_) => &["cmdline", "exe"],
             Self::Interface(_) => &["iface"],
             Self::Number(number) => number.fields(),
@@ -382,6 +386,7 @@ impl Test {
             Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
             Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
             Self::Host(text) => text.is_in(&details.host),
+            Self::Country(text) => text.is_in(&details.country),
             Self::Command(text) => details.commands.iter().any(|command| text.is_in(command)),
             Self::Interface(text) => text.is_in(&details.iface),
             Self::Number(number) => number.holds(details),
@@ -478,7 +483,7 @@ pub(crate) fn contains_ignoring_case(text: &str, word: &str) -> bool {
 
 /// Whether any filter asks for a field of events.
 pub(crate) fn is_asked_for(field: &str) -> bool {
-    const ASKED_FOR: [&str; 18] = [
+    const ASKED_FOR: [&str; 19] = [
         "user",
         "uid",
         "comm",
@@ -492,6 +497,7 @@ pub(crate) fn is_asked_for(field: &str) -> bool {
         "dir",
         "lport",
         "rport",
+        "country",
         "cmdline",
         "exe",
         "iface",
@@ -518,7 +524,7 @@ pub fn completes_values(text: &str) -> bool {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let name =
         last.strip_prefix('-').unwrap_or(last).split_once(':').map(|(name, _)| name.to_ascii_lowercase());
-    matches!(name.as_deref(), Some("user" | "proc" | "unit" | "peer" | "port" | "host" | "iface"))
+    matches!(name.as_deref(), Some("user" | "proc" | "unit" | "peer" | "port" | "host" | "country" | "iface"))
 }
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
@@ -570,6 +576,7 @@ fn values_seen(field: &str, begun: &str, seen: &[ConnectionDetails]) -> Vec<Stri
             "peer" => values.extend(details.peers.iter().cloned()),
             "port" => values.extend(details.port.map(|port| port.to_string())),
             "host" => drop(values.insert(details.host.clone())),
+            "country" => drop(values.insert(details.country.clone())),
             "iface" => drop(values.insert(details.iface.clone())),
             _ => {}
         }
@@ -741,12 +748,13 @@ mod tests {
 
     #[test]
     fn numbers_and_interfaces_choose() {
-        let event = r#"{"ns":1000000000,"ns_trx":6000000000,"iface":"tun0","cmdline":"curl -s http://a","exe":"/usr/bin/curl","rtt_us":80000,"retrans":2,"rx":9,"tx":1}"#;
+        let event = r#"{"ns":1000000000,"ns_trx":6000000000,"iface":"tun0","country":"DE","cmdline":"curl -s http://a","exe":"/usr/bin/curl","rtt_us":80000,"retrans":2,"rx":9,"tx":1}"#;
         let details = ConnectionDetails::of(LINE, Some(event));
         let holds = |text: &str| Query::parse(text).unwrap().holds(LINE, &details, ConnectionState::Ordinary);
         for text in [
             "iface:tun",
             "cmd:-s",
+            "country:de",
             "cmd:/^.usr.bin/",
             "rtt>50ms",
             "-rtt>1s",
@@ -758,7 +766,7 @@ mod tests {
         ] {
             assert!(holds(text), "{text}");
         }
-        for text in ["iface:eth", "cmd:wget", "-rtt>50ms", "tx>1", "age>5s", "\"rtt>50ms\""] {
+        for text in ["iface:eth", "cmd:wget", "country:fr", "-rtt>50ms", "tx>1", "age>5s", "\"rtt>50ms\""] {
             assert!(!holds(text), "{text}");
         }
         // Without fields a line has its traffic.

@@ -185,7 +185,8 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
     if serves || std::env::var_os("NOTIFY_SOCKET").is_some() || name_services::are_asked_for_users() {
         sandbox = sandbox.with_unix_sockets();
     }
-    for path in tunables.asn_db.as_deref().into_iter().chain(specs.iter().filter_map(OutputSpec::reads)) {
+    let databases = [&tunables.asn_db, &tunables.geo_db].into_iter().filter_map(Option::as_deref);
+    for path in databases.chain(specs.iter().filter_map(OutputSpec::reads)) {
         sandbox = sandbox.reads(path);
     }
     let memory = memory_path(&tunables.memory);

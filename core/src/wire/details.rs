@@ -34,6 +34,8 @@ pub struct ConnectionDetails {
     pub state: String,
     /// Its program was never seen with its peer before.
     pub is_first_ever: bool,
+    /// Country in which the other end is said to be.
+    pub country: String,
     /// Command line and path of what its process runs, as far as they are known.
     pub commands: Vec<String>,
     /// Interface by which it leaves.
@@ -154,6 +156,7 @@ impl ConnectionDetails {
                 "state" => self.state.clone_from(&text),
                 "new" => self.is_first_ever = *value == Value::Bool(true),
                 "cmdline" | "exe" => self.commands.push(text.clone()),
+                "country" => self.country.clone_from(&text),
                 "iface" => self.iface.clone_from(&text),
                 _ => {}
             }

@@ -404,6 +404,12 @@ pub struct Details<'a> {
     /// Who operates it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_org: Option<&'a str>,
+    /// Country in which the remote address is said to be, by its two letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<&'a str>,
+    /// What the port of the service is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<&'a str>,
     /// Bytes received.
     pub rx: u64,
     /// Bytes sent.

@@ -28,7 +28,7 @@ impl Field {
 }
 
 /// Fields of an event in the order in which a person asks for them, and what they are called.
-const EVENT_FIELDS: [(&str, &str); 34] = [
+const EVENT_FIELDS: [(&str, &str); 36] = [
     ("host", "machine"),
     ("user", "user"),
     ("uid", "user id"),
@@ -54,6 +54,8 @@ const EVENT_FIELDS: [(&str, &str); 34] = [
     ("alpn", "protocol offered"),
     ("asn", "system"),
     ("as_org", "operator"),
+    ("country", "country"),
+    ("service", "service"),
     ("state", "state"),
     ("rx", "received"),
     ("tx", "sent"),

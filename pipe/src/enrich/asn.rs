@@ -13,11 +13,12 @@ use leco_os::files::read_file;
 use maxminddb::geoip2;
 
 use crate::enrich::cache::TimedCache;
+use crate::enrich::country::Country;
 
 /// Addresses whose system is remembered.
 pub const ASN_ENTRIES: usize = 4096;
 /// A database larger than this is not read: bytes. The largest that are offered have about 100 MiB.
-const MAX_DATABASE: u64 = 256 << 20;
+pub(super) const MAX_DATABASE: u64 = 256 << 20;
 /// The database does not change while it is open.
 const LIFETIME: Duration = Duration::MAX;
 /// First bytes of the part that only the binary format has (the metadata of `MaxMind` DB file format 2.0).
@@ -30,6 +31,15 @@ pub struct AutonomousSystem {
     pub number: u32,
     /// Who operates it.
     pub organization: Rc<str>,
+}
+
+/// What is known of the network of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Located {
+    /// The system that announces it.
+    pub system: Option<Rc<AutonomousSystem>>,
+    /// Where it is, as far as this database says so.
+    pub country: Option<Country>,
 }
 
 /// Why a database cannot be used.
@@ -53,12 +63,13 @@ struct Range {
     first: u128,
     last: u128,
     system: Rc<AutonomousSystem>,
+    country: Option<Country>,
 }
 
 /// Finds systems by address.
 pub struct Asns {
     database: Database,
-    known: TimedCache<IpAddr, Option<Rc<AutonomousSystem>>>,
+    known: TimedCache<IpAddr, Located>,
 }
 
 impl std::fmt::Debug for Asns {
@@ -85,15 +96,15 @@ impl Asns {
         Ok(Self { database, known: TimedCache::new(ASN_ENTRIES, LIFETIME) })
     }
 
-    /// The system that announces an address.
-    pub fn find(&mut self, address: IpAddr, now: BootNs) -> Option<Rc<AutonomousSystem>> {
+    /// The system that announces an address, and its country.
+    pub fn find(&mut self, address: IpAddr, now: BootNs) -> Located {
         let address = address.to_canonical();
         if let Some(known) = self.known.get(&address, now) {
             return known.clone();
         }
         let found = match &self.database {
-            Database::Mmdb(reader) => in_mmdb(reader, address),
-            Database::Ranges(ranges) => in_ranges(ranges, address),
+            Database::Mmdb(reader) => Located { system: in_mmdb(reader, address), country: None },
+            Database::Ranges(ranges) => in_ranges(ranges, address).unwrap_or_default(),
         };
         self.known.insert(address, found.clone(), now);
         found
@@ -109,11 +120,12 @@ fn in_mmdb(reader: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> Option<Rc<Au
     }))
 }
 
-fn in_ranges(ranges: &[Range], address: IpAddr) -> Option<Rc<AutonomousSystem>> {
+fn in_ranges(ranges: &[Range], address: IpAddr) -> Option<Located> {
     let address = number(address);
     let after = ranges.partition_point(|range| range.first <= address);
     let range = ranges.get(after.checked_sub(1)?)?;
-    (address <= range.last).then(|| Rc::clone(&range.system))
+    (address <= range.last)
+        .then(|| Located { system: Some(Rc::clone(&range.system)), country: range.country })
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -144,7 +156,8 @@ fn ranges(bytes: &[u8]) -> Result<Vec<Range>, String> {
             let system = systems.entry(system).or_insert_with(|| {
                 Rc::new(AutonomousSystem { number: system, organization: organization.into() })
             });
-            ranges.push(Range { first, last, system: Rc::clone(system) });
+            let country = fields.get(3).and_then(|country| Country::parse(country));
+            ranges.push(Range { first, last, system: Rc::clone(system), country });
         }
     }
     if ranges.is_empty() {
@@ -175,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    const TABLE: &str = "192.0.2.0\t192.0.2.127\t64496\tZZ\tEXAMPLE-ONE\n\
+    const TABLE: &str = "192.0.2.0\t192.0.2.127\t64496\tDE\tEXAMPLE-ONE\n\
         192.0.2.128\t192.0.2.255\t0\tNone\tNot routed\r\n\
         2001:db8::\t2001:db8:0:ffff:ffff:ffff:ffff:ffff\t64497\tZZ\tTwo\u{1b}[2J :: x\n";
 
@@ -189,13 +202,18 @@ mod tests {
     #[test]
     fn a_table_is_read_and_asked() {
         let mut asns = table(TABLE.as_bytes()).unwrap();
-        let mut number = |address: &str| asns.find(address.parse().unwrap(), 0).map(|system| system.number);
+        let mut number =
+            |address: &str| asns.find(address.parse().unwrap(), 0).system.map(|system| system.number);
         assert_eq!(number("192.0.2.1"), Some(64496));
         assert_eq!(number("::ffff:192.0.2.127"), Some(64496));
         assert_eq!(number("192.0.2.128"), None);
         assert_eq!(number("198.51.100.1"), None);
         assert_eq!(number("2001:db8::1"), Some(64497));
-        let two = asns.find("2001:db8::1".parse().unwrap(), 0).unwrap();
+        let one = asns.find("192.0.2.1".parse().unwrap(), 0);
+        assert_eq!(one.country, Country::parse(b"DE"));
+        let two = asns.find("2001:db8::1".parse().unwrap(), 0);
+        assert_eq!(two.country, None, "ZZ is none");
+        let two = two.system.unwrap();
         assert!(!two.organization.contains('\u{1b}'), "{two:?}");
     }
 

@@ -18,6 +18,7 @@ use crate::enrich::asn::{AsnError, Asns};
 use crate::enrich::cache::TimedCache;
 pub use crate::enrich::cgroup::CGROUP_ENTRIES;
 use crate::enrich::cgroup::{CgroupLabels, CgroupPaths};
+use crate::enrich::country::{Countries, CountryError};
 use crate::enrich::labels::{Labels, Who};
 use crate::enrich::names::standing::Place;
 use crate::enrich::peer_names::{Called, PeerNames};
@@ -68,6 +69,7 @@ pub struct Labeler {
     /// What processes are called now, where that is wanted; `None` for those that are gone.
     names_now: Option<NamesNow>,
     asns: Option<Asns>,
+    countries: Option<Countries>,
     /// What processes ran when they first had to do with a connection.
     programs: Option<Programs>,
     wants_all_fields: bool,
@@ -79,6 +81,9 @@ pub enum LabelError {
     /// The database of autonomous systems.
     #[error(transparent)]
     Asn(#[from] AsnError),
+    /// The database of countries.
+    #[error(transparent)]
+    Country(#[from] CountryError),
     /// What says that answers came.
     #[error("cannot start asking for names: {0}")]
     Ask(io::Error),
@@ -93,6 +98,7 @@ impl Labeler {
         let lifetime =
             caches.into_iter().filter(|cache| !cache.is_zero()).fold(PROCESS_LIFETIME, Duration::min);
         let asns = tunables.asn_db.as_deref().map(Asns::open).transpose()?;
+        let countries = tunables.geo_db.as_deref().map(Countries::open).transpose()?;
         Ok(Self {
             processes: TimedCache::new(PROCESS_ENTRIES, lifetime),
             nobody: Rc::new(Who::nobody()),
@@ -105,6 +111,7 @@ impl Labeler {
             peers: PeerNames::new(tunables).map_err(LabelError::Ask)?,
             names_now: tunables.extra_ev_data.then(|| TimedCache::new(LIVE_ENTRIES, NAME_NOW_LIFETIME)),
             asns,
+            countries,
             programs: None,
             wants_all_fields: tunables.extra_ev_data,
         })
@@ -194,9 +201,11 @@ impl Labeler {
     pub fn labels(&mut self, conn: &Conn, now: BootNs) -> Labels {
         let who = if conn.has_process() { self.who(conn, now) } else { Rc::clone(&self.nobody) };
         let Called { name, proxied, alpn } = self.peers.of(conn, &who, now);
-        let system = self.asns.as_mut().and_then(|asns| asns.find(conn.remote, now));
+        let located = self.asns.as_mut().map(|asns| asns.find(conn.remote, now)).unwrap_or_default();
+        let country = self.countries.as_mut().and_then(|countries| countries.find(conn.remote, now));
+        let (system, country) = (located.system, country.or(located.country));
         let comm_now = self.comm_now(conn, &who, now);
-        Labels { who, name, proxied, alpn, system, is_new: false, comm_now }
+        Labels { who, name, proxied, alpn, system, country, is_new: false, comm_now }
     }
 
     /// A process may rename itself, or execute another program.

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::asn::AutonomousSystem;
+use super::country::Country;
 
 /// Who it is: a process's names, safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub struct Labels {
     pub alpn: Option<Rc<str>>,
     /// Who operates its peer's network, where that is known.
     pub system: Option<Rc<AutonomousSystem>>,
+    /// Where its peer is, where that is known.
+    pub country: Option<Country>,
     /// Its program was never seen with its peer before.
     pub is_new: bool,
     /// What its process is called now, where that is another name and all fields are wanted.

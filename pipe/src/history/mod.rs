@@ -314,6 +314,7 @@ mod tests {
             proxied: None,
             alpn: None,
             system: None,
+            country: None,
             is_new: false,
             comm_now: None,
         }

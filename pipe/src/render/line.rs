@@ -13,9 +13,11 @@ use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 
 use crate::clock::Now;
+use crate::enrich::country::Country;
 use crate::enrich::hello::host_name::shown;
 use crate::enrich::labels::{Labels, NameSource, PeerName, Proxied, Who};
 use crate::enrich::process::is_blank;
+use crate::enrich::services::Services;
 use crate::source::kernel_events::Losses;
 
 /// Version of the fields beyond `ns`, `ns_trx` and `line`.
@@ -49,6 +51,8 @@ pub struct Formatter {
     tunables: Tunables,
     time_zone: TimeZone,
     machine: Machine,
+    /// Where they are told.
+    services: Services,
     /// The minute of the wall clock that was shown last, and how.
     minute: Option<(i64, String)>,
     /// Made anew for each event, in the same memory.
@@ -69,7 +73,8 @@ impl Formatter {
     /// Shows times of the given zone.
     #[must_use]
     pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
-        Self { tunables, time_zone, machine, minute: None, line: String::new(), json: Vec::new() }
+        let services = if tunables.extra_ev_data { Services::of_this_machine() } else { Services::default() };
+        Self { tunables, time_zone, machine, services, minute: None, line: String::new(), json: Vec::new() }
     }
 
     /// Whose connections it formats.
@@ -195,7 +200,8 @@ impl Formatter {
         let _ = self.write_line(&mut line, conn, labels, now);
         let mut number = String::new();
         let proto = proto(conn.protocol, &mut number);
-        let details = self.tunables.extra_ev_data.then(|| details(conn, labels, &self.machine, proto));
+        let details =
+            self.tunables.extra_ev_data.then(|| details(conn, labels, &self.machine, &self.services, proto));
         // What changes a line's looks is told in any case.
         let is_detailed = details.is_some();
         let dir = match conn.direction {
@@ -224,9 +230,17 @@ impl Formatter {
 }
 
 /// All that is known of a connection, for whom the line is not enough.
-fn details<'e>(conn: &'e Conn, labels: &'e Labels, machine: &'e Machine, proto: &'e str) -> Details<'e> {
+fn details<'e>(
+    conn: &'e Conn,
+    labels: &'e Labels,
+    machine: &'e Machine,
+    services: &'e Services,
+    proto: &'e str,
+) -> Details<'e> {
     let who = &*labels.who;
     let known = conn.has_process();
+    let port = if conn.direction == Direction::Outgoing { conn.remote_port } else { conn.local_port };
+    let service = services.name(port, Protocol::from_number(conn.protocol));
     let knows_tcp = conn.tcp.state != 0;
     Details {
         v: DETAILS_VERSION,
@@ -255,6 +269,8 @@ fn details<'e>(conn: &'e Conn, labels: &'e Labels, machine: &'e Machine, proto: 
         alpn: labels.alpn.as_deref(),
         asn: labels.system.as_ref().map(|system| system.number),
         as_org: labels.system.as_ref().map(|system| &*system.organization),
+        country: labels.country.as_ref().map(Country::letters),
+        service,
         rx: conn.rx,
         tx: conn.tx,
         iface: Some(conn.iface()).filter(|name| !name.is_empty()).map(clean_bytes),
@@ -419,6 +435,7 @@ mod tests {
             proxied: None,
             alpn: None,
             system: None,
+            country: None,
             is_new: false,
             comm_now: None,
         }
@@ -677,6 +694,7 @@ mod tests {
         let full = Labels {
             name: Some(name),
             system: Some(Rc::new(system)),
+            country: Country::parse(b"DE"),
             is_new: true,
             comm_now: Some("other".into()),
             ..of(who)
