@@ -42,6 +42,32 @@ pub enum ListenersShown {
     Off,
 }
 
+/// A part of a line that is shown on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// Interface by which the connection leaves.
+    Interface,
+    /// Country of the peer.
+    Country,
+    /// What the port is called.
+    Service,
+    /// Round trip of TCP.
+    Rtt,
+    /// Segments that TCP sent again, if any.
+    Retransmits,
+}
+
+impl Shown {
+    /// Each with its word.
+    const WORDS: [(&str, Self); 5] = [
+        ("iface", Self::Interface),
+        ("country", Self::Country),
+        ("service", Self::Service),
+        ("rtt", Self::Rtt),
+        ("retrans", Self::Retransmits),
+    ];
+}
+
 /// A key that is none, or a value it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TunableError {
@@ -152,6 +178,8 @@ tunables! {
         "database (.mmdb, up to 256 MiB) of countries, to show where peers are; a TSV asn-db has them, too";
     "listeners" listeners: ListenersShown = listeners("external"),
         "show who listens: where other machines may reach it (external), also on loopback (all) or not at all (off)";
+    "show" show: Vec<Shown> = shown(""),
+        "more of a line, with commas between, in this order: iface, country, service, rtt, retrans; yes shows all";
     "parents" parents: usize = processes("0"),
         "number of parent processes shown";
     "memory" memory: MemoryPlace = memory("on"),
@@ -205,6 +233,21 @@ fn listeners(text: &str) -> Result<ListenersShown, Expected> {
         (_, Some(false)) => Ok(ListenersShown::Off),
         _ => Err("external, all or off"),
     }
+}
+
+fn shown(text: &str) -> Result<Vec<Shown>, Expected> {
+    match parse_flag(text) {
+        Some(true) => return Ok(Shown::WORDS.map(|(_, shown)| shown).to_vec()),
+        Some(false) => return Ok(Vec::new()),
+        None if text.is_empty() => return Ok(Vec::new()),
+        None => {}
+    }
+    let one =
+        |word: &str| Shown::WORDS.iter().find(|(known, _)| *known == word.trim()).map(|(_, shown)| *shown);
+    text.split(',')
+        .map(one)
+        .collect::<Option<_>>()
+        .ok_or("some of iface,country,service,rtt,retrans; yes or no")
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "every tunable is read so")]
@@ -323,6 +366,14 @@ mod tests {
     }
 
     #[test]
+    fn more_of_a_line_is_asked_for_in_an_order() {
+        let shown = |text: &str| load(&[], &[text]).unwrap().show;
+        assert_eq!(shown("show=rtt,iface"), [Shown::Rtt, Shown::Interface]);
+        assert_eq!(shown("show='country, rtt'"), [Shown::Country, Shown::Rtt]);
+        assert_eq!((shown("show=yes").len(), shown("show=no").len(), shown("show=").len()), (5, 0, 0));
+    }
+
+    #[test]
     fn faults_name_the_key() {
         for (text, named) in [
             ("cg-labl-cut=1", "cg-labl-cut"),
@@ -334,6 +385,7 @@ mod tests {
             ("sandbox=maybe", "expected yes or no"),
             ("cg-label-cut=1.5", "0 or less turns it off"),
             ("parents=-1", "0 or more"),
+            ("show=rtt,speed", "some of iface,country"),
         ] {
             let error = load(&[], &[text]).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction, State};
-use leco_cli::tunables::{NamesShown, Tunables};
+use leco_cli::tunables::{NamesShown, Shown, Tunables};
 use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
 use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clean::clean_bytes;
@@ -73,7 +73,11 @@ impl Formatter {
     /// Shows times of the given zone.
     #[must_use]
     pub fn new(tunables: Tunables, time_zone: TimeZone, machine: Machine) -> Self {
-        let services = if tunables.extra_ev_data { Services::of_this_machine() } else { Services::default() };
+        let services = if tunables.extra_ev_data || tunables.show.contains(&Shown::Service) {
+            Services::of_this_machine()
+        } else {
+            Services::default()
+        };
         Self { tunables, time_zone, machine, services, minute: None, line: String::new(), json: Vec::new() }
     }
 
@@ -97,9 +101,19 @@ impl Formatter {
         self.write_time(line, conn.ns, now)?;
         write_who(line, conn, &labels.who)?;
         let protocol = Protocol::from_number(conn.protocol);
+        let before_peer = line.len();
         if self.tunables.local_addr_port {
             line.push_str(SEPARATOR);
             write!(line, "{}", endpoint(conn.local, conn.local_port, protocol))?;
+        }
+        for shown in &self.tunables.show {
+            let start = line.len();
+            line.push_str(if start == before_peer { SEPARATOR } else { " " });
+            let with_mark = line.len();
+            self.write_shown(line, *shown, conn, labels)?;
+            if line.len() == with_mark {
+                line.truncate(start);
+            }
         }
         self.write_peer(line, conn, labels, protocol)?;
         if let Some(state) = mark_of(conn).filter(|_| self.tunables.line_direction) {
@@ -108,6 +122,23 @@ impl Formatter {
         line.push_str(SEPARATOR);
         if !conn.is_listener() && conn.rx.saturating_add(conn.tx) >= self.tunables.conn_traffic_min {
             write!(line, "v {} / {} ^", bytes(conn.rx), bytes(conn.tx))?;
+        }
+        Ok(())
+    }
+
+    /// What was asked for, where it is known.
+    fn write_shown(&self, line: &mut String, shown: Shown, conn: &Conn, labels: &Labels) -> std::fmt::Result {
+        match shown {
+            Shown::Interface => line.push_str(&unseparate(&clean_bytes(conn.iface()))),
+            Shown::Country => line.push_str(labels.country.as_ref().map_or("", Country::letters)),
+            Shown::Service => line.push_str(service(&self.services, conn).unwrap_or_default()),
+            Shown::Rtt => match conn.tcp.rtt_us {
+                0 => {}
+                us @ ..10_000 => write!(line, "{}.{}ms", us / 1000, us % 1000 / 100)?,
+                us => write!(line, "{}ms", us / 1000)?,
+            },
+            Shown::Retransmits if conn.tcp.retrans > 0 => write!(line, "{} resent", conn.tcp.retrans)?,
+            Shown::Retransmits => {}
         }
         Ok(())
     }
@@ -229,6 +260,12 @@ impl Formatter {
     }
 }
 
+/// What the port of the end is called that was called, or waits for that.
+fn service<'s>(services: &'s Services, conn: &Conn) -> Option<&'s str> {
+    let port = if conn.direction == Direction::Outgoing { conn.remote_port } else { conn.local_port };
+    services.name(port, Protocol::from_number(conn.protocol))
+}
+
 /// All that is known of a connection, for whom the line is not enough.
 fn details<'e>(
     conn: &'e Conn,
@@ -239,8 +276,6 @@ fn details<'e>(
 ) -> Details<'e> {
     let who = &*labels.who;
     let known = conn.has_process();
-    let port = if conn.direction == Direction::Outgoing { conn.remote_port } else { conn.local_port };
-    let service = services.name(port, Protocol::from_number(conn.protocol));
     let knows_tcp = conn.tcp.state != 0;
     Details {
         v: DETAILS_VERSION,
@@ -270,7 +305,7 @@ fn details<'e>(
         asn: labels.system.as_ref().map(|system| system.number),
         as_org: labels.system.as_ref().map(|system| &*system.organization),
         country: labels.country.as_ref().map(Country::letters),
-        service,
+        service: service(services, conn),
         rx: conn.rx,
         tx: conn.tx,
         iface: Some(conn.iface()).filter(|name| !name.is_empty()).map(clean_bytes),
@@ -738,6 +773,34 @@ mod tests {
         assert_eq!(told(&slow()), format!("{numbers},\"tcp_state\":\"close-wait\"}}"));
         assert_eq!(told(&Conn { state: State::Closed, ..slow() }), format!("{numbers}}}"));
         assert_eq!(told(&conn()), "}");
+    }
+
+    #[test]
+    fn more_of_a_line_stands_before_the_peer_where_it_is_known() {
+        let all = vec![Shown::Country, Shown::Interface, Shown::Rtt, Shown::Retransmits];
+        let of_country = Labels { country: Country::parse(b"DE"), ..labels() };
+        let shown = |conn: &Conn, labels: &Labels, is_local: bool| {
+            let line = line(conn, labels, |tunables| {
+                tunables.show.clone_from(&all);
+                tunables.local_addr_port = is_local;
+            });
+            let parts: Vec<_> = line.split(SEPARATOR).map(ToOwned::to_owned).collect();
+            let details = leco_core::wire::details::ConnectionDetails::of(&line, None);
+            assert_eq!(
+                (details.peers.as_slice(), details.port),
+                (&["10.2.0.1".to_owned()][..], Some(53)),
+                "{line}"
+            );
+            parts[3..parts.len() - 2].join("|")
+        };
+        let lossy = Conn { tcp: Tcp { rtt_us: 2_567, retrans: 3, ..slow().tcp }, ..slow() };
+        assert_eq!(shown(&slow(), &of_country, false), "DE tun\u{fffd} 20ms");
+        assert_eq!(shown(&lossy, &labels(), false), "tun\u{fffd} 2.5ms 3 resent");
+        assert_eq!(shown(&lossy, &labels(), true), "10.2.0.7 40000 tun\u{fffd} 2.5ms 3 resent");
+        assert_eq!(shown(&conn(), &labels(), false), "", "nothing is known");
+        let mut iface = [0; 16];
+        iface[..6].copy_from_slice(b"a::b::");
+        assert_eq!(shown(&Conn { iface, ..conn() }, &labels(), false), "a-b-");
     }
 
     #[test]
