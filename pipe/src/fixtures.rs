@@ -22,6 +22,7 @@ pub(crate) fn conn(ns: u64, pid: u32, uid: u32, remote: &str) -> Conn {
         local_port: 0,
         remote_port: 443,
         protocol: 6,
+        is_packet: false,
         direction: Direction::Outgoing,
         state: State::Open,
         comm: [0; 16],

@@ -299,6 +299,16 @@ static __always_inline void fill_own_ends(struct tracked *t, const void *sk)
 	fill_ends(&t->conn, socket, &t->peer);
 }
 
+static __always_inline void note_device(struct conn *c, const struct net_device *device)
+{
+	if (!device)
+		return;
+	__u64 *iface = (__u64 *)c->iface;
+	const __u64 *name = (const __u64 *)device->name;
+	iface[0] = name[0];
+	iface[1] = name[1];
+}
+
 /* How TCP does and by which interface it sends, as of now: of what has ended the last that was known stays. A state is
  * told to the hooks just before the socket has it. */
 static __always_inline void note_way(const void *sk, struct conn *c)
@@ -316,13 +326,7 @@ static __always_inline void note_way(const void *sk, struct conn *c)
 			state = TCP_ESTABLISHED;
 		c->tcp_state = state;
 	}
-	const struct net_device *device = socket->sk_dst_cache->dev;
-	if (!device)
-		return;
-	__u64 *iface = (__u64 *)c->iface;
-	const __u64 *name = (const __u64 *)device->name;
-	iface[0] = name[0];
-	iface[1] = name[1];
+	note_device(c, socket->sk_dst_cache->dev);
 }
 
 /* What the socket knows now and the hooks were not told. MPTCP learns its ends only after its state has changed. */

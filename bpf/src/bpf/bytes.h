@@ -369,10 +369,51 @@ static __always_inline bool is_as_known(struct tracked *t, const struct sock_com
 	return true;
 }
 
+/* A packet socket has no storage that iterators would find by its connection, and nobody tells of its close: it is a
+ * flow of its process, which ends with that. A kernel may be built without, or have them in a module. */
+static __noinline int begin_packets(void *sk, const struct flow_key *key, bool sent)
+{
+	if (!key)
+		return 0;
+	struct tracked fresh = {};
+	struct conn *c = &fresh.conn;
+	fill_current_process(c);
+	c->family = AF_PACKET;
+	c->state_dir = (sent ? OUTGOING : INCOMING) << 4 | OPEN;
+	if (bpf_core_type_exists(struct packet_sock))
+		note_device(c, READABLE(struct packet_sock, sk)->prot_hook.dev);
+	c->ns = c->ns_trx = unique_boot_ns();
+	fresh.announced = bpf_jiffies64() - update_interval_jiffies;
+	fresh.shared = 1;
+	if (!bpf_map_update_elem(&flows, key, &fresh, BPF_ANY))
+		COUNT(flows_added);
+	tell_exit_of(c);
+	return 0;
+}
+
+static __noinline int account_packets(void *sk, int len, bool sent)
+{
+	struct flow_key key = { .cookie = cookie_of(sk),
+				.pid = bpf_get_current_pid_tgid() >> 32,
+				.peer = { .family = AF_PACKET } };
+	struct tracked *flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow || flow->conn.family != AF_PACKET || !is_current_process(&flow->conn)) {
+		note_program(bpf_get_current_task_btf());
+		begin_packets(sk, &key, sent);
+		flow = bpf_map_lookup_elem(&flows, &key);
+		if (!flow)
+			return 0;
+	}
+	add_bytes(sk, flow, len, sent);
+	return 0;
+}
+
 static __always_inline int account(void *sk, const struct sock_common *common, int len, bool sent)
 {
 	__u16 family = common->skc_family;
-	if ((family != AF_INET && family != AF_INET6) || UNLIKELY(!loaded.is_counting))
+	if (family != AF_INET && family != AF_INET6)
+		return family == AF_PACKET && len > 0 && loaded.is_counting ? account_packets(sk, len, sent) : 0;
+	if (UNLIKELY(!loaded.is_counting))
 		return 0;
 	if (UNLIKELY(len <= 0))
 		return account_nothing(sk, len, sent);

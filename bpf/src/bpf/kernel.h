@@ -47,6 +47,7 @@ enum {
 enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
+	AF_PACKET = 17,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
@@ -322,6 +323,14 @@ struct sock {
 	__u16 sk_type;
 	__u16 sk_protocol;
 	int sk_err;
+};
+
+struct packet_type {
+	struct net_device *dev;
+};
+
+struct packet_sock {
+	struct packet_type prot_hook;
 };
 
 struct flowi6 {

@@ -40,7 +40,7 @@ struct conn {
 	__u16 lport; /* host byte order */
 	__u16 rport;
 	__u16 protocol; /* IPPROTO_* */
-	__u8 family;    /* AF_INET, AF_INET6 */
+	__u8 family;    /* AF_INET, AF_INET6; AF_PACKET, which has neither addresses nor ports */
 	__u8 state_dir; /* enum state in the low half, enum direction above */
 	char comm[16];  /* of the thread group's leader; any bytes */
 	__u32 srtt_us;  /* TCP's smoothed round-trip time; 0: none was measured, as in what follows */
@@ -49,7 +49,7 @@ struct conn {
 	__u8 tcp_state; /* TCP_* */
 	__u8 padding;
 	__u16 exec; /* tells what the process runs from what it ran before: a count */
-	char iface[16]; /* of the socket's route, in its network namespace; any bytes */
+	char iface[16]; /* of the socket's route, or that it is bound to, in its network namespace; any bytes */
 };
 
 /* Readers copy a slot while it may be written: `check` tells whether all parts of a copy belong together, in

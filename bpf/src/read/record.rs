@@ -28,6 +28,7 @@ pub const STATS_SIZE: usize = 72;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+const AF_PACKET: u8 = 17;
 
 /// Which end opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,6 +111,8 @@ pub struct Conn {
     pub remote_port: u16,
     /// `IPPROTO_*`.
     pub protocol: u16,
+    /// Whether these are frames of a packet socket, which knows neither addresses nor ports nor a protocol.
+    pub is_packet: bool,
     /// Which end opened it.
     pub direction: Direction,
     /// How it stands.
@@ -215,6 +218,7 @@ impl Conn {
             local_port: fields.short(96)?,
             remote_port: fields.short(98)?,
             protocol: fields.short(100)?,
+            is_packet: family == AF_PACKET,
             direction: match state_dir >> 4 {
                 0 => Direction::Outgoing,
                 1 => Direction::Incoming,
@@ -284,6 +288,7 @@ fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         AF_INET => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
         AF_INET6 => Some(Ipv6Addr::from(bytes).into()),
+        AF_PACKET => Some(Ipv4Addr::UNSPECIFIED.into()),
         _ => None,
     }
 }

@@ -209,3 +209,54 @@ fn what_a_process_runs_is_that_of_its_connect_when_it_has_executed_something_els
     let event = stage.pipe.latest(pid, &json!({"tx": 6, "exe": bash}));
     assert_eq!(event["comm"], "bash", "{event}");
 }
+
+/// Frames of an experimental type (IEEE 802, 88b5) that nobody answers: 5 of 60 bytes out, and what a socket at the other end
+/// receives.
+const FRAMES: &str = "
+import socket, sys
+frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
+frames.bind((sys.argv[1], 0))
+if sys.argv[2] == 'send':
+    for _ in range(5):
+        frames.send((b'\\xff' * 12 + b'\\x88\\xb5').ljust(60, b'x'))
+else:
+    print('ready', flush=True)
+    for _ in range(5):
+        assert len(frames.recv(1500)) == 60
+sys.stdin.read()
+";
+
+#[test]
+fn frames_of_packet_sockets_are_lines_of_their_interface() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stage = Stage::set();
+    let run = |side, what| {
+        let mut command = stage.netns.command(side, "python3");
+        command.args(["-c", FRAMES, "wire", what]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Running(command.spawn().unwrap())
+    };
+    let mut receiver = run(Side::Far, "recv");
+    let mut said = String::new();
+    BufReader::new(receiver.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    let mut sender = run(Side::Near, "send");
+    let ended = |child: &mut Running| {
+        drop(child.0.stdin.take());
+        wait_or_explain(|| "the end of python3".into(), || child.0.try_wait().unwrap());
+    };
+    for (child, dir, rx, tx) in [(&mut sender, "out", 0, 300), (&mut receiver, "in", 300, 0)] {
+        let pid = child.0.id();
+        let wanted =
+            json!({"proto": "packet", "iface": "wire", "dir": dir, "rx": rx, "tx": tx, "state": "open"});
+        let event = stage.pipe.latest(pid, &wanted);
+        let line = event["line"].as_str().unwrap();
+        assert!(line.contains(" :: packet wire :: v "), "{line}");
+        let later = known_later(&stage, pid);
+        assert_eq!(later.len(), 1, "{later:?}");
+        assert_eq!((&later[0]["state"], &later[0]["tx"]), (&json!("open"), &json!(tx)));
+        ended(child);
+        let _ = stage.pipe.latest(pid, &json!({"ns": event["ns"], "state": "closed", "rx": rx, "tx": tx}));
+    }
+}

@@ -151,6 +151,14 @@ impl Formatter {
         labels: &Labels,
         protocol: Protocol,
     ) -> std::fmt::Result {
+        if conn.is_packet {
+            push(line, &[SEPARATOR, "packet"]);
+            let iface = clean_bytes(conn.iface());
+            if !iface.is_empty() {
+                push(line, &[" ", &unseparate(&iface)]);
+            }
+            return Ok(());
+        }
         let (mark, port) = match conn.direction {
             Direction::Listening => {
                 let place = endpoint(conn.local, conn.local_port, protocol);
@@ -230,7 +238,7 @@ impl Formatter {
         // Writing to a string cannot fail.
         let _ = self.write_line(&mut line, conn, labels, now);
         let mut number = String::new();
-        let proto = proto(conn.protocol, &mut number);
+        let proto = if conn.is_packet { "packet" } else { proto(conn.protocol, &mut number) };
         let details =
             self.tunables.extra_ev_data.then(|| details(conn, labels, &self.machine, &self.services, proto));
         // What changes a line's looks is told in any case.
@@ -801,6 +809,25 @@ mod tests {
         let mut iface = [0; 16];
         iface[..6].copy_from_slice(b"a::b::");
         assert_eq!(shown(&Conn { iface, ..conn() }, &labels(), false), "a-b-");
+    }
+
+    #[test]
+    fn a_packet_socket_has_an_interface_for_a_peer() {
+        let packets = Conn {
+            is_packet: true,
+            protocol: 0,
+            remote_port: 0,
+            remote: [0, 0, 0, 0].into(),
+            local: [0, 0, 0, 0].into(),
+            local_port: 0,
+            ..slow()
+        };
+        let nameless = Conn { iface: [0; 16], ..packets };
+        let shown = |conn: &Conn| line(conn, &labels(), |_| ());
+        assert!(shown(&packets).ends_with("] :: packet tun\u{fffd} :: v 58B / 26B ^"));
+        assert!(shown(&nameless).ends_with("] :: packet :: v 58B / 26B ^"));
+        let details = leco_core::wire::details::ConnectionDetails::of(&shown(&packets), None);
+        assert_eq!((details.port, details.peers.len()), (None, 2), "{details:?}");
     }
 
     #[test]
