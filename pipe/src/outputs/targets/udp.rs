@@ -18,6 +18,9 @@ pub const MAX_DATAGRAM: usize = 1400;
 /// What remains of an event that is larger.
 const KEPT_FIELDS: [&str; 7] = ["ns", "ns_trx", "line", "boot", "dir", "state", "host"];
 
+/// What goes first of one, in this order: long, and of the process alone.
+const LONG_FIELDS: [&str; 3] = ["cmdline", "exe", "parents"];
+
 /// A connected datagram socket.
 #[derive(Debug)]
 pub(crate) struct UdpOutput {
@@ -91,12 +94,21 @@ fn with_clock(event: &Rc<[u8]>, clock_sent: &ClockSent, clock: &ClockField) -> R
     datagram.into()
 }
 
-/// An event within so many bytes: without its details, and with a shorter line if it must.
+/// An event within so many bytes: without what is longest, else without its details, and with a shorter line if it must.
 fn fit(event: &Rc<[u8]>, limit: usize) -> Rc<[u8]> {
     if event.len() <= limit {
         return Rc::clone(event);
     }
     let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(event) else { return Rc::from([]) };
+    for long in LONG_FIELDS {
+        if fields.remove(long).is_some() {
+            let mut shorter = serde_json::to_vec(&fields).unwrap_or_default();
+            shorter.push(b'\n');
+            if shorter.len() <= limit {
+                return shorter.into();
+            }
+        }
+    }
     fields.retain(|name, _| KEPT_FIELDS.contains(&name.as_str()));
     loop {
         let mut shorter = serde_json::to_vec(&fields).unwrap_or_default();
@@ -121,6 +133,27 @@ mod tests {
     use super::*;
     use crate::clock::Now;
     use crate::render::line::Machine;
+
+    #[test]
+    fn a_long_command_line_costs_no_other_field() {
+        let event = |cmdline: usize, exe: usize, cg: usize| -> Value {
+            let (cmdline, exe, cg) = ("a".repeat(cmdline), "b".repeat(exe), "c".repeat(cg));
+            serde_json::json!({
+                "ns": 1, "ns_trx": 2, "line": "x", "exe": exe, "cmdline": cmdline, "parents": ["sh"], "cg": cg,
+            })
+        };
+        for (event, fields) in [
+            (event(100, 100, 100), 7),
+            (event(1300, 100, 100), 6),
+            (event(700, 1300, 100), 5),
+            (event(700, 700, 1350), 4),
+            (event(10, 10, 1400), 3),
+        ] {
+            let bytes: Rc<[u8]> = format!("{event}\n").into_bytes().into();
+            let datagram: Value = serde_json::from_slice(&fit(&bytes, MAX_DATAGRAM)).unwrap();
+            assert_eq!(datagram.as_object().unwrap().len(), fields, "{datagram}");
+        }
+    }
 
     #[test]
     fn no_datagram_is_longer_than_it_may_be() {
