@@ -80,9 +80,16 @@ static __noinline int note_program(const void *process)
 	return 0;
 }
 
+/* The process that was noted last, which is often the next one, too: finding it in the map costs more than the rest. */
+__u64 last_program;
+
 /* Whose the connection is. */
 static __always_inline void identify_process(struct conn *c)
 {
 	fill_current_process(c);
+	__u64 id = c->started ^ (__u64)c->pid << 32 ^ (__u64)c->exec << 16;
+	if (READ_ONCE(last_program) == id)
+		return;
 	note_program(bpf_get_current_task_btf());
+	WRITE_ONCE(last_program, id);
 }
