@@ -60,6 +60,10 @@ impl Stage {
         );
         assert_eq!(event["uid"], UID, "{event}");
         assert_eq!(event["comm"], "leco-peer", "{event}");
+        assert!(event["exe"].as_str().is_some_and(|exe| exe.ends_with("/leco-e2e-peer")), "{event}");
+        if proto == "tcp" {
+            assert!(event["iface"] == "wire" && event["rtt_us"].is_u64(), "{event}");
+        }
         let port = if proto == "udp" { format!("{}/udp", remote.port()) } else { remote.port().to_string() };
         let line = event["line"].as_str().unwrap();
         assert!(line.contains(&format!(" :: {UID} :: leco-peer :: {} {port} :: v ", remote.ip())), "{line}");
