@@ -48,7 +48,7 @@ struct conn {
 	__u32 cwnd;     /* segments that TCP may have under way */
 	__u8 tcp_state; /* TCP_* */
 	__u8 padding;
-	__u16 exec; /* tells what the process runs from what it ran before: a count */
+	__u16 exec;     /* tells what the process runs from what it ran before: a count */
 	char iface[16]; /* of the socket's route, or that it is bound to, in its network namespace; any bytes */
 };
 
@@ -176,7 +176,7 @@ struct program {
 	__u8 is_cut;    /* the path is longer */
 	__u8 parent_count;
 	__u8 padding;
-	char parents[PROGRAM_PARENTS][16]; /* names, the nearest first; any bytes */
+	char parents[PROGRAM_PARENTS][16];       /* names, the nearest first; any bytes */
 	char path[PATH_BYTES + PATH_NAME_BYTES]; /* names, the file's first, each with a NUL behind it; any bytes */
 };
 
