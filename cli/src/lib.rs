@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod frontend;
+pub mod history;
 pub mod hooks;
 pub mod keys;
 pub mod loader;

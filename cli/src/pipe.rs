@@ -2,12 +2,11 @@
 //! Command-line options of `leco-event-pipe`: a field for each, so they are not split.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::Parser;
-use leco_core::text::parse_duration;
+use clap::{ArgGroup, Parser};
 
 use crate::frontend::filter_without_names;
+use crate::history::{By, Moment, parse_moment};
 use crate::modes::parse_fifo_mode;
 use crate::tunables::{TUNABLES, Tunable};
 
@@ -37,48 +36,64 @@ fn details() -> String {
 ///
 /// The connections known so far come first, then each new or active one. Needs read access to what
 /// leco-ebpf-load pinned, and no other privileges. One pipe at a time reads it, and any number of programs
-/// read what that pipe writes; -C, --stats and --seen work while it runs.
+/// read what that pipe writes; -C, --stats, --seen and --history work while it runs.
 #[derive(Debug, Parser)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-#[command(name = "leco-event-pipe", version, after_help = OUTPUTS, after_long_help = details())]
+#[command(name = "leco-event-pipe", version, group = ArgGroup::new("saved").args(["seen", "history"]), after_help = OUTPUTS, after_long_help = details())]
 pub struct Cli {
     /// Write events here, see below; may be given several times [default: -]
-    #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, conflicts_with_all = ["dump_cache", "stats", "seen"])]
+    #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, conflicts_with_all = ["dump_cache", "stats", "seen", "history"])]
     pub output: Vec<String>,
     /// The same as --output fifo:PATH
-    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen"])]
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["dump_cache", "stats", "seen", "history"])]
     pub fifo: Option<PathBuf>,
     /// Mode of the fifo of --fifo, if it is created
-    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_fifo_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen"])]
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_fifo_mode, requires = "fifo", conflicts_with_all = ["dump_cache", "stats", "seen", "history"])]
     pub fifo_mode: u32,
     /// Also append all events to this file, which must be new, empty or a recording: leco-tui can replay
     /// it
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dump_cache", "stats", "seen"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dump_cache", "stats", "seen", "history"])]
     pub record: Option<PathBuf>,
     /// Directory that was given to leco-ebpf-load --pin [default: what the service manager passes]
-    #[arg(short, long, value_name = "DIR", conflicts_with = "seen")]
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["seen", "history"])]
     pub pin: Option<PathBuf>,
     /// Print the connections known so far, and exit
-    #[arg(short = 'C', long, conflicts_with_all = ["stats", "seen"])]
+    #[arg(short = 'C', long, conflicts_with_all = ["stats", "seen", "history"])]
     pub dump_cache: bool,
     /// Print what was lost since the programs were loaded and what the sandbox lacks here, and exit
-    #[arg(long, conflicts_with_all = ["seen", "conf"])]
+    #[arg(long, conflicts_with_all = ["seen", "history", "conf"])]
     pub stats: bool,
     /// List which program talked to whom, first and last, and exit
     #[arg(long)]
     pub seen: bool,
-    /// With --seen: only pairs that this chooses, such as proc:curl or -/example/: see leco-tui(1); user, proc, peer
-    /// and dir are known of them
-    #[arg(long, value_name = "FILTER", allow_hyphen_values = true, requires = "seen", value_parser = filter_without_names)]
+    /// Print what went over the network by hour and day, summed by program or as --by says, and exit
+    #[arg(long, conflicts_with = "seen")]
+    pub history: bool,
+    /// With --history: sum by this
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t, requires = "history")]
+    pub by: By,
+    /// With --history: rows, the largest first; the others are one row [default: 20 on a terminal, else all]
+    #[arg(long, value_name = "ROWS", requires = "history")]
+    pub top: Option<usize>,
+    /// With --history: only what was before this
+    #[arg(long, value_name = "WHEN", requires = "history", value_parser = parse_moment)]
+    pub until: Option<Moment>,
+    /// With --history: as comma-separated values
+    #[arg(long, requires = "history", conflicts_with = "json")]
+    pub csv: bool,
+    /// With --seen or --history: only what this chooses, such as proc:curl or -/example/: see leco-tui(1); user, proc,
+    /// peer and dir are known of it, with --history also unit and port
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true, requires = "saved", value_parser = filter_without_names)]
     pub filter: Option<String>,
-    /// With --seen: only what was seen within this time
-    #[arg(long, value_name = "DURATION", requires = "seen", value_parser = parse_duration)]
-    pub since: Option<Duration>,
-    /// With --seen: as JSON, one object per line
-    #[arg(long, requires = "seen")]
+    /// With --seen or --history: only what was since then: 8h (ago), today, yesterday or 2026-11-20. Totals are of whole
+    /// hours, after a week of whole days [default with --history: 24h]
+    #[arg(long, value_name = "WHEN", requires = "saved", value_parser = parse_moment)]
+    pub since: Option<Moment>,
+    /// With --seen or --history: as JSON, one object per line
+    #[arg(long, requires = "saved")]
     pub json: bool,
     /// Write all fields of an event, not only the line
-    #[arg(short = 'E', long, conflicts_with_all = ["stats", "seen"])]
+    #[arg(short = 'E', long, conflicts_with_all = ["stats", "seen", "history"])]
     pub extra_ev_data: bool,
     /// Tunables, see below; quote a value with spaces: key='a b'
     #[arg(short, long, value_name = "KEY=VALUE …")]

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leco_core::text::{FLAG_WORDS, parse_duration, parse_flag};
+use leco_core::text::{FLAG_WORDS, parse_bytes, parse_duration, parse_flag};
 
 /// Where it is remembered who talked to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -184,6 +184,12 @@ tunables! {
         "number of parent processes shown";
     "memory" memory: MemoryPlace = memory("on"),
         "save who talked to whom: on (in the state directory), off, or a file";
+    "history" history: Duration = kept("30d"),
+        "how long totals by hour and day are saved beside that, for --history; off or 0 saves none";
+    "history-max" history_max: u64 = size("64M"),
+        "size of that file; beyond it the oldest totals go";
+    "learn" learn: Duration = kept("1d"),
+        "for so long after its first start nothing is marked as never seen before: everything would be";
     "extra-ev-data" extra_ev_data: bool = flag("0"),
         "1 is the same as --extra-ev-data";
     "sandbox" sandbox: bool = flag("1"),
@@ -201,6 +207,20 @@ fn duration(text: &str) -> Result<Duration, Expected> {
 /// A duration for which something is shown at all: negative turns it off, as zero does.
 fn cache(text: &str) -> Result<Duration, Expected> {
     if text.starts_with('-') { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+/// A duration for which something is kept: `off` is none.
+fn kept(text: &str) -> Result<Duration, Expected> {
+    match parse_flag(text) {
+        Some(false) => Ok(Duration::ZERO),
+        _ => parse_duration(text).map_err(|_| "a duration like 30d or 12h, or off"),
+    }
+}
+
+/// Bytes, with a unit or without.
+fn size(text: &str) -> Result<u64, Expected> {
+    let bytes = parse_bytes(text).or_else(|| text.parse().ok());
+    bytes.filter(|bytes| (1 << 20..=1 << 40).contains(bytes)).ok_or("a size like 64M, from 1M to 1T")
 }
 
 /// Negative turns a label off, as zero does.
@@ -401,7 +421,9 @@ mod tests {
     #[test]
     fn every_key_can_be_set_and_has_the_default_that_is_told() {
         for Tunable { key, default, set, .. } in TUNABLES {
-            assert!(load(&[], &[&format!("{key}=1")]).is_ok(), "{key}");
+            // A file of totals of a byte is refused.
+            let one = if *key == "history-max" { "1M" } else { "1" };
+            assert!(load(&[], &[&format!("{key}={one}")]).is_ok(), "{key}");
             assert_eq!(load(&[], &[&format!("{key}={default}")]), Ok(Tunables::default()), "{key}");
             assert_eq!(set(&mut Tunables::default(), default), Ok(()), "{key}");
         }

@@ -125,6 +125,10 @@ impl EventPipe {
         if !command.get_envs().any(|(name, _)| name == "LECO_MEMORY") {
             command.env("LECO_MEMORY", "off");
         }
+        // What is new is wanted at once.
+        if !command.get_envs().any(|(name, _)| name == "LECO_LEARN") {
+            command.env("LECO_LEARN", "off");
+        }
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

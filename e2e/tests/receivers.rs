@@ -253,7 +253,7 @@ fn a_container_keeps_its_name_after_its_end() {
 /// Starts a pipe that remembers in this file.
 fn remembering(kernel: &Kernel, memory: &Path) -> EventPipe {
     let mut command = Command::new(program("leco-event-pipe"));
-    command.arg("--pin").arg(kernel.pins()).arg("-E").env("LECO_MEMORY", memory);
+    command.arg("--pin").arg(kernel.pins()).arg("-E").env("LECO_MEMORY", memory).env("LECO_LEARN", "off");
     EventPipe::spawn(command)
 }
 
@@ -289,6 +289,63 @@ fn what_was_seen_is_known_after_a_kill() {
         (&pair["program"], &pair["uid"], &pair["peer"]),
         (&"stranger".into(), &UID.into(), &"10.83.1.0/24".into())
     );
+}
+
+/// Connections and bytes sent of a program, as they were saved; as the kernel side has them.
+fn counted(memory: &Path, program_name: &str) -> Option<(u64, u64)> {
+    let mut command = Command::new(program("leco-event-pipe"));
+    let filter = format!("proc:{program_name}");
+    let command = command.args(["--history", "--json", "--filter", &filter]).env("LECO_MEMORY", memory);
+    let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let row: Value = serde_json::from_str(output.lines().next()?).unwrap();
+    assert_eq!((&row["program"], output.lines().count()), (&program_name.into(), 1));
+    Some((row["connections"].as_u64()?, row["tx"].as_u64()?))
+}
+
+fn counted_by_the_kernel_side(kernel: &Kernel, program_name: &str) -> (u64, u64) {
+    let mut command = Command::new(program("leco-event-pipe"));
+    let command = command.arg("--pin").arg(kernel.pins()).args(["-C", "-E"]).env("LECO_MEMORY", "off");
+    let output = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let events = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let sent: Vec<u64> = events
+        .filter(|event| event["comm"] == program_name)
+        .map(|event| event["tx"].as_u64().unwrap())
+        .collect();
+    (sent.len() as u64, sent.iter().sum())
+}
+
+#[test]
+fn totals_are_what_the_kernel_side_counted_after_a_kill() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let memory = folder.path("state/seen.sqlite");
+    let mut pipe = remembering(&kernel, &memory);
+    for _ in 0..3 {
+        send(&netns, b"counted");
+    }
+    let is_counted = |connections: u64| {
+        wait_or_explain(
+            || format!("{:?}", counted(&memory, "counted")),
+            || {
+                let kernels = counted_by_the_kernel_side(&kernel, "counted");
+                (kernels.0 == connections && counted(&memory, "counted") == Some(kernels)).then_some(())
+            },
+        );
+    };
+    is_counted(3);
+    send(&netns, b"counted");
+    pipe.signal(Signal::KILL);
+    pipe.wait();
+    send(&netns, b"counted");
+    let mut pipe = remembering(&kernel, &memory);
+    is_counted(5);
+    pipe.signal(Signal::TERM);
+    pipe.wait();
+    let _pipe = remembering(&kernel, &memory);
+    send(&netns, b"counted");
+    is_counted(6);
 }
 
 #[test]

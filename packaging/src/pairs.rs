@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use crate::commands;
 
 /// How each option is given, with what it needs besides.
-const GIVEN: [(&str, &str, &[&str]); 50] = [
+const GIVEN: [(&str, &str, &[&str]); 55] = [
     ("leco-ebpf-load", "pin", &["--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "pin_fdstore", &["--pin-fdstore", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "group", &["--group", "x", "--pin", "/sys/fs/bpf/x"]),
@@ -30,6 +30,11 @@ const GIVEN: [(&str, &str, &[&str]); 50] = [
     ("leco-event-pipe", "dump_cache", &["--dump-cache"]),
     ("leco-event-pipe", "stats", &["--stats"]),
     ("leco-event-pipe", "seen", &["--seen"]),
+    ("leco-event-pipe", "history", &["--history"]),
+    ("leco-event-pipe", "by", &["--by", "unit", "--history"]),
+    ("leco-event-pipe", "top", &["--top", "5", "--history"]),
+    ("leco-event-pipe", "until", &["--until", "today", "--history"]),
+    ("leco-event-pipe", "csv", &["--csv", "--history"]),
     ("leco-event-pipe", "filter", &["--filter", "->", "--seen"]),
     ("leco-event-pipe", "since", &["--since", "1h", "--seen"]),
     ("leco-event-pipe", "json", &["--json", "--seen"]),

@@ -343,6 +343,7 @@ impl Loop {
         }
         if let Some(memory) = &mut self.pipe.memory {
             memory.keep_name(conn, &labels, now);
+            memory.count(conn, &labels, now);
         }
         if labels.name.is_none() && !conn.is_listener() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);

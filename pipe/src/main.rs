@@ -16,6 +16,7 @@ use leco_bpf::place::pin_dir::PinDir;
 use leco_bpf::read::reader::{Counters, Reader};
 use leco_bpf::read::record::Conn;
 use leco_bpf::read::stream::Stream;
+use leco_cli::history::Moment;
 use leco_cli::pipe::Cli;
 use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
 use leco_core::query::Query;
@@ -29,7 +30,8 @@ use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
-use leco_pipe::history::{KeptName, Memory, Store, seen};
+use leco_pipe::history::question::{Question, second_of};
+use leco_pipe::history::{KeptName, Limits, Memory, Saved, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
 use leco_pipe::render::time_zone;
@@ -39,6 +41,11 @@ use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
 
 /// Descriptors that are needed once outputs are open: for signals, the history, what is followed and what is looked up.
 const NEEDED_DESCRIPTORS: usize = 16;
+
+/// Seconds.
+const DAY: i64 = 24 * 3600;
+/// More than that scrolls away.
+const ROWS_ON_A_TERMINAL: usize = 20;
 
 fn main() -> ExitCode {
     start::outlive_file_size_limit();
@@ -71,8 +78,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             output.destination
         );
     }
-    if cli.seen {
-        return print_seen(cli, &tunables);
+    if cli.seen || cli.history {
+        return print_saved(cli, &tunables);
     }
     let reader = match cli.pin.as_deref() {
         Some(pins) => Reader::open(&PinDir::new(pins)?)?,
@@ -132,7 +139,7 @@ fn serve(
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let mut labeler = labeler.with_programs(programs);
     let machine = Machine::this();
-    let memory = remember(&tunables.memory, &machine.boot_id).map(|(memory, names)| {
+    let memory = remember(&tunables, &machine.boot_id, &zone).map(|(memory, names)| {
         labeler.restore(names);
         memory
     });
@@ -197,15 +204,19 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
 }
 
 /// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
-fn remember(place: &MemoryPlace, boot: &str) -> Option<(Memory, Vec<KeptName>)> {
-    if *place == MemoryPlace::Off {
+fn remember(tunables: &Tunables, boot: &str, zone: &TimeZone) -> Option<(Memory, Vec<KeptName>)> {
+    if tunables.memory == MemoryPlace::Off {
         return None;
     }
-    let Some(path) = memory_path(place) else {
+    let Some(path) = memory_path(&tunables.memory) else {
         tracing::info!("no state directory: history is not saved (memory=PATH names a file)");
         return None;
     };
-    match Memory::open(&path, boot) {
+    let days = tunables.history.as_secs().div_ceil(24 * 3600);
+    let limits = Limits { days: i64::try_from(days).unwrap_or(i64::MAX), bytes: tunables.history_max };
+    let totals = (!tunables.history.is_zero()).then_some(limits);
+    let saved = Saved { totals, zone: zone.clone(), learn: tunables.learn };
+    match Memory::open(&path, boot, &saved) {
         Ok(opened) => Some(opened),
         Err(error) => {
             tracing::warn!("{} History is not saved.", sentence(&causes(&error)));
@@ -222,8 +233,8 @@ fn memory_path(place: &MemoryPlace) -> Option<PathBuf> {
     }
 }
 
-/// Lists what was seen, one pair a line.
-fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
+/// Lists what was seen, one pair a line, or sums up what was counted.
+fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     anyhow::ensure!(
         tunables.memory != MemoryPlace::Off,
         "no history is saved (memory=off): name a file from before with --conf memory=PATH"
@@ -232,15 +243,33 @@ fn print_seen(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
     let now = Timestamp::now().as_second();
-    let since =
-        cli.since.map_or(i64::MIN, |age| now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)));
     let zone = time_zone();
+    let second = |moment: &Moment| second_of(moment, now, &zone);
+    let since = cli.since.as_ref().map(second);
     anyhow::ensure!(
         path.try_exists().unwrap_or(true),
         "no history yet: {} does not exist (name that of the service with --conf memory=PATH)",
         path.display()
     );
-    let pairs = Store::open_to_read(&path)?.pairs()?;
+    let store = Store::open_to_read(&path)?;
+    if cli.history {
+        anyhow::ensure!(
+            store.has_totals()?,
+            "no totals yet: {} is of an older version of LECO",
+            path.display()
+        );
+        let range = (since.unwrap_or(now - DAY), cli.until.as_ref().map_or(i64::MAX, second));
+        let is_terminal = io::stdout().is_terminal();
+        let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));
+        let answer = Question { by: cli.by, range, filter: &filter, top, zone: &zone }.answer(&store)?;
+        return print(|out| match cli {
+            Cli { json: true, .. } => answer.json(cli.by, out),
+            Cli { csv: true, .. } => answer.csv(cli.by, out),
+            _ => answer.table(cli.by, is_terminal, out),
+        });
+    }
+    let since = since.unwrap_or(i64::MIN);
+    let pairs = store.pairs()?;
     print(|out| {
         pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
             let line = seen::line(pair, &zone);

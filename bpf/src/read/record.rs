@@ -31,7 +31,7 @@ const AF_INET6: u8 = 10;
 const AF_PACKET: u8 = 17;
 
 /// Which end opened a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Direction {
     /// This machine.
     #[default]

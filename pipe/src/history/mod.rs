@@ -4,8 +4,10 @@
 mod errors;
 mod mark;
 mod names;
+pub mod question;
 pub mod seen;
 mod store;
+pub mod totals;
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -15,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use hashlink::LruCache;
+use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
 use leco_core::text::{Protocol, port_of};
 use leco_os::causes::{causes, sentence};
@@ -29,6 +32,8 @@ use crate::enrich::labels::Labels;
 pub use crate::history::errors::StoreError;
 pub use crate::history::names::{KeptName, NAME_ROWS};
 pub use crate::history::store::{Pair, SEEN_ROWS, Store};
+pub use crate::history::totals::Limits;
+use crate::history::totals::{Totals, TotalsBatch};
 
 /// What was seen is written at most so often.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,6 +41,10 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 const BATCH: usize = 512;
 /// Batches on their way to the disk. Where it does not keep up, they wait.
 const BATCHES: usize = 4;
+/// Connections whose bytes wait to be written; more are written at once.
+const TOTALS_BATCH: usize = 8192;
+/// Totals that could not be written; beyond that they are given up.
+const MOST_UNWRITTEN: usize = 50_000;
 
 /// What is kept of a pair between two writes.
 #[derive(Debug, Clone, Copy)]
@@ -56,13 +65,44 @@ pub struct Memory {
     /// Names that wait to be written, and a hash of the one that was written last of each connection.
     pending_names: Vec<KeptName>,
     named: LruCache<BootNs, u64>,
+    /// Where they are wanted.
+    totals: Option<Totals>,
     due: Option<BootNs>,
+    /// The wall clock as it was last, in seconds since 1970.
+    wall: i64,
+    /// When the first pair was seen, in seconds since 1970, and how long after that everything would be new.
+    began: Option<i64>,
+    learn: Duration,
     /// `None` where nothing is written: in tests, or since the disk could not be used.
     writer: Option<Writer>,
 }
 
 /// What is written at once.
-type Batch = (Vec<Pair>, Vec<KeptName>);
+#[derive(Debug, Default)]
+struct Batch {
+    pairs: Vec<Pair>,
+    names: Vec<KeptName>,
+    totals: TotalsBatch,
+    /// Seconds since 1970.
+    now: i64,
+}
+
+/// What is saved, and for how long.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// Totals by hour and day; none where they are not wanted.
+    pub totals: Option<Limits>,
+    /// Days and hours are those of this zone.
+    pub zone: TimeZone,
+    /// For so long after the first pair nothing is told to be new.
+    pub learn: Duration,
+}
+
+impl Default for Saved {
+    fn default() -> Self {
+        Self { totals: None, zone: TimeZone::UTC, learn: Duration::ZERO }
+    }
+}
 
 #[derive(Debug)]
 struct Writer {
@@ -72,20 +112,48 @@ struct Writer {
 
 impl Memory {
     /// Goes on with what is in this file. Also returns what connections of this boot were called.
-    pub fn open(path: &Path, boot: &str) -> Result<(Self, Vec<KeptName>), StoreError> {
+    pub fn open(path: &Path, boot: &str, saved: &Saved) -> Result<(Self, Vec<KeptName>), StoreError> {
         let mut store = Store::open(path)?;
         store.forget_names(jiff::Timestamp::now().as_second())?;
         let names = store.names(boot)?;
         let boot = boot.to_owned();
-        let mut memory = Self::default();
+        let mut memory = Self { learn: saved.learn, ..Self::default() };
+        memory.began = store.began()?;
+        if saved.totals.is_some() {
+            let mut totals = Totals::new(saved.zone.clone());
+            store.restore_totals(&mut totals, &boot)?;
+            memory.totals = Some(totals);
+        }
+        let (limits, zone) = (saved.totals, saved.zone.clone());
         for id in store.ids()? {
             memory.known.insert(id, Known { first: 0, latest: 0 });
         }
         let (batches, to_write) = sync_channel::<Batch>(BATCHES);
         let thread = thread::Builder::new().name("memory".into()).spawn(move || {
             let mut has_failed = false;
-            for (pairs, names) in to_write {
-                match store.write(&pairs, &boot, &names) {
+            // What could not be written: it is counted once the disk takes it.
+            let mut unwritten = TotalsBatch::default();
+            let mut tidied = None;
+            for Batch { pairs, names, mut totals, now } in to_write {
+                if unwritten.len() < MOST_UNWRITTEN {
+                    totals.join(std::mem::take(&mut unwritten));
+                }
+                let hour = Some(now.div_euclid(3600));
+                let written =
+                    store.write(&pairs, &boot, &names, (&totals, now)).and_then(|()| match limits {
+                        Some(limits) if tidied != hour => {
+                            tidied = hour;
+                            totals = TotalsBatch::default();
+                            store.tidy(&boot, now, &zone, limits)
+                        }
+                        Some(limits) => {
+                            totals = TotalsBatch::default();
+                            store.bound(limits)
+                        }
+                        None => Ok(()),
+                    });
+                unwritten = totals;
+                match written {
                     Ok(()) => has_failed = false,
                     Err(error) if !has_failed => {
                         let error = sentence(&causes(&error));
@@ -114,10 +182,21 @@ impl Memory {
         }
     }
 
+    /// Counts what went over a connection.
+    pub fn count(&mut self, conn: &Conn, labels: &Labels, now: &Now) {
+        self.wall = now.wall.as_second();
+        let Some(totals) = &mut self.totals else { return };
+        totals.see(conn, labels, Peer::of(conn, labels).text(), now);
+        if totals.waiting() > 0 {
+            self.write_soon(now.boot);
+        }
+    }
+
     fn write_soon(&mut self, now: BootNs) {
         let interval = u64::try_from(WRITE_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
         self.due.get_or_insert(now.saturating_add(interval));
-        if self.pending.len() >= BATCH || self.pending_names.len() >= BATCH {
+        let totals = self.totals.as_ref().map_or(0, Totals::waiting);
+        if self.pending.len() >= BATCH || self.pending_names.len() >= BATCH || totals >= TOTALS_BATCH {
             self.write(now);
         }
     }
@@ -134,7 +213,9 @@ impl Memory {
         let known = self.known.get_mut(&id);
         let first = known.as_ref().map_or(conn.ns, |known| known.first);
         match known {
-            Some(known) if known.latest >= conn.ns => return first == conn.ns,
+            Some(known) if known.latest >= conn.ns => {
+                return first == conn.ns && !self.is_learning(conn, now);
+            }
             Some(known) => known.latest = conn.ns,
             None => drop(self.known.insert(id, Known { first, latest: conn.ns })),
         }
@@ -150,7 +231,15 @@ impl Memory {
             });
             self.write_soon(now.boot);
         }
-        first == conn.ns
+        self.began.get_or_insert(now.wall.as_second());
+        first == conn.ns && !self.is_learning(conn, now)
+    }
+
+    /// Whether a connection began so early that nothing is known yet.
+    fn is_learning(&self, conn: &Conn, now: &Now) -> bool {
+        let learn = i64::try_from(self.learn.as_secs()).unwrap_or(i64::MAX);
+        let until = self.began.map(|began| began.saturating_add(learn));
+        learn > 0 && until.is_some_and(|until| now.wall_at(conn.ns).as_second() < until)
     }
 
     /// When to call [`Self::keep_time`].
@@ -173,10 +262,22 @@ impl Memory {
             self.pending_names.clear();
             return;
         };
-        let batch = (std::mem::take(&mut self.pending), std::mem::take(&mut self.pending_names));
+        let batch = Batch {
+            pairs: std::mem::take(&mut self.pending),
+            names: std::mem::take(&mut self.pending_names),
+            totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
+            now: self.wall,
+        };
         match writer.batches.try_send(batch) {
-            Err(TrySendError::Full((pairs, names))) if pairs.len() < SEEN_ROWS && names.len() < NAME_ROWS => {
-                (self.pending, self.pending_names) = (pairs, names);
+            Err(TrySendError::Full(batch))
+                if batch.pairs.len() < SEEN_ROWS
+                    && batch.names.len() < NAME_ROWS
+                    && batch.totals.len() < MOST_UNWRITTEN =>
+            {
+                (self.pending, self.pending_names) = (batch.pairs, batch.names);
+                if let Some(totals) = &mut self.totals {
+                    totals.give_back(batch.totals);
+                }
                 self.due = Some(now.saturating_add(1_000_000_000));
             }
             _ => self.pending_ids.clear(),
@@ -202,7 +303,11 @@ impl Default for Memory {
             pending_ids: HashSet::new(),
             pending_names: Vec::new(),
             named: LruCache::new(NAME_ROWS),
+            totals: None,
             due: None,
+            wall: 0,
+            began: None,
+            learn: Duration::ZERO,
             writer: None,
         }
     }
@@ -291,33 +396,16 @@ pub fn default_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use jiff::Timestamp;
 
     use super::*;
-    use crate::enrich::labels::{NameSource, PeerName, Who};
     use crate::fixtures;
+    use crate::fixtures::labels;
 
     const SECOND: u64 = 1_000_000_000;
 
     fn conn(ns: u64, remote: &str) -> Conn {
         Conn { local: [127, 0, 0, 1].into(), ..fixtures::conn(ns, 7, 1000, remote) }
-    }
-
-    fn labels(program: &str, name: Option<&str>) -> Labels {
-        let who = Who { comm: program.into(), ..Who::nobody() };
-        let name = name.map(|name| PeerName { text: name.into(), source: NameSource::Dns });
-        Labels {
-            who: Rc::new(who),
-            name,
-            proxied: None,
-            alpn: None,
-            system: None,
-            country: None,
-            is_new: false,
-            comm_now: None,
-        }
     }
 
     fn at(second: u64) -> Now {
@@ -355,18 +443,40 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_new_while_everything_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let saved = Saved { learn: Duration::from_secs(100), ..Saved::default() };
+        let curl = labels("curl", None);
+        let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
+        assert!(!memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)), "of the first day");
+        memory.finish(2 * SECOND);
+        let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
+        assert!(!memory.see(&conn(90 * SECOND, "192.0.3.1"), &curl, &at(90)));
+        assert!(
+            !memory.see(&conn(90 * SECOND, "192.0.3.1"), &curl, &at(300)),
+            "nor when it is told again later"
+        );
+        assert!(memory.see(&conn(102 * SECOND, "192.0.4.1"), &curl, &at(102)));
+        assert!(
+            !memory.see(&conn(103 * SECOND, "192.0.2.1"), &curl, &at(103)),
+            "it was seen in the first day"
+        );
+    }
+
+    #[test]
     fn memory_survives_a_restart_and_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/leco/seen.sqlite");
         let curl = labels("curl", None);
-        let mut memory = Memory::open(&path, "boot").unwrap().0;
+        let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert!(memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)));
         assert_eq!(memory.due(), Some(6 * SECOND));
         memory.keep_time(6 * SECOND);
         assert_eq!(memory.due(), None, "nothing waits");
         memory.finish(6 * SECOND);
         // What was not yet written is lost with a killed pipe, and nothing else.
-        let mut memory = Memory::open(&path, "boot").unwrap().0;
+        let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert!(!memory.see(&conn(7 * SECOND, "192.0.2.1"), &curl, &at(8)));
         assert!(memory.see(&conn(8 * SECOND, "192.0.9.1"), &curl, &at(9)));
         memory.keep_time(20 * SECOND);
@@ -377,7 +487,7 @@ mod tests {
             listed,
             [("192.0.2.0/24", 1_800_000_001, 1_800_000_008), ("192.0.9.0/24", 1_800_000_008, 1_800_000_009)]
         );
-        assert!(seen::line(&pairs[0], &jiff::tz::TimeZone::UTC).ends_with(":: curl :: 192.0.2.0/24"));
+        assert!(seen::line(&pairs[0], &TimeZone::UTC).ends_with(":: curl :: 192.0.2.0/24"));
     }
 
     #[test]
@@ -395,11 +505,11 @@ mod tests {
             last: i64::try_from(id).unwrap(),
         };
         let all: Vec<_> = (0..SEEN_ROWS + 100).map(pair).collect();
-        store.write(&all, "boot", &[]).unwrap();
+        store.write(&all, "boot", &[], (&TotalsBatch::default(), 0)).unwrap();
         let ids = store.ids().unwrap();
         assert_eq!((ids.len(), ids[0]), (SEEN_ROWS, 100));
         drop(store);
-        let memory = Memory::open(&path, "boot").unwrap().0;
+        let memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert_eq!(memory.known.len(), SEEN_ROWS);
     }
 
@@ -518,7 +628,7 @@ mod tests {
     fn what_cannot_be_read_is_not_listed_as_empty() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seen.sqlite");
-        let mut memory = Memory::open(&path, "boot").unwrap().0;
+        let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
         memory.finish(SECOND);
         let whole = std::fs::read(&path).unwrap();
@@ -590,7 +700,7 @@ mod tests {
         std::fs::write(aside("seen.sqlite.damaged"), "precious").unwrap();
         std::fs::write(&path, "").unwrap();
         for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
-            let mut memory = Memory::open(&path, "boot").unwrap().0;
+            let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
             memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
             memory.finish(SECOND);
             let mut bytes = std::fs::read(&path).unwrap();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The file in which pairs are kept.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use leco_os::files::{PlaceError, make_file};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -17,6 +19,7 @@ use crate::history::errors::StoreError;
 use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
 use crate::history::names::{self, KeptName, NAMES};
+use crate::history::totals::{self, Flow, Limits, TABLES, Total, Totals, TotalsBatch};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
@@ -25,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Damaged databases that are kept; of more, nothing is remembered until they are removed.
 const MAX_ASIDE: u32 = 8;
 /// Version of the table.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// A program and whom it talked to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,7 +102,7 @@ impl Store {
             return Err(StoreError::Newer(path.to_owned(), version));
         }
         if version < VERSION {
-            add_names(&store)?;
+            upgrade(&store)?;
         }
         // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
         store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
@@ -120,10 +123,10 @@ impl Store {
         match schema.as_slice() {
             // Another pipe was faster.
             _ if marked == APPLICATION_ID => return self.sql("ROLLBACK"),
-            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}; {NAMES}"))?,
+            [] if marked == 0 => self.sql(&format!("{TABLE}; {INDEX}; {NAMES}; {TABLES}"))?,
             schema if marked == 0 && mark::is_ours(schema) => {
                 tracing::debug!("converting {}, which is of an older version", self.path.display());
-                self.sql(NAMES)?;
+                self.sql(&format!("{NAMES}; {TABLES}"))?;
             }
             _ => return Err(StoreError::Foreign(self.path.clone())),
         }
@@ -192,9 +195,59 @@ impl Store {
         names::read(&self.connection, boot).map_err(self.failed())
     }
 
-    /// Adds pairs, or the time at which those that are known were seen again, and names of connections of a boot. All or
-    /// nothing.
-    pub fn write(&mut self, pairs: &[Pair], boot: &str, names: &[KeptName]) -> Result<(), StoreError> {
+    /// Totals that go on with what was counted of connections of a boot.
+    pub(super) fn restore_totals(&self, totals: &mut Totals, boot: &str) -> Result<(), StoreError> {
+        totals.restore(&self.connection, boot).map_err(self.failed())
+    }
+
+    /// Makes hours days, and forgets what is too old.
+    pub(super) fn tidy(
+        &mut self,
+        boot: &str,
+        now: i64,
+        zone: &TimeZone,
+        limits: Limits,
+    ) -> Result<(), StoreError> {
+        let path = &self.path;
+        totals::tidy(&mut self.connection, boot, now, zone, limits)
+            .map_err(|error| StoreError::of_sqlite(path, error))
+    }
+
+    /// Forgets the oldest totals where the file is too large.
+    pub(super) fn bound(&mut self, limits: Limits) -> Result<(), StoreError> {
+        let path = &self.path;
+        totals::bound(&mut self.connection, limits).map_err(|error| StoreError::of_sqlite(path, error))
+    }
+
+    /// Flows by their ids.
+    pub fn flows(&self) -> Result<HashMap<i64, Flow>, StoreError> {
+        totals::flows(&self.connection).map_err(self.failed())
+    }
+
+    /// What was counted from one moment until before another, in seconds since 1970.
+    pub fn totals(&self, range: (i64, i64), each: impl FnMut(Total)) -> Result<(), StoreError> {
+        totals::read(&self.connection, range, each).map_err(self.failed())
+    }
+
+    /// Whether an earlier version made it, which counted nothing.
+    pub fn has_totals(&self) -> Result<bool, StoreError> {
+        self.first("SELECT count(*) FROM sqlite_schema WHERE name = 'hours'").map(|count: i64| count > 0)
+    }
+
+    /// When the first pair of all was seen, in seconds since 1970; none where there is none.
+    pub(super) fn began(&self) -> Result<Option<i64>, StoreError> {
+        self.first("SELECT min(first) FROM seen")
+    }
+
+    /// Adds pairs, or the time at which those that are known were seen again, names of connections of a boot, and totals
+    /// at a moment in seconds since 1970. All or nothing.
+    pub(super) fn write(
+        &mut self,
+        pairs: &[Pair],
+        boot: &str,
+        names: &[KeptName],
+        (totals, now): (&TotalsBatch, i64),
+    ) -> Result<(), StoreError> {
         let path = &self.path;
         let connection = &mut self.connection;
         let mut write = || -> rusqlite::Result<()> {
@@ -226,6 +279,7 @@ impl Store {
                 }
             }
             names::write(&transaction, boot, names)?;
+            totals::write(&transaction, boot, totals, now)?;
             transaction.commit()
         };
         write().map_err(|error| StoreError::of_sqlite(path, error))
@@ -254,10 +308,10 @@ impl Store {
     }
 }
 
-/// A database of version 1 has no names of connections.
-fn add_names(store: &Store) -> Result<(), StoreError> {
+/// A database of version 1 has no names of connections, and one of version 2 no totals.
+fn upgrade(store: &Store) -> Result<(), StoreError> {
     let names = NAMES.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS");
-    store.sql(&format!("BEGIN IMMEDIATE; {names}; PRAGMA user_version={VERSION}; COMMIT"))
+    store.sql(&format!("BEGIN IMMEDIATE; {names}; {TABLES}; PRAGMA user_version={VERSION}; COMMIT"))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

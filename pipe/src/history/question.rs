@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What was counted, put together by what is asked for, and written as a table, as JSON or as CSV.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use leco_bpf::read::record::Direction;
+use leco_cli::history::{By, Moment};
+use leco_core::query::Query;
+use leco_core::text::{Protocol, bytes, port_of};
+use leco_core::wire::details::ConnectionDetails;
+use leco_core::wire::event::{ConnectionState, Direction as WireDirection};
+use leco_os::clean::clean;
+use nix::unistd::{Uid, User};
+use serde_json::{Map, Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use crate::history::errors::StoreError;
+use crate::history::store::Store;
+use crate::history::totals::{Flow, Sums, start_of_day};
+
+/// Cells of the longest bar.
+const BAR: u64 = 24;
+/// Of long names, so many cells of a table are shown.
+const LABEL: usize = 48;
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Question<'q> {
+    /// By what it is put together.
+    pub by: By,
+    /// From which moment until before which, in seconds since 1970.
+    pub range: (i64, i64),
+    /// Which connections.
+    pub filter: &'q Query,
+    /// Rows that are wanted; the rest is put together in one. All of hours and days.
+    pub top: Option<usize>,
+    /// In which hours and days are.
+    pub zone: &'q TimeZone,
+}
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What each row is of, and its sums: the one with most bytes first; of hours and days the earliest.
+    pub rows: Vec<(String, Sums)>,
+    /// How many rows were put together at the end, and their sums.
+    pub rest: Option<(usize, Sums)>,
+    /// All together.
+    pub total: Sums,
+}
+
+/// Seconds since 1970 of what a person wrote.
+#[must_use]
+pub fn second_of(moment: &Moment, now: i64, zone: &TimeZone) -> i64 {
+    match *moment {
+        Moment::Ago(age) => now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)),
+        Moment::Days(days) => start_of_day(now, -days, zone),
+        Moment::Date(year, month, day) => {
+            let midnight = zone.to_ambiguous_timestamp(date(year, month, day).at(0, 0, 0, 0));
+            midnight.compatible().map_or(now, Timestamp::as_second)
+        }
+    }
+}
+
+impl Question<'_> {
+    /// Looks it up.
+    pub fn answer(&self, store: &Store) -> Result<Answer, StoreError> {
+        let flows = store.flows()?;
+        let mut users = HashMap::new();
+        let mut chosen: HashMap<i64, Option<String>> = HashMap::new();
+        for (id, flow) in &flows {
+            let user = users.entry(flow.uid).or_insert_with(|| user_of(flow.uid));
+            let is_chosen =
+                self.filter.holds(&line(flow, user), &details(flow, user), ConnectionState::Ordinary);
+            chosen.insert(*id, is_chosen.then(|| self.label(flow, user)));
+        }
+        let mut by_flow: HashMap<i64, Sums> = HashMap::new();
+        let mut by_time: BTreeMap<i64, Sums> = BTreeMap::new();
+        let is_by_time = matches!(self.by, By::Hour | By::Day);
+        store.totals(self.range, |total| {
+            if !chosen.get(&total.flow).is_some_and(Option::is_some) {
+                return;
+            }
+            if is_by_time {
+                let start =
+                    if self.by == By::Day { start_of_day(total.start, 0, self.zone) } else { total.start };
+                by_time.entry(start).or_default().add(&total.sums);
+            } else {
+                by_flow.entry(total.flow).or_default().add(&total.sums);
+            }
+        })?;
+        let mut answer = Answer::default();
+        if is_by_time {
+            let row = |(start, sums): (i64, Sums)| (self.time(start), sums);
+            answer.rows = by_time.into_iter().map(row).collect();
+        } else {
+            let mut by_label: HashMap<&str, Sums> = HashMap::new();
+            for (flow, sums) in &by_flow {
+                if let Some(label) = chosen.get(flow).and_then(Option::as_deref) {
+                    by_label.entry(label).or_default().add(sums);
+                }
+            }
+            answer.rows = by_label.into_iter().map(|(label, sums)| (label.to_owned(), sums)).collect();
+            let weight = |sums: &Sums| (sums.rx.saturating_add(sums.tx), sums.connections);
+            answer.rows.sort_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
+        }
+        for (_, sums) in &answer.rows {
+            answer.total.add(sums);
+        }
+        if let Some(top) = self.top.filter(|top| *top < answer.rows.len() && !is_by_time) {
+            let mut rest = Sums::default();
+            let gone = answer.rows.split_off(top);
+            for (_, sums) in &gone {
+                rest.add(sums);
+            }
+            answer.rest = Some((gone.len(), rest));
+        }
+        Ok(answer)
+    }
+
+    /// What a flow is put together by. The file is a file: anything may stand in it.
+    fn label(&self, flow: &Flow, user: &str) -> String {
+        let label = match self.by {
+            By::Program => flow.program.clone(),
+            By::Unit if flow.unit.is_empty() => "-".to_owned(),
+            By::Unit => flow.unit.clone(),
+            By::User => user.to_owned(),
+            By::Peer => flow.peer.clone(),
+            By::Port => {
+                port_of(flow.port, Protocol::from_number(flow.protocol)).to_string().trim().to_owned()
+            }
+            By::Hour | By::Day => String::new(),
+        };
+        clean(&label).into_owned()
+    }
+
+    fn time(&self, start: i64) -> String {
+        let format = if self.by == By::Day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
+        match Timestamp::from_second(start) {
+            Ok(time) => self.zone.to_datetime(time).strftime(format).to_string(),
+            Err(_) => "-".to_owned(),
+        }
+    }
+}
+
+fn user_of(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// As a line of the pipe would have it, without a time.
+fn line(flow: &Flow, user: &str) -> String {
+    let mut line = format!("{user} :: {}", flow.program);
+    if !flow.unit.is_empty() && flow.unit != flow.program {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " [{}]", flow.unit);
+    }
+    let mark = if flow.direction == Direction::Incoming { "<- " } else { "" };
+    let port = port_of(flow.port, Protocol::from_number(flow.protocol));
+    let _ = write!(line, " :: {mark}{}{port}", flow.peer);
+    line
+}
+
+fn details(flow: &Flow, user: &str) -> ConnectionDetails {
+    ConnectionDetails {
+        user: user.to_owned(),
+        process: flow.program.clone(),
+        units: vec![flow.unit.clone()],
+        peers: vec![flow.peer.clone()],
+        port: Some(flow.port),
+        direction: match flow.direction {
+            Direction::Incoming => WireDirection::In,
+            Direction::Outgoing | Direction::Listening => WireDirection::Out,
+        },
+        ..ConnectionDetails::default()
+    }
+}
+
+impl Answer {
+    /// As a table: numbers under each other, and with bars where a person looks at it.
+    pub fn table(&self, by: By, with_bars: bool, out: &mut dyn Write) -> io::Result<()> {
+        let mut rows: Vec<(String, &Sums)> =
+            self.rows.iter().map(|(label, sums)| (shortened(label), sums)).collect();
+        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), sums));
+        rows.extend(rest);
+        let total = ("total".to_owned(), &self.total);
+        let width = rows.iter().chain([&total]).map(|(label, _)| label.width()).max().unwrap_or(0);
+        let width = width.max(by.word().len());
+        let most = self.rows.iter().map(|(_, sums)| moved(sums)).max().unwrap_or(0);
+        writeln!(out, "{:<width$}  received      sent  connections  failed", by.word())?;
+        for (label, sums) in &rows {
+            let bar = if with_bars { bar(moved(sums), most) } else { String::new() };
+            writeln!(out, "{}", row(label, width, sums, &bar).trim_end())?;
+        }
+        writeln!(out, "{}", row(&total.0, width, total.1, "").trim_end())
+    }
+
+    /// As objects, one on a line.
+    pub fn json(&self, by: By, out: &mut dyn Write) -> io::Result<()> {
+        for (label, sums) in &self.rows {
+            writeln!(out, "{}", object(by.word(), label, sums))?;
+        }
+        if let Some((count, sums)) = &self.rest {
+            let mut object = object(by.word(), "", sums);
+            object[by.word()] = Value::Null;
+            object["rows"] = (*count).into();
+            writeln!(out, "{object}")?;
+        }
+        Ok(())
+    }
+
+    /// As values separated by commas (RFC 4180), which no spreadsheet takes for formulas.
+    pub fn csv(&self, by: By, out: &mut dyn Write) -> io::Result<()> {
+        let failures: Vec<_> =
+            Sums { failures: [1; 6], ..Sums::default() }.failures().map(|(kind, _)| kind).collect();
+        write!(out, "{},rx,tx,connections,{}\r\n", by.word(), failures.join(","))?;
+        for (label, sums) in &self.rows {
+            let failures: Vec<String> = sums.failures.iter().map(ToString::to_string).collect();
+            let Sums { rx, tx, connections, .. } = sums;
+            write!(out, "{},{rx},{tx},{connections},{}\r\n", field(label), failures.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+fn moved(sums: &Sums) -> u64 {
+    sums.rx.saturating_add(sums.tx)
+}
+
+fn row(label: &str, width: usize, sums: &Sums, bar: &str) -> String {
+    let padding = " ".repeat(width.saturating_sub(label.width()));
+    let failed: u64 = sums.failures.iter().sum();
+    let failed = if failed > 0 { failed.to_string() } else { String::new() };
+    let (rx, tx) = (bytes(sums.rx).to_string(), bytes(sums.tx).to_string());
+    format!("{label}{padding}  {rx:>8}  {tx:>8}  {:>11}  {failed:>6}  {bar}", sums.connections)
+}
+
+/// A bar in eighths of cells.
+fn bar(part: u64, most: u64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = u128::from(part) * u128::from(BAR) * 8 / u128::from(most.max(1));
+    let eighths = usize::try_from(eighths).unwrap_or(0).max(usize::from(part > 0));
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+fn shortened(label: &str) -> String {
+    if label.width() <= LABEL {
+        return label.to_owned();
+    }
+    let mut short = String::new();
+    for character in label.chars() {
+        short.push(character);
+        if short.width() >= LABEL - 1 {
+            break;
+        }
+    }
+    short + "…"
+}
+
+fn object(key: &str, label: &str, sums: &Sums) -> Value {
+    let failures: Map<String, Value> =
+        sums.failures().map(|(kind, count)| (kind.to_owned(), count.into())).collect();
+    json!({
+        key: label,
+        "rx": sums.rx,
+        "tx": sums.tx,
+        "connections": sums.connections,
+        "failures": failures,
+    })
+}
+
+/// A field of CSV. What begins like a formula gets a quote before it, as OWASP advises.
+fn field(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r', '\'', ';']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
+        Sums { connections, rx, tx, ..Sums::default() }
+    }
+
+    #[test]
+    fn a_table_has_numbers_under_each_other() {
+        let mut failed = sums(3, 0, 0);
+        failed.failures[0] = 2;
+        let answer = Answer {
+            rows: vec![("firefox".into(), sums(12, 1 << 30, 1 << 20)), ("日本".into(), failed)],
+            rest: Some((4, sums(1, 10, 10))),
+            total: sums(16, (1 << 30) + 10, (1 << 20) + 10),
+        };
+        let mut table = Vec::new();
+        answer.table(By::Program, true, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        let ends: Vec<_> =
+            table.lines().map(|line| line.split_at_checked(9).map(|(label, _)| label)).collect();
+        assert_eq!(ends[..2], [Some("program  "), Some("firefox  ")], "{table}");
+        assert!(table.contains("firefox         1G        1M           12          ████"), "{table}");
+        assert!(table.contains("日本            0B        0B            3       2\n"), "{table}");
+        assert!(table.contains("(4 more)") && table.ends_with("16\n"), "{table}");
+    }
+
+    #[test]
+    fn no_cell_of_csv_is_a_formula() {
+        let hostile = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", "a,b", "a\"b", "plain"];
+        let answer = Answer {
+            rows: hostile.map(|label| (label.to_owned(), sums(1, 2, 3))).to_vec(),
+            ..Answer::default()
+        };
+        let mut csv = Vec::new();
+        answer.csv(By::Peer, &mut csv).unwrap();
+        let csv = String::from_utf8(csv).unwrap();
+        let lines: Vec<&str> = csv.split("\r\n").collect();
+        assert_eq!(
+            lines[..4],
+            [
+                "peer,rx,tx,connections,refused,reset,timeout,unreachable,unanswered,blocked",
+                "\"'=cmd|' /C calc'!A0\",2,3,1,0,0,0,0,0,0",
+                "\"'+1\",2,3,1,0,0,0,0,0,0",
+                "\"'-2\",2,3,1,0,0,0,0,0,0",
+            ]
+        );
+        assert!(
+            lines.contains(&"\"a,b\",2,3,1,0,0,0,0,0,0") && lines.contains(&"\"a\"\"b\",2,3,1,0,0,0,0,0,0")
+        );
+        assert!(lines.contains(&"plain,2,3,1,0,0,0,0,0,0"));
+    }
+
+    #[test]
+    fn bars_are_in_proportion() {
+        assert_eq!((bar(0, 10), bar(10, 10).chars().count()), (String::new(), 24));
+        assert_eq!((bar(5, 10).chars().count(), bar(1, u64::MAX)), (12, "▏".to_owned()));
+    }
+}

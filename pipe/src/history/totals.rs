@@ -1,0 +1,742 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! How much each program moved with whom, by hour and later by day: what is counted, and the tables that keep it.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+
+use hashlink::LruCache;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use leco_bpf::read::record::{Conn, Direction, State};
+use leco_os::clock::BootNs;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use siphasher::sip::SipHasher13;
+
+use crate::clock::Now;
+use crate::enrich::labels::Labels;
+
+/// Connections of which it is known how much was counted; of more, those heard of least recently go.
+const COUNTED: usize = 65_536;
+/// The same on the disk, for the next pipe of the same boot.
+const COUNTED_ROWS: i64 = 20_000;
+/// Hours become days after so many days.
+const HOURLY_DAYS: i64 = 7;
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// Where the file is too large, so much of a part goes at once, in percent: not at every write.
+const SPARE_PERCENT: i64 = 5;
+
+pub(super) const TABLES: &str = "\
+CREATE TABLE IF NOT EXISTS flow (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL UNIQUE, program TEXT NOT NULL, \
+ unit TEXT NOT NULL, uid INTEGER NOT NULL, direction INTEGER NOT NULL, protocol INTEGER NOT NULL, \
+ port INTEGER NOT NULL, peer TEXT NOT NULL); \
+CREATE TABLE IF NOT EXISTS hours (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
+ rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS days (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
+ rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS failures (start INTEGER NOT NULL, flow INTEGER NOT NULL, state INTEGER NOT NULL, \
+ connections INTEGER NOT NULL, PRIMARY KEY (start, flow, state)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS counted (boot TEXT NOT NULL, ns INTEGER NOT NULL, rx INTEGER NOT NULL, \
+ tx INTEGER NOT NULL, state INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (boot, ns)) WITHOUT ROWID";
+
+/// What is counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Script or process name.
+    pub program: String,
+    /// Unit or container, as lines show it; empty where there is none.
+    pub unit: String,
+    /// User of the process.
+    pub uid: u32,
+    /// Who opened it.
+    pub direction: Direction,
+    /// `IPPROTO_*`.
+    pub protocol: u16,
+    /// Port of the end that was called.
+    pub port: u16,
+    /// Name of the peer, operator of its network, or its network.
+    pub peer: String,
+}
+
+impl Flow {
+    /// The same on each machine and in each version, since it is in the file.
+    fn hash(&self) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(0x6c65_636f, 2);
+        for text in [&self.program, &self.unit, &self.peer] {
+            hasher.write(text.as_bytes());
+            hasher.write_u8(0xff);
+        }
+        hasher.write(&self.uid.to_le_bytes());
+        hasher.write(&[number_of(self.direction)]);
+        hasher.write(&self.protocol.to_le_bytes());
+        hasher.write(&self.port.to_le_bytes());
+        hasher.finish()
+    }
+}
+
+fn number_of(direction: Direction) -> u8 {
+    match direction {
+        Direction::Outgoing => 0,
+        Direction::Incoming => 1,
+        Direction::Listening => 2,
+    }
+}
+
+fn direction_of(number: i64) -> Direction {
+    match number {
+        1 => Direction::Incoming,
+        2 => Direction::Listening,
+        _ => Direction::Outgoing,
+    }
+}
+
+/// The ways in which a connection fails, as the file numbers them.
+const FAILURES: [(State, &str); 6] = [
+    (State::Refused, "refused"),
+    (State::Reset, "reset"),
+    (State::TimedOut, "timeout"),
+    (State::Unreachable, "unreachable"),
+    (State::Unanswered, "unanswered"),
+    (State::Blocked, "blocked"),
+];
+
+/// Its number in the file, from 1; 0 for what did not fail.
+fn failure(state: State) -> u8 {
+    let at = FAILURES.iter().position(|(failure, _)| *failure == state);
+    at.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(0)
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Connections that began.
+    pub connections: u64,
+    /// Bytes received.
+    pub rx: u64,
+    /// Bytes sent.
+    pub tx: u64,
+    /// Connections that failed, by kind: refused, reset, timeout, unreachable, unanswered, blocked.
+    pub failures: [u64; FAILURES.len()],
+}
+
+impl Sums {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.connections = self.connections.saturating_add(other.connections);
+        self.rx = self.rx.saturating_add(other.rx);
+        self.tx = self.tx.saturating_add(other.tx);
+        for (own, more) in self.failures.iter_mut().zip(other.failures) {
+            *own = own.saturating_add(more);
+        }
+    }
+
+    /// Those of each kind that there were, by name.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kinds = FAILURES.iter().map(|(_, name)| *name);
+        kinds.zip(self.failures).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// What of a connection is in the totals.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    rx: u64,
+    tx: u64,
+    /// As [`failure`] numbers it.
+    failure: u8,
+}
+
+/// What was heard of a connection last, and is not in the totals yet.
+#[derive(Debug)]
+struct Waiting {
+    hour: i64,
+    flow: Flow,
+    rx: u64,
+    tx: u64,
+    failure: u8,
+}
+
+/// What goes to the disk at once.
+#[derive(Debug, Default)]
+pub(super) struct TotalsBatch {
+    /// By the hour's begin in seconds since 1970.
+    sums: HashMap<(i64, Flow), Sums>,
+    counted: HashMap<BootNs, Counted>,
+}
+
+impl TotalsBatch {
+    pub(super) fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Takes what could not be written before.
+    pub(super) fn join(&mut self, earlier: Self) {
+        for (key, sums) in earlier.sums {
+            self.sums.entry(key).or_default().add(&sums);
+        }
+        for (ns, counted) in earlier.counted {
+            self.counted.entry(ns).or_insert(counted);
+        }
+    }
+}
+
+/// Counts in memory, until it is written.
+#[derive(Debug)]
+pub(super) struct Totals {
+    counted: LruCache<BootNs, Counted>,
+    waiting: HashMap<BootNs, Waiting>,
+    batch: TotalsBatch,
+    zone: TimeZone,
+    /// The hour in which counting is, and when it ends.
+    hour: (i64, i64),
+}
+
+impl Totals {
+    pub(super) fn new(zone: TimeZone) -> Self {
+        Self {
+            counted: LruCache::new(COUNTED),
+            waiting: HashMap::new(),
+            batch: TotalsBatch::default(),
+            zone,
+            hour: (0, 0),
+        }
+    }
+
+    /// Goes on with what an earlier pipe of this boot has counted.
+    pub(super) fn restore(&mut self, connection: &Connection, boot: &str) -> rusqlite::Result<()> {
+        let mut query =
+            connection.prepare("SELECT ns, rx, tx, state FROM counted WHERE boot = ?1 ORDER BY last")?;
+        let rows = query.query_map([boot], |row| {
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            Ok((number(0)?, Counted { rx: number(1)?, tx: number(2)?, failure: row.get(3)? }))
+        })?;
+        for row in rows {
+            let (ns, counted) = row?;
+            self.counted.insert(ns, counted);
+        }
+        Ok(())
+    }
+
+    /// Whether anything waits to be written, and how much.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len() + self.batch.len()
+    }
+
+    /// Takes what is known of a connection now; a name that comes later counts as long as nothing is written.
+    pub(super) fn see(&mut self, conn: &Conn, labels: &Labels, peer: String, now: &Now) {
+        if conn.is_listener() {
+            return;
+        }
+        let failure = failure(conn.state);
+        let known = self.counted.get(&conn.ns);
+        let is_told = |known: &Counted| (known.rx, known.tx, known.failure) == (conn.rx, conn.tx, failure);
+        if known.is_some_and(is_told) && !self.waiting.contains_key(&conn.ns) {
+            return;
+        }
+        let hour = self.hour_of(now.wall.as_second());
+        if self.waiting.get(&conn.ns).is_some_and(|waiting| waiting.hour != hour) {
+            self.settle(conn.ns);
+        }
+        let who = &labels.who;
+        let flow = Flow {
+            program: who.script.as_deref().unwrap_or(&who.comm).to_owned(),
+            unit: who.cgroup.as_deref().unwrap_or_default().to_owned(),
+            uid: conn.uid,
+            direction: conn.direction,
+            protocol: conn.protocol,
+            port: if conn.direction == Direction::Incoming { conn.local_port } else { conn.remote_port },
+            peer,
+        };
+        self.waiting.insert(conn.ns, Waiting { hour, flow, rx: conn.rx, tx: conn.tx, failure });
+    }
+
+    /// The begin of the hour, as clocks on the wall have it: zones may be half an hour off.
+    fn hour_of(&mut self, second: i64) -> i64 {
+        let (begin, end) = self.hour;
+        if !(begin..end).contains(&second) {
+            let begin = start_of_hour(second, &self.zone);
+            self.hour = (begin, begin + HOUR);
+        }
+        self.hour.0
+    }
+
+    /// Adds what is new of a connection.
+    fn settle(&mut self, ns: BootNs) {
+        let Some(Waiting { hour, flow, rx, tx, failure }) = self.waiting.remove(&ns) else { return };
+        let known = self.counted.get(&ns).copied();
+        let before = known.unwrap_or_default();
+        let mut sums = Sums {
+            connections: u64::from(known.is_none()),
+            // Of a connection that is known by its bytes only.
+            rx: rx.saturating_sub(before.rx),
+            tx: tx.saturating_sub(before.tx),
+            ..Sums::default()
+        };
+        if failure != before.failure && failure > 0 {
+            sums.failures[usize::from(failure) - 1] = 1;
+        }
+        let counted =
+            Counted { rx: rx.max(before.rx), tx: tx.max(before.tx), failure: failure.max(before.failure) };
+        self.counted.insert(ns, counted);
+        self.batch.sums.entry((hour, flow)).or_default().add(&sums);
+        self.batch.counted.insert(ns, counted);
+    }
+
+    /// All that waits, to be written.
+    pub(super) fn take(&mut self) -> TotalsBatch {
+        let waiting: Vec<BootNs> = self.waiting.keys().copied().collect();
+        for ns in waiting {
+            self.settle(ns);
+        }
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Takes back what could not be handed on.
+    pub(super) fn give_back(&mut self, batch: TotalsBatch) {
+        self.batch.join(batch);
+    }
+}
+
+/// The begin of the hour in a zone.
+fn start_of_hour(second: i64, zone: &TimeZone) -> i64 {
+    let offset = Timestamp::from_second(second).map_or(0, |time| i64::from(zone.to_offset(time).seconds()));
+    (second + offset).div_euclid(HOUR) * HOUR - offset
+}
+
+/// The begin of the day in a zone, `days` days from the one of this moment.
+pub(crate) fn start_of_day(second: i64, days: i64, zone: &TimeZone) -> i64 {
+    let start = || {
+        let date = zone.to_datetime(Timestamp::from_second(second).ok()?).date();
+        let date = date.checked_add(Span::new().try_days(days).ok()?).ok()?;
+        // Where there is no midnight that day, the first moment after it counts.
+        let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
+        Some(midnight.compatible().ok()?.as_second())
+    };
+    start().unwrap_or(second.div_euclid(DAY) * DAY + days * DAY)
+}
+
+/// How long and how much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Days.
+    pub days: i64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// Adds a batch.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    boot: &str,
+    batch: &TotalsBatch,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let mut find = transaction.prepare("SELECT id FROM flow WHERE hash = ?1")?;
+    let mut insert = transaction.prepare(
+        "INSERT INTO flow (hash, program, unit, uid, direction, protocol, port, peer) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+    )?;
+    let mut add = transaction.prepare(
+        "INSERT INTO hours VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+         connections = connections + excluded.connections, rx = rx + excluded.rx, tx = tx + excluded.tx",
+    )?;
+    let mut fail = transaction.prepare(
+        "INSERT INTO failures VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+         connections = connections + excluded.connections",
+    )?;
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    for ((hour, flow), sums) in &batch.sums {
+        let hash = flow.hash().cast_signed();
+        let known: Option<i64> = find.query_row([hash], |row| row.get(0)).optional()?;
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let Flow { program, unit, uid, direction, protocol, port, peer } = flow;
+            let direction = number_of(*direction);
+            let row = params![hash, program, unit, uid, direction, protocol, port, peer];
+            insert.query_row(row, |row| row.get(0))?
+        };
+        add.execute(params![hour, id, number(sums.connections), number(sums.rx), number(sums.tx)])?;
+        for (kind, count) in (1_u8..).zip(sums.failures).filter(|(_, count)| *count > 0) {
+            fail.execute(params![hour, id, kind, number(count)])?;
+        }
+    }
+    let mut keep = transaction.prepare("INSERT OR REPLACE INTO counted VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (ns, Counted { rx, tx, failure }) in &batch.counted {
+        keep.execute(params![boot, ns.cast_signed(), number(*rx), number(*tx), failure, now])?;
+    }
+    Ok(())
+}
+
+/// Makes hours days, and forgets what is too old or too much.
+pub(super) fn tidy(
+    connection: &mut Connection,
+    boot: &str,
+    now: i64,
+    zone: &TimeZone,
+    limits: Limits,
+) -> rusqlite::Result<()> {
+    let hourly_from = start_of_day(now, -HOURLY_DAYS, zone);
+    loop {
+        let oldest: Option<i64> =
+            connection.query_row("SELECT min(start) FROM hours", [], |row| row.get(0))?;
+        let Some(oldest) = oldest.filter(|oldest| *oldest < hourly_from) else { break };
+        let (day, next) = (start_of_day(oldest, 0, zone), start_of_day(oldest, 1, zone));
+        // A clock that was wrong may have put it anywhere: it goes on in any case.
+        let next = next.max(oldest + 1);
+        let transaction = connection.transaction()?;
+        for (from, to, key, sums) in [
+            ("hours", "days", "flow", ["connections", "rx", "tx"].as_slice()),
+            ("failures", "failures", "flow, state", ["connections"].as_slice()),
+        ] {
+            let summed: Vec<String> = sums.iter().map(|sum| format!("sum({sum})")).collect();
+            let added: Vec<String> =
+                sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect();
+            // The first hour of a day begins when the day does: a day of failures keeps it.
+            let first = if from == to { "start > ?1" } else { "start >= ?1" };
+            transaction.execute(
+                &format!(
+                    "INSERT INTO {to} SELECT ?1, {key}, {} FROM {from} WHERE {first} AND start < ?2 GROUP BY {key} \
+                     ON CONFLICT DO UPDATE SET {}",
+                    summed.join(", "),
+                    added.join(", ")
+                ),
+                params![day, next],
+            )?;
+            transaction
+                .execute(&format!("DELETE FROM {from} WHERE {first} AND start < ?2"), params![day, next])?;
+        }
+        transaction.commit()?;
+    }
+    let transaction = connection.transaction()?;
+    forget_before(&transaction, start_of_day(now, -limits.days, zone))?;
+    transaction.execute("DELETE FROM counted WHERE boot <> ?1", [boot])?;
+    let rows: i64 = transaction.query_row("SELECT count(*) FROM counted", [], |row| row.get(0))?;
+    if rows > COUNTED_ROWS {
+        transaction.execute(
+            "DELETE FROM counted WHERE (boot, ns) IN (SELECT boot, ns FROM counted ORDER BY last LIMIT ?1)",
+            [rows - COUNTED_ROWS],
+        )?;
+    }
+    forget_flows(&transaction)?;
+    transaction.commit()?;
+    bound(connection, limits)
+}
+
+fn forget_before(transaction: &Transaction<'_>, start: i64) -> rusqlite::Result<()> {
+    for table in ["hours", "days", "failures"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE start < ?1"), [start])?;
+    }
+    Ok(())
+}
+
+fn forget_flows(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .execute("DELETE FROM flow WHERE id NOT IN (SELECT flow FROM hours UNION SELECT flow FROM days)", [])
+        .map(drop)
+}
+
+/// Bytes of the file that hold something.
+fn used(connection: &Connection) -> rusqlite::Result<i64> {
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}
+
+/// Forgets the oldest until the file is within its bounds again. Pages that become free are used again: it does not grow.
+pub(super) fn bound(connection: &mut Connection, limits: Limits) -> rusqlite::Result<()> {
+    let most = i64::try_from(limits.bytes).unwrap_or(i64::MAX);
+    if used(connection)? <= most {
+        return Ok(());
+    }
+    let wanted = most - most / 100 * SPARE_PERCENT;
+    while used(connection)? > wanted {
+        let transaction = connection.transaction()?;
+        let oldest = |table: &str| {
+            let oldest = format!("SELECT min(start) FROM {table}");
+            transaction.query_row(&oldest, [], |row| row.get::<_, Option<i64>>(0))
+        };
+        let Some(oldest) = oldest("days")?.into_iter().chain(oldest("hours")?).min() else { return Ok(()) };
+        forget_before(&transaction, oldest + 1)?;
+        forget_flows(&transaction)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// A row of what was counted: when it begins, in seconds since 1970, whether it is a day rather than an hour, and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// Seconds since 1970.
+    pub start: i64,
+    /// A day in the zone of the pipe that wrote it; else an hour.
+    pub is_day: bool,
+    /// Id of its flow in this file.
+    pub flow: i64,
+    /// What was counted.
+    pub sums: Sums,
+}
+
+/// Flows by their ids.
+pub(super) fn flows(connection: &Connection) -> rusqlite::Result<HashMap<i64, Flow>> {
+    let mut query =
+        connection.prepare("SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow")?;
+    let rows = query.query_map([], |row| {
+        let flow = Flow {
+            program: row.get(1)?,
+            unit: row.get(2)?,
+            uid: row.get(3)?,
+            direction: direction_of(row.get(4)?),
+            protocol: row.get(5)?,
+            port: row.get(6)?,
+            peer: row.get(7)?,
+        };
+        Ok((row.get(0)?, flow))
+    })?;
+    rows.collect()
+}
+
+/// What was counted from one moment until before another, the oldest first.
+pub(super) fn read(
+    connection: &Connection,
+    (from, until): (i64, i64),
+    mut each: impl FnMut(Total),
+) -> rusqlite::Result<()> {
+    for (table, is_day) in [("days", true), ("hours", false)] {
+        let columns = "start, flow, connections, rx, tx";
+        let mut query =
+            connection.prepare(&format!("SELECT {columns} FROM {table} WHERE start >= ?1 AND start < ?2"))?;
+        let mut rows = query.query([from, until])?;
+        while let Some(row) = rows.next()? {
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            let sums = Sums { connections: number(2)?, rx: number(3)?, tx: number(4)?, ..Sums::default() };
+            each(Total { start: row.get(0)?, is_day, flow: row.get(1)?, sums });
+        }
+    }
+    let mut query = connection
+        .prepare("SELECT start, flow, state, connections FROM failures WHERE start >= ?1 AND start < ?2")?;
+    let mut rows = query.query([from, until])?;
+    while let Some(row) = rows.next()? {
+        let mut sums = Sums::default();
+        let kind = row.get::<_, i64>(2)?.checked_sub(1).and_then(|kind| usize::try_from(kind).ok());
+        if let Some(count) = kind.and_then(|kind| sums.failures.get_mut(kind)) {
+            *count = row.get::<_, i64>(3)?.cast_unsigned();
+        }
+        each(Total { start: row.get(0)?, is_day: false, flow: row.get(1)?, sums });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use leco_cli::history::By;
+    use leco_core::query::Query;
+
+    use super::*;
+    use crate::fixtures;
+    use crate::history::question::{Answer, Question};
+    use crate::history::{Memory, Saved, Store};
+
+    const SECOND: u64 = 1_000_000_000;
+    /// 2027-01-15 08:00 UTC.
+    const START: i64 = 1_800_000_000;
+    const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
+
+    fn saved(zone: &TimeZone) -> Saved {
+        Saved { totals: Some(LIMITS), zone: zone.clone(), learn: Duration::ZERO }
+    }
+
+    fn at(second: i64) -> Now {
+        let boot = u64::try_from(second - START + 1_000).unwrap() * SECOND;
+        Now { boot, wall: Timestamp::from_second(second).unwrap() }
+    }
+
+    fn conn(ns: u64, rx: u64, tx: u64) -> Conn {
+        Conn { rx, tx, ..fixtures::conn(ns, 7, 1000, "192.0.2.1") }
+    }
+
+    fn ask(path: &Path, by: By, zone: &TimeZone, filter: &str) -> Answer {
+        let filter = Query::parse(filter).unwrap();
+        let question = Question { by, range: (0, i64::MAX), filter: &filter, top: None, zone };
+        question.answer(&Store::open_to_read(path).unwrap()).unwrap()
+    }
+
+    fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
+        Sums { connections, rx, tx, ..Sums::default() }
+    }
+
+    #[test]
+    fn nothing_is_counted_twice_or_lost_over_restarts_and_kills() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let zone = TimeZone::UTC;
+        let labels = fixtures::labels("curl", None);
+        let open = || Memory::open(&path, "boot", &saved(&zone)).unwrap().0;
+        let mut memory = open();
+        memory.count(&conn(1, 100, 10), &labels, &at(START));
+        memory.count(&conn(1, 300, 20), &labels, &at(START + 1));
+        memory.finish(at(START + 2).boot);
+        // The kernel side tells the next pipe all that it knows, again.
+        let mut memory = open();
+        memory.count(&conn(1, 300, 20), &labels, &at(START + 10));
+        memory.count(&conn(1, 1000, 50), &labels, &at(START + 11));
+        memory.count(&Conn { state: State::Refused, ..conn(2, 0, 0) }, &labels, &at(START + 12));
+        memory.keep_time(at(START + 20).boot);
+        memory.finish(at(START + 20).boot);
+        // One that was killed had counted more than it wrote.
+        let mut memory = open();
+        memory.count(&conn(1, 5000, 60), &labels, &at(START + 30));
+        drop(memory);
+        let mut memory = open();
+        memory.count(&conn(1, 6000, 70), &labels, &at(START + 40));
+        memory.count(&Conn { state: State::Refused, ..conn(2, 0, 0) }, &labels, &at(START + 41));
+        memory.finish(at(START + 42).boot);
+        let answer = ask(&path, By::Program, &zone, "");
+        let mut expected = sums(2, 6000, 70);
+        expected.failures[0] = 1;
+        assert_eq!(answer.rows, [("curl".to_owned(), expected)]);
+        // Of another boot, the same numbers are other connections.
+        let mut memory = Memory::open(&path, "next", &saved(&zone)).unwrap().0;
+        memory.count(&conn(1, 7, 7), &labels, &at(START + 50));
+        memory.finish(at(START + 51).boot);
+        assert_eq!(ask(&path, By::Program, &zone, "").total.rx, 6007);
+    }
+
+    #[test]
+    fn bytes_count_in_the_hour_in_which_they_moved_and_names_by_what_is_known_when_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        // Half an hour beside the others.
+        let zone = TimeZone::posix("IST-5:30").unwrap();
+        let mut memory = Memory::open(&path, "boot", &saved(&zone)).unwrap().0;
+        let unnamed = fixtures::labels("curl", None);
+        let named = fixtures::labels("curl", Some("a.test"));
+        let half = START + 1800;
+        memory.count(&conn(1, 100, 0), &unnamed, &at(half - 10));
+        memory.count(&conn(1, 250, 0), &named, &at(half - 1));
+        memory.count(&conn(1, 1000, 0), &named, &at(half));
+        memory.finish(at(half + 1).boot);
+        assert_eq!(ask(&path, By::Peer, &zone, "").rows, [("a.test".to_owned(), sums(1, 1000, 0))]);
+        let hours = ask(&path, By::Hour, &zone, "");
+        assert_eq!(
+            hours.rows,
+            [
+                ("2027-01-15 13:00".to_owned(), sums(1, 250, 0)),
+                ("2027-01-15 14:00".to_owned(), sums(0, 750, 0)),
+            ]
+        );
+        assert_eq!(ask(&path, By::Program, &zone, "peer:a.test port:443").rows.len(), 1);
+        assert_eq!(ask(&path, By::Program, &zone, "proc:wget").rows.len(), 0);
+    }
+
+    /// Totals as a pipe would have written them, an event each hour.
+    fn fill(path: &Path, zone: &TimeZone, hours: std::ops::Range<i64>, flows: usize) -> Store {
+        let mut store = Store::open(path).unwrap();
+        for hour in hours {
+            let mut batch = TotalsBatch::default();
+            for flow in 0..flows {
+                let flow = Flow {
+                    program: format!("program-{}", flow % 50),
+                    unit: format!("unit-{}.service", flow % 30),
+                    uid: 1000,
+                    direction: Direction::Outgoing,
+                    protocol: 6,
+                    port: 443,
+                    peer: format!("host-{flow}.example.org"),
+                };
+                batch
+                    .sums
+                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
+            }
+            store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
+        }
+        store
+    }
+
+    #[test]
+    fn hours_become_days_and_days_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        // Clocks go forward on 2027-03-28, and back on 2027-10-31.
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let mut store = fill(&path, &zone, 0..24 * 100, 2);
+        let now = START + 100 * DAY;
+        store.tidy("boot", now, &zone, Limits { days: 60, ..LIMITS }).unwrap();
+        store.tidy("boot", now, &zone, Limits { days: 60, ..LIMITS }).unwrap();
+        drop(store);
+        let days = ask(&path, By::Day, &zone, "");
+        let of =
+            |day: &str| days.rows.iter().find(|(label, _)| label == day).map(|(_, sums)| sums.connections);
+        assert_eq!(of("2027-03-27"), Some(48));
+        assert_eq!(of("2027-03-28"), Some(46), "a day of 23 hours");
+        assert_eq!(of("2027-03-29"), Some(48));
+        // 60 days before the 25th of April, and today.
+        assert_eq!((days.rows[0].0.as_str(), days.rows.len()), ("2027-02-24", 61));
+        let hours = ask(&path, By::Hour, &zone, "");
+        assert_eq!(hours.rows.iter().filter(|(_, sums)| sums.connections == 2).count(), 7 * 24 + 10);
+    }
+
+    #[test]
+    fn the_file_is_bounded_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let zone = TimeZone::UTC;
+        let limits = Limits { days: 30, bytes: 1 << 20 };
+        let mut store = fill(&path, &zone, 0..2, 500);
+        for hour in 2..100 {
+            drop(store);
+            store = fill(&path, &zone, hour..hour + 1, 500);
+            store.bound(limits).unwrap();
+        }
+        drop(store);
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size < limits.bytes + (100 << 10), "{size}");
+        let hours = ask(&path, By::Hour, &zone, "");
+        assert_eq!(hours.rows.last().unwrap().0, "2027-01-19 11:00");
+        assert!((10..98).contains(&hours.rows.len()), "{}", hours.rows.len());
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let zone = TimeZone::UTC;
+        let mut memory = Memory::open(&path, "boot", &saved(&zone)).unwrap().0;
+        let labels = fixtures::labels("curl", None);
+        for (bytes, wall) in [(10, START), (20, START - 4000), (30, START + 9000), (40, START + 1)] {
+            memory.count(
+                &conn(1, bytes, 0),
+                &labels,
+                &Now { boot: SECOND, wall: Timestamp::from_second(wall).unwrap() },
+            );
+        }
+        memory.finish(SECOND);
+        assert_eq!(ask(&path, By::Hour, &zone, "").rows.len(), 3);
+        assert_eq!(ask(&path, By::Program, &zone, "").total, sums(1, 40, 0));
+    }
+
+    #[test]
+    fn a_memory_of_before_gets_totals_and_keeps_its_pairs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let labels = fixtures::labels("curl", None);
+        let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
+        memory.see(&conn(1, 0, 0), &labels, &at(START));
+        memory.finish(at(START).boot);
+        let old = Connection::open(&path).unwrap();
+        let drops: String = ["flow", "hours", "days", "failures", "counted"]
+            .map(|table| format!("DROP TABLE {table};"))
+            .concat();
+        old.execute_batch(&format!("{drops} PRAGMA user_version=2")).unwrap();
+        drop(old);
+        assert!(!Store::open_to_read(&path).unwrap().has_totals().unwrap());
+        let mut memory = Memory::open(&path, "boot", &saved(&TimeZone::UTC)).unwrap().0;
+        memory.count(&conn(2, 1, 2), &labels, &at(START + 9));
+        memory.finish(at(START + 9).boot);
+        assert_eq!(ask(&path, By::Program, &TimeZone::UTC, "").total, sums(1, 1, 2));
+        assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
+    }
+}
