@@ -610,7 +610,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seen.sqlite");
         // Half an hour beside the others.
-        let zone = TimeZone::posix("IST-5:30").unwrap();
+        let zone = TimeZone::posix("XXX-5:30").unwrap();
         let mut memory = Memory::open(&path, "boot", &saved(&zone)).unwrap().0;
         let unnamed = fixtures::labels("curl", None);
         let named = fixtures::labels("curl", Some("a.test"));
