@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use leco_core::config::{Config, ConfigFollower, Fingerprint, Reload, Settings};
+use leco_core::config::{Config, ConfigFollower, Effects, Fingerprint, Reload, Settings};
 use leco_core::model::overseer::Overseer;
 use leco_core::source::{SOURCE_GIVEN_UP, SourceSpec, are_allowed, with_sources};
 use leco_os::clock::boot_id;
@@ -17,6 +17,7 @@ use leco_os::{signals, watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::desktop_wishes::DesktopWishes;
 use crate::display;
 use crate::event_reader::EventReader;
 use crate::power::PowerCheck;
@@ -50,6 +51,7 @@ struct App {
     events: EventReader,
     config: ConfigFile,
     power: PowerCheck,
+    wishes: DesktopWishes,
 }
 
 /// The config file, where it can be followed.
@@ -81,6 +83,8 @@ impl App {
         let boot = boot_id();
         let sandbox = sandbox(&config.settings, &sources, config_file);
         let in_force = config.fingerprint;
+        // Later it makes no sockets.
+        let wishes = DesktopWishes::ask();
         let confinement = sandbox.enter();
         if !confinement.is_whole() {
             report(&confinement);
@@ -92,6 +96,7 @@ impl App {
             events: EventReader::open(&sources, are_named)?,
             config: ConfigFile::follow(config_file, in_force),
             power: PowerCheck::default(),
+            wishes,
         })
     }
 
@@ -112,7 +117,7 @@ impl App {
         if self.events.read(&mut self.overseer)? {
             self.screen.set_changed();
         }
-        self.screen.fit(self.overseer.settings())?;
+        self.screen.fit(self.overseer.settings(), self.wishes.now().is_high_contrast)?;
         if let Some(notice) = self.overseer.take_notice().or_else(watch::take_notice) {
             report(notice);
         }
@@ -143,6 +148,9 @@ impl App {
             report("the font is in a directory that this program can no longer read: restart it");
         }
         self.power.forget();
+        if self.events.are_named() {
+            return Ok(());
+        }
         let sources = match settings.run.all_sources() {
             Ok(sources) => sources,
             Err(error) => {
@@ -164,7 +172,11 @@ impl App {
         if !self.screen.is_due(&self.overseer) {
             return Ok(());
         }
-        let has_effects = self.power.has_effects(self.overseer.settings().text.effects);
+        let effects = match self.overseer.settings().text.effects {
+            Effects::Auto if self.wishes.now().is_still() => Effects::None,
+            effects => effects,
+        };
+        let has_effects = self.power.has_effects(effects);
         self.screen.draw(&mut self.overseer, has_effects, || self.events.waiting())
     }
 
@@ -174,6 +186,8 @@ impl App {
         let reads_now = reads_in.is_zero();
         let mut fds: Vec<BorrowedFd<'_>> = self.screen.presenter().fds();
         fds.push(signals.received.as_fd());
+        let wishes = fds.len();
+        fds.extend(self.wishes.fds());
         let config = fds.len();
         fds.extend(self.config.follower.as_ref().map(AsFd::as_fd));
         let others = fds.len();
@@ -194,6 +208,9 @@ impl App {
         // While nothing is read, there may be anything.
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
         let (has_input, has_news) = (!reads_now || any(&fds[others..]), any(&fds[config..others]));
+        if any(&fds[wishes..config]) {
+            self.wishes.take();
+        }
         if has_input {
             self.events.set_has_input();
         }

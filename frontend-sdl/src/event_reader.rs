@@ -21,7 +21,6 @@ const MAX_READS: usize = 32;
 /// Reads the sources.
 pub(crate) struct EventReader {
     sources: Sources,
-    /// Whether the command line named them, so that the config does not.
     are_named: bool,
     /// Whether a source may have something.
     has_input: bool,
@@ -43,9 +42,14 @@ impl EventReader {
         })
     }
 
-    /// Whether a config that names these asks for others than there are.
+    /// Whether the command line named the sources: those of the config do not count then.
+    pub(crate) fn are_named(&self) -> bool {
+        self.are_named
+    }
+
+    /// Whether these are others than there are.
     pub(crate) fn would_change(&self, sources: &[SourceSpec]) -> bool {
-        !self.are_named && sources != self.sources.specs()
+        sources != self.sources.specs()
     }
 
     /// Reads these from now on.

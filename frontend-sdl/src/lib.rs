@@ -4,6 +4,8 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
+mod bus;
+pub mod desktop_wishes;
 pub mod display;
 mod event_reader;
 pub mod painter;

@@ -67,8 +67,8 @@ impl Screen {
         self.is_changed = true;
     }
 
-    /// Brings the painter in line with the display.
-    pub(crate) fn fit(&mut self, settings: &Settings) -> anyhow::Result<()> {
+    /// Brings the painter in line with the display, and with the contrast that is asked for.
+    pub(crate) fn fit(&mut self, settings: &Settings, is_high_contrast: bool) -> anyhow::Result<()> {
         let geometry = self.presenter.geometry();
         if geometry != self.geometry {
             self.is_changed = true;
@@ -84,6 +84,7 @@ impl Screen {
         }
         if let Some(painter) = &mut self.painter {
             self.is_changed |= painter.set_opaque(self.presenter.is_opaque());
+            self.is_changed |= painter.set_high_contrast(is_high_contrast);
         }
         Ok(())
     }

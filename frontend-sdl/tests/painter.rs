@@ -94,6 +94,41 @@ fn how_a_connection_stands_is_seen_by_its_colour() {
 }
 
 #[test]
+fn more_contrast_makes_ground_and_faint_parts_opaque() {
+    let config = config(
+        "[window]\nrgba-bg = 00408080\nrgba-fg = ffffffc0\n[text]\nfont-outline = none\nline-uid-chars = 0\n\
+         columns = off\nline-fade-time = 1h\n",
+    );
+    let mut painter = painter(&config);
+    let mut overseer = Overseer::new(config);
+    let (rows, mut canvas) = (painter.rows(), canvas());
+    // A time stands before all else, and only completes the line.
+    receive(&mut overseer, 1, START, "\u{2588}\u{2588} :: me :: curl :: 192.0.2.1 443 :: v 1K / 1K ^", "");
+    let mut picture = |is_high: bool| {
+        assert!(painter.set_high_contrast(is_high));
+        assert!(!painter.set_high_contrast(is_high));
+        for now in [START, START + 1000 * MS] {
+            painter.update(overseer.frame(now, rows), now);
+            painter.paint(&mut canvas.canvas(), &[], now);
+        }
+        let left = canvas.rows().next().unwrap()[0];
+        let pixels: Vec<u32> = canvas.rows().flat_map(|row| row[..30].to_vec()).collect();
+        (left, pixels.contains(&u32::MAX))
+    };
+    assert_eq!(picture(true), (0xff00_4080, true));
+    let (ground, has_full_text) = picture(false);
+    assert!(ground >> 24 < 0xff && !has_full_text);
+    // Where no line is, nothing is.
+    let hours = START + 7200 * 1000 * MS;
+    painter.set_high_contrast(true);
+    for now in [hours, hours + 1000 * MS] {
+        painter.update(overseer.frame(now, rows), now);
+        painter.paint(&mut canvas.canvas(), &[], now);
+    }
+    assert!(canvas.rows().flatten().all(|pixel| *pixel == 0));
+}
+
+#[test]
 fn effects_move_end_and_leave_what_is_drawn_without_them() {
     for effect in ["slide", "glow", "blur"] {
         let text = format!("[text]\neffect-new = {effect}\neffect-gone = {effect}\nline-fade-time = 1h\n");
@@ -234,6 +269,7 @@ enum Step {
     Event { ns: u64, text: u8, fields: u8 },
     Wait(u64),
     Opaque(bool),
+    Contrast(bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -241,7 +277,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (0..9_u64, any::<u8>(), any::<u8>()).prop_map(|(ns, text, fields)| Step::Event { ns, text, fields });
     let wait = prop_oneof![1..40_u64, 300..20_000_u64].prop_map(Step::Wait);
     proptest::collection::vec(
-        prop_oneof![4 => event, 4 => wait, 1 => any::<bool>().prop_map(Step::Opaque)],
+        prop_oneof![4 => event, 4 => wait, 1 => any::<bool>().prop_map(Step::Opaque),
+            1 => any::<bool>().prop_map(Step::Contrast)],
         1..25,
     )
 }
@@ -276,6 +313,9 @@ proptest! {
                 Step::Wait(ms) => now += ms * MS,
                 Step::Opaque(is_opaque) => {
                     painter.set_opaque(is_opaque);
+                }
+                Step::Contrast(is_high) => {
+                    painter.set_high_contrast(is_high);
                 }
             }
             painter.update(overseer.frame(now, rows), now);

@@ -13,6 +13,9 @@ use super::text::Shadow;
 /// Text larger than this is nobody's wish: a glyph's picture would not fit into memory.
 const MAX_FONT_HEIGHT: f32 = 512.0;
 
+/// Opacity of what only completes a line beside that of its text.
+const FAINT_PERCENT: u32 = 65;
+
 /// Contrast that makes text readable: WCAG 2.2, success criterion 1.4.3.
 const LEAST_CONTRAST: f32 = 4.5;
 
@@ -30,6 +33,8 @@ pub(super) struct Look {
     /// Pixels of the display for one of the config.
     pub(super) factor: f32,
     pub(super) is_opaque: bool,
+    /// The person has asked for more contrast: what can be read is opaque, and so is the ground behind it.
+    pub(super) is_high_contrast: bool,
     /// Its colours count, at any factor.
     window: WindowSettings,
 }
@@ -60,6 +65,7 @@ impl Look {
             effect_gone: text.effect_gone,
             factor,
             is_opaque: false,
+            is_high_contrast: false,
             window: window.clone(),
         };
         look.outline = text.font_outline.map(|outline| look.scaled(outline));
@@ -74,7 +80,14 @@ impl Look {
 
     /// The colour of a line's text.
     pub(super) fn text_rgba(&self, row: &Row) -> Rgba {
-        self.window.state_colours().of_line(row.state, &row.style).unwrap_or(self.window.rgba_fg)
+        let fg = self.window.state_colours().of_line(row.state, &row.style).unwrap_or(self.window.rgba_fg);
+        if self.is_high_contrast { Rgba { alpha: 255, ..fg } } else { fg }
+    }
+
+    /// The colour of what only completes a line with text of this colour.
+    pub(super) fn faint(&self, fg: Rgba) -> Rgba {
+        let percent = if self.is_high_contrast { 100 } else { FAINT_PERCENT };
+        Rgba { alpha: u8::try_from(u32::from(fg.alpha) * percent / 100).unwrap_or(fg.alpha), ..fg }
     }
 
     /// The colour in which a line never seen before is marked.
@@ -85,6 +98,9 @@ impl Look {
     /// A tag's own colour, muted: beside the text it only tells lines apart. It can be read over any picture.
     pub(super) fn tag_rgb(&self, tag: [u8; 3]) -> [u8; 3] {
         let text = self.window.rgba_fg.rgb();
+        if self.is_high_contrast {
+            return text;
+        }
         let Rgba { alpha, .. } = self.window.rgba_bg;
         let grounds = [[0; 3], [255; 3]].map(|picture| mix(picture, self.window.rgba_bg.rgb(), alpha));
         let shades = (0..=TAG_SHADE).rev().map(|shade| mix(text, tag, shade));
@@ -95,10 +111,12 @@ impl Look {
 
     /// What is behind the lines, where it is there to such a part (0-255).
     pub(super) fn background(&self, presence: u8) -> u32 {
+        let opaque = Rgba { alpha: 255, ..self.window.rgba_bg };
         if self.is_opaque {
-            return premultiplied(Rgba { alpha: 255, ..self.window.rgba_bg });
+            return premultiplied(opaque);
         }
-        scale(premultiplied(self.window.rgba_bg), presence.into())
+        let background = if self.is_high_contrast { opaque } else { self.window.rgba_bg };
+        scale(premultiplied(background), presence.into())
     }
 }
 

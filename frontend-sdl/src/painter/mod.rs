@@ -164,6 +164,19 @@ impl Painter {
         is_change
     }
 
+    /// Whether more contrast is asked for than the colours of the config have. Tells whether that is a change.
+    pub fn set_high_contrast(&mut self, is_high_contrast: bool) -> bool {
+        let is_change = self.look.is_high_contrast != is_high_contrast;
+        if is_change {
+            self.look.is_high_contrast = is_high_contrast;
+            self.is_stale = true;
+            for line in self.slots.iter_mut().filter_map(|slot| slot.line.as_mut()) {
+                line.is_outdated = true;
+            }
+        }
+        is_change
+    }
+
     /// Whether lines come and go with their effects.
     pub fn set_effects(&mut self, has_effects: bool) {
         self.has_effects = has_effects;
@@ -220,8 +233,10 @@ impl Painter {
             line.is_outdated = false;
             slot.is_dirty = true;
             let (look, row) = (&self.look, &line.row);
+            let fg = look.text_rgba(row);
             let ink = Ink {
-                fg: look.text_rgba(row),
+                fg,
+                faint: look.faint(fg),
                 tag: look.tag_rgb(row.tag.rgb),
                 first_ever: row.is_first_ever.then(|| look.new_rgba()),
                 is_bold: row.style.is_bold == Some(true),
@@ -240,7 +255,9 @@ impl Painter {
         let lines = self.slots.iter().filter_map(|slot| Some(slot.line.as_ref()?.row.alpha));
         let going = self.slots.iter().filter_map(|slot| Some(slot.leaving.as_ref()?.alpha));
         let most = lines.chain(going).max().unwrap_or(0);
-        let step = most.div_ceil(GROUND_STEP).min(GROUND_STEPS);
+        // The faintest line has the whole contrast that it can have.
+        let is_whole = most > 0 && self.look.is_high_contrast;
+        let step = if is_whole { GROUND_STEPS } else { most.div_ceil(GROUND_STEP).min(GROUND_STEPS) };
         let presence = u8::try_from(255 * u32::from(step) / u32::from(GROUND_STEPS)).unwrap_or(u8::MAX);
         self.is_stale |= presence != self.presence;
         self.presence = presence;

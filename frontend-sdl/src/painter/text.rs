@@ -22,8 +22,6 @@ const ELLIPSIS: &str = "…";
 const MAX_CHARACTERS: usize = 4096;
 /// Of the characters without a width that follow each other, such as accents, so many are drawn.
 const MAX_MARKS: usize = 3;
-/// Opacity of what only completes a line beside that of its text.
-const FAINT_PERCENT: u32 = 65;
 /// Space between tag and text, in parts of the font's height.
 const TAG_GAP: f32 = 0.45;
 
@@ -43,6 +41,8 @@ pub(crate) struct Shadow {
 pub(crate) struct Ink<'a> {
     /// Text.
     pub(crate) fg: Rgba,
+    /// What only completes a line.
+    pub(crate) faint: Rgba,
     /// Tag.
     pub(crate) tag: [u8; 3],
     /// What a line never seen before is marked with.
@@ -161,10 +161,10 @@ pub(crate) fn draw(
     end = columns.map_or(end, |columns| columns.flow);
     let flowing;
     let end = if let Some((columns, cells)) = columns.zip(Cells::of(&line)) {
-        lay_out_cells(fonts, &cells, ink.fg, columns, &mut runs).max(end)
+        lay_out_cells(fonts, &cells, (ink.fg, ink.faint), columns, &mut runs).max(end)
     } else {
         flowing = shortened(fonts, &line, max_width - end);
-        lay_out(fonts, &flowing, &colours(&flowing, ink.fg), end, max_width, &mut runs)
+        lay_out(fonts, &flowing, &colours(&flowing, (ink.fg, ink.faint)), end, max_width, &mut runs)
     };
     let tag_box = tag_box.map(|pixel| (Rect { x: 0, y: 0, width: tag_width, height: fonts.height() }, pixel));
     if let Some(outline) = outline {
@@ -212,11 +212,10 @@ fn shortened<'l>(fonts: &mut Fonts, line: &'l str, room: i32) -> Cow<'l, str> {
 fn lay_out_cells<'l>(
     fonts: &mut Fonts,
     cells: &Cells<'l>,
-    fg: Rgba,
+    (fg, faint): (Rgba, Rgba),
     columns: &Places,
     runs: &mut Vec<Run<'l>>,
 ) -> i32 {
-    let faint = faint(fg);
     let mut put = |fonts: &mut Fonts, text: &'l str, x: i32, end: i32, rgba: Rgba| {
         lay_out(fonts, text, &[(0..text.len(), rgba)], x, end, runs)
     };
@@ -284,15 +283,8 @@ fn lay_out_tabular<'l>(fonts: &mut Fonts, text: &'l str, end: i32, rgba: Rgba, r
     }
 }
 
-/// A colour for what only completes a line.
-fn faint(fg: Rgba) -> Rgba {
-    let alpha = u8::try_from(u32::from(fg.alpha) * FAINT_PERCENT / 100).unwrap_or(fg.alpha);
-    Rgba { alpha, ..fg }
-}
-
 /// The parts of a line, each with its colour.
-fn colours(line: &str, fg: Rgba) -> Vec<(Range<usize>, Rgba)> {
-    let faint = faint(fg);
+fn colours(line: &str, (fg, faint): (Rgba, Rgba)) -> Vec<(Range<usize>, Rgba)> {
     let mut parts = Vec::new();
     let mut at = 0;
     let mut push = |length: usize, rgba: Rgba| {
