@@ -63,7 +63,7 @@ impl Input {
     /// Whether the filter can be used with a config.
     pub fn check_filter(&self, config: &Config) -> Result<(), FilterError> {
         let Some(filter) = &self.filter else { return Ok(()) };
-        let read = Query::parse_with(filter, &config.filters);
+        let read = Query::parse_with(filter, &config.names);
         read.map(|_| ()).map_err(|error| FilterError(error.placed(filter)))
     }
 

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod config;
 pub mod fade;
 pub mod ini;
+pub mod lists;
 pub mod matching;
 pub mod model;
 pub mod query;

@@ -5,21 +5,24 @@ mod number;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::number::Comparison;
 pub use self::number::NUMBERS;
+use crate::lists::{List, Lists, unquoted};
 use crate::matching::{Case, Pattern};
 use crate::text::{FLAG_WORDS, parse_flag};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Fields that can be asked for, with what they are.
-pub const FIELDS: [(&str, &str); 12] = [
+pub const FIELDS: [(&str, &str); 13] = [
     ("user", "name of the user, or number where events tell it"),
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
+    ("list", "the other end is in this list of the config"),
     ("port", "port of the service: 443, 8000-8999"),
     ("dir", "in, out, listen"),
     (
@@ -42,6 +45,15 @@ pub const WORDS: [(&str, &str); 3] = [
 
 /// Filters by name, as they stand in `[filters]` of a config.
 pub type SavedFilter = (String, String);
+
+/// What a config gives names to.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// `@NAME`
+    pub filters: Vec<SavedFilter>,
+    /// `list:NAME`
+    pub lists: Lists,
+}
 
 /// Chooses lines: all of its terms have to hold.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +84,8 @@ enum Test {
     Number(Comparison),
     State(Text),
     Port(u16, u16),
+    /// Its peer is in it.
+    List(Arc<List>),
     Direction(Direction),
     FirstEver(bool),
     /// Something went wrong.
@@ -111,14 +125,14 @@ impl QueryError {
     }
 }
 
-/// What names of saved filters stand for.
+/// What names stand for.
 #[derive(Clone, Copy)]
-enum Names<'s> {
+enum Scope<'s> {
     /// Not known yet: each may stand for something.
     Unknown,
-    Saved {
-        all: &'s [SavedFilter],
-        /// Names that led here.
+    Known {
+        names: &'s Names,
+        /// Names of saved filters that led here.
         path: &'s [&'s str],
     },
 }
@@ -138,27 +152,27 @@ impl<T: Into<String>> From<T> for TermFault {
 }
 
 impl Query {
-    /// Reads a query where there are no saved ones. Nothing chooses everything.
+    /// Reads a query where nothing has a name. Nothing chooses everything.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
-        Self::parse_with(text, &[])
+        Self::parse_with(text, &Names::default())
     }
 
-    /// Reads a query, in which `@NAME` stands for a saved one.
-    pub fn parse_with(text: &str, saved: &[SavedFilter]) -> Result<Self, QueryError> {
-        Self::read(text, Names::Saved { all: saved, path: &[] })
+    /// Reads a query, in which `@NAME` stands for a saved one, and `list:NAME` for a list.
+    pub fn parse_with(text: &str, names: &Names) -> Result<Self, QueryError> {
+        Self::read(text, Scope::Known { names, path: &[] })
     }
 
-    /// Whether a query can be read, as far as that is known without the saved ones.
+    /// Whether a query can be read, as far as that is known without what has names.
     pub fn check(text: &str) -> Result<(), QueryError> {
-        Self::read(text, Names::Unknown).map(|_| ())
+        Self::read(text, Scope::Unknown).map(|_| ())
     }
 
-    fn read(text: &str, names: Names<'_>) -> Result<Self, QueryError> {
+    fn read(text: &str, scope: Scope<'_>) -> Result<Self, QueryError> {
         let mut terms = Vec::new();
         let mut at = 0;
         while let Some(start) = text[at..].find(|c: char| !c.is_whitespace()).map(|skip| at + skip) {
             let end = end_of_term(text, start)?;
-            let term = Term::parse(&text[start..end], names);
+            let term = Term::parse(&text[start..end], scope);
             terms.push(term.map_err(|TermFault { message, circle }| QueryError {
                 span: start..end,
                 message,
@@ -248,13 +262,13 @@ fn end_of_term(text: &str, start: usize) -> Result<usize, QueryError> {
 }
 
 impl Term {
-    fn parse(text: &str, names: Names<'_>) -> Result<Self, TermFault> {
+    fn parse(text: &str, scope: Scope<'_>) -> Result<Self, TermFault> {
         let (is_negated, text) = match text.strip_prefix('-').filter(|rest| !rest.is_empty()) {
             Some(rest) => (true, rest),
             None => (false, text),
         };
         foreign(text).map_or(Ok(()), Err)?;
-        Ok(Self { is_negated, test: Test::parse(text, names)? })
+        Ok(Self { is_negated, test: Test::parse(text, scope)? })
     }
 }
 
@@ -293,7 +307,7 @@ fn field(text: &str) -> Option<(String, &str)> {
 }
 
 impl Test {
-    fn parse(text: &str, names: Names<'_>) -> Result<Self, TermFault> {
+    fn parse(text: &str, scope: Scope<'_>) -> Result<Self, TermFault> {
         match text.to_ascii_lowercase().as_str() {
             "new" => return Ok(Self::FirstEver(true)),
             "trouble" => return Ok(Self::Trouble),
@@ -301,8 +315,7 @@ impl Test {
             _ => {}
         }
         if let Some(name) = text.strip_prefix('@') {
-            let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
-            return saved(name, names).map(Self::Saved);
+            return saved(unquoted(name), scope).map(Self::Saved);
         }
         if let Some(number) = Comparison::parse(text) {
             return number.map(Self::Number).map_err(Into::into);
@@ -317,6 +330,10 @@ impl Test {
             "proc" => of(Self::Process),
             "unit" => of(Self::Unit),
             "peer" => of(Self::Peer),
+            "list" => match scope {
+                Scope::Unknown => Ok(Self::List(Arc::default())),
+                Scope::Known { names, .. } => names.lists.find(unquoted(value)).map(Self::List),
+            },
             "host" => of(Self::Host),
             "country" => of(Self::Country),
             "cmd" => of(Self::Command),
@@ -356,7 +373,7 @@ impl Test {
             Self::User(_) | Self::Uid(_) => &["user", "uid"],
             Self::Process(_) => &["comm", "script"],
             Self::Unit(_) => &["unit", "container"],
-            Self::Peer(_) => &["raddr", "name"],
+            Self::Peer(_) | Self::List(_) => &["raddr", "name"],
             Self::Host(_) => &["host"],
             Self::Country(_) => &["country"],
             Self::Command(_) => &["cmdline", "exe"],
@@ -385,6 +402,7 @@ impl Test {
             Self::Process(text) => text.is_in(&details.process),
             Self::Unit(text) => details.units.iter().any(|unit| text.is_in(unit)),
             Self::Peer(text) => details.peers.iter().any(|peer| text.is_in(peer)),
+            Self::List(list) => details.peers.iter().any(|peer| list.has(peer)),
             Self::Host(text) => text.is_in(&details.host),
             Self::Country(text) => text.is_in(&details.country),
             Self::Command(text) => details.commands.iter().any(|command| text.is_in(command)),
@@ -402,8 +420,9 @@ impl Test {
 }
 
 /// What a name stands for.
-fn saved(name: &str, names: Names<'_>) -> Result<Query, TermFault> {
-    let Names::Saved { all, path } = names else { return Ok(Query::default()) };
+fn saved(name: &str, scope: Scope<'_>) -> Result<Query, TermFault> {
+    let Scope::Known { names, path } = scope else { return Ok(Query::default()) };
+    let all = &names.filters;
     let Some((name, text)) = all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
         let known: Vec<String> = all.iter().map(|(name, _)| at(name)).collect();
         return Err(match known.as_slice() {
@@ -418,7 +437,7 @@ fn saved(name: &str, names: Names<'_>) -> Result<Query, TermFault> {
         return Err(TermFault { message, circle });
     }
     let path = [path, &[name.as_str()]].concat();
-    Query::read(text, Names::Saved { all, path: &path }).map_err(|error| {
+    Query::read(text, Scope::Known { names, path: &path }).map_err(|error| {
         // Of a circle every name is said, and of filters in filters the innermost one has the fault.
         let is_placed = !error.circle.is_empty() || error.message.starts_with(IN_SAVED);
         let message = if is_placed { error.message } else { format!("{IN_SAVED}{name}: {}", error.message) };
@@ -529,11 +548,7 @@ pub fn completes_values(text: &str) -> bool {
 
 /// What may stand at the end of a query: what to put there, and what it is. Values are those of these connections.
 #[must_use]
-pub fn completions(
-    text: &str,
-    seen: &[ConnectionDetails],
-    saved: &[SavedFilter],
-) -> Vec<(String, &'static str)> {
+pub fn completions(text: &str, seen: &[ConnectionDetails], names: &Names) -> Vec<(String, &'static str)> {
     let last = text.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = last.strip_prefix('-').unwrap_or(last);
     if let Some((written, begun)) = word.split_once(':') {
@@ -542,14 +557,15 @@ pub fn completions(
             "dir" => Direction::NAMES.to_vec(),
             "new" => vec!["yes", "no"],
             "state" => State::names().collect(),
+            "list" => names.lists.names().filter(|name| !name.contains(char::is_whitespace)).collect(),
             name => return values_seen(name, begun, seen).into_iter().map(|more| (more, "")).collect(),
         };
         let begun = values.iter().filter(|value| value.starts_with(begun) && **value != begun);
         return begun.map(|value| (value[word.len() - name.len() - 1..].to_owned(), "")).collect();
     }
     if let Some(begun) = word.strip_prefix('@') {
-        let names = saved.iter().filter(|(name, _)| !name.contains(char::is_whitespace));
-        let goes_on = names.filter_map(|(name, _)| name.strip_prefix(begun).filter(|rest| !rest.is_empty()));
+        let saved = names.filters.iter().filter(|(name, _)| !name.contains(char::is_whitespace));
+        let goes_on = saved.filter_map(|(name, _)| name.strip_prefix(begun).filter(|rest| !rest.is_empty()));
         return goes_on.map(|rest| (rest.to_owned(), "")).collect();
     }
     if word.is_empty() {
@@ -633,9 +649,10 @@ mod tests {
             ("b", "@a"),
         ];
         let saved = saved.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let names = Names { filters: saved.to_vec(), ..Names::default() };
         let details = ConnectionDetails::of(LINE, None);
         let holds = |text: &str| {
-            Query::parse_with(text, &saved)
+            Query::parse_with(text, &names)
                 .map(|query| query.holds(LINE, &details, ConnectionState::Ordinary))
         };
         for (text, chosen) in [
@@ -657,6 +674,41 @@ mod tests {
         assert!(
             Query::check("@later -@\"also later\" port:1").is_ok() && Query::check("@later prt:1").is_err()
         );
+    }
+
+    #[test]
+    fn a_list_has_peers_by_any_of_their_names() {
+        let lists = Lists::of(&[("ads", "example.org\n192.0.2.0/24"), ("My Own", "cdn8.example.org")]);
+        let filters = vec![("bad".to_owned(), "list:ads".to_owned())];
+        let names = Names { filters, lists };
+        let holds = |text: &str, line: &str| {
+            let details = ConnectionDetails::of(line, None);
+            Query::parse_with(text, &names)
+                .map(|query| query.holds(line, &details, ConnectionState::Ordinary))
+        };
+        let [named, both, other, listener] = [
+            LINE,
+            "18:32 :: me :: x :: <- other.test (192.0.2.7) 443 :: ",
+            "18:32 :: me :: x :: 192.0.3.1 443 :: ",
+            "18:32 :: me :: x :: listening 192.0.2.1 443 :: ",
+        ];
+        for (text, line, chosen) in [
+            ("list:ads", named, true),
+            ("LIST:Ads port:443", both, true),
+            ("-@bad", named, false),
+            ("list:ads", other, false),
+            ("list:ads", listener, false),
+            ("-list:\"my own\"", named, true),
+        ] {
+            assert_eq!(holds(text, line), Ok(chosen), "{text} {line}");
+        }
+        assert_eq!(holds("list:x", LINE).unwrap_err().message, "there is no list x; there are ads, My Own");
+        let none = Query::parse("list:ads").unwrap_err().message;
+        assert_eq!(none, "there is no list ads: none is named in [lists] of a config here");
+        assert!(Query::check("list:later -list:\"also later\"").is_ok());
+        assert_eq!(completions("-list:a", &[], &names), [("ds".to_owned(), "")]);
+        let query = Query::parse_with("@bad", &names).unwrap();
+        assert!(query.asks_for("raddr") && query.asks_for("name") && !query.asks_for("comm"));
     }
 
     #[test]
@@ -740,8 +792,8 @@ mod tests {
                 assert!(fields.iter().all(|name| is_asked_for(name) && query.asks_for(name)), "{field}");
             }
         }
-        let saved = [("gone".to_owned(), "-open user:me".to_owned())];
-        let query = Query::parse_with("@gone", &saved).unwrap();
+        let filters = vec![("gone".to_owned(), "-open user:me".to_owned())];
+        let query = Query::parse_with("@gone", &Names { filters, ..Names::default() }).unwrap();
         assert!(query.asks_for("state") && query.asks_for("uid") && !query.asks_for("comm"));
         assert!(!is_asked_for("pid"));
     }
@@ -778,7 +830,9 @@ mod tests {
     #[test]
     fn time_has_a_say_in_some_terms() {
         let age = Duration::from_secs(10);
-        let saved = [("young".to_owned(), "age<11s".to_owned()), ("web".to_owned(), "port:443".to_owned())];
+        let filters =
+            vec![("young".to_owned(), "age<11s".to_owned()), ("web".to_owned(), "port:443".to_owned())];
+        let saved = Names { filters, ..Names::default() };
         for (text, at) in [
             ("curl", Some(true)),
             ("age<11s curl", Some(true)),
@@ -838,8 +892,9 @@ mod tests {
 
     #[test]
     fn what_was_begun_is_completed() {
-        let ends =
-            |text: &str| completions(text, &[], &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        let ends = |text: &str| {
+            completions(text, &[], &Names::default()).into_iter().map(|(end, _)| end).collect::<Vec<_>>()
+        };
         assert_eq!(ends("proc:x po"), ["rt:"]);
         assert_eq!(ends("-p"), ["roc:", "eer:", "ort:"]);
         assert_eq!(ends("dir:"), ["in", "out", "listen"]);
@@ -848,8 +903,9 @@ mod tests {
         assert_eq!(ends("if"), ["ace:"]);
         assert_eq!(ends("x r"), ["tt>", "etrans>", "x>"]);
         assert_eq!(ends("-n"), ["ew"]);
-        let saved = [("web".to_owned(), String::new()), ("two words".to_owned(), String::new())];
-        assert_eq!(completions("-@w", &[], &saved), [("eb".to_owned(), "")]);
+        let filters = vec![("web".to_owned(), String::new()), ("two words".to_owned(), String::new())];
+        let names = Names { filters, ..Names::default() };
+        assert_eq!(completions("-@w", &[], &names), [("eb".to_owned(), "")]);
         assert!(ends("").is_empty() && ends("port:4").is_empty() && ends("x ").is_empty());
         let seen = [
             LINE,
@@ -857,8 +913,9 @@ mod tests {
             "18:32 :: ada :: ssh :: nas 22 :: ",
         ];
         let seen = seen.map(|line| ConnectionDetails::of(line, None));
-        let ends =
-            |text: &str| completions(text, &seen, &[]).into_iter().map(|(end, _)| end).collect::<Vec<_>>();
+        let ends = |text: &str| {
+            completions(text, &seen, &Names::default()).into_iter().map(|(end, _)| end).collect::<Vec<_>>()
+        };
         assert_eq!(ends("proc:"), ["Firefox", "ssh"]);
         assert_eq!(ends("-proc:fi"), ["refox"]);
         assert_eq!(ends("x peer:CDN"), ["7.example.org", "8.example.org"]);
@@ -872,7 +929,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,40}", line in ".{0,60}") {
-            let _ = completions(&text, &[ConnectionDetails::of(&line, None)], &[(line.clone(), text.clone())]);
+            let names = Names { filters: vec![(line.clone(), text.clone())], ..Names::default() };
+            let _ = completions(&text, &[ConnectionDetails::of(&line, None)], &names);
             if let Ok(query) = Query::parse(&text) {
                 let _ = query.holds(&line, &ConnectionDetails::of(&line, Some(&text)), ConnectionState::Ordinary);
             }

@@ -7,7 +7,9 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::fade::Points;
 use crate::ini::{Entry, Fault, Ini, Rgba};
+use crate::lists::Lists;
 use crate::matching::{Chain, Prefilter};
+use crate::wire::details::Peers;
 
 /// How a line is drawn, where that differs from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -93,11 +95,11 @@ pub struct StyleSet {
 
 impl StyleSet {
     /// Compiles the styles of a file; those that cannot be used are left out and named.
-    pub(crate) fn compile(ini: &Ini, curves: &[(String, Points)]) -> (Self, Vec<Fault>) {
+    pub(crate) fn compile(ini: &Ini, curves: &[(String, Points)], lists: &Lists) -> (Self, Vec<Fault>) {
         let mut set = Self::default();
         let mut faults = Vec::new();
         for entry in ini.entries.iter().filter(|entry| entry.section == "rx-style") {
-            match StyleRule::compile(entry, curves) {
+            match StyleRule::compile(entry, curves, lists) {
                 Ok(rule) => set.rules.push(rule),
                 Err(fault) => faults.push(fault),
             }
@@ -106,17 +108,18 @@ impl StyleSet {
         (set, faults)
     }
 
-    /// Style of a line as it is shown, and the index of its curve in [`crate::config::Config::curves`]: of
+    /// Style of a line as it is shown and of its connection's peers, and the index of its curve in [`crate::config::Config::curves`]: of
     /// all styles that hold, the later one counts.
     #[must_use]
-    pub fn style(&self, line: &str) -> (LineStyle, Option<usize>) {
+    pub fn style(&self, line: &str, peers: &Peers<'_>) -> (LineStyle, Option<usize>) {
         let mut style = LineStyle::default();
         let mut curve = None;
         let candidates = self.prefilter.candidates(line);
         let mut from = 0;
         while let Some(index) = candidates.next_from(from) {
             from = index + 1;
-            let Some(rule) = self.rules.get(index).filter(|rule| rule.chain.holds(line) == Ok(true)) else {
+            let Some(rule) = self.rules.get(index).filter(|rule| rule.chain.holds(line, peers) == Ok(true))
+            else {
                 continue;
             };
             if rule.style.fg.is_some() {
@@ -136,8 +139,8 @@ impl StyleSet {
 const WORDS: &str = "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA icon=SYMBOL weight=bold";
 
 impl StyleRule {
-    fn compile(entry: &Entry, curves: &[(String, Points)]) -> Result<Self, Fault> {
-        let chain = Chain::parse(entry)?;
+    fn compile(entry: &Entry, curves: &[(String, Points)], lists: &Lists) -> Result<Self, Fault> {
+        let chain = Chain::parse(entry, lists)?;
         let mut rule = Self { chain, style: LineStyle::default(), curve: None };
         let value = entry.value.as_str();
         for word in value.split_whitespace() {
@@ -207,14 +210,14 @@ mod tests {
                     fox = bg=#00000080 curve=slow\n/fire/ && !/wall/ = fg=f00 curve=fast outline=1,fff\n";
         let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
         assert_eq!(config.diagnostics, []);
-        let (style, curve) = config.styles.style("firefox");
+        let (style, curve) = config.styles.style("firefox", &Peers::default());
         assert_eq!(style.fg, Rgba::parse("f00"));
         assert_eq!(style.bg, Rgba::parse("00000080"));
         assert_eq!(style.outline, Rgba::parse("fff").map(|rgba| Outline { pixels: 1, rgba }));
         assert_eq!(curve, Some(1));
-        let (style, curve) = config.styles.style("firewall");
+        let (style, curve) = config.styles.style("firewall", &Peers::default());
         assert_eq!((style.fg, curve), (Rgba::parse("ffd166"), None));
-        assert_eq!(config.styles.style("curl"), (LineStyle::default(), None));
+        assert_eq!(config.styles.style("curl", &Peers::default()), (LineStyle::default(), None));
     }
 
     #[test]
@@ -223,7 +226,7 @@ mod tests {
         let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
         assert_eq!(config.diagnostics, []);
         let colours = StateColours::default();
-        let of = |line: &str, state| colours.of_line(state, &config.styles.style(line).0);
+        let of = |line: &str, state| colours.of_line(state, &config.styles.style(line, &Peers::default()).0);
         assert_eq!(of("root", ConnectionState::Ordinary), Rgba::parse("ffd166"));
         assert_eq!(of("root", ConnectionState::Blocked), Some(colours.blocked));
         assert_eq!(of("root", ConnectionState::Incoming), Some(colours.incoming));
@@ -239,7 +242,7 @@ mod tests {
         let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
         assert_eq!(config.diagnostics, []);
         let of = |line: &str| {
-            let (style, _) = config.styles.style(line);
+            let (style, _) = config.styles.style(line, &Peers::default());
             (style.icon.map(|icon| icon.as_str().to_owned()), style.is_bold)
         };
         assert_eq!(of("firefox"), (Some("🦊".into()), Some(true)));
@@ -257,7 +260,7 @@ mod tests {
             let config = Config::parse(format!("[rx-style]\nx = {value}\n").as_bytes(), Path::new("w.ini"));
             let [diagnostic] = config.diagnostics.as_slice() else { panic!("{value}") };
             assert!(diagnostic.to_string().contains("the style is skipped"), "{diagnostic}");
-            assert_eq!(config.styles.style("x").0, LineStyle::default());
+            assert_eq!(config.styles.style("x", &Peers::default()).0, LineStyle::default());
         }
     }
 }

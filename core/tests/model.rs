@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use leco_core::config::Config;
 use leco_core::model::overseer::{Answers, Overseer};
-use leco_core::query::Query;
+use leco_core::query::{Names, Query};
 use proptest::prelude::*;
 
 /// Brute force looks at every ms.
@@ -210,7 +210,8 @@ fn a_filter_by_age_follows_the_time_and_not_only_events() {
         let event = serde_json::json!({ "ns": ns, "ns_trx": ns, "line": line });
         overseer.receive(event.to_string().as_bytes(), 9 * SECOND);
     }
-    let saved = [("young".to_owned(), "age<10s".to_owned())];
+    let filters = vec![("young".to_owned(), "age<10s".to_owned())];
+    let saved = Names { filters, ..Names::default() };
     for (text, then, later) in [
         ("age<10s", 3, 1),
         ("-@young", 0, 2),

@@ -81,8 +81,9 @@ impl App {
         let are_named = !sources.is_empty();
         let sources = if are_named { sources } else { config.settings.run.all_sources()? };
         let boot = boot_id();
-        let sandbox = sandbox(&config.settings, &sources, config_file);
-        let in_force = config.fingerprint;
+        let sandbox =
+            config.names.lists.paths().fold(sandbox(&config.settings, &sources, config_file), Sandbox::reads);
+        let in_force = config.fingerprint.clone();
         // Later it makes no sockets.
         let wishes = DesktopWishes::ask();
         let confinement = sandbox.enter();
@@ -141,6 +142,9 @@ impl App {
     }
 
     fn take_config(&mut self, config: Config) -> anyhow::Result<()> {
+        for diagnostic in &config.list_diagnostics {
+            report(diagnostic);
+        }
         let settings = config.settings.clone();
         self.overseer.reload(config);
         self.screen.configure(&settings)?;

@@ -46,11 +46,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         ColorChoice::Never => Rendering::Plain,
         _ => Rendering::Coloured,
     };
-    for diagnostic in &config.diagnostics {
+    for diagnostic in config.all_diagnostics() {
         say::err(diagnostic.render(rendering));
     }
     if cli.checks.check_config {
-        return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if config.all_diagnostics().next().is_none() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     let debug = cli.checks.debug || config.settings.run.debug;
     if debug || cli.checks.rx_test.is_some() {
@@ -80,7 +84,7 @@ fn confine(overseer: &Overseer, named: &[SourceSpec], config: Option<&Path>) -> 
     let configured = overseer.settings().run.all_sources().unwrap_or_default();
     let sources = if named.is_empty() { &configured } else { named };
     let sandbox = with_sources(Sandbox::default(), sources);
-    let sandbox = config.into_iter().fold(sandbox, Sandbox::reads);
+    let sandbox = config.into_iter().chain(overseer.names().lists.paths()).fold(sandbox, Sandbox::reads);
     say::err(format_args!("leco-sdl-widget: {}", sandbox.enter()));
     sandbox
 }

@@ -286,8 +286,8 @@ impl App {
     }
 
     fn reload(&mut self, reload: Reload) {
-        if matches!(reload, Reload::Good(_)) {
-            self.status.faults.clear();
+        if let Reload::Good(config) = &reload {
+            self.status.faults = config.all_diagnostics().map(ToString::to_string).collect();
         }
         let notice = apply(reload, &mut self.overseer);
         self.tell(Some(notice));
@@ -452,8 +452,13 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
     const STAYS: &str = "keeping the previous config";
     match reload {
         Reload::Good(config) => {
+            let notice = match config.list_diagnostics.as_slice() {
+                [] => "reloaded the config".into(),
+                [only] => format!("reloaded the config; {only}"),
+                [first, others @ ..] => format!("reloaded the config; {first}; and {} more", others.len()),
+            };
             overseer.reload(*config);
-            "reloaded the config".into()
+            notice
         }
         Reload::Bad(diagnostics) => match diagnostics.as_slice() {
             [only] => format!("{}; {STAYS}", only.cause()),

@@ -62,11 +62,15 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         ColorChoice::Never => Rendering::Plain,
         _ => Rendering::Coloured,
     };
-    for diagnostic in &config.diagnostics {
+    for diagnostic in config.all_diagnostics() {
         say::err(diagnostic.render(rendering));
     }
     if cli.checks.check_config {
-        return Ok(if config.diagnostics.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if config.all_diagnostics().next().is_none() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     show(cli, config)?;
     Ok(ExitCode::SUCCESS)
@@ -147,9 +151,10 @@ impl Inputs {
             None if named.is_empty() => config.settings.run.all_sources()?,
             None => named.clone(),
         };
-        let faults = config.diagnostics.iter().map(ToString::to_string).collect();
+        let faults = config.all_diagnostics().map(ToString::to_string).collect();
+        let sandbox = with_sources(Sandbox::default(), &sources);
+        let mut sandbox = config.names.lists.paths().fold(sandbox, Sandbox::reads);
         let config = Config::path(cli.input.config.as_deref());
-        let mut sandbox = with_sources(Sandbox::default(), &sources);
         if let Some(path) = &config {
             // Rules can be appended to it.
             sandbox = sandbox.reads(path).writes(path);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use leco_core::config::Config;
 use leco_core::rules::Verdict;
+use leco_core::wire::details::Peers;
 
 libfuzzer_sys::fuzz_target!(|input: &str| {
     let Some((line, rules)) = input.split_once('\n') else { return };
@@ -15,6 +16,6 @@ libfuzzer_sys::fuzz_target!(|input: &str| {
     assert_eq!(config.rules.apply(line), explanation.verdict);
     if let Verdict::Show { line: shown, .. } = &explanation.verdict {
         assert!(shown.len() <= (64 << 10).max(line.len()));
-        let _ = config.styles.style(shown);
+        let _ = config.styles.style(shown, &Peers::of(line, None));
     }
 });

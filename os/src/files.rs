@@ -46,9 +46,9 @@ pub fn open_file(path: &Path, options: &mut OpenOptions) -> Result<Option<File>,
     Ok(Some(file))
 }
 
-/// All that is in a file of at most so many bytes, and what is known of it, through links. Never waits, and opens no
-/// device: what is no ordinary file may have no end.
-pub fn read_file(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
+/// Opens a file for reading, and tells what is known of it, through links. Never waits, and opens no device: what is no
+/// ordinary file may have no end.
+pub fn open_to_read(path: &Path) -> io::Result<(File, Metadata)> {
     let refuse_others = |there: &Metadata| match there.file_type() {
         kind if kind.is_file() => Ok(()),
         kind => Err(io::Error::other(format!("it is {}, not an ordinary file", kind_of(kind)))),
@@ -59,6 +59,12 @@ pub fn read_file(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
     // It may be another one by now.
     let opened = file.metadata()?;
     refuse_others(&opened)?;
+    Ok((file, opened))
+}
+
+/// All that is in a file of at most so many bytes, and what is known of it, as [`open_to_read`] opens it.
+pub fn read_file(path: &Path, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let (file, opened) = open_to_read(path)?;
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

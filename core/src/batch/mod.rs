@@ -216,8 +216,11 @@ fn take(reload: Reload, overseer: &mut Overseer) -> Vec<String> {
             } else {
                 "no config any more: using the defaults"
             };
+            let notices = std::iter::once(what.to_owned())
+                .chain(config.list_diagnostics.iter().map(ToString::to_string));
+            let notices = notices.collect();
             overseer.reload(*config);
-            vec![what.to_owned()]
+            notices
         }
         Reload::Bad(diagnostics) => {
             diagnostics.iter().map(Diagnostic::cause).chain([STAYS.to_owned()]).collect()

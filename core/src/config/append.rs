@@ -10,6 +10,7 @@ use leco_os::files::{PlaceError, make_file, open_file};
 use super::file::{MAX_CONFIG_BYTES, is_known_section};
 use super::new_rule::{NewRule, NotARule, to_section};
 use crate::ini::Ini;
+use crate::lists::Lists;
 
 /// Why nothing was appended. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ pub enum AppendError {
 /// this rule. It is made where nothing is.
 pub fn append(path: &Path, rule: NewRule<'_>) -> Result<(), AppendError> {
     let place = Place::open(path)?;
-    rule.read_after(&place.before, path)?;
+    rule.read_after(&place.before, path, &Lists::default())?;
     place.end_with(path, place.before.len(), &rule.appended_text(&place.before))
 }
 

@@ -12,12 +12,13 @@ use super::keys::{self, SETTINGS};
 use super::settings::Settings;
 use crate::fade::Points;
 use crate::ini::{Diagnostic, Entry, Fault, Header, Ini};
-use crate::query::{Query, QueryError, SavedFilter, WORDS};
+use crate::lists::{Lists, ListsFrom, Loaded};
+use crate::query::{Names, Query, QueryError, SavedFilter, WORDS};
 use crate::rules::RuleSet;
 use crate::style::StyleSet;
 
 /// Sections that are no settings: curves by name, and those whose keys are regexes.
-const OTHER_SECTIONS: [&str; 5] = ["curves", "filters", "rx-group", "rx-proc", "rx-style"];
+const OTHER_SECTIONS: [&str; 6] = ["curves", "filters", "lists", "rx-group", "rx-proc", "rx-style"];
 /// A config larger than this is no config: bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
@@ -30,30 +31,36 @@ pub struct Config {
     pub settings: Settings,
     /// Curves of `[curves]`, to which styles refer by index.
     pub curves: Vec<(String, Points)>,
-    /// Filters of `[filters]` by name, as they stand there; each can be read.
-    pub filters: Vec<SavedFilter>,
+    /// Filters of `[filters]` as they stand there, of which each can be read, and lists of `[lists]`.
+    pub names: Names,
     /// Compiled rules.
     pub rules: RuleSet,
     /// Compiled styles.
     pub styles: StyleSet,
     /// What could not be used, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// What of its lists could not be used: a config is good without.
+    pub list_diagnostics: Vec<Diagnostic>,
     /// What tells the bytes that it was read from from others; none where there is no file.
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// What tells the bytes of one file from those of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells the bytes of one file and of its lists from those of another.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fingerprint {
     length: usize,
     hash: u64,
+    pub(super) lists: Lists,
 }
 
 impl Fingerprint {
-    /// That of these bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self { length: bytes.len(), hash: SipHasher13::new().hash(bytes) }
+    fn of(bytes: &[u8], lists: Lists) -> Self {
+        Self { length: bytes.len(), hash: SipHasher13::new().hash(bytes), lists }
+    }
+
+    /// Whether the file itself has these bytes.
+    pub(super) fn is_of(&self, bytes: &[u8]) -> bool {
+        *self == Self::of(bytes, self.lists.clone())
     }
 }
 
@@ -85,15 +92,24 @@ impl Config {
         }
     }
 
-    /// Reads a file.
+    /// Reads a file, and the lists that it names.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read_bounded(path).map_err(|source| ConfigError { path: path.to_owned(), source })?;
-        Ok(Self::parse(&bytes, path))
+        Ok(Self::parse_with(&bytes, path, ListsFrom::Files(&Lists::default())))
     }
 
-    /// Reads a config's bytes; `file` stands in its diagnostics. Any bytes have a result.
+    /// Reads a config's bytes; `file` stands in its diagnostics. Any bytes have a result. Nothing is in its lists.
     #[must_use]
     pub fn parse(bytes: &[u8], file: &Path) -> Self {
+        Self::parse_with(bytes, file, ListsFrom::Known(&Lists::default()))
+    }
+
+    /// All that could not be used.
+    pub fn all_diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().chain(&self.list_diagnostics)
+    }
+
+    pub(super) fn parse_with(bytes: &[u8], file: &Path, lists: ListsFrom<'_>) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut faults = Vec::new();
         if let Err(error) = std::str::from_utf8(bytes) {
@@ -110,10 +126,13 @@ impl Config {
         faults.extend(ini.headers.iter().filter_map(unknown_section));
         let mut settings = Settings::default();
         let mut curves = Vec::new();
+        let Loaded { lists, faults: bad_lists, unread, skipped } = Lists::load(&ini, file, lists);
+        faults.extend(bad_lists);
         // They may name each other in any order.
         let saved = ini.entries.iter().filter(|entry| entry.section == "filters");
         let saved: Vec<SavedFilter> = saved.map(|entry| (entry.key.clone(), entry.value.clone())).collect();
-        let mut filters = Filters { all: &saved, ..Filters::default() };
+        let all = Names { filters: saved, lists };
+        let mut filters = Filters { all: &all, good: Vec::new(), names: Vec::new(), in_circles: Vec::new() };
         for entry in &ini.entries {
             let read = match entry.section.as_str() {
                 "" => Err(Fault::new(entry.key_span(), "this key comes before the first section")
@@ -130,22 +149,24 @@ impl Config {
             };
             faults.extend(read.err());
         }
-        let (rules, rule_faults) = RuleSet::compile(&ini, &text);
-        let (styles, style_faults) = StyleSet::compile(&ini, &curves);
+        let (rules, rule_faults) = RuleSet::compile(&ini, &text, &all.lists);
+        let (styles, style_faults) = StyleSet::compile(&ini, &curves, &all.lists);
         faults.extend(rule_faults.into_iter().chain(style_faults));
         faults.sort_by_key(|fault| fault.span.start);
         let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
-        let filters = filters.good;
-        let (file, fingerprint) = (Some(file.to_owned()), Some(Fingerprint::of(bytes)));
-        Self { file, settings, curves, filters, rules, styles, diagnostics, fingerprint }
+        let unread = unread.into_iter().map(|fault| fault.in_file(file, &text));
+        let list_diagnostics = unread.chain(skipped).collect();
+        let fingerprint = Some(Fingerprint::of(bytes, all.lists.clone()));
+        let names = Names { filters: filters.good, lists: all.lists };
+        let file = Some(file.to_owned());
+        Self { file, settings, curves, names, rules, styles, diagnostics, list_diagnostics, fingerprint }
     }
 }
 
 /// Filters of a config as they are read.
-#[derive(Default)]
 struct Filters<'s> {
-    /// All that the file has.
-    all: &'s [SavedFilter],
+    /// All that the file has, and its lists.
+    all: &'s Names,
     /// Those that can be used.
     good: Vec<SavedFilter>,
     names: Vec<String>,
@@ -262,7 +283,7 @@ mod tests {
         for (told, expected) in told.iter().zip(expected) {
             assert!(told.starts_with(expected), "{told}");
         }
-        let names: Vec<_> = config.filters.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = config.names.filters.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["web", "trouble"]);
     }
 

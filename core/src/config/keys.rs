@@ -5,8 +5,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leco_os::environment;
-
 use super::settings::{
     Anchor, Effect, Effects, Layer, LineColumns, LineHeight, Settings, Shadow, TerminalColours,
     TerminalTheme, WindowFlag, WindowHint,
@@ -15,7 +13,7 @@ use crate::fade::{Points, SplineKind};
 use crate::ini::{Entry, Fault, Rgba};
 use crate::source::SourceSpec;
 use crate::style::Outline;
-use crate::text::{FLAG_WORDS, parse_duration, parse_flag};
+use crate::text::{FLAG_WORDS, expand, parse_duration, parse_flag};
 
 /// Sections of settings, each with its keys as they stand in a config.
 pub const SETTINGS: [(&str, &[&str]); 4] = [
@@ -315,15 +313,4 @@ impl Value<'_> {
         };
         height.ok_or_else(|| self.bad(expected))
     }
-}
-
-/// Replaces a leading `~/` and `$XDG_RUNTIME_DIR/`.
-fn expand(path: &str) -> PathBuf {
-    let below = |prefix: &str, variable: &str| {
-        let rest = path.strip_prefix(prefix)?;
-        Some(environment::folder(variable)?.join(rest))
-    };
-    below("~/", "HOME")
-        .or_else(|| below("$XDG_RUNTIME_DIR/", "XDG_RUNTIME_DIR"))
-        .unwrap_or_else(|| path.into())
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::file::Config;
 use crate::ini::{Ini, header, is_space, split_rule};
+use crate::lists::{Lists, ListsFrom};
 use crate::rules::RuleSection;
 
 /// A rule as it was written, for the end of a config.
@@ -33,9 +34,10 @@ impl NewRule<'_> {
         format!("{}{}\n", to_section(before, self.section.name()), self.text.trim_end())
     }
 
-    /// Reads a config's bytes with the rule at their end; `file` stands in messages of the config. Such as the reader
+    /// Reads a config's bytes with the rule at their end; `file` stands in messages of the config, and lists are those that
+    /// were read before. Such as the reader
     /// would take for something else than this one rule is refused, and so is what it would complain about.
-    pub fn read_after(self, before: &[u8], file: &Path) -> Result<Config, NotARule> {
+    pub fn read_after(self, before: &[u8], file: &Path, lists: &Lists) -> Result<Config, NotARule> {
         if self.text.trim_end().contains('\n') {
             return Err(NotARule("a rule is one line: take the line breaks out".into()));
         }
@@ -44,7 +46,7 @@ impl NewRule<'_> {
         let is_break = |byte: &&u8| **byte == b'\n';
         let first_new =
             before.iter().chain(appended.as_bytes().iter().take_while(is_break)).filter(is_break).count() + 1;
-        let config = Config::parse(&bytes, file);
+        let config = Config::parse_with(&bytes, file, ListsFrom::Known(lists));
         if let Some(fault) = config.diagnostics.iter().find(|fault| fault.line >= first_new) {
             return Err(NotARule(match &fault.help {
                 Some(help) => format!("{}: {help}", fault.message),
@@ -114,7 +116,9 @@ mod tests {
     const BEFORE: &[u8] = b"[text]\nfont-height = 15\n[rx-proc]\na = b";
 
     fn read(section: RuleSection, text: &str) -> Result<Config, String> {
-        NewRule { section, text }.read_after(BEFORE, Path::new("w.ini")).map_err(|error| error.to_string())
+        NewRule { section, text }
+            .read_after(BEFORE, Path::new("w.ini"), &Lists::default())
+            .map_err(|error| error.to_string())
     }
 
     #[test]

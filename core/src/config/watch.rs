@@ -19,6 +19,7 @@ use rustix::time::{
 
 use super::file::{Config, ConfigError, Fingerprint, read_bounded};
 use crate::ini::Diagnostic;
+use crate::lists::{ListsFrom, Stamp, stamp};
 
 /// Links that are followed from one config to the next: more are a circle (`MAXSYMLINKS` of the kernel).
 const MAX_LINKS: usize = 40;
@@ -26,10 +27,11 @@ const MAX_LINKS: usize = 40;
 /// An editor may take a file away before it puts another in its place: so long a config counts as there.
 const ABSENCE: Duration = Duration::from_secs(1);
 
-/// What came of a change of the file.
+/// What came of a change of the file, or of a list that it names.
 #[derive(Debug)]
 pub enum Reload {
-    /// A config without a fault, to take effect now; one without a file where the usual one is gone.
+    /// A config without a fault but in its lists, to take effect now; one without a file where the usual one is gone. Where
+    /// only lists changed, it may have the faults that it had before.
     Good(Box<Config>),
     /// Faults: the config before stays in force.
     Bad(Vec<Diagnostic>),
@@ -37,15 +39,17 @@ pub enum Reload {
     Unreadable(String),
 }
 
-/// A config file, followed by its path.
+/// A config file, followed by its path, and the lists that it names.
 #[derive(Debug)]
 pub struct ConfigWatch {
     path: PathBuf,
     watcher: Watcher,
-    /// Watched folders, each with the names in it that lead to the file.
+    /// Watched folders, each with the names in it that lead to the files.
     folders: BTreeMap<PathBuf, (WatchDescriptor, BTreeSet<OsString>)>,
-    /// The file as it was when it was read last.
+    /// The files as they were when they were read last.
     last: Option<Fingerprint>,
+    /// That took effect.
+    is_in_force: bool,
     /// It was another file when it began to be followed.
     is_another: bool,
     /// Readable as long as that is so, for those who look only when they are told to.
@@ -54,18 +58,10 @@ pub struct ConfigWatch {
     is_usual: bool,
     /// It is missing, which counts when this can be read.
     absence: Option<OwnedFd>,
-    /// What told one state of the file from others when it was looked at without inotify.
-    stamp: Option<Stamp>,
+    /// What told one state of the files from others when they were looked at without inotify.
+    stamps: Vec<Option<Stamp>>,
     /// It was another one then than before.
     has_changed: bool,
-}
-
-/// Device, inode, size, and when it was changed, in s and ns.
-type Stamp = (u64, u64, u64, i64, i64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let there = fs::metadata(path).ok()?;
-    Some((there.dev(), there.ino(), there.size(), there.ctime(), there.ctime_nsec()))
 }
 
 impl ConfigWatch {
@@ -82,18 +78,22 @@ impl ConfigWatch {
             watcher: Watcher::new()?,
             folders: BTreeMap::new(),
             last: in_force,
+            is_in_force: true,
             is_another: false,
             another: None,
             is_usual,
             absence: None,
-            stamp: None,
+            stamps: Vec::new(),
             has_changed: false,
         };
         watch.watch_folders();
         // What changes from now on is told.
-        if read_bounded(&watch.path).ok().as_deref().map(Fingerprint::of) != in_force {
-            watch.is_another = true;
-            watch.another = eventfd(1, EventfdFlags::CLOEXEC).ok();
+        let is_the_same = match (&watch.last, read_bounded(&watch.path)) {
+            (Some(last), Ok(bytes)) => last.is_of(&bytes) && last.lists.are_current(),
+            (last, read) => last.is_none() && read.is_err(),
+        };
+        if !is_the_same {
+            watch.look_again();
         }
         Ok(watch)
     }
@@ -117,9 +117,10 @@ impl ConfigWatch {
             };
         })?;
         if is_polling {
-            let there = stamp(&self.path);
+            let there = self.paths().map(stamp).collect();
             // One that is being written may change again without another stamp: it is read until it is at rest.
-            relevant |= std::mem::replace(&mut self.stamp, there) != there || self.has_changed;
+            relevant |= there != self.stamps || self.has_changed;
+            self.stamps = there;
             self.has_changed = relevant && !self.has_changed;
             if !relevant && !self.watcher.is_polling() {
                 self.watch_folders();
@@ -129,7 +130,23 @@ impl ConfigWatch {
             return Ok(None);
         }
         self.watch_folders();
-        Ok(self.read_again())
+        let reload = self.read_again();
+        // It may name other lists now, and these may have changed before they were watched.
+        self.watch_folders();
+        if reload.is_some() && self.last.as_ref().is_some_and(|last| !last.lists.are_current()) {
+            self.look_again();
+        }
+        Ok(reload)
+    }
+
+    fn look_again(&mut self) {
+        self.is_another = true;
+        self.another = eventfd(1, EventfdFlags::CLOEXEC).ok();
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let lists = self.last.iter().flat_map(|last| last.lists.paths());
+        std::iter::once(self.path.as_path()).chain(lists)
     }
 
     fn read_again(&mut self) -> Option<Reload> {
@@ -139,11 +156,18 @@ impl ConfigWatch {
         }
         self.absence = None;
         match read {
-            Ok(bytes) if self.last == Some(Fingerprint::of(&bytes)) => None,
             Ok(bytes) => {
-                let config = Config::parse(&bytes, &self.path);
-                self.last = config.fingerprint;
-                Some(if config.diagnostics.is_empty() {
+                let is_of_lists = self.last.as_ref().is_some_and(|last| last.is_of(&bytes));
+                let before = self.last.as_ref().map(|last| last.lists.clone()).unwrap_or_default();
+                if is_of_lists && before.is_empty() {
+                    return None;
+                }
+                let config = Config::parse_with(&bytes, &self.path, ListsFrom::Files(&before));
+                if std::mem::replace(&mut self.last, config.fingerprint.clone()) == self.last {
+                    return None;
+                }
+                self.is_in_force = config.diagnostics.is_empty() || is_of_lists && self.is_in_force;
+                Some(if self.is_in_force {
                     Reload::Good(Box::new(config))
                 } else {
                     Reload::Bad(config.diagnostics)
@@ -158,7 +182,7 @@ impl ConfigWatch {
 
     /// What counts without the file, once it is sure that it is gone.
     fn go_without(&mut self) -> Option<Reload> {
-        self.last?;
+        self.last.as_ref()?;
         let is_over = if let Some(timer) = &self.absence {
             rustix::io::read(timer, &mut [0; 8]).is_ok()
         } else {
@@ -175,7 +199,7 @@ impl ConfigWatch {
     /// wake the frontend for what is none of its business.
     fn watch_folders(&mut self) {
         let mut wanted = BTreeMap::<PathBuf, BTreeSet<OsString>>::new();
-        for (folder, name) in names_on_the_way(&self.path) {
+        for (folder, name) in self.paths().flat_map(names_on_the_way) {
             wanted.entry(folder).or_default().insert(name);
         }
         let mask = WatchMask::CLOSE_WRITE
@@ -308,11 +332,11 @@ mod tests {
         };
         fs::write(&path, config(1)).unwrap();
         let read = Config::read(&path).unwrap().fingerprint;
-        let watch = ConfigWatch::follow(&path, read).unwrap();
+        let watch = ConfigWatch::follow(&path, read.clone()).unwrap();
         assert!(!is_readable(&watch), "it is the same");
 
         fs::write(&path, config(2)).unwrap();
-        let mut watch = ConfigWatch::follow(&path, read).unwrap();
+        let mut watch = ConfigWatch::follow(&path, read.clone()).unwrap();
         assert!(is_readable(&watch));
         expect(&mut watch, 2);
         assert!(!is_readable(&watch));
@@ -394,6 +418,71 @@ mod tests {
         fs::write(&path, config(2)).unwrap();
         fs::write(folder.path().join("other.ini"), "x").unwrap();
         assert!(watch.look().unwrap().is_none());
+    }
+
+    #[test]
+    fn lists_are_read_again_when_they_change_and_kept_while_they_are_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("lists")).unwrap();
+        fs::write(at("lists/ads"), "a.test\n").unwrap();
+        let path = at("widget.ini");
+        fs::write(&path, "[lists]\nads = lists/ads\nlater = later/list\n[run]\nconn-list-cache = many\n")
+            .unwrap();
+        let config = Config::read(&path).unwrap();
+        let has = |config: &Config, list: &str, name: &str| config.names.lists.find(list).unwrap().has(name);
+        assert!(has(&config, "ads", "a.test") && config.list_diagnostics.len() == 1);
+        let mut watch = ConfigWatch::follow(&path, config.fingerprint.clone()).unwrap();
+        assert!(watch.look().unwrap().is_none(), "it is the same");
+        let good = |watch: &mut ConfigWatch| match next(watch) {
+            Reload::Good(config) => config,
+            other => panic!("{other:?}"),
+        };
+
+        // Written in place with the same size, replaced, and come; what is wrong with the config is known.
+        fs::write(at("lists/ads"), "b.test\n").unwrap();
+        let config = good(&mut watch);
+        assert!(has(&config, "ads", "b.test") && !has(&config, "ads", "a.test"));
+        fs::write(at("beside"), "c.test\nbad bad\n").unwrap();
+        fs::rename(at("beside"), at("lists/ads")).unwrap();
+        let config = good(&mut watch);
+        let told: Vec<_> = config.list_diagnostics.iter().map(ToString::to_string).collect();
+        assert!(has(&config, "ads", "c.test") && told.len() == 2, "{told:?}");
+        assert!(
+            told[0].contains("cannot read the list")
+                && told[1].ends_with("ads:2:5: one entry a line, the line is skipped")
+        );
+        fs::create_dir(at("later")).unwrap();
+        fs::write(at("later/list"), "d.test").unwrap();
+        let config = good(&mut watch);
+        assert!(has(&config, "later", "d.test") && config.list_diagnostics.len() == 1);
+
+        // Missing, it stays what it was, which is told once; the same again is no other.
+        fs::remove_file(at("lists/ads")).unwrap();
+        let config = good(&mut watch);
+        assert!(has(&config, "ads", "c.test") && config.list_diagnostics.len() == 1);
+        assert!(watch.look().unwrap().is_none());
+        fs::write(at("lists/ads"), "c.test\nbad bad\n").unwrap();
+        assert!(has(&good(&mut watch), "ads", "c.test"));
+        fs::write(at("lists/ads"), "c.test\nbad bad\n").unwrap();
+        fs::write(at("lists/other"), "x").unwrap();
+        assert!(watch.look().unwrap().is_none());
+
+        // A config that is bad still is when a list changes; a good one has its own lists watched.
+        fs::write(&path, "[lists]\nads = new\n[run]\nconn-list-cache = lots\n").unwrap();
+        assert!(matches!(next(&mut watch), Reload::Bad(_)));
+        fs::write(at("new"), "e.test").unwrap();
+        assert!(matches!(next(&mut watch), Reload::Bad(_)));
+        fs::write(&path, "[lists]\nads = new\n").unwrap();
+        assert!(has(&good(&mut watch), "ads", "e.test"));
+        fs::write(at("new"), "f.test").unwrap();
+        let config = good(&mut watch);
+        assert!(has(&config, "ads", "f.test"));
+
+        // What changed between the first reading and following is a change.
+        fs::write(at("new"), "more.test").unwrap();
+        let mut watch = ConfigWatch::follow(&path, config.fingerprint).unwrap();
+        assert!(has(&good(&mut watch), "ads", "more.test"));
     }
 
     #[test]

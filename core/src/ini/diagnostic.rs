@@ -91,6 +91,11 @@ impl fmt::Display for Diagnostic {
 const BECOMES: [&str; 3] = [", the rule is skipped", ", the style is skipped", ", the line is skipped"];
 
 impl Diagnostic {
+    /// The same of a text that is one line of the file.
+    pub(crate) fn at_line(self, line: usize) -> Self {
+        Self { line, ..self }
+    }
+
     /// The same in one line without what becomes of the entry: for where nothing of the file takes effect.
     #[must_use]
     pub fn cause(&self) -> String {

@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The key of a rule: one regex, or several that must hold together.
+//! The key of a rule: one regex, or several that must hold together, and lists of peers beside them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::ini::{Entry, Fault};
+use crate::lists::{List, Lists, unquoted};
 use crate::matching::pattern::{Case, LimitExceeded, Meaning, Pattern, PatternError};
 use crate::matching::reach::Reach;
+use crate::wire::details::Peers;
 
-/// All regexes of a key, which must hold together.
-#[derive(Debug, Clone)]
+/// All regexes and lists of a key, which must hold together.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Chain {
     pub(crate) patterns: Vec<Pattern>,
+    lists: Vec<ListTerm>,
+}
+
+/// `list:NAME`, or `!list:NAME`.
+#[derive(Debug, Clone)]
+struct ListTerm {
+    negated: bool,
+    name: String,
+    list: Arc<List>,
 }
 
 impl Chain {
     /// Reads the key of an entry; the fault names the place in the file.
-    pub(crate) fn parse(entry: &Entry) -> Result<Self, Fault> {
-        parse_key(&entry.key).map_err(|error| {
+    pub(crate) fn parse(entry: &Entry, lists: &Lists) -> Result<Self, Fault> {
+        parse_key(&entry.key, lists).map_err(|error| {
             let span = error.span.map_or(entry.key_span(), |span| {
                 entry.key_at + span.start..entry.key_at + span.end.min(entry.key.len()).max(span.start)
             });
@@ -28,36 +40,53 @@ impl Chain {
         })
     }
 
-    /// Whether every regex of it holds.
-    pub(crate) fn holds(&self, line: &str) -> Result<bool, LimitExceeded> {
+    /// Whether every regex of it holds for a line, and every list for the peers.
+    pub(crate) fn holds(&self, line: &str, peers: &Peers<'_>) -> Result<bool, LimitExceeded> {
         for pattern in &self.patterns {
             if pattern.is_found(line)? == pattern.negated {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let has = |list: &List| peers.get().iter().any(|peer| list.has(peer));
+        Ok(self.lists.iter().all(|term| has(&term.list) != term.negated))
     }
 
     /// Two chains of which this is the same hold for the same lines.
     pub(crate) fn meaning(&self) -> Vec<Meaning> {
-        let mut meanings: Vec<_> = self.patterns.iter().map(Pattern::meaning).collect();
+        // No regex has a line break.
+        let of_list = |term: &ListTerm| (term.negated, false, format!("\n{}", term.name));
+        let mut meanings: Vec<_> =
+            self.patterns.iter().map(Pattern::meaning).chain(self.lists.iter().map(of_list)).collect();
         meanings.sort_unstable();
         meanings
     }
 
     /// Whether it says that it holds for every line.
     pub(crate) fn holds_for_all(&self) -> bool {
-        self.patterns.iter().all(|pattern| !pattern.negated && pattern.reach() == Reach::Every)
+        self.lists.is_empty()
+            && self.patterns.iter().all(|pattern| !pattern.negated && pattern.reach() == Reach::Every)
     }
 }
 
-/// Reads a key: one regex, or several as `/…/` with flags, joined by ` && `.
-fn parse_key(key: &str) -> Result<Chain, PatternError> {
+/// Reads a key: one regex, or several as `/…/` with flags and lists, joined by ` && `.
+fn parse_key(key: &str, lists: &Lists) -> Result<Chain, PatternError> {
     let key = key.strip_suffix("&&").map_or(key, str::trim_end);
     refuse_half_a_chain(key)?;
-    let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, offset: 0, flags: "" }]);
-    let mut patterns = Vec::with_capacity(links.len());
+    let links = split_wrapped(key).unwrap_or_else(|| vec![Link { regex: key, ..Link::default() }]);
+    let mut chain = Chain::default();
     for link in links {
+        if let Some((negated, name)) = list_term(link.regex).filter(|_| link.is_list) {
+            let span = link.offset..link.offset + link.regex.len();
+            let fault = |message: String| PatternError::at(span.clone(), message);
+            let list = lists.find(name).map_err(fault)?;
+            let name = name.to_lowercase();
+            if chain.lists.iter().any(|other| other.name == name && other.negated != negated) {
+                let message = "this chain asks for one list with and without !, so it never holds".to_owned();
+                return Err(fault(message).help("take one of the two out"));
+            }
+            chain.lists.push(ListTerm { negated, name, list });
+            continue;
+        }
         let case = match link.flags.chars().rfind(|flag| "iI".contains(*flag)) {
             Some('I') => Case::Counts,
             _ => Case::Ignored,
@@ -69,10 +98,10 @@ fn parse_key(key: &str) -> Result<Chain, PatternError> {
         let mut pattern = Pattern::parse(link.regex, case).map_err(placed)?;
         pattern.negated = link.flags.contains('!');
         refuse_without_sense(&pattern, link.regex).map_err(placed)?;
-        refuse_contradiction(&pattern, &patterns, link.regex).map_err(placed)?;
-        patterns.push(pattern);
+        refuse_contradiction(&pattern, &chain.patterns, link.regex).map_err(placed)?;
+        chain.patterns.push(pattern);
     }
-    Ok(Chain { patterns })
+    Ok(chain)
 }
 
 /// Refuses a regex that matches every line or none, where that cannot be meant.
@@ -127,7 +156,9 @@ fn empty_alternative(regex: &str) -> Option<Range<usize>> {
 fn refuse_half_a_chain(key: &str) -> Result<(), PatternError> {
     let is_flags = |text: &str| text.chars().all(|flag| "iI!".contains(flag));
     let begins = |part: &str| part.find('/').is_some_and(|slash| is_flags(&part[..slash]));
-    let is_wrapped = |part: &str| begins(part) && part.ends_with('/') && part.matches('/').count() > 1;
+    let is_wrapped = |part: &str| {
+        begins(part) && part.ends_with('/') && part.matches('/').count() > 1 || list_term(part).is_some()
+    };
     for (joint, _) in key.match_indices(" & ") {
         let (before, after) = (key[..joint].trim(), key[joint + 3..].trim());
         if is_wrapped(before) && is_wrapped(after) {
@@ -197,33 +228,61 @@ fn refuse_half_a_chain(key: &str) -> Result<(), PatternError> {
     Ok(())
 }
 
+#[derive(Default)]
 struct Link<'k> {
+    /// With `is_list` it is no regex, but [`list_term`] reads it.
     regex: &'k str,
     offset: usize,
     flags: &'k str,
+    is_list: bool,
 }
-/// The parts of a key that consists of wrapped regexes throughout; `None` where it is a plain regex.
+
+/// Whether a part of a chain is a list that is negated, and its name.
+fn list_term(part: &str) -> Option<(bool, &str)> {
+    let (negated, rest) = match part.strip_prefix('!') {
+        Some(rest) => (true, rest),
+        None => (false, part),
+    };
+    let name = unquoted(rest.strip_prefix("list:")?);
+    (!name.is_empty()).then_some((negated, name))
+}
+
+/// Where a part ends that is a list.
+fn end_of_list(key: &str) -> Option<usize> {
+    let end = key.find(" && ").unwrap_or(key.len());
+    list_term(&key[..end]).map(|_| end)
+}
+
+/// The parts of a key that consists of wrapped regexes and lists throughout; `None` where it is a plain regex.
 fn split_wrapped(key: &str) -> Option<Vec<Link<'_>>> {
     let mut links = Vec::new();
     let mut at = 0;
     loop {
         let rest = &key[at..];
+        if let Some(end) = end_of_list(rest) {
+            links.push(Link { regex: &rest[..end], offset: at, flags: "", is_list: true });
+            at += end + " && ".len();
+            if at > key.len() {
+                return Some(links);
+            }
+            continue;
+        }
         let flags = &rest[..rest.find('/')?];
         if !flags.chars().all(|flag| "iI!".contains(flag)) {
             return None;
         }
         let start = at + flags.len() + 1;
         let body = &key[start..];
-        // A regex ends at the first slash after which the key ends or another wrapped regex follows.
+        // A regex ends at the first slash after which the key ends or another part of its kind or a list follows.
         let next = body.match_indices("/ && ").map(|(end, _)| end).find(|end| {
             let follower = &body[end + 5..];
-            follower.trim_start_matches(['i', 'I', '!']).starts_with('/')
+            follower.trim_start_matches(['i', 'I', '!']).starts_with('/') || end_of_list(follower).is_some()
         });
         if let Some(end) = next {
-            links.push(Link { regex: &body[..end], offset: start, flags });
+            links.push(Link { regex: &body[..end], offset: start, flags, is_list: false });
             at = start + end + 5;
         } else {
-            links.push(Link { regex: body.strip_suffix('/')?, offset: start, flags });
+            links.push(Link { regex: body.strip_suffix('/')?, offset: start, flags, is_list: false });
             return Some(links);
         }
     }
@@ -235,7 +294,7 @@ mod tests {
 
     /// What is wrong with a key: the part that is meant, the message and what to do.
     fn fault(key: &str) -> Option<(String, String)> {
-        let error = parse_key(key).err()?;
+        let error = parse_key(key, &Lists::default()).err()?;
         let span = error.span.unwrap_or(0..key.len());
         Some((key[span].to_owned(), format!("{}: {}", error.message, error.help.unwrap_or_default())))
     }
@@ -272,6 +331,46 @@ mod tests {
         ] {
             let (part, told) = fault(key).unwrap_or_else(|| panic!("{key} passes"));
             assert!(part == meant && told.contains(words), "{key}: {part}: {told}");
+        }
+    }
+
+    #[test]
+    fn lists_stand_among_regexes() {
+        let lists = Lists::of(&[("a", "a.test"), ("b c", "b.test")]);
+        let line = |peer: &str| format!("18:32 :: me :: curl :: {peer} 443 :: ");
+        for (key, holds) in [
+            ("list:a", [true, false]),
+            ("!list:a", [false, true]),
+            ("!list:\"b c\"", [true, false]),
+            ("!list:b c && I/curl/", [true, false]),
+            ("/a\\.test/ && list:A", [true, false]),
+            ("/test/ && !list:a && /4{2}3/", [false, true]),
+            ("list:a && list:b c", [false, false]),
+            ("list:a && !/curl/", [false, false]),
+            ("list:a &&", [true, false]),
+            ("xlist:a", [false, false]),
+        ] {
+            let chain = parse_key(key, &lists).unwrap_or_else(|error| panic!("{key}: {}", error.message));
+            let found = ["a.test", "b.test"].map(|peer| {
+                let line = line(peer);
+                chain.holds(&line, &Peers::of(&line, None)).unwrap()
+            });
+            assert_eq!(found, holds, "{key}");
+            assert!(!chain.holds_for_all() && chain.meaning() != parse_key("x", &lists).unwrap().meaning());
+        }
+        for (key, words) in [
+            ("list:x", "there is no list x; there are a, b c"),
+            ("list:a && b", "each regex of a chain stands between slashes"),
+            ("a && list:a", "each regex of a chain stands between slashes"),
+            ("/a/ &&list:a", "a space on each side"),
+            ("!list:a && list:A", "one list with and without !"),
+        ] {
+            let error = parse_key(key, &lists).err().unwrap_or_else(|| panic!("{key} passes"));
+            assert!(
+                error.message.contains(words) || error.help.clone().unwrap_or_default().contains(words),
+                "{key}: {}",
+                error.message
+            );
         }
     }
 

@@ -9,9 +9,10 @@ use crate::config::{Config, Fingerprint, Settings};
 use crate::fade::{Curve, Fade};
 use crate::model::fader::Fader;
 use crate::model::line::{Line, Shown};
-use crate::query::SavedFilter;
+use crate::query::Names;
 use crate::rules::{RuleSet, Verdict};
 use crate::style::StyleSet;
+use crate::wire::details::Peers;
 use crate::wire::tag::Tag;
 
 /// What the config that was read last says.
@@ -19,7 +20,7 @@ use crate::wire::tag::Tag;
 pub(super) struct InForce {
     pub(super) settings: Settings,
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) filters: Vec<SavedFilter>,
+    pub(super) names: Names,
     pub(super) rules: RuleSet,
     pub(super) styles: StyleSet,
     pub(super) fader: Fader,
@@ -31,7 +32,7 @@ impl From<Config> for InForce {
             fader: fader(&config),
             settings: config.settings,
             fingerprint: config.fingerprint,
-            filters: config.filters,
+            names: config.names,
             rules: config.rules,
             styles: config.styles,
         }
@@ -39,12 +40,13 @@ impl From<Config> for InForce {
 }
 
 impl InForce {
-    /// What rules and styles make of a line; `None` where it is dropped.
-    pub(super) fn show(&mut self, received: &str) -> Option<Shown> {
-        let Verdict::Show { line, group } = self.rules.apply(received) else { return None };
+    /// What rules and styles make of a line and, where that is known, its event; `None` where it is dropped.
+    pub(super) fn show(&mut self, received: &str, event: Option<&str>) -> Option<Shown> {
+        let peers = Peers::of(received, event);
+        let Verdict::Show { line, group } = self.rules.apply_to(received, &peers) else { return None };
         // A config may put anything into a line.
         let text: Arc<str> = clean(&line).into();
-        let (style, curve) = self.styles.style(&text);
+        let (style, curve) = self.styles.style(&text, &peers);
         Some(Shown { text, group: group.map(Arc::from), style, curve })
     }
 

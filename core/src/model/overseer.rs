@@ -16,7 +16,7 @@ use crate::model::line::{Arrival, Line};
 use crate::model::lines::{Capacity, Lines, Update};
 use crate::model::machines::{MachineId, Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
-use crate::query::{Query, QueryError, SavedFilter};
+use crate::query::{Names, Query, QueryError};
 use crate::rules::{Explanation, RuleInfo};
 use crate::source::Origin;
 use crate::style::LineStyle;
@@ -205,7 +205,7 @@ impl Overseer {
     /// them. `@NAME` in it stands for what the config in force says.
     pub fn set_filter(&mut self, filter: Option<&str>) -> Result<(), QueryError> {
         let read = |text: &str| {
-            let query = Query::parse_with(text, &self.in_force.filters)?;
+            let query = Query::parse_with(text, &self.in_force.names)?;
             Ok(Filter { text: text.to_owned(), query, is_stale: false })
         };
         self.filter = filter.map(read).transpose()?;
@@ -226,13 +226,13 @@ impl Overseer {
     /// What the config in force was read from: one that is not the same is a changed one.
     #[must_use]
     pub fn config_fingerprint(&self) -> Option<Fingerprint> {
-        self.in_force.fingerprint
+        self.in_force.fingerprint.clone()
     }
 
-    /// Filters that the config names, as they stand there.
+    /// What the config names: filters and lists.
     #[must_use]
-    pub fn filters(&self) -> &[SavedFilter] {
-        &self.in_force.filters
+    pub fn names(&self) -> &Names {
+        &self.in_force.names
     }
 
     /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay
@@ -241,12 +241,12 @@ impl Overseer {
         self.in_force = InForce::from(config);
         let in_force = &mut self.in_force;
         if let Some(filter) = &mut self.filter {
-            match Query::parse_with(&filter.text, &in_force.filters) {
+            match Query::parse_with(&filter.text, &in_force.names) {
                 Ok(query) => filter.query = query,
                 Err(_) => filter.is_stale = true,
             }
         }
-        self.lines.remake(|received| in_force.show(received));
+        self.lines.remake(|received, event| in_force.show(received, event));
         self.lines.set_capacity(self.keeps.capacity(&self.in_force.settings));
         // Their next events tell what the rules are now.
         self.hidden.clear();
@@ -304,7 +304,7 @@ impl Overseer {
         let received = clean(&event.line);
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
-        let Some(shown) = self.in_force.show(&received) else {
+        let Some(shown) = self.in_force.show(&received, details) else {
             self.frame.counts.dropped += 1;
             self.note_hidden((placed.machine, event.ns));
             return Received::Dropped;

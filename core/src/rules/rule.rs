@@ -6,7 +6,9 @@ use std::ops::Range;
 use super::template::Template;
 use super::value::parse_value;
 use crate::ini::{Entry, Fault};
+use crate::lists::Lists;
 use crate::matching::{Captures, Case, Chain, LimitExceeded, Pattern};
+use crate::wire::details::Peers;
 
 /// A line that rules make longer than this many bytes is left as it was before.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -90,8 +92,9 @@ impl Rule {
         entry: &Entry,
         section: RuleSection,
         line: usize,
+        lists: &Lists,
     ) -> Result<(Self, Vec<Fault>), Fault> {
-        let chain = Chain::parse(entry)?;
+        let chain = Chain::parse(entry, lists)?;
         let value = parse_value(&entry.value);
         if let Some(target) = value.target {
             let fault = |message: &str| {
@@ -114,7 +117,7 @@ impl Rule {
         // The one chosen, else the last that is not negated.
         let target = value.target.or_else(|| chain.patterns.iter().rposition(|pattern| !pattern.negated));
         if section == RuleSection::Proc && target.is_none() {
-            let message = "only negated regexes leave nothing to replace, the rule is skipped";
+            let message = "only negated regexes and lists leave nothing to replace, the rule is skipped";
             return Err(Fault::new(entry.key_span(), message)
                 .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));
         }
@@ -194,8 +197,8 @@ impl Rule {
     }
 
     /// The group of a line; `None` where the rule does not hold.
-    pub(super) fn group_key(&self, line: &str) -> Result<Option<GroupKey>, LimitExceeded> {
-        if !self.chain.holds(line)? {
+    pub(super) fn group_key(&self, line: &str, peers: &Peers<'_>) -> Result<Option<GroupKey>, LimitExceeded> {
+        if !self.chain.holds(line, peers)? {
             return Ok(None);
         }
         let found = match self.target() {
@@ -209,8 +212,8 @@ impl Rule {
     }
 
     /// Replaces every match; `None` where the rule does not hold.
-    pub(super) fn replace(&self, line: &str) -> Result<Option<Replaced>, LimitExceeded> {
-        if !self.chain.holds(line)? {
+    pub(super) fn replace(&self, line: &str, peers: &Peers<'_>) -> Result<Option<Replaced>, LimitExceeded> {
+        if !self.chain.holds(line, peers)? {
             return Ok(None);
         }
         let Some(target) = self.target() else { return Ok(None) };

@@ -8,7 +8,9 @@ use super::explain::{Explanation, Recorder};
 use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
 use crate::ini::{Entry, Fault, Ini};
+use crate::lists::Lists;
 use crate::matching::{Candidates, LimitExceeded, Meaning, Prefilter};
+use crate::wire::details::Peers;
 
 /// How often a rule held, and how often it could not be decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl FirstOf {
 
 impl RuleSet {
     /// Reads the rules of a file; those that cannot be used are left out and named.
-    pub(crate) fn compile(ini: &Ini, text: &str) -> (Self, Vec<Fault>) {
+    pub(crate) fn compile(ini: &Ini, text: &str, lists: &Lists) -> (Self, Vec<Fault>) {
         let mut rules = Vec::new();
         let mut faults = Vec::new();
         let mut lines = (1, 0);
@@ -106,7 +108,7 @@ impl RuleSet {
             // Entries come in the order of the file.
             lines.0 += text[lines.1..entry.key_at].matches('\n').count();
             lines.1 = entry.key_at;
-            match Rule::compile(entry, section, lines.0) {
+            match Rule::compile(entry, section, lines.0, lists) {
                 Ok((rule, doubts)) => {
                     faults.extend(doubts);
                     faults.extend(first_of.shadows(&rule, entry));
@@ -120,10 +122,15 @@ impl RuleSet {
         (Self { hits, reported, newly_exceeded: false, prefilter, rules }, faults)
     }
 
-    /// Applies the rules to a line and counts those that held.
+    /// Applies the rules to a line as it was received and counts those that held.
     pub fn apply(&mut self, line: &str) -> Verdict {
+        self.apply_to(line, &Peers::of(line, None))
+    }
+
+    /// The same where more may be known of the peers than the line says.
+    pub(crate) fn apply_to(&mut self, line: &str, peers: &Peers<'_>) -> Verdict {
         let mut counter = Counter { hits: std::mem::take(&mut self.hits), exceeded: self.newly_exceeded };
-        let verdict = self.run(line, &mut counter);
+        let verdict = self.run(line, peers, &mut counter);
         (self.hits, self.newly_exceeded) = (counter.hits, counter.exceeded);
         verdict
     }
@@ -132,14 +139,16 @@ impl RuleSet {
     #[must_use]
     pub fn explain(&self, line: &str) -> Explanation {
         let mut recorder = Recorder { rules: &self.rules, steps: Vec::new() };
-        let verdict = self.run(line, &mut recorder);
+        let verdict = self.run(line, &Peers::of(line, None), &mut recorder);
         Explanation { original: line.to_owned(), steps: recorder.steps, verdict }
     }
 
     /// Whether a rule, counted from the first, holds for a line by itself; one that takes too many steps does not.
     #[must_use]
     pub fn holds(&self, rule: usize, line: &str) -> bool {
-        self.rules.get(rule).is_some_and(|rule| rule.chain.holds(line).unwrap_or(false))
+        self.rules
+            .get(rule)
+            .is_some_and(|rule| rule.chain.holds(line, &Peers::of(line, None)).unwrap_or(false))
     }
 
     /// Rules that exceeded a limit for the first time since the last call.
@@ -184,13 +193,13 @@ impl RuleSet {
         }
     }
 
-    fn run(&self, line: &str, observer: &mut dyn Observer) -> Verdict {
+    fn run(&self, line: &str, peers: &Peers<'_>, observer: &mut dyn Observer) -> Verdict {
         let mut candidates = self.prefilter.candidates(line);
         let mut group = None;
         let mut from = 0;
         while let Some((index, rule)) = self.next_in(RuleSection::Group, &candidates, from) {
             from = index + 1;
-            match rule.group_key(line) {
+            match rule.group_key(line, peers) {
                 Ok(None) => {}
                 Err(LimitExceeded) => observer.exceeded(index),
                 Ok(Some((key, matched))) => {
@@ -210,7 +219,7 @@ impl RuleSet {
         from = 0;
         while let Some((index, rule)) = self.next_in(RuleSection::Proc, &candidates, from) {
             from = index + 1;
-            let replaced = match rule.replace(&current) {
+            let replaced = match rule.replace(&current, peers) {
                 Ok(Some(replaced)) => replaced,
                 Ok(None) => continue,
                 Err(LimitExceeded) => {

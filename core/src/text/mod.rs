@@ -6,6 +6,7 @@ mod duration;
 mod flag;
 mod format;
 mod parts;
+mod path;
 mod speed;
 
 pub use cells::{Cells, is_address};
@@ -13,4 +14,5 @@ pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, traffic};
 pub use parts::{Part, SEPARATOR};
+pub(crate) use path::expand;
 pub use speed::{SPEEDS, parse_speed};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What is known of a connection: from the fields of its event where the writer tells them, else from its line.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use leco_os::clean::clean;
@@ -199,6 +200,26 @@ impl ConnectionDetails {
             ConnectionState::TimedOut => State::TimedOut.name(),
             ConnectionState::Ordinary | ConnectionState::Incoming => "",
         }
+    }
+}
+
+/// Names and address of a connection's peer, which are read when they are asked for.
+#[derive(Debug, Default)]
+pub struct Peers<'e> {
+    line: &'e str,
+    event: Option<&'e str>,
+    read: OnceCell<Vec<String>>,
+}
+
+impl<'e> Peers<'e> {
+    /// Those of a line as it was received and the object that it came in, where that has more fields.
+    #[must_use]
+    pub fn of(line: &'e str, event: Option<&'e str>) -> Self {
+        Self { line, event, read: OnceCell::new() }
+    }
+
+    pub(crate) fn get(&self) -> &[String] {
+        self.read.get_or_init(|| ConnectionDetails::of(self.line, self.event).peers)
     }
 }
 

@@ -161,7 +161,7 @@ impl RuleEditor {
         }
         let before = config.and_then(read).unwrap_or_default();
         let file = config.unwrap_or(Path::new("widget.ini"));
-        match self.rule().read_after(&before, file) {
+        match self.rule().read_after(&before, file, &overseer.names().lists) {
             Ok(mut tried) => self.compare(&mut tried.rules, overseer),
             Err(error) => self.error = Some(error.to_string()),
         }

@@ -91,7 +91,7 @@ impl State {
     pub fn reloaded(&mut self, overseer: &Overseer) {
         self.rule_times.clear();
         // The filter may name one of the config; what the config has no more stays what it was.
-        if let Ok(query) = Query::parse_with(&self.lines.filter, overseer.filters()) {
+        if let Ok(query) = Query::parse_with(&self.lines.filter, overseer.names()) {
             self.lines.set_query(query);
         }
         self.lines.reloaded();
@@ -284,7 +284,7 @@ impl State {
                 self.mode = Mode::List;
             }
             Mode::Filter => {
-                let before = Query::parse_with(&self.lines.filter, overseer.filters()).unwrap_or_default();
+                let before = Query::parse_with(&self.lines.filter, overseer.names()).unwrap_or_default();
                 self.lines.set_query(before);
                 self.mode = Mode::List;
             }

@@ -45,7 +45,7 @@ impl State {
                 self.search = text.to_lowercase();
                 self.go_to_match(0, overseer, now);
             }
-            Mode::Filter => match Query::parse_with(&text, overseer.filters()) {
+            Mode::Filter => match Query::parse_with(&text, overseer.names()) {
                 Ok(query) => {
                     self.prompt.error = None;
                     self.lines.set_query(query);
@@ -88,7 +88,7 @@ impl State {
             None => format!("{filter} {term}"),
         };
         filter.trim().clone_into(&mut self.lines.filter);
-        self.lines.set_query(Query::parse_with(&self.lines.filter, overseer.filters()).unwrap_or_default());
+        self.lines.set_query(Query::parse_with(&self.lines.filter, overseer.names()).unwrap_or_default());
         self.lines.show_selection(self.selection, overseer, now);
     }
 
@@ -109,7 +109,7 @@ impl State {
 
     /// Starts with a filter, as if it had been typed.
     pub fn set_filter(&mut self, filter: &str, overseer: &Overseer) -> Result<(), QueryError> {
-        self.lines.set_query(Query::parse_with(filter, overseer.filters())?);
+        self.lines.set_query(Query::parse_with(filter, overseer.names())?);
         filter.trim().clone_into(&mut self.lines.filter);
         Ok(())
     }
@@ -123,7 +123,7 @@ impl State {
         } else {
             Vec::new()
         };
-        query::completions(text, &seen, overseer.filters())
+        query::completions(text, &seen, overseer.names())
     }
 
     pub(super) fn complete(&mut self, overseer: &Overseer, now: BootNs) {
@@ -151,7 +151,7 @@ impl State {
     }
 
     pub(super) fn take_saved(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
-        let saved = overseer.filters();
+        let saved = &overseer.names().filters;
         if self.mode != Mode::Filter || saved.is_empty() {
             return;
         }
