@@ -2,11 +2,13 @@
 //! What the model costs: rules, events, frames.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use leco_core::config::Config;
+use leco_core::lists::List;
 use leco_core::model::overseer::{Answers, Overseer};
 use leco_core::query::Query;
 
@@ -57,6 +59,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_usual(report)?;
     measure_filter(report)?;
     measure_many_rules(report)?;
+    measure_lists(report)?;
     measure_hostile_regexes(report)
 }
 
@@ -120,6 +123,36 @@ fn measure_filter(report: &mut Report) -> Result<()> {
         overseer.receive(event.to_string().as_bytes(), now + number);
     });
     report.limit("receiving a 1,000-byte event among them, its making included", time, 30.0, "µs");
+    Ok(())
+}
+
+/// Lists as those who block trackers publish them.
+fn measure_lists(report: &mut Report) -> Result<()> {
+    // So they are in no order.
+    let mixed = |number: u32| number.wrapping_mul(2_654_435_761);
+    measure_list(report, "domains", "www.", |number| format!("ad{number}.tracker{}.test", number % 1000))?;
+    measure_list(report, "IPv4 addresses", "", |number| Ipv4Addr::from(mixed(number)).to_string())?;
+    measure_list(report, "IPv6 addresses", "", |number| {
+        format!("2001:db8:{:x}:{:x}::1", mixed(number) >> 16, mixed(number) & 0xffff)
+    })
+}
+
+/// A list of a million entries, and peers of which half are in it.
+fn measure_list(report: &mut Report, kind: &str, before: &str, entry: impl Fn(u32) -> String) -> Result<()> {
+    let lines: Vec<_> = (1..=1_000_000).map(&entry).collect();
+    let text = lines.join("\n");
+    let start = Instant::now();
+    let (list, _) = List::parse(text.as_bytes(), Path::new("list"))?;
+    report.limit(&format!("reading a list of a million {kind}"), start.elapsed().as_secs_f64(), 2.0, "s");
+    ensure!(list.len() == lines.len(), "{} of {kind}", list.len());
+    report.limit("its memory", list.bytes() as f64 / 1e6, 30.0, "MB");
+    let peers: Vec<_> = (1..=20_000).map(|number| before.to_owned() + &entry(number * 100)).collect();
+    let found = || peers.iter().filter(|peer| list.has(peer)).count();
+    ensure!(found() == peers.len() / 2, "{} of {kind} are found", found());
+    let time = median_us(1, || {
+        black_box(found());
+    });
+    report.limit("looking a peer up in it", time / peers.len() as f64, 1.0, "µs");
     Ok(())
 }
 

@@ -22,7 +22,7 @@ pub const FIELDS: [(&str, &str); 13] = [
     ("proc", "process or script"),
     ("unit", "unit, container or cgroup"),
     ("peer", "name or address of the other end"),
-    ("list", "the other end is in this list of the config"),
+    ("list", "the other end is in what the config has by this name in [lists]"),
     ("port", "port of the service: 443, 8000-8999"),
     ("dir", "in, out, listen"),
     (
@@ -686,19 +686,19 @@ mod tests {
             Query::parse_with(text, &names)
                 .map(|query| query.holds(line, &details, ConnectionState::Ordinary))
         };
-        let [named, both, other, listener] = [
+        let [by_name, by_both, other, listener] = [
             LINE,
             "18:32 :: me :: x :: <- other.test (192.0.2.7) 443 :: ",
             "18:32 :: me :: x :: 192.0.3.1 443 :: ",
             "18:32 :: me :: x :: listening 192.0.2.1 443 :: ",
         ];
         for (text, line, chosen) in [
-            ("list:ads", named, true),
-            ("LIST:Ads port:443", both, true),
-            ("-@bad", named, false),
+            ("list:ads", by_name, true),
+            ("LIST:Ads port:443", by_both, true),
+            ("-@bad", by_name, false),
             ("list:ads", other, false),
             ("list:ads", listener, false),
-            ("-list:\"my own\"", named, true),
+            ("-list:\"my own\"", by_name, true),
         ] {
             assert_eq!(holds(text, line), Ok(chosen), "{text} {line}");
         }

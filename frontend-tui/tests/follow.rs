@@ -358,6 +358,44 @@ fn a_filter_is_the_same_everywhere_and_follows_the_config() {
 }
 
 #[test]
+fn lists_beyond_the_config_are_read_again_within_the_sandbox() {
+    let lists = tempfile::tempdir().unwrap();
+    let list = lists.path().join("ads");
+    fs::write(&list, "0.0.0.0 www.test\nno domain\n").unwrap();
+    let stage = Stage::set(&format!("[lists]\nads = {}\n[rx-group]\nlist:ads = ads\n", list.display()));
+    let events = [event(1, CURL), event(2, "18:32 :: you :: w3m :: x.www.test (192.0.2.1) 443 :: ")];
+    let (printed, told) = stage.printed(&events, &["--once", "--filter", "list:ads"]);
+    assert_eq!(
+        printed, "18:32 :: you :: w3m :: x.www.test (192.0.2.1) 443 :: \n",
+        "one line for all of the list"
+    );
+    assert!(told.contains("ads:2:4: one entry a line, the line is skipped"), "{told}");
+    let check = stage.command(&["--check-config"]).output().unwrap();
+    assert_eq!(check.status.code(), Some(1));
+
+    let mut follower = stage.follow(&["--format", "{proc}", "--filter", "list:ads"]);
+    let pipe = stage.writer();
+    let printed = follower.received();
+    let start = Instant::now();
+    let mut numbers = (10..).step_by(2);
+    let mut chooses = |chosen: &str| {
+        loop {
+            assert!(start.elapsed() < DEADLINE, "{chosen}");
+            let ns = numbers.next().unwrap();
+            send(&pipe, &event(ns, &format!("18:32 :: me :: old{ns} :: www.test 443 :: ")));
+            send(&pipe, &event(ns + 1, &format!("18:32 :: me :: new{ns} :: 192.0.2.7 80 :: ")));
+            if printed.recv_timeout(Duration::from_millis(20)).is_ok_and(|line| line.starts_with(chosen)) {
+                break;
+            }
+        }
+    };
+    chooses("old");
+    fs::write(lists.path().join("beside"), "192.0.2.0/24\n").unwrap();
+    fs::rename(lists.path().join("beside"), &list).unwrap();
+    chooses("new");
+}
+
+#[test]
 fn the_view_starts_with_a_filter_as_if_it_had_been_typed() {
     let config = |text: &str| Config::parse(text.as_bytes(), Path::new("w.ini"));
     let mut overseer = Overseer::new(config("[filters]\nweb = port:443\n"));

@@ -30,8 +30,8 @@ const ABSENCE: Duration = Duration::from_secs(1);
 /// What came of a change of the file, or of a list that it names.
 #[derive(Debug)]
 pub enum Reload {
-    /// A config without a fault but in its lists, to take effect now; one without a file where the usual one is gone. Where
-    /// only lists changed, it may have the faults that it had before.
+    /// A config without a fault but in its lists, to take effect now; one without a file where the usual one is gone. One
+    /// that is in force and of which lists changed has the faults that it had before.
     Good(Box<Config>),
     /// Faults: the config before stays in force.
     Bad(Vec<Diagnostic>),
@@ -48,8 +48,8 @@ pub struct ConfigWatch {
     folders: BTreeMap<PathBuf, (WatchDescriptor, BTreeSet<OsString>)>,
     /// The files as they were when they were read last.
     last: Option<Fingerprint>,
-    /// That took effect.
-    is_in_force: bool,
+    /// What took effect last.
+    in_force: Option<Fingerprint>,
     /// It was another file when it began to be followed.
     is_another: bool,
     /// Readable as long as that is so, for those who look only when they are told to.
@@ -77,8 +77,8 @@ impl ConfigWatch {
             path,
             watcher: Watcher::new()?,
             folders: BTreeMap::new(),
-            last: in_force,
-            is_in_force: true,
+            last: in_force.clone(),
+            in_force,
             is_another: false,
             another: None,
             is_usual,
@@ -157,17 +157,18 @@ impl ConfigWatch {
         self.absence = None;
         match read {
             Ok(bytes) => {
-                let is_of_lists = self.last.as_ref().is_some_and(|last| last.is_of(&bytes));
-                let before = self.last.as_ref().map(|last| last.lists.clone()).unwrap_or_default();
-                if is_of_lists && before.is_empty() {
+                let last = self.last.as_ref();
+                if last.is_some_and(|last| last.is_of(&bytes) && last.lists.is_empty()) {
                     return None;
                 }
+                let before = last.map(|last| last.lists.clone()).unwrap_or_default();
                 let config = Config::parse_with(&bytes, &self.path, ListsFrom::Files(&before));
                 if std::mem::replace(&mut self.last, config.fingerprint.clone()) == self.last {
                     return None;
                 }
-                self.is_in_force = config.diagnostics.is_empty() || is_of_lists && self.is_in_force;
-                Some(if self.is_in_force {
+                let is_in_force = self.in_force.as_ref().is_some_and(|in_force| in_force.is_of(&bytes));
+                Some(if config.diagnostics.is_empty() || is_in_force {
+                    self.in_force.clone_from(&config.fingerprint);
                     Reload::Good(Box::new(config))
                 } else {
                     Reload::Bad(config.diagnostics)
@@ -190,7 +191,7 @@ impl ConfigWatch {
             self.absence.is_none()
         };
         is_over.then(|| {
-            (self.absence, self.last) = (None, None);
+            (self.absence, self.last, self.in_force) = (None, None, None);
             Reload::Good(Box::default())
         })
     }
