@@ -462,6 +462,7 @@ mod tests {
         fs::remove_file(at("lists/ads")).unwrap();
         let config = good(&mut watch);
         assert!(has(&config, "ads", "c.test") && config.list_diagnostics.len() == 1);
+        assert!(config.list_diagnostics[0].message.ends_with("it stays what it was"));
         assert!(watch.look().unwrap().is_none());
         fs::write(at("lists/ads"), "c.test\nbad bad\n").unwrap();
         assert!(has(&good(&mut watch), "ads", "c.test"));

@@ -163,15 +163,17 @@ impl Loaded {
                     (if *known == list { known } else { Arc::new(list) }, true)
                 }
                 Err(error) => {
-                    let message = format!("cannot read the list {}: {error}", path.display());
-                    let fault = Fault::new(entry.value_span(None), message);
-                    self.unread.push(match error.kind() {
-                        ErrorKind::PermissionDenied => fault.with_help(
-                            "let this user read it; a running frontend reads only directories that it knew at its start",
-                        ),
-                        _ => fault,
-                    });
-                    (before.at(&path), false)
+                    let kept = before.at(&path);
+                    let mut message = format!("cannot read the list {}: {error}", path.display());
+                    if error.kind() == ErrorKind::PermissionDenied {
+                        // Once it runs, a frontend has given up all directories but those that it knew.
+                        message += "; if its directory is new in the config, restart this program";
+                    }
+                    if !kept.is_empty() {
+                        message += "; it stays what it was";
+                    }
+                    self.unread.push(Fault::new(entry.value_span(None), message));
+                    (kept, false)
                 }
             },
         };
