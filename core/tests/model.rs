@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -318,4 +319,55 @@ fn what_has_ended_has_no_rate() {
         let row = overseer.frame(3, 1).rows[0].clone().unwrap();
         assert_eq!((row.rate(3).rx, overseer.known().next().unwrap().rate(3).rx), (rate, rate), "{state}");
     }
+}
+
+#[test]
+fn rules_and_styles_ask_lists_for_all_that_is_known_of_a_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.ini");
+    fs::write(folder.path().join("net"), "192.0.2.0/24\nshown.test\n").unwrap();
+    fs::write(folder.path().join("ads"), "ads.test\n").unwrap();
+    let mut overseer = Overseer::new(Config::default());
+    let receive = |overseer: &mut Overseer, ns: u64, peer: &str, fields: serde_json::Value| {
+        let line = format!("18:32 :: me :: curl :: {peer} 443 :: ");
+        let mut event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 0, "tx": 0});
+        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        overseer.receive(event.to_string().as_bytes(), 10 * MS);
+    };
+    // Lines that are known before and those that come later have the same looks.
+    for round in [0, 10] {
+        receive(&mut overseer, round + 1, "x.shown.test", serde_json::json!({}));
+        receive(&mut overseer, round + 2, "name.test", serde_json::json!({"raddr": "192.0.2.9"}));
+        receive(&mut overseer, round + 3, "192.0.3.1", serde_json::json!({"name": "SHOWN.test"}));
+        receive(&mut overseer, round + 4, "other.test", serde_json::json!({"raddr": "192.0.3.9"}));
+        receive(&mut overseer, round + 5, "www.ads.test", serde_json::json!({}));
+        receive(&mut overseer, round + 6, "shown.test.", serde_json::json!({"dir": "listen"}));
+        if round == 0 {
+            fs::write(
+                &path,
+                "[lists]\nnet = net\nads = ads\n[rx-style]\nlist:net = weight=bold\n\
+                 [rx-group]\nlist:ads =\n[rx-proc]\n!list:net && /curl/ = other\n/test/ = renamed\n",
+            )
+            .unwrap();
+            let config = Config::read(&path).unwrap();
+            assert_eq!(config.all_diagnostics().next(), None);
+            overseer.reload(config);
+        }
+    }
+    let mut looks: Vec<_> = overseer.frame(10 * MS, 20).rows.iter().flatten().collect();
+    looks.sort_by_key(|row| row.id);
+    let looks: Vec<_> = looks
+        .iter()
+        .map(|row| {
+            (row.style.is_bold == Some(true), row.text.contains("other ::"), row.text.contains("renamed"))
+        })
+        .collect();
+    let expected = [
+        (true, false, true),
+        (true, false, true),
+        (true, false, false),
+        (false, true, true),
+        (true, false, true),
+    ];
+    assert_eq!(looks, [expected, expected].concat());
 }
