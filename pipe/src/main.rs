@@ -251,8 +251,8 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         "no history yet: {} does not exist (name that of the service with --conf memory=PATH)",
         path.display()
     );
-    let store = Store::open_to_read(&path)?;
     if cli.history {
+        let store = Store::open_to_ask(&path)?;
         anyhow::ensure!(
             store.has_totals()?,
             "no totals yet: {} is of an older version of LECO",
@@ -269,7 +269,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         });
     }
     let since = since.unwrap_or(i64::MIN);
-    let pairs = store.pairs()?;
+    let pairs = Store::open_to_read(&path)?.pairs()?;
     print(|out| {
         pairs.iter().filter(|pair| pair.last >= since).try_for_each(|pair| {
             let line = seen::line(pair, &zone);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What was counted, put together by what is asked for, and written as a table, as JSON or as CSV.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -70,45 +70,9 @@ pub fn second_of(moment: &Moment, now: i64, zone: &TimeZone) -> i64 {
 impl Question<'_> {
     /// Looks it up.
     pub fn answer(&self, store: &Store) -> Result<Answer, StoreError> {
-        let flows = store.flows()?;
-        let mut users = HashMap::new();
-        let mut chosen: HashMap<i64, Option<String>> = HashMap::new();
-        for (id, flow) in &flows {
-            let user = users.entry(flow.uid).or_insert_with(|| user_of(flow.uid));
-            let is_chosen =
-                self.filter.holds(&line(flow, user), &details(flow, user), ConnectionState::Ordinary);
-            chosen.insert(*id, is_chosen.then(|| self.label(flow, user)));
-        }
-        let mut by_flow: HashMap<i64, Sums> = HashMap::new();
-        let mut by_time: BTreeMap<i64, Sums> = BTreeMap::new();
         let is_by_time = matches!(self.by, By::Hour | By::Day);
-        store.totals(self.range, |total| {
-            if !chosen.get(&total.flow).is_some_and(Option::is_some) {
-                return;
-            }
-            if is_by_time {
-                let start =
-                    if self.by == By::Day { start_of_day(total.start, 0, self.zone) } else { total.start };
-                by_time.entry(start).or_default().add(&total.sums);
-            } else {
-                by_flow.entry(total.flow).or_default().add(&total.sums);
-            }
-        })?;
         let mut answer = Answer::default();
-        if is_by_time {
-            let row = |(start, sums): (i64, Sums)| (self.time(start), sums);
-            answer.rows = by_time.into_iter().map(row).collect();
-        } else {
-            let mut by_label: HashMap<&str, Sums> = HashMap::new();
-            for (flow, sums) in &by_flow {
-                if let Some(label) = chosen.get(flow).and_then(Option::as_deref) {
-                    by_label.entry(label).or_default().add(sums);
-                }
-            }
-            answer.rows = by_label.into_iter().map(|(label, sums)| (label.to_owned(), sums)).collect();
-            let weight = |sums: &Sums| (sums.rx.saturating_add(sums.tx), sums.connections);
-            answer.rows.sort_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
-        }
+        answer.rows = if is_by_time { self.by_time(store)? } else { self.by_label(store)? };
         for (_, sums) in &answer.rows {
             answer.total.add(sums);
         }
@@ -121,6 +85,64 @@ impl Question<'_> {
             answer.rest = Some((gone.len(), rest));
         }
         Ok(answer)
+    }
+
+    /// Sums of each hour or day, the earliest first.
+    fn by_time(&self, store: &Store) -> Result<Vec<(String, Sums)>, StoreError> {
+        let mut chosen = HashSet::new();
+        let has_filter = !self.filter.is_empty();
+        if has_filter {
+            let mut users = Users::default();
+            store.flows(
+                |_| true,
+                |id, flow| {
+                    if self.chooses(&flow, users.name(flow.uid)) {
+                        chosen.insert(id);
+                    }
+                },
+            )?;
+        }
+        let mut by_time: BTreeMap<i64, Sums> = BTreeMap::new();
+        // Most totals that follow each other are of one hour.
+        let mut day = (0..0, 0);
+        store.totals(self.range, |total| {
+            if has_filter && !chosen.contains(&total.flow) {
+                return;
+            }
+            if self.by == By::Day && !day.0.contains(&total.start) {
+                let begin = start_of_day(total.start, 0, self.zone);
+                day = (begin..start_of_day(total.start, 1, self.zone), begin);
+            }
+            let start = if self.by == By::Day { day.1 } else { total.start };
+            by_time.entry(start).or_default().add(&total.sums);
+        })?;
+        Ok(by_time.into_iter().map(|(start, sums)| (self.time(start), sums)).collect())
+    }
+
+    /// Sums of everything that has one name, what moved most first.
+    fn by_label(&self, store: &Store) -> Result<Vec<(String, Sums)>, StoreError> {
+        let mut by_flow: HashMap<i64, Sums> = HashMap::new();
+        store.totals(self.range, |total| by_flow.entry(total.flow).or_default().add(&total.sums))?;
+        let mut by_label: HashMap<String, Sums> = HashMap::new();
+        let mut users = Users::default();
+        store.flows(
+            |id| by_flow.contains_key(&id),
+            |id, flow| {
+                let user = users.name(flow.uid);
+                if let Some(sums) = by_flow.get(&id).filter(|_| self.chooses(&flow, user)) {
+                    by_label.entry(self.label(&flow, user)).or_default().add(sums);
+                }
+            },
+        )?;
+        let mut rows: Vec<_> = by_label.into_iter().collect();
+        let weight = |sums: &Sums| (moved(sums), sums.connections);
+        rows.sort_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
+        Ok(rows)
+    }
+
+    fn chooses(&self, flow: &Flow, user: &str) -> bool {
+        self.filter.is_empty()
+            || self.filter.holds(&line(flow, user), &details(flow, user), ConnectionState::Ordinary)
     }
 
     /// What a flow is put together by. The file is a file: anything may stand in it.
@@ -148,9 +170,17 @@ impl Question<'_> {
     }
 }
 
-fn user_of(uid: u32) -> String {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
+/// Names of users, each asked for once.
+#[derive(Default)]
+struct Users(HashMap<u32, String>);
+
+impl Users {
+    fn name(&mut self, uid: u32) -> &str {
+        self.0.entry(uid).or_insert_with(|| {
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+            user.map_or_else(|| uid.to_string(), |user| user.name)
+        })
+    }
 }
 
 /// As a line of the pipe would have it, without a time.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The file in which pairs are kept.
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -136,14 +135,9 @@ impl Store {
         self.sql(&format!("PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT"))
     }
 
-    /// Opens a file that is there, for reading.
+    /// Opens a file that is there, for reading all of it.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        match mark::look(path)? {
-            Found::Nothing => return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into())),
-            Found::Empty => return Err(StoreError::Empty(path.to_owned())),
-            Found::Marked | Found::Unmarked => {}
-        }
-        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let store = Self::open_to_ask(path)?;
         // A part of a table would look like all of it.
         match store.first::<String>("PRAGMA quick_check(1)") {
             Ok(found) if found == "ok" => Ok(store),
@@ -153,6 +147,16 @@ impl Store {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Opens a file that is there, to ask for totals. Of a large one most is not read then, so it is not checked first.
+    pub fn open_to_ask(path: &Path) -> Result<Self, StoreError> {
+        match mark::look(path)? {
+            Found::Nothing => return Err(StoreError::Open(path.to_owned(), io::ErrorKind::NotFound.into())),
+            Found::Empty => return Err(StoreError::Empty(path.to_owned())),
+            Found::Marked | Found::Unmarked => {}
+        }
+        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
@@ -219,14 +223,26 @@ impl Store {
         totals::bound(&mut self.connection, limits).map_err(|error| StoreError::of_sqlite(path, error))
     }
 
-    /// Flows by their ids.
-    pub fn flows(&self) -> Result<HashMap<i64, Flow>, StoreError> {
-        totals::flows(&self.connection).map_err(self.failed())
+    /// Flows whose ids are wanted.
+    pub fn flows(
+        &self,
+        is_wanted: impl Fn(i64) -> bool,
+        each: impl FnMut(i64, Flow),
+    ) -> Result<(), StoreError> {
+        totals::flows(&self.connection, is_wanted, each).map_err(|error| self.unreadable(error))
+    }
+
+    /// What went wrong while reading: damage is told as such.
+    fn unreadable(&self, error: rusqlite::Error) -> StoreError {
+        if is_damage(&error) {
+            return StoreError::Damaged(self.path.clone(), error.to_string());
+        }
+        StoreError::of_sqlite(&self.path, error)
     }
 
     /// What was counted from one moment until before another, in seconds since 1970.
     pub fn totals(&self, range: (i64, i64), each: impl FnMut(Total)) -> Result<(), StoreError> {
-        totals::read(&self.connection, range, each).map_err(self.failed())
+        totals::read(&self.connection, range, each).map_err(|error| self.unreadable(error))
     }
 
     /// Whether an earlier version made it, which counted nothing.

@@ -477,23 +477,31 @@ pub struct Total {
     pub sums: Sums,
 }
 
-/// Flows by their ids.
-pub(super) fn flows(connection: &Connection) -> rusqlite::Result<HashMap<i64, Flow>> {
+/// Flows whose ids are wanted.
+pub(super) fn flows(
+    connection: &Connection,
+    is_wanted: impl Fn(i64) -> bool,
+    mut each: impl FnMut(i64, Flow),
+) -> rusqlite::Result<()> {
     let mut query =
         connection.prepare("SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow")?;
-    let rows = query.query_map([], |row| {
-        let flow = Flow {
-            program: row.get(1)?,
-            unit: row.get(2)?,
-            uid: row.get(3)?,
-            direction: direction_of(row.get(4)?),
-            protocol: row.get(5)?,
-            port: row.get(6)?,
-            peer: row.get(7)?,
-        };
-        Ok((row.get(0)?, flow))
-    })?;
-    rows.collect()
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if is_wanted(id) {
+            let flow = Flow {
+                program: row.get(1)?,
+                unit: row.get(2)?,
+                uid: row.get(3)?,
+                direction: direction_of(row.get(4)?),
+                protocol: row.get(5)?,
+                port: row.get(6)?,
+                peer: row.get(7)?,
+            };
+            each(id, flow);
+        }
+    }
+    Ok(())
 }
 
 /// What was counted from one moment until before another, the oldest first.
