@@ -179,7 +179,7 @@ tunables! {
     "listeners" listeners: ListenersShown = listeners("external"),
         "show who listens: where other machines may reach it (external), also on loopback (all) or not at all (off)";
     "show" show: Vec<Shown> = shown(""),
-        "more of a line, with commas between, in this order: iface, country, service, rtt, retrans; yes shows all";
+        "more of a line, in the order given, with commas between: iface, country, service, rtt, retrans; yes shows all";
     "parents" parents: usize = processes("0"),
         "number of parent processes shown";
     "memory" memory: MemoryPlace = memory("on"),

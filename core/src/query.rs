@@ -202,6 +202,18 @@ impl Query {
         })
     }
 
+    /// Whether it asks for something that none of these fields of events tells, as where nothing else is known.
+    #[must_use]
+    pub fn asks_beyond(&self, known: &[&str]) -> bool {
+        self.terms.iter().any(|term| match &term.test {
+            Test::Saved(query) => query.asks_beyond(known),
+            Test::Line(_) => false,
+            // Neither is told by a field.
+            Test::FirstEver(_) | Test::Number(_) => true,
+            test => !test.fields().iter().any(|field| known.contains(field)),
+        })
+    }
+
     /// Whether a line is chosen, as it is shown and by its details.
     #[must_use]
     pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {

@@ -125,6 +125,12 @@ fn it_makes_a_common_desktop_quiet() {
         "18:32 :: _apt :: http :: 192.0.2.7 80 :: ",
         Some("updates http"),
     );
+    // With show=service.
+    expect(
+        "18:32 :: me :: mutt :: https :: 192.0.2.7 443 :: ",
+        "18:32 :: me :: mutt :: https :: 192.0.2.7 443 :: ",
+        None,
+    );
     expect(
         "18:32 :: me :: drill [tmux-spawn-822f3728+] :: 192.0.2.53 53/udp :: ",
         "18:32 :: me :: drill [tmux] :: 192.0.2.53 DNS :: ",

@@ -242,6 +242,15 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let path = memory_path(&tunables.memory);
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
+    let (known, words): (&[&str], _) = if cli.history {
+        (&["user", "comm", "unit", "raddr", "dir", "rport"], "user, proc, unit, peer, port and dir")
+    } else {
+        (&["user", "comm", "raddr", "dir"], "user, proc, peer and dir")
+    };
+    anyhow::ensure!(
+        !filter.asks_beyond(known),
+        "the filter asks for what was not saved: write words, {words}"
+    );
     let now = Timestamp::now().as_second();
     let zone = time_zone();
     let second = |moment: &Moment| second_of(moment, now, &zone);
@@ -259,6 +268,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
             path.display()
         );
         let range = (since.unwrap_or(now - DAY), cli.until.as_ref().map_or(i64::MAX, second));
+        anyhow::ensure!(range.0 < range.1, "--until is not after --since");
         let is_terminal = io::stdout().is_terminal();
         let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));
         let answer = Question { by: cli.by, range, filter: &filter, top, zone: &zone }.answer(&store)?;

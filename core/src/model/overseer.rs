@@ -315,6 +315,8 @@ impl Overseer {
             if let Some(host) = &placed.host {
                 host.as_ref().clone_into(&mut connection.host);
             }
+            let age = u64::try_from(ours(now.boot).saturating_sub(placed.first)).unwrap_or(0);
+            connection.age = Some(Duration::from_nanos(age));
             if !query.holds(&shown.text, &connection, event.connection_state()) {
                 self.lines.leave_out(placed.machine, event.ns, &shown);
                 return Received::NotChosen;

@@ -10,9 +10,11 @@ const MOVING: Duration = Duration::from_millis(200);
 /// What needed more room and is gone leaves that room for so long.
 const KEPT: Duration = Duration::from_secs(5);
 /// Of the width, the peer keeps so much, in percent, before anything else has room.
-const PEER_PERCENT: i32 = 40;
-/// A process keeps so much, in times of the font's height.
-const LEAST_PROCESS: i32 = 6;
+const PEER_PERCENT: i32 = 35;
+/// A process, a user and what else is asked for keep so much, in times of the font's height.
+const LEAST_PROCESS: i32 = 5;
+const LEAST_USER: i32 = 5;
+const LEAST_LOCAL: i32 = 5;
 
 /// Widths of the parts of a line, in pixels; 0 for what it does not have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -164,8 +166,8 @@ impl Places {
         let amounts = wanted.traffic.iter().sum::<i32>();
         let has_traffic = take(beside(amounts)) > 0;
         let time = take(beside(wanted.time));
-        let user = take(beside(wanted.user));
-        let local = take(beside(wanted.local));
+        let mut user = take(beside(wanted.user.min(LEAST_USER * height)));
+        let mut local = take(beside(wanted.local.min(LEAST_LOCAL * height)));
         let mut grow = |taken: &mut i32, natural: i32| {
             let more = (natural - *taken).clamp(0, left);
             *taken += more;
@@ -173,7 +175,11 @@ impl Places {
         };
         grow(&mut peer, wanted.peer);
         grow(&mut process, beside(wanted.process));
-        grow(&mut process, beside(wanted.process + wanted.unit));
+        if !is_full {
+            grow(&mut user, beside(wanted.user));
+            grow(&mut local, beside(wanted.local));
+            grow(&mut process, beside(wanted.process + wanted.unit));
+        }
 
         let mut x = 0;
         let mut place = |taken: i32, gap: i32| {

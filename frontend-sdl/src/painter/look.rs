@@ -86,8 +86,22 @@ impl Look {
 
     /// The colour of what only completes a line with text of this colour.
     pub(super) fn faint(&self, fg: Rgba) -> Rgba {
-        let percent = if self.is_high_contrast { 100 } else { FAINT_PERCENT };
-        Rgba { alpha: u8::try_from(u32::from(fg.alpha) * percent / 100).unwrap_or(fg.alpha), ..fg }
+        let faded = |percent: u32| Rgba {
+            alpha: u8::try_from(u32::from(fg.alpha) * percent / 100).unwrap_or(fg.alpha),
+            ..fg
+        };
+        let is_readable = |rgba: &Rgba| {
+            let over = |ground: [u8; 3]| contrast(mix(ground, rgba.rgb(), rgba.alpha), ground);
+            self.grounds().into_iter().all(|ground| over(ground) >= LEAST_CONTRAST)
+        };
+        let from = if self.is_high_contrast { 100 } else { FAINT_PERCENT };
+        (from..100).step_by(5).map(faded).find(is_readable).unwrap_or(fg)
+    }
+
+    /// What is behind the text over a black picture and over a white one.
+    fn grounds(&self) -> [[u8; 3]; 2] {
+        let ground = self.window.rgba_bg;
+        [[0; 3], [255; 3]].map(|picture| mix(picture, ground.rgb(), ground.alpha))
     }
 
     /// The colour in which a line never seen before is marked.
@@ -101,8 +115,7 @@ impl Look {
         if self.is_high_contrast {
             return text;
         }
-        let Rgba { alpha, .. } = self.window.rgba_bg;
-        let grounds = [[0; 3], [255; 3]].map(|picture| mix(picture, self.window.rgba_bg.rgb(), alpha));
+        let grounds = self.grounds();
         let shades = (0..=TAG_SHADE).rev().map(|shade| mix(text, tag, shade));
         let is_readable =
             |rgb: &[u8; 3]| grounds.iter().all(|ground| contrast(*rgb, *ground) >= LEAST_CONTRAST);
@@ -117,6 +130,28 @@ impl Look {
         }
         let background = if self.is_high_contrast { opaque } else { self.window.rgba_bg };
         scale(premultiplied(background), presence.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dim_can_be_read_where_text_can() {
+        let look = Look::new(&Settings::default(), 1.0);
+        let states = look.window.state_colours();
+        for fg in [look.window.rgba_fg, states.incoming, states.refused, states.blocked] {
+            let faint = look.faint(fg);
+            for ground in look.grounds() {
+                let seen = contrast(mix(ground, faint.rgb(), faint.alpha), ground);
+                assert!(seen >= LEAST_CONTRAST, "{fg:?} on {ground:?}: {seen}");
+            }
+        }
+        assert!(look.faint(look.window.rgba_fg).alpha < 200, "and is dimmer than the text");
+        // A colour that cannot be read at all is left as it is.
+        let dark = Rgba { red: 20, green: 20, blue: 20, alpha: 255 };
+        assert_eq!(look.faint(dark), dark);
     }
 }
 

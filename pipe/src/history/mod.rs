@@ -21,6 +21,7 @@ use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
 use leco_core::text::{Protocol, port_of};
 use leco_os::causes::{causes, sentence};
+use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
 use leco_os::reclaim::give_back;
@@ -318,6 +319,8 @@ enum Peer<'l> {
     Name(&'l str),
     System(u32, &'l str),
     Network(std::net::IpAddr),
+    /// A packet socket has no other end: an interface, or all.
+    Packets(String),
     /// Nobody yet: it listens. On loopback is another matter than where all may come.
     Port {
         protocol: u16,
@@ -331,6 +334,10 @@ impl<'l> Peer<'l> {
         if conn.is_listener() {
             let is_loopback = conn.local.to_canonical().is_loopback();
             return Self::Port { protocol: conn.protocol, port: conn.local_port, is_loopback };
+        }
+        if conn.is_packet {
+            let end = conn.iface.iter().position(|byte| *byte == 0).unwrap_or(conn.iface.len());
+            return Self::Packets(clean_bytes(&conn.iface[..end]).into_owned());
         }
         match (&labels.name, &labels.system) {
             (Some(name), _) => Self::Name(&name.text),
@@ -357,6 +364,7 @@ impl<'l> Peer<'l> {
                 hasher.write(&port.to_le_bytes());
                 hasher.write_u8(u8::from(*is_loopback));
             }
+            Self::Packets(interface) => hasher.write(interface.as_bytes()),
             Self::System(number, _) => number.hash(&mut hasher),
             Self::Network(address) => match address.to_canonical() {
                 std::net::IpAddr::V4(v4) => hasher.write(&v4.octets()[..3]),
@@ -371,6 +379,7 @@ impl<'l> Peer<'l> {
             Self::Name(name) => (*name).to_owned(),
             Self::System(number, organization) => format!("AS{number} {organization}"),
             Self::Network(address) => network(*address),
+            Self::Packets(interface) => format!("packet {interface}").trim_end().to_owned(),
             Self::Port { protocol, port, is_loopback } => {
                 let place = if *is_loopback { " loopback" } else { "" };
                 format!("listening{place}{}", port_of(*port, Protocol::from_number(*protocol)))

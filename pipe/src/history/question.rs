@@ -71,8 +71,8 @@ impl Question<'_> {
     /// Looks it up.
     pub fn answer(&self, store: &Store) -> Result<Answer, StoreError> {
         let is_by_time = matches!(self.by, By::Hour | By::Day);
-        let mut answer = Answer::default();
-        answer.rows = if is_by_time { self.by_time(store)? } else { self.by_label(store)? };
+        let rows = if is_by_time { self.by_time(store)? } else { self.by_label(store)? };
+        let mut answer = Answer { rows, ..Answer::default() };
         for (_, sums) in &answer.rows {
             answer.total.add(sums);
         }
