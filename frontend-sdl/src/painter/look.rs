@@ -133,6 +133,9 @@ impl Look {
     }
 }
 
+/// A shadow further away than this is no shadow. Pixels.
+const MAX_SHADOW: i32 = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +157,3 @@ mod tests {
         assert_eq!(look.faint(dark), dark);
     }
 }
-
-/// A shadow further away than this is no shadow. Pixels.
-const MAX_SHADOW: i32 = 256;
