@@ -19,6 +19,7 @@ use crossterm::event::Event;
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use leco_core::config::{Fingerprint, Reload, append_setting};
+use leco_core::ini::Diagnostic;
 use leco_core::model::overseer as core_overseer;
 use leco_core::model::overseer::Overseer;
 use leco_core::source::SourceSpec;
@@ -286,9 +287,7 @@ impl App {
     }
 
     fn reload(&mut self, reload: Reload) {
-        if let Reload::Good(config) = &reload {
-            self.status.faults = config.all_diagnostics().map(ToString::to_string).collect();
-        }
+        self.status.faults = faults(&reload);
         let notice = apply(reload, &mut self.overseer);
         self.tell(Some(notice));
         self.state.has_heading = self.overseer.settings().tui.heading;
@@ -447,6 +446,15 @@ fn copy(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// What of the file as it is now cannot be used, whether the rest of it takes effect or not.
+fn faults(reload: &Reload) -> Vec<String> {
+    match reload {
+        Reload::Good(config) => config.all_diagnostics().map(ToString::to_string).collect(),
+        Reload::Bad(diagnostics) => diagnostics.iter().map(Diagnostic::cause).collect(),
+        Reload::Unreadable(reason) => vec![reason.clone()],
+    }
+}
+
 /// Lets a changed config take effect, if it is good; what to tell of it.
 fn apply(reload: Reload, overseer: &mut Overseer) -> String {
     const STAYS: &str = "keeping the previous config";
@@ -466,5 +474,24 @@ fn apply(reload: Reload, overseer: &mut Overseer) -> String {
             [] => STAYS.into(),
         },
         Reload::Unreadable(reason) => format!("{reason}; {STAYS}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use leco_core::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn faults_of_a_config_last_until_a_good_one_comes() {
+        let read = |text: &str| Config::parse(text.as_bytes(), Path::new("widget.ini"));
+        let bad = faults(&Reload::Bad(read("[rx-proc]\n( = x\n[tui]\nmouse = 7\n").diagnostics));
+        assert_eq!(bad.len(), 2, "{bad:?}");
+        assert!(bad[0].starts_with("widget.ini:2:") && !bad[0].contains("skipped"), "{bad:?}");
+        assert_eq!(faults(&Reload::Unreadable("permission denied".into())), ["permission denied"]);
+        assert_eq!(faults(&Reload::Good(Box::new(read("[tui]\nmouse = yes\n")))), [""; 0]);
     }
 }
