@@ -310,6 +310,30 @@ fn connections_that_rules_hide_are_counted_once_and_as_long_as_lines_are_known()
 }
 
 #[test]
+fn connections_that_a_changed_config_hides_are_counted_and_those_that_it_shows_are_not() {
+    let hiding = |keys: &[&str]| {
+        let rules: String = keys.iter().map(|key| format!("{key} =\n")).collect();
+        config(&format!("[rx-group]\n{rules}:: ssh :: = g`ssh\n"))
+    };
+    let mut overseer = Overseer::with_list(hiding(&[":: curl ::"]), "");
+    for (ns, program) in (1..).zip(["curl", "curl", "wget", "ssh", "ssh", "vi"]) {
+        overseer.receive(&event(ns, ns, &format!("18:34 :: me :: {program} :: 192.0.2.1 443 :: ")), ns);
+    }
+    assert_eq!((overseer.hidden(), overseer.known().len()), (2, 3));
+    for (keys, hidden) in [
+        (&[":: curl ::", ":: wget ::"][..], 3),
+        (&[":: wget ::"], 1),
+        // Each connection of a group.
+        (&[":: wget ::", "me :: ssh ::"], 3),
+        (&[":: wget ::", "me :: ssh ::"], 3),
+        (&[], 0),
+    ] {
+        overseer.reload(hiding(keys));
+        assert_eq!(overseer.hidden(), hidden, "{keys:?}");
+    }
+}
+
+#[test]
 fn what_has_ended_has_no_rate() {
     let mut overseer = Overseer::new(Config::default());
     for (ns_trx, state, rate) in [(1, "open", 819), (2, "closed", 0)] {

@@ -40,13 +40,12 @@ impl From<Config> for InForce {
 }
 
 impl InForce {
-    /// What rules and styles make of a line and, where that is known, its event; `None` where it is dropped.
-    pub(super) fn show(&mut self, received: &str, event: Option<&str>) -> Option<Shown> {
-        let peers = Peers::of(received, event);
-        let Verdict::Show { line, group } = self.rules.apply_to(received, &peers) else { return None };
+    /// What rules and styles make of a line and its peers; `None` where it is dropped.
+    pub(super) fn show(&mut self, received: &str, peers: &Peers<'_>) -> Option<Shown> {
+        let Verdict::Show { line, group } = self.rules.apply_to(received, peers) else { return None };
         // A config may put anything into a line.
         let text: Arc<str> = clean(&line).into();
-        let (style, curve) = self.styles.style(&text, &peers);
+        let (style, curve) = self.styles.style(&text, peers);
         Some(Shown { text, group: group.map(Arc::from), style, curve })
     }
 

@@ -203,6 +203,12 @@ impl Line {
         self.bytes.members.as_ref().map_or(1, Vec::len)
     }
 
+    /// `ns` of each of them.
+    pub(crate) fn each_ns(&self) -> Vec<BootNs> {
+        let members = self.bytes.members.as_ref();
+        members.map_or_else(|| vec![self.life.latest], |all| all.iter().map(|member| member.ns).collect())
+    }
+
     /// By what it is known.
     pub(crate) fn id(&self) -> LineId {
         (self.machine.id, self.life.ns)

@@ -134,11 +134,11 @@ impl Lines {
 
     /// Makes every known line anew from what was received; `remake` says what it is now, or that it is
     /// dropped. Lines stay in their slots.
-    pub(crate) fn remake(&mut self, mut remake: impl FnMut(&str, Option<&str>) -> Option<Shown>) {
+    pub(crate) fn remake(&mut self, mut remake: impl FnMut(&Line) -> Option<Shown>) {
         let slots = &mut self.slots;
         self.store.refill(|store, mut line| {
             let slot = line.slot.take();
-            let shown = remake(&line.event.received, line.event.json.as_deref());
+            let shown = remake(&line);
             if let Some(slot) = slot {
                 slots[slot] = None;
             }

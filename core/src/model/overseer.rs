@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashlink::LinkedHashSet;
+use hashlink::LinkedHashMap;
 use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
 
@@ -20,7 +20,7 @@ use crate::query::{Names, Query, QueryError};
 use crate::rules::{Explanation, RuleInfo};
 use crate::source::Origin;
 use crate::style::LineStyle;
-use crate::wire::details::ConnectionDetails;
+use crate::wire::details::{ConnectionDetails, Peers};
 use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent, Phase};
 use crate::wire::tag::Tag;
 
@@ -103,6 +103,27 @@ pub enum Received {
     Blank,
 }
 
+/// What other rules have to know of a connection that rules hide.
+#[derive(Debug)]
+struct Hidden {
+    received: Arc<str>,
+    /// Those of its event, where that has more to tell than its line.
+    peers: Option<Box<[String]>>,
+}
+
+impl Hidden {
+    fn of(received: Arc<str>, event: Option<&str>) -> Self {
+        let peers = event.map(|_| Peers::of(&received, event).get().into());
+        Self { received, peers }
+    }
+
+    fn peers(&self) -> Peers<'_> {
+        self.peers
+            .as_ref()
+            .map_or_else(|| Peers::of(&self.received, None), |peers| Peers::known(peers.to_vec()))
+    }
+}
+
 /// Events in, frames out.
 #[derive(Debug)]
 pub struct Overseer {
@@ -118,7 +139,7 @@ pub struct Overseer {
     machines: Machines,
     hosts: Hosts,
     /// Connections that rules hide, as far as they are remembered.
-    hidden: LinkedHashSet<(MachineId, BootNs)>,
+    hidden: LinkedHashMap<(MachineId, BootNs), Hidden>,
 }
 
 /// Lines of open connections that a list has.
@@ -197,7 +218,7 @@ impl Overseer {
             tagged: Vec::new(),
             machines: Machines::new(Some(boot_id)),
             hosts: Hosts::default(),
-            hidden: LinkedHashSet::new(),
+            hidden: LinkedHashMap::new(),
         }
     }
 
@@ -246,10 +267,23 @@ impl Overseer {
                 Err(_) => filter.is_stale = true,
             }
         }
-        self.lines.remake(|received, event| in_force.show(received, event));
+        self.hidden.retain(|_, hidden| in_force.show(&hidden.received, &hidden.peers()).is_none());
+        let mut dropped = Vec::new();
+        let keeps = self.keeps;
+        self.lines.remake(|line| {
+            let (received, event) = (&line.event.received, line.event.json.as_deref());
+            let shown = in_force.show(received, &Peers::of(received, event));
+            if shown.is_none() && keeps == Keeps::List {
+                for ns in line.each_ns() {
+                    dropped.push(((line.machine.id, ns), Hidden::of(Arc::clone(received), event)));
+                }
+            }
+            shown
+        });
+        for (connection, hidden) in dropped {
+            self.note_hidden(connection, hidden);
+        }
         self.lines.set_capacity(self.keeps.capacity(&self.in_force.settings));
-        // Their next events tell what the rules are now.
-        self.hidden.clear();
         self.tagged.clear();
     }
 
@@ -304,9 +338,11 @@ impl Overseer {
         let received = clean(&event.line);
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
-        let Some(shown) = self.in_force.show(&received, details) else {
+        let Some(shown) = self.in_force.show(&received, &Peers::of(&received, details)) else {
             self.frame.counts.dropped += 1;
-            self.note_hidden((placed.machine, event.ns));
+            if self.keeps == Keeps::List {
+                self.note_hidden((placed.machine, event.ns), Hidden::of(received.as_ref().into(), details));
+            }
             return Received::Dropped;
         };
         self.hidden.remove(&(placed.machine, event.ns));
@@ -342,12 +378,10 @@ impl Overseer {
     }
 
     /// Remembers as many as ordinary lines, the latest.
-    fn note_hidden(&mut self, connection: (MachineId, BootNs)) {
-        if self.keeps == Keeps::List {
-            self.hidden.insert(connection);
-            while self.hidden.len() > self.in_force.settings.tui.lines_kept {
-                self.hidden.pop_front();
-            }
+    fn note_hidden(&mut self, connection: (MachineId, BootNs), hidden: Hidden) {
+        self.hidden.insert(connection, hidden);
+        while self.hidden.len() > self.in_force.settings.tui.lines_kept {
+            self.hidden.pop_front();
         }
     }
 

@@ -218,6 +218,11 @@ impl<'e> Peers<'e> {
         Self { line, event, read: OnceCell::new() }
     }
 
+    /// Those that were read before.
+    pub(crate) fn known(peers: Vec<String>) -> Self {
+        Self { read: peers.into(), ..Self::default() }
+    }
+
     pub(crate) fn get(&self) -> &[String] {
         self.read.get_or_init(|| ConnectionDetails::of(self.line, self.event).peers)
     }

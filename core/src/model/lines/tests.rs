@@ -185,7 +185,8 @@ fn other_rules_take_effect_on_known_lines_in_their_slots() {
     for ns in 1..=4 {
         arrive(&mut lines, ns, ns * SECOND, None);
     }
-    lines.remake(|received, _| {
+    lines.remake(|line| {
+        let received = &*line.event.received;
         let number: u64 = received.split(' ').nth(1).unwrap().parse().unwrap();
         match number {
             1 => None,
@@ -471,7 +472,7 @@ proptest! {
                     reference.forget(capacity);
                 }
                 Step::Remake(how) => {
-                    lines.remake(|received, _| remade(how, received));
+                    lines.remake(|line| remade(how, &line.event.received));
                     reference.remake(how);
                 }
                 Step::PlaceAgain(shift) => {
