@@ -224,6 +224,8 @@ fn draw_emptiness(
         () if known > 0 && state.lines.is_frozen() => {
             "frozen with nothing on the screen; space resumes".to_owned()
         }
+        // A filter that cannot be read chooses nothing, nor does it leave out anything.
+        () if known > 0 && state.prompt.error.is_some() => return,
         () if known > 0 && overseer.forgotten() > 0 => {
             let forgotten = header::grouped(overseer.forgotten());
             format!("nothing matches the filter; {forgotten} older lines were forgotten (lines-kept)")
