@@ -287,6 +287,7 @@ impl Term {
 /// What to write instead of what rules and other tools have, and what would choose nothing here.
 fn foreign(term: &str) -> Option<String> {
     match term {
+        "-" => return Some("a minus excludes what follows it: write -word, or \"-\" for the sign".into()),
         "&&" | "&" => return Some("all terms have to hold: leave && out".into()),
         "||" | "|" => return Some("for one or the other write a regex: /one|other/".into()),
         _ => {}
@@ -748,9 +749,8 @@ mod tests {
             "peer:\"example.org\"",
             "  proc:firefox  ",
             "::",
-            "-",
         ] {
-            assert_eq!(holds(query), query != "-" || LINE.contains('-'), "{query}");
+            assert!(holds(query), "{query}");
         }
         for query in [
             "chrome",
@@ -771,6 +771,7 @@ mod tests {
         for (query, span, words) in [
             ("proc:x prot:80", 7..14, "there is no field prot; fields are user, proc"),
             ("/a/ && /b/", 4..6, "leave && out"),
+            ("a -", 2..3, "write -word, or \"-\" for"),
             ("a || b", 2..4, "/one|other/"),
             ("!/b/", 0..4, "write -/b/"),
             ("a !proc:x", 2..9, "write -proc:x"),
@@ -786,7 +787,7 @@ mod tests {
             ("x rtt>fast", 2..10, "rtt is compared with a duration"),
             ("bytes:1M", 0..8, "write bytes>1M or bytes<1M"),
             ("a dir:up", 2..8, "in, out or listen"),
-            ("a /x(/", 2..6, "never closed"),
+            ("a /x(/", 2..6, "never closed: add a \")\" at the end of the regex"),
             ("user:\"x", 0..7, "closing \" is missing"),
             ("x /ab", 2..5, "closing / is missing"),
         ] {

@@ -151,7 +151,7 @@ impl Parser<'_> {
             return Ok(());
         }
         Err(PatternError::at(start..start + 1, "this group is never closed")
-            .help("add a \")\" before \" =\""))
+            .help("add a \")\" at the end of the regex"))
     }
 
     pub(super) fn plain(&mut self, start: usize, open: &str) -> Result<Node, PatternError> {
@@ -330,7 +330,7 @@ impl Parser<'_> {
                 }
                 None => {
                     return Err(PatternError::at(start..start + 1, "this group is never closed")
-                        .help("add a \")\" before \" =\""));
+                        .help("add a \")\" at the end of the regex"));
                 }
             }
         }
