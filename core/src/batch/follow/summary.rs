@@ -8,6 +8,8 @@ use leco_os::clock::BootNs;
 use super::SUMMARY_INTERVAL;
 use super::connection::Connection;
 use super::template::Escape;
+use super::words;
+use crate::model::known_line::KnownLine;
 use crate::model::overseer::Overseer;
 use crate::source::SourcesState;
 use crate::wire::event::{ConnectionState, Direction, State};
@@ -76,7 +78,7 @@ impl Summary {
         let (text, classes) = match &self.latest {
             _ if !is_reading => ("no events".to_owned(), vec!["waiting"]),
             Some(latest) if !is_quiet => (latest.text.clone(), latest.classes.clone()),
-            _ => (known(overseer.known().len()), vec!["quiet"]),
+            _ => (known(overseer), vec!["quiet"]),
         };
         if !is_reading || tooltip.is_empty() {
             let hint = if is_reading { "" } else { source.remedy.as_str() };
@@ -91,11 +93,11 @@ impl Summary {
 }
 
 /// What there is while nothing happens.
-fn known(lines: usize) -> String {
-    match lines {
+fn known(overseer: &Overseer) -> String {
+    let is_listener = |line: &KnownLine<'_>| line.brief_details().direction == Direction::Listen;
+    match overseer.known().len() {
         0 => "no connections".to_owned(),
-        1 => "1 connection known".to_owned(),
-        lines => format!("{lines} connections known"),
+        lines => format!("{} known", words::known(lines, overseer.known().filter(is_listener).count())),
     }
 }
 

@@ -10,36 +10,54 @@ use crate::model::overseer::{Overseer, Received};
 use crate::source::Origin;
 use crate::wire::event::{Direction, State};
 
+/// What was spoken of last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Said {
+    end: Option<State>,
+    is_listener: bool,
+}
+
 /// Says what begins, ends or goes wrong.
 #[derive(Default)]
 pub(super) struct Words {
     /// How each connection stood when it was spoken of; `None` while it goes on.
-    said: LinkedHashMap<Key, Option<State>>,
+    said: LinkedHashMap<Key, Said>,
 }
 
 impl Words {
     /// Says how much was known before.
     pub(super) fn begin(&self, into: &mut String) {
-        into.push_str(&match self.said.len() {
-            1 => "1 connection is known.\n".to_owned(),
-            count => format!("{count} connections are known.\n"),
-        });
+        let known = known(self.said.len(), self.said.values().filter(|said| said.is_listener).count());
+        let are = if self.said.len() == 1 { "is" } else { "are" };
+        into.push_str(&format!("{known} {are} known.\n"));
     }
 
     pub(super) fn take(&mut self, connection: &Connection<'_>, is_known: bool, into: &mut String) {
         let end = connection.end();
-        let before = self.said.insert(connection.key.clone(), end);
+        let said = Said { end, is_listener: connection.details.direction == Direction::Listen };
+        let before = self.said.insert(connection.key.clone(), said);
         if self.said.len() > REMEMBERED {
             self.said.pop_front();
         }
         let is_trouble = end.is_some_and(State::is_trouble);
         // Of connections that share a line, the line is what begins.
         let matters = !connection.is_grouped || connection.is_new_line || is_trouble;
-        if is_known || !matters || before == Some(end) {
+        if is_known || !matters || before.is_some_and(|before| before.end == end) {
             return;
         }
         into.push_str(&sentence(connection, end, before.is_none()));
         into.push('\n');
+    }
+}
+
+/// So many lines, some of which are who listens.
+pub(super) fn known(lines: usize, listeners: usize) -> String {
+    let count = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let connections = lines.saturating_sub(listeners);
+    match (connections, listeners) {
+        (_, 0) => count(connections, "connection"),
+        (0, _) => count(listeners, "listener"),
+        _ => format!("{} and {}", count(connections, "connection"), count(listeners, "listener")),
     }
 }
 
@@ -134,6 +152,24 @@ mod tests {
             Connection::read(Origin::default(), wire.as_bytes(), line.into(), false, true).unwrap();
         words.take(&connection, is_known, &mut text);
         text
+    }
+
+    #[test]
+    fn who_listens_is_no_connection() {
+        let said = [(0, 0), (1, 0), (1, 1), (2, 1), (9, 5)].map(|(lines, listeners)| known(lines, listeners));
+        let expected = ["0 connections", "1 connection", "1 listener", "1 connection and 1 listener"];
+        assert_eq!(said[..4], expected);
+        assert_eq!(said[4], "4 connections and 5 listeners");
+        let mut words = Words::default();
+        let listens = "18:32 :: root :: nginx :: listening 0.0.0.0 80 :: ";
+        say(&mut words, true, 1, listens, serde_json::json!({"dir": "listen", "state": "listening"}));
+        let mut begun = String::new();
+        words.begin(&mut begun);
+        assert_eq!(begun, "1 listener is known.\n");
+        say(&mut words, true, 2, "18:32 :: me :: ssh :: nas 22 :: ", serde_json::json!({}));
+        begun.clear();
+        words.begin(&mut begun);
+        assert_eq!(begun, "1 connection and 1 listener are known.\n");
     }
 
     #[test]
