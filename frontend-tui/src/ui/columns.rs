@@ -25,6 +25,8 @@ const PEER_PERCENT: usize = 35;
 const PROCESS_PART: usize = 7;
 const LEAST_PROCESS: usize = 6;
 const MOST_PROCESS: usize = 12;
+/// What stands in place of a port that has no room.
+const NO_PORT: &str = " …";
 const LEAST_USER: usize = 8;
 const LEAST_UNIT: usize = 12;
 
@@ -180,7 +182,7 @@ fn least(column: Column, width: usize) -> usize {
 }
 
 /// What of the peer, its port and its state fits: a name gives way first, then the port as a whole, then an address, then
-/// the state.
+/// the state. A port that gave way leaves a sign, where that fits.
 #[must_use]
 pub fn peer_within<'l>(cells: &Cells<'l>, width: usize) -> (Cow<'l, str>, &'l str, &'l str) {
     let (before, name) = cells.peer_parts();
@@ -190,6 +192,8 @@ pub fn peer_within<'l>(cells: &Cells<'l>, width: usize) -> (Cow<'l, str>, &'l st
     let least = if is_address { whole } else { cut };
     let kept = [
         (cells.port, cells.state, least),
+        (NO_PORT, cells.state, least),
+        // An address says more than that it had a port.
         ("", cells.state, least),
         ("", cells.state, cut),
         (cells.port, "", least),
@@ -271,11 +275,11 @@ mod tests {
         assert_eq!(within(15), "example.org 443");
         assert_eq!(within(12), "exam…org 443");
         assert_eq!(within(9), "ex…rg 443");
-        assert_eq!(within(8), "exam…org");
+        assert_eq!([8, 7, 6].map(within), ["exa…rg …", "ex…rg …", "exa…rg"]);
         assert_eq!(within(0), "");
         let failed = Cells::of(LINES[1]).unwrap();
         let (peer, port, state) = peer_within(&failed, 16);
-        assert_eq!((&*peer, port, state), ("a.v…org", "", " !refused"));
+        assert_eq!((&*peer, port, state), ("a.…rg", " …", " !refused"));
     }
 
     #[test]
@@ -287,8 +291,8 @@ mod tests {
         };
         let incoming = "<- 192.0.2.10 443";
         assert_eq!(
-            [17, 16, 13].map(|width| within(incoming, width)),
-            ["<- 192.0.2.10 443", "<- 192.0.2.10", "<- 192.0.2.10"]
+            [17, 16, 15, 14].map(|width| within(incoming, width)),
+            ["<- 192.0.2.10 443", "<- 192.0.2.10 …", "<- 192.0.2.10 …", "<- 192.0.2.10"]
         );
         assert_eq!([12, 10, 5].map(|width| within(incoming, width)), ["<- 192.0.2.…", "<- 192.0.…", "<- …"]);
         let failed = "2001:db8::10 443 !refused";
