@@ -21,34 +21,46 @@ static __always_inline const struct mount *mount_of(const struct vfsmount *mnt)
 	return READABLE(struct mount, (const char *)mnt - bpf_core_field_offset(struct mount, mnt));
 }
 
-/* Names of its folders and its own, the last one first: as the process that executed it sees it, but for chroot(2). */
+struct path_walk {
+	struct program *p;
+	const struct dentry *dentry;
+	const struct mount *mount;
+};
+
+static long note_step(__u32 step, struct path_walk *walk)
+{
+	const struct dentry *dentry = walk->dentry;
+	const struct mount *mount = walk->mount;
+	struct program *p = walk->p;
+	const struct dentry *folder = dentry->d_parent;
+	if (!dentry || dentry == mount->mnt.mnt_root || dentry == folder) {
+		const struct mount *above = mount->mnt_parent;
+		if (!dentry || !above || above == mount) {
+			p->is_cut = 0;
+			return 1;
+		}
+		walk->dentry = mount->mnt_mountpoint;
+		walk->mount = above;
+		return 0;
+	}
+	__u32 at = READ_ONCE(p->path_len);
+	if (at >= PATH_BYTES)
+		return 1;
+	long length = bpf_probe_read_kernel_str(&p->path[at], PATH_NAME_BYTES, dentry->d_name.name);
+	if (length <= 0)
+		return 1;
+	WRITE_ONCE(p->path_len, at + length);
+	walk->dentry = folder;
+	return 0;
+}
+
+/* Names of its folders and its own, the last one first: as the process that executed it sees it, but for chroot(2). Of a
+ * loop of C, and of a length that it knows, the verifier would follow every turn, for seconds. */
 static __always_inline void note_path(struct program *p, const struct path *path)
 {
-	const struct dentry *dentry = path->dentry;
-	const struct mount *mount = mount_of(path->mnt);
-	__u32 at = 0;
+	struct path_walk walk = { .p = p, .dentry = path->dentry, .mount = mount_of(path->mnt) };
 	p->is_cut = 1;
-	for (int step = 0; step < PATH_STEPS; step++) {
-		const struct dentry *folder = dentry->d_parent;
-		if (!dentry || dentry == mount->mnt.mnt_root || dentry == folder) {
-			const struct mount *above = mount->mnt_parent;
-			if (!dentry || !above || above == mount) {
-				p->is_cut = 0;
-				break;
-			}
-			dentry = mount->mnt_mountpoint;
-			mount = above;
-			continue;
-		}
-		if (at >= PATH_BYTES)
-			break;
-		long length = bpf_probe_read_kernel_str(&p->path[at], PATH_NAME_BYTES, dentry->d_name.name);
-		if (length <= 0)
-			break;
-		at += length;
-		dentry = folder;
-	}
-	p->path_len = at;
+	bpf_loop(PATH_STEPS, note_step, &walk, 0);
 }
 
 static __noinline int note_program(const void *process)
