@@ -15,7 +15,7 @@ const GAP: usize = 2;
 /// Cells before the tag and after it: the mark of the selected line; those of what is new and what has ended.
 const LEAD: usize = 4;
 /// A name keeps so many cells.
-const LEAST_NAME: usize = 5;
+pub(crate) const LEAST_NAME: usize = 5;
 /// Below this width of the screen nothing is as wide as it should be.
 const NARROW: usize = 60;
 /// Cells of a peer on a narrow screen; else its share of the width, in percent.
@@ -50,7 +50,8 @@ pub struct Columns {
 
 impl Columns {
     /// Fits columns to what lines need within a width. What matters most gets its room first: peer, process, bytes, rate,
-    /// time, user, unit, tag. An address has room as a whole wherever the width allows: in its column, where process and
+    /// time, user, unit, tag. Where bytes find no room, names are shorter, and a state has room over the bytes of its line;
+    /// else nothing that matters less is there. An address has room as a whole wherever the width allows: in its column, where process and
     /// bytes find room beside it, else over what follows it.
     #[must_use]
     pub fn fit(widest: &Widest, wanted: Wanted, width: usize) -> Self {
@@ -83,8 +84,17 @@ impl Columns {
         } else {
             [&[Peer], &[Process], &[Received, Sent], &[Rate], &[Time], &[User], &[Unit], &[Local], &[Chart]]
         };
+        let before_time = if wanted.by_rate { 4 } else { 3 };
+        let needed: usize = order[..before_time].iter().copied().flatten().map(|column| least(*column)).sum();
+        let over = (LEAD + needed).saturating_sub(width + GAP);
+        let shorter = least(Peer).saturating_sub(GAP + LEAST_NAME.max(in_column));
+        let least = |column| least(column) - if column == Peer && over <= shorter { over } else { 0 };
+        let has_bytes = natural(Received) + natural(Sent) > 0;
         let mut columns = Self { tag: 0, widths: [0; Column::ALL.len()], width: LEAD };
-        for group in order {
+        for (index, group) in order.into_iter().enumerate() {
+            if index >= before_time && has_bytes && columns.of(Received).or(columns.of(Sent)).is_none() {
+                break;
+            }
             // A tag tells lines apart, which a chart does not.
             if group == [Chart]
                 && columns.width + widest.tag <= width
@@ -243,7 +253,8 @@ mod tests {
         assert_eq!(shown(120), [Time, User, Process, Unit, Peer, Received, Sent, Rate]);
         assert_eq!(shown(80), [Time, Process, Peer, Received, Sent, Rate]);
         assert_eq!(shown(60), [Time, Process, Peer, Received, Sent]);
-        assert_eq!(shown(40), [Time, Process, Peer], "a state goes before bytes");
+        assert_eq!(shown(40), [Process, Peer, Received, Sent], "bytes go before the time");
+        assert_eq!(shown(30), [Process, Peer], "nothing takes the room that bytes needed");
         let short = "18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^";
         let columns = Columns::fit(&widest(&[short]), Wanted { chart: 8, by_rate: false }, 40);
         let shown_at_40: Vec<_> = columns.shown().map(|(column, ..)| column).collect();

@@ -11,7 +11,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use crate::model::widest::{Column, times};
-use crate::ui::columns::{Columns, peer_within};
+use crate::ui::columns::{Columns, LEAST_NAME, peer_within};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
@@ -137,8 +137,11 @@ fn in_columns<'r>(
             Column::Local => vec![(whole(cells.local.into(), width), faint)],
             Column::Peer => {
                 // It flows over what is empty; an address and how it went over anything.
-                let address = cells.peer.width() + cells.state.width();
-                let least = if cells.has_address() { address } else { 0 };
+                let least = match cells.state.width() {
+                    state if cells.has_address() => cells.peer.width() + state,
+                    0 => 0,
+                    state => cells.peer.width().min(LEAST_NAME) + state,
+                };
                 while width < cells.whole_peer()
                     && let Some((_, more, after)) =
                         shown.next_if(|(next, ..)| width < least || after_peer(*next).0.trim().is_empty())
