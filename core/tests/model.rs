@@ -312,7 +312,7 @@ fn connections_that_rules_hide_are_counted_once_and_as_long_as_lines_are_known()
 #[test]
 fn connections_that_a_changed_config_hides_are_counted_and_those_that_it_shows_are_not() {
     let hiding = |keys: &[&str]| {
-        let rules: String = keys.iter().map(|key| format!("{key} =\n")).collect();
+        let rules = keys.join(" =\n") + if keys.is_empty() { "" } else { " =\n" };
         config(&format!("[rx-group]\n{rules}:: ssh :: = g`ssh\n"))
     };
     let mut overseer = Overseer::with_list(hiding(&[":: curl ::"]), "");
