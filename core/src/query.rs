@@ -231,7 +231,7 @@ impl Query {
         lasting.into_iter().all(|term| term.test.holds(shown, details, state) != term.is_negated)
     }
 
-    /// The same of the other terms, where that can be told by the age alone.
+    /// Whether the terms about age hold; `None` if the age alone does not decide.
     pub(crate) fn holds_at(&self, age: Duration) -> Option<bool> {
         let mut is_told = true;
         for term in self.terms.iter().filter(|term| term.test.is_timed()) {

@@ -458,7 +458,7 @@ mod tests {
         let config = good(&mut watch);
         assert!(has(&config, "later", "d.test") && config.list_diagnostics.len() == 1);
 
-        // Missing, it stays what it was, which is told once; the same again is no other.
+        // If the file is missing, the list keeps its contents, and that is reported once.
         fs::remove_file(at("lists/ads")).unwrap();
         let config = good(&mut watch);
         assert!(has(&config, "ads", "c.test") && config.list_diagnostics.len() == 1);

@@ -50,7 +50,7 @@ impl Fade {
         self.steps.get(self.steps.partition_point(|&(from, _)| from <= age)).map(|&(from, _)| from)
     }
 
-    /// The age in ns from which on nothing is to be seen; `None` where something stays.
+    /// The age in ns at which the line becomes invisible for good; `None` if it never does.
     #[must_use]
     pub fn gone_from(&self) -> Option<u64> {
         self.steps.last().filter(|(_, alpha)| *alpha == 0).map(|&(from, _)| from)

@@ -61,7 +61,7 @@ impl Fader {
         if ahead.abs_diff(alpha) <= tolerance && ahead > 0 { ahead } else { alpha }
     }
 
-    /// Time in ns until nothing of the line is to be seen any more; `None` where something stays.
+    /// Time in ns until the line becomes invisible; `None` if it never does.
     pub(crate) fn gone_in(&self, times: Times, now: OurNs) -> Option<u64> {
         let left = |fade: &Fade, since| Some(fade.gone_from()?.saturating_sub(age(since, now)));
         let linger = self.linger.as_ref().and_then(|linger| left(linger, times.first));

@@ -80,7 +80,7 @@ impl Overlay {
         command.arg(&config_path).arg("--fifo").arg(&fifo);
         let bus = OsStr::new("DBUS_SESSION_BUS_ADDRESS");
         if !command.get_envs().any(|(name, _)| name == bus) {
-            // What the desktop of whoever runs the tests asks for changes nothing.
+            // The settings of the tester's own desktop must not change the result.
             command.env(bus, "disabled:");
         }
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();

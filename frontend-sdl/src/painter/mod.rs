@@ -34,7 +34,7 @@ const NEWS: Duration = Duration::from_secs(1);
 /// What is fainter than this vanishes without an effect: nobody would see it.
 const FAINT: u8 = 8;
 
-/// A line for whose place another one waits goes so many times as fast.
+/// How many times faster a line leaves when another one waits for its place.
 const HURRY: u32 = 2;
 /// While all lines are fainter than this times [`GROUND_STEPS`], so is the ground.
 const GROUND_STEP: u8 = 8;

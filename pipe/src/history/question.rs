@@ -15,13 +15,13 @@ use leco_core::text::{Protocol, bytes, port_of};
 use leco_core::wire::details::ConnectionDetails;
 use leco_core::wire::event::{ConnectionState, Direction as WireDirection};
 use leco_os::clean::clean;
-use nix::unistd::{Uid, User};
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use crate::history::errors::StoreError;
+use crate::history::seen::user_name;
 use crate::history::store::Store;
-use crate::history::totals::{Flow, Sums, start_of_day};
+use crate::history::totals::{Flow, Sums, midnight, start_of_day};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;
@@ -60,10 +60,7 @@ pub fn second_of(moment: &Moment, now: i64, zone: &TimeZone) -> i64 {
     match *moment {
         Moment::Ago(age) => now.saturating_sub(i64::try_from(age.as_secs()).unwrap_or(now)),
         Moment::Days(days) => start_of_day(now, -days, zone),
-        Moment::Date(year, month, day) => {
-            let midnight = zone.to_ambiguous_timestamp(date(year, month, day).at(0, 0, 0, 0));
-            midnight.compatible().map_or(now, Timestamp::as_second)
-        }
+        Moment::Date(year, month, day) => midnight(date(year, month, day), zone).unwrap_or(now),
     }
 }
 
@@ -176,10 +173,7 @@ struct Users(HashMap<u32, String>);
 
 impl Users {
     fn name(&mut self, uid: u32) -> &str {
-        self.0.entry(uid).or_insert_with(|| {
-            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-            user.map_or_else(|| uid.to_string(), |user| user.name)
-        })
+        self.0.entry(uid).or_insert_with(|| user_name(uid))
     }
 }
 

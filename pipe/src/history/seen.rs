@@ -17,7 +17,7 @@ pub fn line(pair: &Pair, zone: &TimeZone) -> String {
         Ok(time) => zone.to_datetime(time).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => "-".to_owned(),
     };
-    let user = user(pair);
+    let user = user_name(pair.uid);
     let mark = if pair.is_incoming { "<- " } else { "" };
     let (first, last) = (time(pair.first), time(pair.last));
     // The file is a file: anything may stand in it.
@@ -28,7 +28,7 @@ pub fn line(pair: &Pair, zone: &TimeZone) -> String {
 #[must_use]
 pub fn details(pair: &Pair) -> ConnectionDetails {
     ConnectionDetails {
-        user: user(pair),
+        user: user_name(pair.uid),
         uid: Some(pair.uid),
         process: pair.program.clone(),
         peers: vec![pair.peer.clone()],
@@ -37,9 +37,10 @@ pub fn details(pair: &Pair) -> ConnectionDetails {
     }
 }
 
-fn user(pair: &Pair) -> String {
-    let user = User::from_uid(Uid::from_raw(pair.uid)).ok().flatten();
-    user.map_or_else(|| pair.uid.to_string(), |user| user.name)
+/// Name of a user, else the number.
+pub(super) fn user_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The same as an object on one line, times in seconds since 1970.

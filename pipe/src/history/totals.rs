@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use hashlink::LruCache;
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use leco_bpf::read::record::{Conn, Direction, State};
@@ -309,11 +309,15 @@ pub(crate) fn start_of_day(second: i64, days: i64, zone: &TimeZone) -> i64 {
     let start = || {
         let date = zone.to_datetime(Timestamp::from_second(second).ok()?).date();
         let date = date.checked_add(Span::new().try_days(days).ok()?).ok()?;
-        // Where there is no midnight that day, the first moment after it counts.
-        let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
-        Some(midnight.compatible().ok()?.as_second())
+        midnight(date, zone)
     };
     start().unwrap_or(second.div_euclid(DAY) * DAY + days * DAY)
+}
+
+/// The begin of a day in a zone; where that day has no midnight, the first moment after it.
+pub(super) fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
+    let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
+    midnight.compatible().ok().map(Timestamp::as_second)
 }
 
 /// How long and how much is kept.
@@ -618,7 +622,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seen.sqlite");
         // Half an hour beside the others.
-        let zone = TimeZone::posix("XXX-5:30").unwrap();
+        let zone = TimeZone::posix("ABC-5:30").unwrap();
         let mut memory = Memory::open(&path, "boot", &saved(&zone)).unwrap().0;
         let unnamed = fixtures::labels("curl", None);
         let named = fixtures::labels("curl", Some("a.test"));
