@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The tables that keep totals.
+
+use jiff::tz::TimeZone;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of, start_of_day};
+
+/// Connections of which it is saved how much was counted, for the next pipe of the same boot.
+const COUNTED_ROWS: i64 = 20_000;
+/// Hours become days after so many days.
+const HOURLY_DAYS: i64 = 7;
+/// Where the file is too large, so much of a part goes at once, in percent: not at every write.
+const SPARE_PERCENT: i64 = 5;
+
+pub(in crate::history) const TABLES: &str = "\
+CREATE TABLE IF NOT EXISTS flow (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL UNIQUE, program TEXT NOT NULL, \
+ unit TEXT NOT NULL, uid INTEGER NOT NULL, direction INTEGER NOT NULL, protocol INTEGER NOT NULL, \
+ port INTEGER NOT NULL, peer TEXT NOT NULL); \
+CREATE TABLE IF NOT EXISTS hours (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
+ rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS days (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
+ rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS failures (start INTEGER NOT NULL, flow INTEGER NOT NULL, state INTEGER NOT NULL, \
+ connections INTEGER NOT NULL, PRIMARY KEY (start, flow, state)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS counted (boot TEXT NOT NULL, ns INTEGER NOT NULL, rx INTEGER NOT NULL, \
+ tx INTEGER NOT NULL, state INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (boot, ns)) WITHOUT ROWID";
+
+/// How long and how much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Days.
+    pub days: i64,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// Adds a batch.
+pub(in crate::history) fn write(
+    transaction: &Transaction<'_>,
+    boot: &str,
+    batch: &TotalsBatch,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let mut find = transaction.prepare("SELECT id FROM flow WHERE hash = ?1")?;
+    let mut insert = transaction.prepare(
+        "INSERT INTO flow (hash, program, unit, uid, direction, protocol, port, peer) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+    )?;
+    let mut add = transaction.prepare(
+        "INSERT INTO hours VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET \
+         connections = connections + excluded.connections, rx = rx + excluded.rx, tx = tx + excluded.tx",
+    )?;
+    let mut fail = transaction.prepare(
+        "INSERT INTO failures VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET \
+         connections = connections + excluded.connections",
+    )?;
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    for ((hour, flow), sums) in &batch.sums {
+        let hash = flow.hash().cast_signed();
+        let known: Option<i64> = find.query_row([hash], |row| row.get(0)).optional()?;
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let Flow { program, unit, uid, direction, protocol, port, peer } = flow;
+            let direction = number_of(*direction);
+            let row = params![hash, program, unit, uid, direction, protocol, port, peer];
+            insert.query_row(row, |row| row.get(0))?
+        };
+        add.execute(params![hour, id, number(sums.connections), number(sums.rx), number(sums.tx)])?;
+        for (kind, count) in (1_u8..).zip(sums.failures).filter(|(_, count)| *count > 0) {
+            fail.execute(params![hour, id, kind, number(count)])?;
+        }
+    }
+    let mut keep = transaction.prepare("INSERT OR REPLACE INTO counted VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (ns, Counted { rx, tx, failure }) in &batch.counted {
+        keep.execute(params![boot, ns.cast_signed(), number(*rx), number(*tx), failure, now])?;
+    }
+    Ok(())
+}
+
+/// Makes hours days, and forgets what is too old or too much.
+pub(in crate::history) fn tidy(
+    connection: &mut Connection,
+    boot: &str,
+    now: i64,
+    zone: &TimeZone,
+    limits: Limits,
+) -> rusqlite::Result<()> {
+    let hourly_from = start_of_day(now, -HOURLY_DAYS, zone);
+    loop {
+        let oldest: Option<i64> =
+            connection.query_row("SELECT min(start) FROM hours", [], |row| row.get(0))?;
+        let Some(oldest) = oldest.filter(|oldest| *oldest < hourly_from) else { break };
+        let (day, next) = (start_of_day(oldest, 0, zone), start_of_day(oldest, 1, zone));
+        // A clock that was wrong may have put it anywhere: it goes on in any case.
+        let next = next.max(oldest + 1);
+        let transaction = connection.transaction()?;
+        for (from, to, key, sums) in [
+            ("hours", "days", "flow", ["connections", "rx", "tx"].as_slice()),
+            ("failures", "failures", "flow, state", ["connections"].as_slice()),
+        ] {
+            let summed: Vec<String> = sums.iter().map(|sum| format!("sum({sum})")).collect();
+            let added: Vec<String> =
+                sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect();
+            // The first hour of a day begins when the day does: a day of failures keeps it.
+            let first = if from == to { "start > ?1" } else { "start >= ?1" };
+            transaction.execute(
+                &format!(
+                    "INSERT INTO {to} SELECT ?1, {key}, {} FROM {from} WHERE {first} AND start < ?2 GROUP BY {key} \
+                     ON CONFLICT DO UPDATE SET {}",
+                    summed.join(", "),
+                    added.join(", ")
+                ),
+                params![day, next],
+            )?;
+            transaction
+                .execute(&format!("DELETE FROM {from} WHERE {first} AND start < ?2"), params![day, next])?;
+        }
+        transaction.commit()?;
+    }
+    let transaction = connection.transaction()?;
+    forget_before(&transaction, start_of_day(now, -limits.days, zone))?;
+    transaction.execute("DELETE FROM counted WHERE boot <> ?1", [boot])?;
+    let rows: i64 = transaction.query_row("SELECT count(*) FROM counted", [], |row| row.get(0))?;
+    if rows > COUNTED_ROWS {
+        transaction.execute(
+            "DELETE FROM counted WHERE (boot, ns) IN (SELECT boot, ns FROM counted ORDER BY last LIMIT ?1)",
+            [rows - COUNTED_ROWS],
+        )?;
+    }
+    forget_flows(&transaction)?;
+    transaction.commit()?;
+    bound(connection, limits)
+}
+
+fn forget_before(transaction: &Transaction<'_>, start: i64) -> rusqlite::Result<()> {
+    for table in ["hours", "days", "failures"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE start < ?1"), [start])?;
+    }
+    Ok(())
+}
+
+fn forget_flows(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .execute("DELETE FROM flow WHERE id NOT IN (SELECT flow FROM hours UNION SELECT flow FROM days)", [])
+        .map(drop)
+}
+
+/// Bytes of the file that hold something.
+fn used(connection: &Connection) -> rusqlite::Result<i64> {
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+}
+
+/// Forgets the oldest until the file is within its bounds again. Pages that become free are used again: it does not grow.
+pub(in crate::history) fn bound(connection: &mut Connection, limits: Limits) -> rusqlite::Result<()> {
+    let most = i64::try_from(limits.bytes).unwrap_or(i64::MAX);
+    if used(connection)? <= most {
+        return Ok(());
+    }
+    let wanted = most - most / 100 * SPARE_PERCENT;
+    while used(connection)? > wanted {
+        let transaction = connection.transaction()?;
+        let oldest = |table: &str| {
+            let oldest = format!("SELECT min(start) FROM {table}");
+            transaction.query_row(&oldest, [], |row| row.get::<_, Option<i64>>(0))
+        };
+        let Some(oldest) = oldest("days")?.into_iter().chain(oldest("hours")?).min() else { return Ok(()) };
+        forget_before(&transaction, oldest + 1)?;
+        forget_flows(&transaction)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// A row of what was counted: when it begins, in seconds since 1970, whether it is a day rather than an hour, and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// Seconds since 1970.
+    pub start: i64,
+    /// A day in the zone of the pipe that wrote it; else an hour.
+    pub is_day: bool,
+    /// Id of its flow in this file.
+    pub flow: i64,
+    /// What was counted.
+    pub sums: Sums,
+}
+
+/// Flows whose ids are wanted.
+pub(in crate::history) fn flows(
+    connection: &Connection,
+    is_wanted: impl Fn(i64) -> bool,
+    mut each: impl FnMut(i64, Flow),
+) -> rusqlite::Result<()> {
+    let mut query =
+        connection.prepare("SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if is_wanted(id) {
+            let flow = Flow {
+                program: row.get(1)?,
+                unit: row.get(2)?,
+                uid: row.get(3)?,
+                direction: direction_of(row.get(4)?),
+                protocol: row.get(5)?,
+                port: row.get(6)?,
+                peer: row.get(7)?,
+            };
+            each(id, flow);
+        }
+    }
+    Ok(())
+}
+
+/// What was counted from one moment until before another, the oldest first.
+pub(in crate::history) fn read(
+    connection: &Connection,
+    (from, until): (i64, i64),
+    mut each: impl FnMut(Total),
+) -> rusqlite::Result<()> {
+    for (table, is_day) in [("days", true), ("hours", false)] {
+        let columns = "start, flow, connections, rx, tx";
+        let mut query =
+            connection.prepare(&format!("SELECT {columns} FROM {table} WHERE start >= ?1 AND start < ?2"))?;
+        let mut rows = query.query([from, until])?;
+        while let Some(row) = rows.next()? {
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            let sums = Sums { connections: number(2)?, rx: number(3)?, tx: number(4)?, ..Sums::default() };
+            each(Total { start: row.get(0)?, is_day, flow: row.get(1)?, sums });
+        }
+    }
+    let mut query = connection
+        .prepare("SELECT start, flow, state, connections FROM failures WHERE start >= ?1 AND start < ?2")?;
+    let mut rows = query.query([from, until])?;
+    while let Some(row) = rows.next()? {
+        let mut sums = Sums::default();
+        let kind = row.get::<_, i64>(2)?.checked_sub(1).and_then(|kind| usize::try_from(kind).ok());
+        if let Some(count) = kind.and_then(|kind| sums.failures.get_mut(kind)) {
+            *count = row.get::<_, i64>(3)?.cast_unsigned();
+        }
+        each(Total { start: row.get(0)?, is_day: false, flow: row.get(1)?, sums });
+    }
+    Ok(())
+}
