@@ -2,6 +2,7 @@
 //! Rows of text on a picture that is kept, so that only what has changed is drawn and shown again. It knows no
 //! window and reads no clock.
 
+mod cells;
 mod columns;
 pub mod effects;
 mod emoji;
@@ -339,7 +340,7 @@ impl Painter {
     fn new_line(&mut self, row: &Row, came: Option<BootNs>) -> Line {
         let widths = if self.columns.is_some() {
             let is_bold = row.style.is_bold == Some(true);
-            text::measure(&mut self.fonts, &row.tag.text, &row.text, row.is_first_ever, is_bold)
+            cells::measure(&mut self.fonts, &row.tag.text, &row.text, row.is_first_ever, is_bold)
         } else {
             Widths::default()
         };
