@@ -181,7 +181,7 @@ fn measure_burst(report: &mut Report) -> Result<()> {
             view.terminal.press(b"?")?;
             keys.push((view.terminal.wait_for("redraw")? - pressed).as_secs_f64() * 1000.0);
             view.terminal.press(b"\x1b")?;
-            view.terminal.wait_for("q quit   ? help")?;
+            view.terminal.wait_for("listeners   ? help")?;
         }
     }
     let share = share(before, process::on_cpu(view.process.id())?, start.elapsed());
