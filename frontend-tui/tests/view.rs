@@ -405,6 +405,26 @@ fn columns_stay_while_a_list_is_scrolled() {
 }
 
 #[test]
+fn amounts_are_in_bits_where_the_config_says_so() {
+    let config = Config::parse(b"[text]\nunits = bits\n", "widget.ini".as_ref());
+    let mut overseer = Overseer::new(config);
+    for (at, rx) in [(10, 1000), (11, 501_000)] {
+        let line = "18:32 :: me :: ssh :: 20ms wg0 :: nas 22 :: v 1.2M / 58B ^";
+        let event =
+            serde_json::json!({"ns": SECOND, "ns_trx": at * SECOND, "line": line, "rx": rx, "tx": 58});
+        overseer.receive(event.to_string().as_bytes(), at * SECOND);
+    }
+    let mut view = Used::new(overseer, (120, 24), 12 * SECOND);
+    let screen = view.screen();
+    for told in ["10Mb", "464b", "571kb/s", "about"] {
+        assert!(screen.contains(told), "{told}: {screen}");
+    }
+    assert!(!screen.contains("1.2M") && !screen.contains("from"), "{screen}");
+    let detail = view.after(Action::Open(Mode::Detail));
+    assert!(detail.contains("4Mb (571kb/s)") && detail.contains("v 1.2M / 58B ^"), "{detail}");
+}
+
+#[test]
 fn a_listener_is_told_as_a_whole_over_empty_columns() {
     let overseer = || {
         let mut overseer = Overseer::new(Config::default());

@@ -13,7 +13,7 @@ use crate::fade::{Points, SplineKind};
 use crate::ini::{Entry, Fault, Rgba};
 use crate::source::SourceSpec;
 use crate::style::Outline;
-use crate::text::{FLAG_WORDS, expand, parse_duration, parse_flag};
+use crate::text::{FLAG_WORDS, Units, expand, parse_duration, parse_flag};
 
 /// Sections of settings, each with its keys as they stand in a config.
 pub const SETTINGS: [(&str, &[&str]); 4] = [
@@ -53,6 +53,7 @@ pub const SETTINGS: [(&str, &[&str]); 4] = [
             "effect-new",
             "effect-gone",
             "columns",
+            "units",
             "line-height",
             "line-fade-time",
             "line-fade-curve",
@@ -112,6 +113,7 @@ pub(super) fn set(settings: &mut Settings, entry: &Entry) -> Result<(), Fault> {
         ("text", "effect-new") => text.effect_new = value.named(Effect::parse, Effect::NAMES)?,
         ("text", "effect-gone") => text.effect_gone = value.named(Effect::parse, Effect::NAMES)?,
         ("text", "columns") => text.columns = value.named(LineColumns::parse, LineColumns::NAMES)?,
+        ("text", "units") => text.units = value.named(Units::parse, Units::NAMES)?,
         ("text", "line-height") => text.line_height = value.line_height()?,
         ("text", "line-fade-time") => text.line_fade_time = value.duration()?,
         ("text", "line-fade-curve") => text.line_fade_curve = curve(entry)?,

@@ -8,7 +8,7 @@ use crate::fade::{Points, SplineKind};
 use crate::ini::Rgba;
 use crate::source::{NoRuntimeFolder, SourceSpec, default_fifo};
 use crate::style::{LineStyle, Outline};
-use crate::text::parse_flag;
+use crate::text::{Units, parse_flag};
 use crate::wire::event::ConnectionState;
 
 /// Everything a config can set besides rules, curves and styles.
@@ -317,6 +317,8 @@ pub struct TextSettings {
     pub effect_gone: Effect,
     /// Whether parts of lines stand in columns.
     pub columns: LineColumns,
+    /// What amounts of traffic are shown in.
+    pub units: Units,
     /// Distance of lines.
     pub line_height: LineHeight,
     /// How long a line takes to its end value.
@@ -346,6 +348,7 @@ impl Default for TextSettings {
             effect_new: Effect::Slide,
             effect_gone: Effect::Slide,
             columns: LineColumns::Auto,
+            units: Units::Bytes,
             line_height: LineHeight::Times(1.5),
             line_fade_time: Duration::from_mins(1),
             line_fade_curve: Points::default(),

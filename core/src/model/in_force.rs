@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the config that was read last says, and what it makes of lines.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use leco_os::clean::clean;
@@ -46,6 +47,10 @@ impl InForce {
         // A config may put anything into a line.
         let text: Arc<str> = clean(&line).into();
         let (style, curve) = self.styles.style(&text, peers);
+        let text = match self.settings.text.units.of_line(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(changed) => changed.into(),
+        };
         Some(Shown { text, group: group.map(Arc::from), style, curve })
     }
 

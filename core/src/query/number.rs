@@ -41,7 +41,7 @@ enum Number {
 impl Comparison {
     /// Reads one; `None` where a text is none, and an error where it is one that means nothing.
     pub(super) fn parse(text: &str) -> Option<Result<Self, String>> {
-        let (name, rest) = text.split_at(text.find(['<', '>'])?);
+        let (name, rest) = text.split_at(text.find(['<', '>', '='])?);
         let of = match name {
             "rtt" => Number::Rtt,
             "retrans" => Number::Retrans,
@@ -52,6 +52,11 @@ impl Comparison {
             _ => return None,
         };
         let (sign, value) = rest.split_at(1);
+        if sign == "=" {
+            return Some(Err(format!(
+                "{name} is seldom just so much: write {name}>{value} or {name}<{value}"
+            )));
+        }
         let (or_equal, value) = value.strip_prefix('=').map_or((false, value), |value| (true, value));
         let (than, example) = match of {
             Number::Rtt | Number::Age => (microseconds(value), "a duration like 50ms, 10s or 1h"),
@@ -161,6 +166,7 @@ mod tests {
             ("retrans>1K", "with a number"),
             ("bytes>much", "with bytes like"),
             ("rtt>99999999999999999999ms", "a duration"),
+            ("rtt=80ms", "write rtt>80ms or rtt<80ms"),
         ] {
             assert!(Comparison::parse(text).unwrap().unwrap_err().contains(words), "{text}");
         }

@@ -90,6 +90,15 @@ impl<'l> Cells<'l> {
         is_address(self.peer_parts().1)
     }
 
+    /// Where the two amounts stand that a line tells in its last part, received and sent.
+    #[must_use]
+    pub fn amounts(line: &str) -> Option<[Range<usize>; 2]> {
+        let (_, last) = line.rsplit_once(SEPARATOR)?;
+        let amounts = traffic(last).filter(|_| !last.is_empty())?;
+        let before = line.len() - last.len();
+        Some(amounts.map(|at| at.start + before..at.end + before))
+    }
+
     /// Cells of a terminal that all which is said of the peer needs.
     #[must_use]
     pub fn whole_peer(&self) -> usize {
@@ -142,11 +151,14 @@ fn traffic(part: &str) -> Option<[Range<usize>; 2]> {
     amounts.try_into().ok()
 }
 
-/// `80.5K`, `912B`
+/// `80.5K`, `912B`, in bits `644kb`
 fn is_amount(word: &str) -> bool {
-    let number = word.trim_end_matches(|c: char| c.is_ascii_uppercase());
-    number.starts_with(|c: char| c.is_ascii_digit())
-        && (1..=2).contains(&(word.len() - number.len()))
+    let number = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = &word[number.len()..];
+    let is_unit = unit.bytes().all(|byte| byte.is_ascii_uppercase()) || unit.ends_with('b');
+    is_unit
+        && number.starts_with(|c: char| c.is_ascii_digit())
+        && (1..=2).contains(&unit.len())
         && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         && number.matches('.').count() < 2
 }

@@ -98,6 +98,15 @@ pub fn relative_time(age: Duration) -> impl Display {
     })
 }
 
+/// A time in µs as a line tells how long packets take to a peer and back: `1.5ms`, `20ms`.
+#[must_use]
+pub fn round_trip(us: u64) -> impl Display {
+    fmt::from_fn(move |f| match us {
+        ..10_000 => write!(f, "{}.{}ms", us / 1000, us % 1000 / 100),
+        us => write!(f, "{}ms", us / 1000),
+    })
+}
+
 /// `ADDR PORT[/PROTO]`.
 #[must_use]
 pub fn endpoint(remote: IpAddr, port: u16, protocol: Protocol) -> impl Display {

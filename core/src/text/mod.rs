@@ -8,11 +8,15 @@ mod format;
 mod parts;
 mod path;
 mod speed;
+mod units;
 
 pub use cells::{Cells, is_address};
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
-pub use format::{Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, traffic};
+pub use format::{
+    Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, round_trip, traffic,
+};
 pub use parts::{Part, SEPARATOR};
 pub(crate) use path::expand;
 pub use speed::{SPEEDS, parse_speed};
+pub use units::Units;

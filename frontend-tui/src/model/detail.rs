@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
-use leco_core::text::{bytes, relative_time};
+use leco_core::text::relative_time;
 use leco_core::wire::details::ConnectionDetails;
 use leco_core::wire::event::ConnectionState;
 use leco_os::clean::clean;
@@ -83,9 +83,10 @@ pub fn fields(line: &KnownLine<'_>, overseer: &Overseer, config: Option<&Path>, 
     fields.push(Field::new("first seen", ago(line.first_age(now))));
     fields.push(Field::new("last seen", ago(line.age(now))));
     let (total, rate) = (line.total(), line.rate(now));
+    let units = overseer.settings().text.units;
     for (name, total, rate) in [("traffic in", total.rx, rate.rx), ("traffic out", total.tx, rate.tx)] {
-        let rate = if line.is_closed() { String::new() } else { format!(" ({}/s)", bytes(rate)) };
-        fields.push(Field::new(name, format!("{}{rate}", bytes(total))));
+        let rate = if line.is_closed() { String::new() } else { format!(" ({}/s)", units.amount(rate)) };
+        fields.push(Field::new(name, format!("{}{rate}", units.amount(total))));
     }
     if details.fields.is_empty() {
         fields.extend(fields_of_line(&details, line.state()));

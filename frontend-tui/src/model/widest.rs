@@ -4,7 +4,7 @@
 use leco_core::model::overseer::Row;
 use unicode_width::UnicodeWidthStr;
 
-use leco_core::text::Cells;
+use leco_core::text::{Cells, is_address};
 
 /// A column, in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,8 @@ pub struct Widest {
     pub address: usize,
     /// The same with its port.
     pub address_and_port: usize,
+    /// Some line tells this end of its connection before its peer; else what stands there is said about the connection.
+    pub has_local_address: bool,
     pub(crate) columns: [usize; Column::ALL.len()],
 }
 
@@ -106,6 +108,7 @@ impl Widest {
         widen(Received, cells.received.width().max(BYTES), 12);
         widen(Sent, cells.sent.width().max(BYTES), 12);
         widen(Rate, RATE, RATE);
+        self.has_local_address |= cells.local.split(' ').next().is_some_and(is_address);
         self.state = self.state.max(cells.state.width());
         if cells.has_address() {
             let address = cells.peer.width();

@@ -2,7 +2,7 @@
 //! A line's traffic over time, in both directions, with axes.
 
 use leco_core::model::traffic::{BUCKET_NS, BUCKETS, Traffic};
-use leco_core::text::bytes;
+use leco_core::text::Units;
 use leco_os::clock::BootNs;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -21,6 +21,7 @@ const ALL_S: u64 = BUCKET_S * BUCKETS as u64;
 pub(crate) fn lines(
     traffic: &Traffic,
     (width, height): (u16, u16),
+    units: Units,
     theme: Theme,
     now: BootNs,
 ) -> Vec<Line<'static>> {
@@ -44,6 +45,7 @@ pub(crate) fn lines(
         Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style)
     };
     let faint = theme.faint(255);
+    let rate = |rate: u64| format!("{}/s", units.amount(rate));
     let chart = Chart::new(vec![
         dataset("received", theme.received()).data(&received),
         dataset("sent", theme.sent()).data(&sent),
@@ -57,7 +59,7 @@ pub(crate) fn lines(
     .y_axis(
         Axis::default()
             .bounds([0.0, highest as f64])
-            .labels(["0".to_owned(), format!("{}/s", bytes(highest / 2)), format!("{}/s", bytes(highest))])
+            .labels(["0".to_owned(), rate(highest / 2), rate(highest)])
             .style(faint),
     )
     .legend_position(Some(LegendPosition::TopLeft));

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::model::widest::Column::{Chart, Local, Peer, Process, Rate, Received, Sent, Time, Unit, User};
 use crate::model::widest::{Column, Widest};
 use crate::ui::shorten;
-use leco_core::text::Cells;
+use leco_core::text::{Cells, Units};
 
 /// Cells between two columns.
 const GAP: usize = 2;
@@ -37,6 +37,8 @@ pub struct Wanted {
     pub chart: usize,
     /// The list is sorted by rate: it is seen whatever else goes.
     pub by_rate: bool,
+    /// What amounts are shown in.
+    pub units: Units,
 }
 
 /// Widths of the columns, in cells; 0 for one that is left out.
@@ -46,6 +48,10 @@ pub struct Columns {
     widths: [usize; Column::ALL.len()],
     /// All together, with what is before them.
     width: usize,
+    /// What amounts are shown in.
+    pub units: Units,
+    /// What stands above what is before the peer.
+    pub local: &'static str,
 }
 
 impl Columns {
@@ -90,7 +96,9 @@ impl Columns {
         let shorter = least(Peer).saturating_sub(GAP + LEAST_NAME.max(in_column));
         let least = |column| least(column) - if column == Peer && over <= shorter { over } else { 0 };
         let has_bytes = natural(Received) + natural(Sent) > 0;
-        let mut columns = Self { tag: 0, widths: [0; Column::ALL.len()], width: LEAD };
+        let local = if widest.has_local_address { Local.heading().0 } else { "about" };
+        let widths = [0; Column::ALL.len()];
+        let mut columns = Self { tag: 0, widths, width: LEAD, units: wanted.units, local };
         for (index, group) in order.into_iter().enumerate() {
             if index >= before_time && has_bytes && columns.of(Received).or(columns.of(Sent)).is_none() {
                 break;
@@ -243,7 +251,7 @@ mod tests {
     }
 
     fn fit(width: usize, by_rate: bool) -> Columns {
-        Columns::fit(&widest(&LINES), Wanted { chart: 8, by_rate }, width)
+        Columns::fit(&widest(&LINES), Wanted { chart: 8, by_rate, ..Wanted::default() }, width)
     }
 
     #[test]
@@ -256,7 +264,7 @@ mod tests {
         assert_eq!(shown(40), [Process, Peer, Received, Sent], "bytes go before the time");
         assert_eq!(shown(30), [Process, Peer], "nothing takes the room that bytes needed");
         let short = "18:34 :: me :: ssh :: nas.example.org 22 :: v 12.4K / 878.9K ^";
-        let columns = Columns::fit(&widest(&[short]), Wanted { chart: 8, by_rate: false }, 40);
+        let columns = Columns::fit(&widest(&[short]), Wanted { chart: 8, ..Wanted::default() }, 40);
         let shown_at_40: Vec<_> = columns.shown().map(|(column, ..)| column).collect();
         assert_eq!(shown_at_40, [Process, Peer, Received, Sent]);
         assert_eq!(shown(10), [Peer]);

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use leco_core::model::overseer::Overseer;
-use leco_core::text::bytes;
 use leco_os::clock::BootNs;
 use unicode_width::UnicodeWidthStr;
 
@@ -149,10 +148,9 @@ fn right_parts(
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));
     if total.is_lively(now) {
-        parts.push(part(
-            40,
-            format!("{} {}/s {} {}/s", glyphs.down, bytes(rate.rx), glyphs.up, bytes(rate.tx)),
-        ));
+        let units = overseer.settings().text.units;
+        let (rx, tx) = (units.amount(rate.rx), units.amount(rate.tx));
+        parts.push(part(40, format!("{} {rx}/s {} {tx}/s", glyphs.down, glyphs.up)));
         parts.push(part(10, sparkline(&total.recent(now), glyphs)));
     }
     parts

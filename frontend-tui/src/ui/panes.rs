@@ -6,6 +6,7 @@ use std::path::Path;
 use leco_cli::keys::KEYS;
 use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
+use leco_core::text::Units;
 use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 use ratatui::style::{Modifier, Style};
@@ -87,6 +88,7 @@ fn entry(
 pub(crate) fn detail(
     line: Option<&KnownLine<'_>>,
     (fields, at): (&[Field], usize),
+    units: Units,
     theme: Theme,
     (now, width): (BootNs, usize),
 ) -> Pane {
@@ -94,7 +96,7 @@ pub(crate) fn detail(
     let is_beside = width >= CHART_BESIDE;
     let chart_width = if is_beside { width / 2 - 2 } else { width.saturating_sub(2).min(80) };
     let chart_size = (u16::try_from(chart_width).unwrap_or(u16::MAX), CHART_HEIGHT);
-    let chart = chart::lines(line.traffic(), chart_size, theme, now);
+    let chart = chart::lines(line.traffic(), chart_size, units, theme, now);
     let field_width = if is_beside { width / 2 } else { width };
     let mut lines: Vec<_> = heading(line.text(), width, theme).collect();
     let above = lines.len();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use leco_core::model::overseer::Row;
 use leco_core::model::traffic::RECENT;
-use leco_core::text::{Cells, Part, SEPARATOR, bytes};
+use leco_core::text::{Cells, Part, SEPARATOR};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
@@ -37,7 +37,8 @@ pub(crate) fn heading(columns: &Columns, theme: Theme) -> Line<'static> {
     let tag = if columns.tag() >= 3 { "tag" } else { "" };
     let mut text = format!(" {tag:<width$}   ", width = columns.tag());
     for (column, width, gap) in columns.shown() {
-        let (long, short) = column.heading();
+        let (long, short) =
+            if column == Column::Local { (columns.local, columns.local) } else { column.heading() };
         let name = [long, short].into_iter().find(|name| name.len() <= width).unwrap_or_default();
         text += &if column.is_number() { format!("{name:>width$}") } else { format!("{name:<width$}") };
         text += &" ".repeat(gap);
@@ -107,7 +108,7 @@ fn in_columns<'r>(
     // Of several connections the line has only what the latest one moved.
     let moved = |said: &'r str, counted: u64| -> Cow<'r, str> {
         let is_merged = row.connections > 1 && total.total() > 0;
-        if is_merged { bytes(counted).to_string().into() } else { said.into() }
+        if is_merged { columns.units.amount(counted).to_string().into() } else { said.into() }
     };
     let rate = row.rate(now).total();
     let after_peer = |column: Column| -> (Cow<'r, str>, Style) {
@@ -115,9 +116,9 @@ fn in_columns<'r>(
             Column::Received => (moved(cells.received, total.rx), text),
             Column::Sent => (moved(cells.sent, total.tx), text),
             Column::Rate if rate >= MUCH => {
-                (format!("{}/s", bytes(rate)).into(), text.add_modifier(Modifier::BOLD))
+                (format!("{}/s", columns.units.amount(rate)).into(), text.add_modifier(Modifier::BOLD))
             }
-            Column::Rate if rate > 0 => (format!("{}/s", bytes(rate)).into(), text),
+            Column::Rate if rate > 0 => (format!("{}/s", columns.units.amount(rate)).into(), text),
             Column::Chart => (sparkline(&row.traffic.recent(now), theme.glyphs()).into(), faint),
             _ => ("".into(), text),
         }

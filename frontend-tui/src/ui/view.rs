@@ -181,7 +181,8 @@ fn draw_list(
     // A number does not stand at the bar.
     let text_area = Rect { width: area.width.saturating_sub(if is_scrolled { 2 } else { 0 }), ..area };
     let width = usize::from(text_area.width);
-    let wanted = Wanted { chart: row::CHART, by_rate: state.lines.sort == Sort::Rate };
+    let by_rate = state.lines.sort == Sort::Rate;
+    let wanted = Wanted { chart: row::CHART, by_rate, units: overseer.settings().text.units };
     let columns = Columns::fit(state.lines.widest(), wanted, width);
     let has_heading = areas.heading.height > 0;
     if has_heading && listing.shown > 0 {
@@ -255,8 +256,9 @@ fn draw_pane(
         (Mode::Detail, _) => {
             let fields = state.fields(overseer, now);
             state.field = state.field.min(fields.len().saturating_sub(1));
+            let units = overseer.settings().text.units;
             let line = state.selected(overseer);
-            panes::detail(line.as_ref(), (&fields, state.field), theme, (now, width))
+            panes::detail(line.as_ref(), (&fields, state.field), units, theme, (now, width))
         }
         (Mode::Rules, _) => panes::rules(overseer, (file, &status.faults), &state.rule_times, theme, width),
         (Mode::Help, _) => panes::help(&status.source.each, theme, width),

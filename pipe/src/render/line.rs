@@ -7,7 +7,7 @@ use std::fmt::Write;
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction, State};
 use leco_cli::tunables::{NamesShown, Shown, Tunables};
-use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time};
+use leco_core::text::{Protocol, SEPARATOR, address, bytes, endpoint, port_of, relative_time, round_trip};
 use leco_core::wire::event::{Details, EventRecord};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
@@ -134,8 +134,7 @@ impl Formatter {
             Shown::Service => line.push_str(service(&self.services, conn).unwrap_or_default()),
             Shown::Rtt => match conn.tcp.rtt_us {
                 0 => {}
-                us @ ..10_000 => write!(line, "{}.{}ms", us / 1000, us % 1000 / 100)?,
-                us => write!(line, "{}ms", us / 1000)?,
+                us => write!(line, "{}", round_trip(us.into()))?,
             },
             Shown::Retransmits if conn.tcp.retrans > 0 => write!(line, "{} resent", conn.tcp.retrans)?,
             Shown::Retransmits => {}

@@ -7,7 +7,7 @@ use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 
 use crate::source::Origin;
-use crate::text::{SEPARATOR, bytes};
+use crate::text::{SEPARATOR, Units};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Event, State};
 
@@ -43,6 +43,7 @@ impl<'e> Connection<'e> {
         shown: Arc<str>,
         is_grouped: bool,
         is_new_line: bool,
+        units: Units,
     ) -> Option<Self> {
         let event = Event::parse(wire_line).ok()?;
         let line = clean(&event.line);
@@ -55,19 +56,16 @@ impl<'e> Connection<'e> {
         let parts: Vec<&str> = line.split(SEPARATOR).collect();
         let is_known = parts.len() >= 4;
         let time = if is_known { parts[0].trim().to_owned() } else { String::new() };
-        let traffic = parts.last().filter(|_| is_known).and_then(|part| traffic(part));
-        let told = |count: Option<u64>, text: &str| {
-            count.map_or_else(|| text.to_owned(), |count| bytes(count).to_string())
-        };
-        let (rx, tx) = traffic.unwrap_or_default();
+        let amount =
+            |count: Option<u64>| count.map_or_else(String::new, |count| units.amount(count).to_string());
         let machine = [&event.boot.0, &event.host.0].into_iter().find(|name| !name.is_empty());
         let machine = machine.map_or_else(|| origin.index.to_string(), Clone::clone);
         Some(Self {
             key: (machine.into(), event.ns),
             time,
             state: event.connection_state(),
-            rx: told(event.rx.0, rx),
-            tx: told(event.tx.0, tx),
+            rx: amount(details.numbers.rx),
+            tx: amount(details.numbers.tx),
             shown,
             is_grouped,
             is_new_line,
@@ -97,9 +95,4 @@ impl<'e> Connection<'e> {
     pub(super) fn peer(&self) -> &str {
         self.details.peers.first().map_or("", String::as_str)
     }
-}
-
-/// What was received and sent, of `v RX / TX ^`.
-fn traffic(part: &str) -> Option<(&str, &str)> {
-    part.trim().strip_prefix("v ")?.strip_suffix(" ^")?.split_once(" / ")
 }

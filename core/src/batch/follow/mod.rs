@@ -174,7 +174,10 @@ pub fn follow(
                     overseer.receive_from(origin, line, now)
                 {
                     replay.arrived();
-                    if let Some(connection) = Connection::read(origin, line, shown, group.is_some(), is_new) {
+                    let units = overseer.settings().text.units;
+                    if let Some(connection) =
+                        Connection::read(origin, line, shown, group.is_some(), is_new, units)
+                    {
                         printer.take(&connection, replayed[origin.index], &mut text);
                     }
                 }

@@ -7,10 +7,11 @@ use hashlink::LinkedHashMap;
 
 use super::REMEMBERED;
 use super::connection::{Connection, Key};
+use crate::text::round_trip;
 use crate::wire::event::Direction;
 
 /// What may stand in a template, with what it is.
-pub const FIELDS: [(&str, &str); 13] = [
+pub const FIELDS: [(&str, &str); 16] = [
     ("time", "when it began, as lines have it"),
     ("user", "name or number of the user"),
     ("proc", "process or script"),
@@ -23,6 +24,9 @@ pub const FIELDS: [(&str, &str); 13] = [
     ("host", "machine"),
     ("rx", "bytes received: 1.5M"),
     ("tx", "bytes sent"),
+    ("iface", "interface by which it leaves"),
+    ("rtt", "round trip of TCP: 20ms"),
+    ("country", "where the other end is said to be"),
     ("line", "the line, as rules make it"),
 ];
 
@@ -181,6 +185,9 @@ fn value(connection: &Connection<'_>, field: &str) -> String {
         "host" => details.host.clone(),
         "rx" => connection.rx.clone(),
         "tx" => connection.tx.clone(),
+        "iface" => details.iface.clone(),
+        "rtt" => details.numbers.rtt_us.map(|us| round_trip(us).to_string()).unwrap_or_default(),
+        "country" => details.country.clone(),
         _ => connection.shown.to_string(),
     }
 }
@@ -219,11 +226,13 @@ impl<'t> Lines<'t> {
 mod tests {
     use super::*;
     use crate::source::Origin;
+    use crate::text::Units;
 
     fn line(template: &str, escape: Escape, event: &serde_json::Value) -> String {
         let wire = event.to_string();
         let shown = event["line"].as_str().unwrap_or_default().into();
-        let connection = Connection::read(Origin::default(), wire.as_bytes(), shown, false, true).unwrap();
+        let connection =
+            Connection::read(Origin::default(), wire.as_bytes(), shown, false, true, Units::Bytes).unwrap();
         Template::parse(template).unwrap().expand(&connection, escape)
     }
 
@@ -239,6 +248,9 @@ mod tests {
         ] {
             assert_eq!(line(template, Escape::None, &event), text, "{template}");
         }
+        let measured = serde_json::json!({"ns": 1, "ns_trx": 2, "line": "18:32 :: me :: nc :: nas 22 :: ",
+            "iface": "wg0", "rtt_us": 20_400, "country": "DE", "rx": 3000, "tx": 0});
+        assert_eq!(line("{iface} {rtt} {country} {rx} {tx}", Escape::None, &measured), "wg0 20ms DE 2.9K 0B");
         assert_eq!(line("<b>{proc}</b>", Escape::Pango, &event), "<b>a&amp;b</b>");
         let event = serde_json::json!({"ns": 1, "ns_trx": 2, "line": "x :: y :: %{A1:rm:} :: z 1 :: "});
         assert_eq!(

@@ -70,7 +70,9 @@ impl Sentences {
     pub fn receive(&mut self, overseer: &mut Overseer, wire_line: &[u8], now: Now, into: &mut String) {
         let origin = Origin::default();
         if let Received::Line { text, group, is_new } = overseer.receive_from(origin, wire_line, now)
-            && let Some(connection) = Connection::read(origin, wire_line, text, group.is_some(), is_new)
+            && let units = overseer.settings().text.units
+            && let Some(connection) =
+                Connection::read(origin, wire_line, text, group.is_some(), is_new, units)
         {
             self.0.take(&connection, false, into);
         }
@@ -117,7 +119,7 @@ fn sentence(connection: &Connection<'_>, end: Option<State>, is_news: bool) -> S
         State::Open | State::Listening | State::Connecting | State::Closed => "ended",
     };
     let bytes = match (connection.rx.as_str(), connection.tx.as_str()) {
-        ("" | "0B", "" | "0B") => String::new(),
+        ("" | "0B" | "0b", "" | "0B" | "0b") => String::new(),
         (rx, tx) => format!("; {} received, {} sent", in_words(rx), in_words(tx)),
     };
     let first = if is_first { "first " } else { "" };
@@ -133,6 +135,11 @@ fn in_words(bytes: &str) -> String {
         "M" => "megabyte",
         "G" => "gigabyte",
         "T" => "terabyte",
+        "b" => "bit",
+        "kb" => "kilobit",
+        "Mb" => "megabit",
+        "Gb" => "gigabit",
+        "Tb" => "terabit",
         other => return format!("{number} {other}"),
     };
     let number = if number.is_empty() { "0" } else { number };
@@ -142,6 +149,7 @@ fn in_words(bytes: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Units;
 
     fn say(words: &mut Words, is_known: bool, ns: u64, line: &str, more: serde_json::Value) -> String {
         let mut event = more;
@@ -149,7 +157,8 @@ mod tests {
         let wire = event.to_string();
         let mut text = String::new();
         let connection =
-            Connection::read(Origin::default(), wire.as_bytes(), line.into(), false, true).unwrap();
+            Connection::read(Origin::default(), wire.as_bytes(), line.into(), false, true, Units::Bytes)
+                .unwrap();
         words.take(&connection, is_known, &mut text);
         text
     }
