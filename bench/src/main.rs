@@ -8,6 +8,7 @@
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
+mod history;
 mod latency;
 mod model;
 mod overlay;
@@ -54,6 +55,7 @@ fn run() -> Result<Report> {
             throughput::measure(&mut report)?;
             receivers::measure(&mut report)?;
         }
+        Some("history") => history::measure(&mut report)?,
         Some("tui") => tui::measure(&mut report)?,
         Some("programs") => cost::measure_programs(&mut report)?,
         Some("cost") => match kind {
@@ -70,6 +72,7 @@ fn measure_all(report: &mut Report) -> Result<()> {
     throughput::measure(report)?;
     measure_together(report)?;
     receivers::measure(report)?;
+    history::measure(report)?;
     tui::measure(report)?;
     overlay::measure(report)?;
     cost::measure(report)

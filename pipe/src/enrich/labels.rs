@@ -127,7 +127,8 @@ pub struct Labels {
 
 impl Who {
     /// Where no process is known.
-    pub(crate) fn nobody() -> Self {
+    #[must_use]
+    pub fn nobody() -> Self {
         Self {
             user: None,
             comm: "-".into(),

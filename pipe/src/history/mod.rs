@@ -257,17 +257,10 @@ impl Memory {
     /// Hands what waits to the thread that writes; never waits for it.
     fn write(&mut self, now: BootNs) {
         self.due = None;
+        let batch = self.take_batch();
         let Some(writer) = &self.writer else {
-            self.pending.clear();
             self.pending_ids.clear();
-            self.pending_names.clear();
             return;
-        };
-        let batch = Batch {
-            pairs: std::mem::take(&mut self.pending),
-            names: std::mem::take(&mut self.pending_names),
-            totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
-            now: self.wall,
         };
         match writer.batches.try_send(batch) {
             Err(TrySendError::Full(batch))
@@ -281,13 +274,38 @@ impl Memory {
                 }
                 self.due = Some(now.saturating_add(1_000_000_000));
             }
-            _ => self.pending_ids.clear(),
+            Err(TrySendError::Full(batch)) => {
+                let (pairs, totals) = (batch.pairs.len(), batch.totals.len());
+                tracing::warn!("the disk does not keep up: {pairs} pairs and {totals} totals are not saved");
+                self.pending_ids.clear();
+            }
+            Ok(()) | Err(TrySendError::Disconnected(_)) => self.pending_ids.clear(),
+        }
+    }
+
+    fn take_batch(&mut self) -> Batch {
+        Batch {
+            pairs: std::mem::take(&mut self.pending),
+            names: std::mem::take(&mut self.pending_names),
+            totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
+            now: self.wall,
+        }
+    }
+
+    /// Hands what waits to the thread that writes, and waits where that has not kept up.
+    pub fn flush(&mut self) {
+        self.due = None;
+        let batch = self.take_batch();
+        self.pending_ids.clear();
+        if let Some(writer) = &self.writer {
+            // It reads until this ends.
+            let _ = writer.batches.send(batch);
         }
     }
 
     /// Writes what waits, and waits for that.
-    pub(crate) fn finish(&mut self, now: BootNs) {
-        self.write(now);
+    pub fn finish(&mut self) {
+        self.flush();
         if let Some(Writer { batches, thread }) = self.writer.take() {
             drop(batches);
             // It has told what went wrong.
@@ -459,7 +477,7 @@ mod tests {
         let curl = labels("curl", None);
         let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
         assert!(!memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)), "of the first day");
-        memory.finish(2 * SECOND);
+        memory.finish();
         let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
         assert!(!memory.see(&conn(90 * SECOND, "192.0.3.1"), &curl, &at(90)));
         assert!(
@@ -474,6 +492,51 @@ mod tests {
     }
 
     #[test]
+    fn what_began_to_be_learned_is_known_after_its_first_pair_was_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let limits = Limits { days: 30, bytes: 64 << 20 };
+        let learn = Duration::from_hours(24);
+        let saved = Saved { learn, totals: Some(limits), ..Saved::default() };
+        let curl = labels("curl", None);
+        let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
+        for second in [1, 30 * 3600] {
+            let conn = conn(second * SECOND, &format!("192.0.{second}.1").replace("108000", "3"));
+            memory.see(&conn, &curl, &at(second));
+            memory.count(&conn, &curl, &at(second));
+            memory.flush();
+        }
+        memory.finish();
+        rusqlite::Connection::open(&path)
+            .unwrap()
+            .execute("DELETE FROM seen WHERE first = (SELECT min(first) FROM seen)", [])
+            .unwrap();
+        let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
+        assert!(memory.see(&conn(108_100 * SECOND, "192.0.9.1"), &curl, &at(108_100)));
+    }
+
+    #[test]
+    fn what_waits_is_written_at_the_end_however_slow_the_disk_is() {
+        let (batches, to_write) = sync_channel(BATCHES);
+        let (begin, is_begun) = std::sync::mpsc::channel::<()>();
+        let (told, written) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            is_begun.recv().unwrap();
+            let pairs = to_write.into_iter().map(|batch: Batch| batch.pairs.len()).sum::<usize>();
+            told.send(pairs).unwrap();
+        });
+        let mut memory = Memory { writer: Some(Writer { batches, thread }), ..Memory::default() };
+        for number in 1..=5 {
+            let (conn, now) = (conn(number * SECOND, &format!("192.0.{number}.1")), at(number));
+            assert!(memory.see(&conn, &labels("curl", None), &now));
+            memory.write(now.boot);
+        }
+        begin.send(()).unwrap();
+        memory.finish();
+        assert_eq!(written.recv().unwrap(), 5);
+    }
+
+    #[test]
     fn memory_survives_a_restart_and_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state/leco/seen.sqlite");
@@ -483,13 +546,13 @@ mod tests {
         assert_eq!(memory.due(), Some(6 * SECOND));
         memory.keep_time(6 * SECOND);
         assert_eq!(memory.due(), None, "nothing waits");
-        memory.finish(6 * SECOND);
+        memory.finish();
         // What was not yet written is lost with a killed pipe, and nothing else.
         let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert!(!memory.see(&conn(7 * SECOND, "192.0.2.1"), &curl, &at(8)));
         assert!(memory.see(&conn(8 * SECOND, "192.0.9.1"), &curl, &at(9)));
         memory.keep_time(20 * SECOND);
-        memory.finish(20 * SECOND);
+        memory.finish();
         let pairs = Store::open_to_read(&path).unwrap().pairs().unwrap();
         let listed: Vec<_> = pairs.iter().map(|pair| (pair.peer.as_str(), pair.first, pair.last)).collect();
         assert_eq!(
@@ -639,7 +702,7 @@ mod tests {
         let path = dir.path().join("seen.sqlite");
         let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
-        memory.finish(SECOND);
+        memory.finish();
         let whole = std::fs::read(&path).unwrap();
         let damaged = |from: usize, with: u8| {
             let mut bytes = whole.clone();
@@ -711,7 +774,7 @@ mod tests {
         for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
             let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
             memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
-            memory.finish(SECOND);
+            memory.finish();
             let mut bytes = std::fs::read(&path).unwrap();
             assert!(bytes.len() > 8192);
             bytes[4096..].fill(0xff);

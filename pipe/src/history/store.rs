@@ -250,9 +250,13 @@ impl Store {
         self.first("SELECT count(*) FROM sqlite_schema WHERE name = 'hours'").map(|count: i64| count > 0)
     }
 
-    /// When the first pair of all was seen, in seconds since 1970; none where there is none.
+    /// When the first pair of all was seen, in seconds since 1970; none where there is none. Of more pairs than are kept
+    /// the first are gone: totals go back further.
     pub(super) fn began(&self) -> Result<Option<i64>, StoreError> {
-        self.first("SELECT min(first) FROM seen")
+        self.first(
+            "SELECT min(first) FROM (SELECT min(first) AS first FROM seen UNION ALL SELECT min(start) FROM hours \
+             UNION ALL SELECT min(start) FROM days)",
+        )
     }
 
     /// Adds pairs, or the time at which those that are known were seen again, names of connections of a boot, and totals
