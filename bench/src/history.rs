@@ -27,7 +27,7 @@ const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
 const WRITE_INTERVAL: u64 = 5;
 const SECOND: u64 = 1_000_000_000;
 const BOOT: &str = "0f1e2d3c";
-/// Of CPU, what the model of a busy machine counts in a second.
+/// Connections of a busy machine.
 const PER_SECOND: u64 = 500;
 
 /// Figures of the history, against their limits.
@@ -45,7 +45,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Numbers that look like chance, and are the same each time (SplitMix64).
+/// Numbers that look like chance, and are the same each time (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {
@@ -59,8 +59,14 @@ impl Chance {
 
     /// One of the pairs: the n-th comes about 1/n times as often as the first.
     fn pair(&mut self) -> u64 {
-        let chance = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        ((PAIRS as f64 + 1.0).powf(chance) as u64 - 1).min(PAIRS - 1)
+        loop {
+            // As many of each power of two.
+            let first = 1 << (self.next() % u64::from(PAIRS.ilog2() + 1));
+            let pair = first - 1 + self.next() % first;
+            if pair < PAIRS {
+                return pair;
+            }
+        }
     }
 }
 
@@ -120,6 +126,7 @@ fn write_month(path: &Path, report: &mut Report) -> Result<()> {
     let mut memory = Memory::open(path, BOOT, &saved())?.0;
     let mut chance = Chance(7);
     let start = Instant::now();
+    let at_once = 20_000;
     for number in 0..CONNECTIONS {
         let second = number * month / CONNECTIONS;
         let boot = second * SECOND + number % SECOND;
@@ -128,7 +135,7 @@ fn write_month(path: &Path, report: &mut Report) -> Result<()> {
         let now = Now { boot, wall };
         memory.see(&conn, &labels, &now);
         memory.count(&conn, &labels, &now);
-        if number % 4000 == 3999 {
+        if number % at_once == at_once - 1 {
             memory.flush();
         }
     }

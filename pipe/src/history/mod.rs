@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Which program talked to which name or network before: what is new stands out.
 
+mod by_flow;
 mod errors;
 mod mark;
 mod names;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What was counted, put together by what is asked for, and written as a table, as JSON or as CSV.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -18,10 +19,11 @@ use leco_os::clean::clean;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
+use crate::history::by_flow::ByFlow;
 use crate::history::errors::StoreError;
 use crate::history::seen::user_name;
 use crate::history::store::Store;
-use crate::history::totals::{Flow, Sums, midnight, start_of_day};
+use crate::history::totals::{Column, Flow, Sums, midnight, start_of_day};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;
@@ -102,6 +104,7 @@ impl Question<'_> {
         let mut by_time: BTreeMap<i64, Sums> = BTreeMap::new();
         // Most totals that follow each other are of one hour.
         let mut day = (0..0, 0);
+        let mut latest = (0, Sums::default());
         store.totals(self.range, |total| {
             if has_filter && !chosen.contains(&total.flow) {
                 return;
@@ -111,29 +114,50 @@ impl Question<'_> {
                 day = (begin..start_of_day(total.start, 1, self.zone), begin);
             }
             let start = if self.by == By::Day { day.1 } else { total.start };
-            by_time.entry(start).or_default().add(&total.sums);
+            if start != latest.0 {
+                by_time.entry(latest.0).or_default().add(&latest.1);
+                latest = (start, Sums::default());
+            }
+            latest.1.add(&total.sums);
         })?;
+        by_time.entry(latest.0).or_default().add(&latest.1);
+        by_time.retain(|_, sums| *sums != Sums::default());
         Ok(by_time.into_iter().map(|(start, sums)| (self.time(start), sums)).collect())
     }
 
     /// Sums of everything that has one name, what moved most first.
     fn by_label(&self, store: &Store) -> Result<Vec<(String, Sums)>, StoreError> {
-        let mut by_flow: HashMap<i64, Sums> = HashMap::new();
-        store.totals(self.range, |total| by_flow.entry(total.flow).or_default().add(&total.sums))?;
-        let mut by_label: HashMap<String, Sums> = HashMap::new();
-        let mut users = Users::default();
-        store.flows(
-            |id| by_flow.contains_key(&id),
-            |id, flow| {
-                let user = users.name(flow.uid);
-                if let Some(sums) = by_flow.get(&id).filter(|_| self.chooses(&flow, user)) {
-                    by_label.entry(self.label(&flow, user)).or_default().add(sums);
+        let mut by_flow = ByFlow::default();
+        store.totals(self.range, |total| by_flow.add(total.flow, &total.sums))?;
+        let mut by_label = ByLabel::default();
+        let column = match self.by {
+            _ if !self.filter.is_empty() => None,
+            By::Program => Some(Column::Program),
+            By::Unit => Some(Column::Unit),
+            By::Peer => Some(Column::Peer),
+            By::User | By::Port | By::Hour | By::Day => None,
+        };
+        if let Some(column) = column {
+            store.labels(column, |id, label| {
+                if let Some(sums) = by_flow.of(id) {
+                    by_label.add(label, &sums);
                 }
-            },
-        )?;
-        let mut rows: Vec<_> = by_label.into_iter().collect();
+            })?;
+        } else {
+            let mut users = Users::default();
+            store.flows(
+                |id| by_flow.of(id).is_some(),
+                |id, flow| {
+                    let user = users.name(flow.uid);
+                    if let Some(sums) = by_flow.of(id).filter(|_| self.chooses(&flow, user)) {
+                        by_label.add(&self.label(&flow, user), &sums);
+                    }
+                },
+            )?;
+        }
+        let mut rows = by_label.shown();
         let weight = |sums: &Sums| (moved(sums), sums.connections);
-        rows.sort_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
+        rows.sort_unstable_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
         Ok(rows)
     }
 
@@ -142,11 +166,10 @@ impl Question<'_> {
             || self.filter.holds(&line(flow, user), &details(flow, user), ConnectionState::Ordinary)
     }
 
-    /// What a flow is put together by. The file is a file: anything may stand in it.
+    /// What a flow is put together by.
     fn label(&self, flow: &Flow, user: &str) -> String {
-        let label = match self.by {
+        match self.by {
             By::Program => flow.program.clone(),
-            By::Unit if flow.unit.is_empty() => "-".to_owned(),
             By::Unit => flow.unit.clone(),
             By::User => user.to_owned(),
             By::Peer => flow.peer.clone(),
@@ -154,8 +177,7 @@ impl Question<'_> {
                 port_of(flow.port, Protocol::from_number(flow.protocol)).to_string().trim().to_owned()
             }
             By::Hour | By::Day => String::new(),
-        };
-        clean(&label).into_owned()
+        }
     }
 
     fn time(&self, start: i64) -> String {
@@ -164,6 +186,29 @@ impl Question<'_> {
             Ok(time) => self.zone.to_datetime(time).strftime(format).to_string(),
             Err(_) => "-".to_owned(),
         }
+    }
+}
+
+/// Sums of everything that has one name, as it stands in the file.
+#[derive(Default)]
+struct ByLabel(HashMap<String, Sums>);
+
+impl ByLabel {
+    fn add(&mut self, label: &str, sums: &Sums) {
+        match self.0.get_mut(label) {
+            Some(known) => known.add(sums),
+            None => drop(self.0.insert(label.to_owned(), *sums)),
+        }
+    }
+
+    /// As it is shown: the file is a file, anything may stand in it.
+    fn shown(mut self) -> Vec<(String, Sums)> {
+        let odd = self.0.extract_if(|label, _| label.is_empty() || matches!(clean(label), Cow::Owned(_)));
+        for (label, sums) in odd.collect::<Vec<_>>() {
+            let shown = if label.is_empty() { "-".into() } else { clean(&label) };
+            self.add(&shown, &sums);
+        }
+        self.0.into_iter().collect()
     }
 }
 

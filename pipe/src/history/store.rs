@@ -18,7 +18,7 @@ use crate::history::errors::StoreError;
 use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
 use crate::history::names::{self, KeptName, NAMES};
-use crate::history::totals::{self, Flow, Limits, TABLES, Total, Totals, TotalsBatch};
+use crate::history::totals::{self, Column, Flow, Limits, TABLES, Total, Totals, TotalsBatch};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
@@ -230,6 +230,11 @@ impl Store {
         each: impl FnMut(i64, Flow),
     ) -> Result<(), StoreError> {
         totals::flows(&self.connection, is_wanted, each).map_err(|error| self.unreadable(error))
+    }
+
+    /// One text of each flow.
+    pub fn labels(&self, column: Column, each: impl FnMut(i64, &str)) -> Result<(), StoreError> {
+        totals::labels(&self.connection, column, each).map_err(|error| self.unreadable(error))
     }
 
     /// What went wrong while reading: damage is told as such.

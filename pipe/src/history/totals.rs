@@ -15,8 +15,8 @@ use leco_os::clock::BootNs;
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
-pub use self::tables::{Limits, Total};
-pub(super) use self::tables::{TABLES, bound, flows, read, tidy, write};
+pub use self::tables::{Column, Limits, Total};
+pub(super) use self::tables::{TABLES, bound, flows, labels, read, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 

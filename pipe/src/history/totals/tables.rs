@@ -187,6 +187,36 @@ pub struct Total {
     pub sums: Sums,
 }
 
+/// A text by which flows are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Script or process name.
+    Program,
+    /// Unit or container.
+    Unit,
+    /// Name of the peer.
+    Peer,
+}
+
+/// One text of each flow: of many flows the rest would take most of the time.
+pub(in crate::history) fn labels(
+    connection: &Connection,
+    column: Column,
+    mut each: impl FnMut(i64, &str),
+) -> rusqlite::Result<()> {
+    let column = match column {
+        Column::Program => "program",
+        Column::Unit => "unit",
+        Column::Peer => "peer",
+    };
+    let mut query = connection.prepare(&format!("SELECT id, {column} FROM flow"))?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, row.get_ref(1)?.as_str()?);
+    }
+    Ok(())
+}
+
 /// Flows whose ids are wanted.
 pub(in crate::history) fn flows(
     connection: &Connection,
