@@ -55,6 +55,7 @@ fn run() -> Result<Report> {
             throughput::measure(&mut report)?;
             receivers::measure(&mut report)?;
         }
+        Some("together") => measure_together(&mut report)?,
         Some("history") => history::measure(&mut report)?,
         Some("tui") => tui::measure(&mut report)?,
         Some("programs") => cost::measure_programs(&mut report)?,

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use leco_e2e::{FAR_V4, Kernel, Netns, program};
 use leco_os::clock::boot_ns;
 
+use crate::latency;
 use crate::process::{self, Watched};
 use crate::report::Report;
 use crate::terminal::Terminal;
@@ -129,6 +130,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_fading(report)?;
     measure_silence(report)?;
     measure_burst(report)?;
+    measure_in_burst(report)?;
     measure_known(report)?;
     measure_yardsticks(report)
 }
@@ -189,6 +191,29 @@ fn measure_burst(report: &mut Report) -> Result<()> {
     keys.sort_by(f64::total_cmp);
     let slowest = keys.last().copied().context("no key was pressed")?;
     report.limit(&format!("the same: slowest answer to {} keys", keys.len()), slowest, 50.0, "ms");
+    Ok(())
+}
+
+/// How long an event among many takes to the screen.
+fn measure_in_burst(report: &mut Report) -> Result<()> {
+    let mut view = View::start("")?;
+    let (start, mut number, mut times) = (Instant::now(), 0_u64, Vec::new());
+    for marked in 0..200 {
+        let until = Instant::now() + Duration::from_millis(40 + marked * 7 % 23);
+        while Instant::now() < until {
+            let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
+            while (number as f64) < due {
+                view.send_usual(1 + number % LINES, number)?;
+                number += 1;
+            }
+            view.terminal.drain(Duration::from_millis(1))?;
+        }
+        let told = 100_000 + marked;
+        let sent = Instant::now();
+        view.send_usual(0, told)?;
+        times.push((view.terminal.wait_for(&format!("{told}K"))? - sent).as_secs_f64() * 1000.0);
+    }
+    latency::tell("event to the screen of leco-tui, 99 % of 200, at 5,000 events/s", times, 20.0, report);
     Ok(())
 }
 

@@ -42,8 +42,8 @@ use crate::ui::theme::Theme;
 use crate::ui::view;
 use crate::ui::view::{Source, Status};
 
-/// Two frames are at least so far apart: a screen shows no more, and a burst is one change to an eye.
-const FRAME_INTERVAL: Duration = Duration::from_millis(33);
+/// Two frames that show events are at least so far apart: a burst is one change to an eye.
+const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 /// However many messages wait, the screen is drawn at least so often.
 const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 /// Fading is drawn at most so often: an eye sees no step between.
@@ -212,6 +212,9 @@ struct App {
 impl App {
     fn run(mut self, terminal: &mut Terminal, messages: &Receiver<Message>) -> anyhow::Result<()> {
         let mut has_begun = false;
+        // When events were drawn last: what only fades holds nothing up.
+        let mut events_drawn: Option<Instant> = None;
+        let mut has_events = false;
         loop {
             self.play();
             self.let_notice_go();
@@ -219,7 +222,9 @@ impl App {
             if !std::mem::replace(&mut has_begun, true) {
                 give_back();
             }
-            let drawn = Instant::now();
+            if std::mem::take(&mut has_events) {
+                events_drawn = Some(Instant::now());
+            }
             let first = match self.next_frame_in() {
                 None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(time) => messages.recv_timeout(time),
@@ -233,7 +238,10 @@ impl App {
             // What comes within the interval is drawn together.
             while let Some(message) = next {
                 match message {
-                    Message::Events(lines) => self.receive(&lines),
+                    Message::Events(lines) => {
+                        self.receive(&lines);
+                        has_events = true;
+                    }
                     Message::Source(source) => {
                         self.status.source = source;
                         self.tell(watch::take_notice());
@@ -254,7 +262,8 @@ impl App {
                     Message::Leave => return Ok(()),
                     Message::Broken(reason) => anyhow::bail!(reason),
                 }
-                let left = FRAME_INTERVAL.saturating_sub(drawn.elapsed());
+                let since = events_drawn.map_or(Duration::MAX, |drawn| drawn.elapsed());
+                let left = FRAME_INTERVAL.saturating_sub(since);
                 next = if awake.elapsed() < MAX_BATCH_TIME { messages.recv_timeout(left).ok() } else { None };
             }
         }
