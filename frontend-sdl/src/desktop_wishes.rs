@@ -10,9 +10,8 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use leco_bus::{BUS, Bus, Message, RETURN, SIGNAL};
 use zbus::{OwnedVariant, Variant};
-
-use crate::bus::{BUS, Bus, Message, RETURN, SIGNAL};
 
 const PORTAL: &str = "org.freedesktop.portal.Desktop";
 const PORTAL_PATH: &str = "/org/freedesktop/portal/desktop";

@@ -4,7 +4,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
-mod bus;
 pub mod desktop_wishes;
 pub mod display;
 mod event_reader;

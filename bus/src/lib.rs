@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A connection to the session bus (D-Bus) that never waits: what is sent is little and goes at once, what comes is
 //! taken when it is there. See the D-Bus specification, "Message Protocol".
+//!
+//! Of zbus only the wire format is used: its connections would bring a thread and an async runtime.
+
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 use std::env;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,12 +21,15 @@ use zbus::wire::{Endian, to_bytes};
 use zbus::{ObjectPath, Signature, Type, Variant};
 
 /// The bus itself, by its name.
-pub(crate) const BUS: &str = "org.freedesktop.DBus";
+pub const BUS: &str = "org.freedesktop.DBus";
 /// What is longer is no answer to what is asked here.
 const MAX_MESSAGE: usize = 256 * 1024;
-/// Kinds of messages.
-pub(crate) const RETURN: u8 = 2;
-pub(crate) const SIGNAL: u8 = 4;
+/// Kind of a message that answers a call.
+pub const RETURN: u8 = 2;
+/// Kind of a message that says why a call failed.
+pub const ERROR: u8 = 3;
+/// Kind of a message that tells what happened.
+pub const SIGNAL: u8 = 4;
 const CALL: u8 = 1;
 /// Before the fields of a header.
 const FIXED_HEADER: usize = 16;
@@ -32,13 +39,14 @@ const INTERFACE: u8 = 2;
 const MEMBER: u8 = 3;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// Order of bytes, kind, flags, version, length of the body, serial, fields.
 type Header<'h> = (u8, u8, u8, u8, u32, u32, Vec<(u8, Variant<'h>)>);
 
 /// A method by the names of its service, object, interface and itself.
-pub(crate) type Method<'m> = (&'m str, &'m str, &'m str, &'m str);
+pub type Method<'m> = (&'m str, &'m str, &'m str, &'m str);
 
 /// A header's field as it is sent.
 #[derive(Type)]
@@ -73,18 +81,23 @@ fn joined(header: &[u8], body: &[u8]) -> Vec<u8> {
 
 /// A message that came.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) kind: u8,
-    pub(crate) member: String,
+pub struct Message {
+    /// [`RETURN`], [`ERROR`] or [`SIGNAL`], or what is none of this program's business.
+    pub kind: u8,
+    /// Name of what happened.
+    pub member: String,
+    /// Who sent it, by the name that the bus gave it: nobody can choose that.
+    pub sender: String,
     /// The serial of the call that this answers; 0: none.
-    pub(crate) reply_to: u32,
+    pub reply_to: u32,
     signature: String,
     body: Data<'static, 'static>,
 }
 
 impl Message {
     /// What it says, where that is of this type.
-    pub(crate) fn body<T: DeserializeOwned + Type>(&self) -> Option<T> {
+    #[must_use]
+    pub fn body<T: DeserializeOwned + Type>(&self) -> Option<T> {
         // The signature of several arguments is that of their structure without its brackets.
         let signature = T::SIGNATURE.to_string_no_parens();
         (self.signature == signature).then(|| self.body.deserialize().ok()).flatten().map(|(body, _)| body)
@@ -93,7 +106,7 @@ impl Message {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Bus {
+pub struct Bus {
     stream: UnixStream,
     received: Vec<u8>,
     serial: u32,
@@ -103,7 +116,7 @@ pub(crate) struct Bus {
 
 impl Bus {
     /// Connects as the user of this process; what is sent then is read by the bus when it has let it in.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         let mut result = Err(ErrorKind::NotFound.into());
         for address in addresses() {
             result = address.and_then(|address| {
@@ -126,7 +139,7 @@ impl Bus {
     }
 
     /// Calls a method; returns the serial of the call.
-    pub(crate) fn call<T: Serialize + Type>(&mut self, method: Method<'_>, body: &T) -> io::Result<u32> {
+    pub fn call<T: Serialize + Type>(&mut self, method: Method<'_>, body: &T) -> io::Result<u32> {
         let (service, path, interface, member) = method;
         let context = Context::new(Endian::Little, 0);
         let body = to_bytes(context, body).map_err(io::Error::other)?;
@@ -153,7 +166,7 @@ impl Bus {
     }
 
     /// The next message, if it has come. An error is the end of the connection.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Message>> {
+    pub fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));
@@ -234,11 +247,18 @@ fn message(mut bytes: Vec<u8>, body_at: usize) -> io::Result<Message> {
     let body = Data::new(bytes.split_off(body_at), context);
     let bytes = Data::new(bytes, context);
     let (header, _) = bytes.deserialize::<Header<'_>>().map_err(io::Error::other)?;
-    let mut message =
-        Message { kind: header.1, member: String::new(), reply_to: 0, signature: String::new(), body };
+    let mut message = Message {
+        kind: header.1,
+        member: String::new(),
+        sender: String::new(),
+        reply_to: 0,
+        signature: String::new(),
+        body,
+    };
     for (field, value) in header.6 {
         match (field, value) {
             (MEMBER, Variant::Str(member)) => message.member = member.to_string(),
+            (SENDER, Variant::Str(sender)) => message.sender = sender.to_string(),
             (REPLY_SERIAL, Variant::U32(serial)) => message.reply_to = serial,
             (SIGNATURE, Variant::Signature(signature)) => message.signature = signature.to_string_no_parens(),
             _ => {}
