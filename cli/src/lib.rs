@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod keys;
 pub mod loader;
 pub mod modes;
+pub mod notify;
 pub mod pipe;
 pub mod tui;
 pub mod tunables;
@@ -29,6 +30,16 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
         let said = with_help(said);
         let code = u8::try_from(said.exit_code()).unwrap_or(2);
         say::instead_of_running(C::command().get_name(), said.use_stderr(), code, || said.print())
+    })
+}
+
+/// Terms and what they mean, below each other.
+fn listed<'t>(heading: &str, terms: impl IntoIterator<Item = (String, &'t str)>) -> String {
+    let terms: Vec<_> = terms.into_iter().collect();
+    let width = terms.iter().map(|(term, _)| term.chars().count()).filter(|width| *width <= 24).max();
+    let width = width.unwrap_or(0);
+    terms.iter().fold(format!("{heading}\n"), |text, (term, meaning)| {
+        text + &format!("  {term:<width$}  {meaning}\n")
     })
 }
 

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
-use leco_core::batch::follow::{Escape, FIELDS, FollowFormat};
+use leco_core::batch::follow::FollowFormat;
 use leco_core::config::{TerminalColours, TerminalTheme};
 use leco_core::query;
-use leco_core::text::{parse_duration, parse_speed};
+use leco_core::text::{Escape, FIELDS, parse_duration, parse_speed};
 
 use crate::frontend::{Checks, Input};
 use crate::keys::KEYS;
+use crate::listed;
 
 /// Commands, each with what it does.
 pub const EXAMPLES: [(&str, &str); 9] = [
@@ -31,16 +32,6 @@ pub const EXAMPLES: [(&str, &str); 9] = [
     ("leco-tui --follow --format '{time} {user} {proc} {peer} {rx}'", "a line whenever one of these changes"),
     ("leco-tui -r '18:32 :: me :: curl :: www.example.org 443 :: '", "what the rules make of a line"),
 ];
-
-/// Terms and what they mean, below each other.
-fn listed<'t>(heading: &str, terms: impl IntoIterator<Item = (String, &'t str)>) -> String {
-    let terms: Vec<_> = terms.into_iter().collect();
-    let width = terms.iter().map(|(term, _)| term.chars().count()).filter(|width| *width <= 24).max();
-    let width = width.unwrap_or(0);
-    terms.iter().fold(format!("{heading}\n"), |text, (term, meaning)| {
-        text + &format!("  {term:<width$}  {meaning}\n")
-    })
-}
 
 /// Keys, filters, fields and examples.
 fn details() -> String {

@@ -9,22 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anstream::ColorChoice;
 use anyhow::Context;
-use leco_cli::frontend::FilterError;
+use leco_cli::frontend;
 use leco_cli::tui::Cli;
 use leco_core::batch;
 use leco_core::batch::follow::{Follow, FollowFormat, Sentences, follow};
 use leco_core::batch::{Format, PlainError};
-use leco_core::config::{Config, ConfigError, TerminalColours, TerminalTheme, TuiSettings};
-use leco_core::ini::Rendering;
+use leco_core::config::{Config, TerminalColours, TerminalTheme, TuiSettings};
 use leco_core::model::overseer::Overseer;
 use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, with_sources};
-use leco_os::causes::causes;
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{environment, say, start};
+use leco_os::{say, start};
 use leco_tui::app::{self, Options};
 use leco_tui::player::{Lost, Player};
 use leco_tui::printed::InGlyphs;
@@ -37,43 +34,14 @@ use leco_tui::ui::theme::{ColorDepth, Theme};
 const ANSWER_TIME: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    start::outlive_file_size_limit();
-    let cli: Cli = match leco_cli::parse() {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    match run(&cli) {
-        Ok(code) => code,
-        Err(error) => {
-            report(causes(&*error));
-            let is_usage = error.is::<ConfigError>() || error.is::<FilterError>();
-            ExitCode::from(if is_usage { 2 } else { 1 })
-        }
-    }
+    frontend::main(run)
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    for notice in environment::ignored(&["XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOME"]) {
-        report(notice);
+    match frontend::load_config::<Cli>(&cli.input, &cli.checks)? {
+        Ok(config) => show(cli, config).map(|()| ExitCode::SUCCESS),
+        Err(code) => Ok(code),
     }
-    let config = Config::load(cli.input.config.as_deref())?;
-    let stderr = anstream::AutoStream::auto(io::stderr());
-    let rendering = match stderr.current_choice() {
-        ColorChoice::Never => Rendering::Plain,
-        _ => Rendering::Coloured,
-    };
-    for diagnostic in config.all_diagnostics() {
-        say::err(diagnostic.render(rendering));
-    }
-    if cli.checks.check_config {
-        return Ok(if config.all_diagnostics().next().is_none() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        });
-    }
-    show(cli, config)?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// How events are shown.
@@ -214,20 +182,13 @@ fn print(cli: &Cli, output: Output, inputs: Inputs, mut overseer: Overseer) -> a
         Output::Printed => FollowFormat::Plain,
         _ => cli.format.clone().unwrap_or_default(),
     };
-    let options = Follow {
-        named_sources: &named,
-        config: config.as_deref(),
-        sandbox: &sandbox,
-        format: &format,
-        escape: cli.escape.unwrap_or_default(),
-    };
+    let inputs = batch::Inputs { named_sources: &named, config: config.as_deref(), sandbox: &sandbox };
+    let options = Follow { inputs, format: &format, escape: cli.escape.unwrap_or_default() };
     Ok(match output {
         Output::Once => batch::once("leco-tui", &mut overseer, &sources, cli.wait, format_of(cli), out),
         Output::Printed => follow("leco-tui", &mut overseer, options, InGlyphs::new(out, glyphs())),
         Output::Follow => follow("leco-tui", &mut overseer, options, out),
-        Output::Debug | Output::View => {
-            batch::debug("leco-tui", &mut overseer, &named, config.as_deref(), &sandbox, out)
-        }
+        Output::Debug | Output::View => batch::debug("leco-tui", &mut overseer, inputs, out),
     }?)
 }
 

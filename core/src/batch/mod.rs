@@ -2,24 +2,25 @@
 //! Plain lines for pipes and scripts, the same in every frontend: `--once`, `--follow`, `-d`, `-r`.
 
 mod explain;
+mod feed;
 pub mod follow;
+pub mod notify;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use leco_os::clean::{clean, clean_bytes};
 use leco_os::clock::Now;
-use leco_os::sandbox::Sandbox;
 use leco_os::{say, watch};
 
 pub use self::explain::{explain, explain_as_json};
-use crate::config::{ConfigWatch, Reload};
+use self::feed::Feed;
+pub use self::feed::Inputs;
+use crate::config::Reload;
 use crate::ini::Diagnostic;
 use crate::model::overseer::{Overseer, Received};
-use crate::source::{NoRuntimeFolder, Origin, SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed};
+use crate::source::{NoRuntimeFolder, Origin, SourceSpec, Sources};
 
 /// After the first line, so long a silence means that the replay is over.
 const QUIET: Duration = Duration::from_millis(250);
@@ -36,6 +37,9 @@ pub enum PlainError {
     /// No events can come.
     #[error("{0}")]
     Waiting(String),
+    /// What is told is not taken any more.
+    #[error(transparent)]
+    Tell(io::Error),
     /// Nobody takes the lines, for another reason than that nobody reads any more.
     #[error("cannot write to standard output: {0}")]
     Write(io::Error),
@@ -132,62 +136,31 @@ pub fn not_understood(malformed: u64, overlong: u64) -> Option<String> {
 }
 
 /// Prints each event as it came, and below it what became of it, until nobody reads any more. What is to be
-/// told besides goes to standard error under the program's name. The config is followed, and with it where events come
-/// from, but for sources that were named and such as the sandbox, which the caller entered, keeps away.
+/// told besides goes to standard error under the program's name.
 pub fn debug(
     program: &str,
     overseer: &mut Overseer,
-    named_sources: &[SourceSpec],
-    config: Option<&Path>,
-    sandbox: &Sandbox,
+    inputs: Inputs<'_>,
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
-    let report = |notice: &dyn fmt::Display| say::err(format_args!("{program}: {notice}"));
-    let mut sources = Sources::open(&wanted_sources(named_sources, overseer)?).map_err(PlainError::Follow)?;
-    // A file that cannot be followed only never changes.
-    let in_force = overseer.config_fingerprint();
-    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());
-    if let Some(notice) = watch::take_notice() {
-        report(&notice);
-    }
-    let mut reported = None;
+    let mut feed = Feed::open(program, inputs, overseer)?;
+    feed.report_notices(overseer);
     loop {
-        let state = sources.state();
-        if reported.as_ref() != Some(&state.text) {
-            report(&state.text);
-            reported = Some(state.text);
-        }
+        let state = feed.sources.state();
+        feed.report_state(&state, "");
         if state.has_ended {
             return Ok(());
         }
-        let fds = sources.fds().chain(config_watch.as_ref().map(AsFd::as_fd));
-        if say::wait_for_input(fds, &out).map_err(PlainError::Follow)? {
+        if say::wait_for_input(feed.fds(), &out).map_err(PlainError::Follow)? {
             return Ok(());
         }
-        if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
-            for notice in take(reload, overseer) {
-                report(&notice);
-            }
-            let wanted = wanted_sources(named_sources, overseer)?;
-            if !are_allowed(sandbox, &wanted) {
-                report(&SOURCE_GIVEN_UP);
-            } else if wanted != sources.specs() {
-                sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
-            }
-        }
-        let text = read_all(&mut sources, overseer)?;
-        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
-            report(&notice);
-        }
+        feed.follow_config(overseer)?;
+        let text = read_all(&mut feed.sources, overseer)?;
+        feed.report_notices(overseer);
         if !is_taken(&text, &mut out)? {
             return Ok(());
         }
     }
-}
-
-/// Sources that were named, else those of the config.
-fn wanted_sources(named: &[SourceSpec], overseer: &Overseer) -> Result<Vec<SourceSpec>, NoRuntimeFolder> {
-    if named.is_empty() { overseer.settings().run.all_sources() } else { Ok(named.to_vec()) }
 }
 
 /// What there is to print of the events that have come.

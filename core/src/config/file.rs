@@ -14,11 +14,12 @@ use crate::fade::Points;
 use crate::ini::{Diagnostic, Entry, Fault, Header, Ini};
 use crate::lists::{Lists, ListsFrom, Loaded};
 use crate::query::{Names, Query, QueryError, SavedFilter, WORDS};
-use crate::rules::RuleSet;
+use crate::rules::{NoticeRules, RuleSet};
 use crate::style::StyleSet;
 
 /// Sections that are no settings: curves by name, and those whose keys are regexes.
-const OTHER_SECTIONS: [&str; 6] = ["curves", "filters", "lists", "rx-group", "rx-proc", "rx-style"];
+const OTHER_SECTIONS: [&str; 7] =
+    ["curves", "filters", "lists", "rx-group", "rx-notify", "rx-proc", "rx-style"];
 /// A config larger than this is no config: bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub rules: RuleSet,
     /// Compiled styles.
     pub styles: StyleSet,
+    /// What is told of.
+    pub notices: NoticeRules,
     /// What could not be used, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
     /// What of its lists could not be used: a config is good without.
@@ -151,7 +154,8 @@ impl Config {
         }
         let (rules, rule_faults) = RuleSet::compile(&ini, &text, &all.lists);
         let (styles, style_faults) = StyleSet::compile(&ini, &curves, &all.lists);
-        faults.extend(rule_faults.into_iter().chain(style_faults));
+        let (notices, notice_faults) = NoticeRules::compile(&ini, &text, &all.lists);
+        faults.extend(rule_faults.into_iter().chain(style_faults).chain(notice_faults));
         faults.sort_by_key(|fault| fault.span.start);
         let diagnostics = faults.into_iter().map(|fault| fault.in_file(file, &text)).collect();
         let unread = unread.into_iter().map(|fault| fault.in_file(file, &text));
@@ -159,7 +163,18 @@ impl Config {
         let fingerprint = Some(Fingerprint::of(bytes, all.lists.clone()));
         let names = Names { filters: filters.good, lists: all.lists };
         let file = Some(file.to_owned());
-        Self { file, settings, curves, names, rules, styles, diagnostics, list_diagnostics, fingerprint }
+        Self {
+            file,
+            settings,
+            curves,
+            names,
+            rules,
+            styles,
+            notices,
+            diagnostics,
+            list_diagnostics,
+            fingerprint,
+        }
     }
 }
 
@@ -346,7 +361,7 @@ mod tests {
 
         #[test]
         fn no_setting_panics(
-            section in "window|text|run|curves|rx-style|rx-proc|rx-group",
+            section in "window|text|run|curves|rx-style|rx-proc|rx-group|rx-notify",
             key in "[a-z-]{0,12}",
             known in 0_usize..26,
             value in "[0-9a-f,.+#=/ -]{0,20}|.{0,20}",

@@ -53,7 +53,8 @@ impl NewRule<'_> {
                 None => fault.message.clone(),
             }));
         }
-        let new_rules = config.rules.infos().filter(|rule| rule.line >= first_new).count();
+        let lines = config.rules.infos().map(|rule| rule.line).chain(config.notices.lines());
+        let new_rules = lines.filter(|line| *line >= first_new).count();
         if new_rules == 1 && self.is_read_from(before, &bytes) {
             Ok(config)
         } else {
@@ -174,7 +175,7 @@ mod tests {
             ("foo = $1", "there is no group number 1"),
             ("foo = \\n", "`\\n` is taken literally here"),
         ] {
-            for section in [RuleSection::Group, RuleSection::Proc] {
+            for section in [RuleSection::Group, RuleSection::Proc, RuleSection::Notify] {
                 let error = read(section, text).unwrap_err();
                 assert!(error.contains(reason), "{text:?}: {error}");
             }

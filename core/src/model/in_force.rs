@@ -11,7 +11,7 @@ use crate::fade::{Curve, Fade};
 use crate::model::fader::Fader;
 use crate::model::line::{Line, Shown};
 use crate::query::Names;
-use crate::rules::{RuleSet, Verdict};
+use crate::rules::{NoticeRules, RuleSet, Verdict};
 use crate::style::StyleSet;
 use crate::wire::details::Peers;
 use crate::wire::tag::Tag;
@@ -24,6 +24,7 @@ pub(super) struct InForce {
     pub(super) names: Names,
     pub(super) rules: RuleSet,
     pub(super) styles: StyleSet,
+    pub(super) notices: NoticeRules,
     pub(super) fader: Fader,
 }
 
@@ -36,6 +37,7 @@ impl From<Config> for InForce {
             names: config.names,
             rules: config.rules,
             styles: config.styles,
+            notices: config.notices,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::model::lines::{Capacity, Lines, Update};
 use crate::model::machines::{MachineId, Machines, Placed, ours};
 use crate::model::traffic::{Bytes, Traffic};
 use crate::query::{Names, Query, QueryError};
-use crate::rules::{Explanation, RuleInfo};
+use crate::rules::{Explanation, NoticeRules, RuleInfo};
 use crate::source::Origin;
 use crate::style::LineStyle;
 use crate::wire::details::{ConnectionDetails, Peers};
@@ -254,6 +254,12 @@ impl Overseer {
     #[must_use]
     pub fn names(&self) -> &Names {
         &self.in_force.names
+    }
+
+    /// What the config has told of.
+    #[must_use]
+    pub fn notices(&self) -> &NoticeRules {
+        &self.in_force.notices
     }
 
     /// Takes new settings, rules and styles. They take effect on the lines that are known, too, which stay

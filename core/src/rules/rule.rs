@@ -20,10 +20,12 @@ pub enum RuleSection {
     Group,
     /// Text that is replaced.
     Proc,
+    /// Lines that are told of.
+    Notify,
 }
 
 impl RuleSection {
-    /// The one of this name.
+    /// The one of this name, of those that change what is shown.
     pub(super) fn parse(name: &str) -> Option<Self> {
         [Self::Group, Self::Proc].into_iter().find(|section| section.name() == name)
     }
@@ -34,15 +36,16 @@ impl RuleSection {
         match self {
             Self::Group => "rx-group",
             Self::Proc => "rx-proc",
+            Self::Notify => "rx-notify",
         }
     }
 
-    /// The other one.
+    /// The other one of those that change what is shown.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::Group => Self::Proc,
-            Self::Proc => Self::Group,
+            Self::Proc | Self::Notify => Self::Group,
         }
     }
 }
@@ -86,6 +89,23 @@ fn in_another(chain: &Chain, group: usize, template: &str) -> Option<String> {
     })
 }
 
+/// Reads what a match of a regex of the chain becomes, which is a part of the entry's value.
+pub(super) fn read_template(
+    entry: &Entry,
+    text: &str,
+    chain: &Chain,
+    target: Option<usize>,
+) -> (Template, Vec<Fault>) {
+    let (template, doubts) = Template::parse(text, target.and_then(|target| chain.patterns.get(target)));
+    let start = text.as_ptr() as usize - entry.value.as_ptr() as usize;
+    let doubts = doubts.into_iter().map(|doubt| {
+        let in_another = doubt.group.and_then(|group| in_another(chain, group, text));
+        let span = entry.value_span(Some(start + doubt.span.start..start + doubt.span.end));
+        Fault::new(span, doubt.message).with_help(in_another.unwrap_or(doubt.help))
+    });
+    (template, doubts.collect())
+}
+
 impl Rule {
     /// Reads a rule, and tells what of its value may be meant in another way.
     pub(super) fn compile(
@@ -122,18 +142,7 @@ impl Rule {
                 .with_help("move it to [rx-group] to drop or group lines, or add a regex without a !"));
         }
         let pattern = target.and_then(|target| chain.patterns.get(target));
-        let (template, mut doubts) = Template::parse(value.template, pattern);
-        for doubt in &mut doubts {
-            if let Some(help) = doubt.group.and_then(|group| in_another(&chain, group, value.template)) {
-                doubt.help = help;
-            }
-        }
-        let start = value.template.as_ptr() as usize - entry.value.as_ptr() as usize;
-        let doubts = doubts.into_iter().map(|doubt| {
-            let span = entry.value_span(Some(start + doubt.span.start..start + doubt.span.end));
-            Fault::new(span, doubt.message).with_help(doubt.help)
-        });
-        let mut doubts: Vec<Fault> = doubts.collect();
+        let (template, mut doubts) = read_template(entry, value.template, &chain, target);
         if template.is_always_empty(pattern)
             && (section == RuleSection::Group || value.groups)
             && let Some(doubt) = doubts.drain(..).next()

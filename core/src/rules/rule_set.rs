@@ -9,7 +9,7 @@ use super::rule::{Replaced, Rule, RuleSection};
 use super::verdict::{Made, Observer, Verdict};
 use crate::ini::{Entry, Fault, Ini};
 use crate::lists::Lists;
-use crate::matching::{Candidates, LimitExceeded, Meaning, Prefilter};
+use crate::matching::{Candidates, Chain, LimitExceeded, Meaning, Prefilter};
 use crate::wire::details::Peers;
 
 /// How often a rule held, and how often it could not be decided.
@@ -68,31 +68,60 @@ impl Observer for Counter {
 
 /// Which rules take lines from those after them: of a line's groups only the first counts.
 #[derive(Default)]
-struct FirstOf {
+pub(super) struct FirstOf {
     /// By what its key means, the line of the first rule that has it, and that key.
     keys: HashMap<Vec<Meaning>, (usize, String)>,
+    /// By key that is no regex, the line of the first rule that has it.
+    words: HashMap<String, usize>,
     /// The line of a rule that holds for every line.
     all: Option<usize>,
 }
 
 impl FirstOf {
     /// Why a rule never applies.
-    fn shadows(&mut self, rule: &Rule, entry: &Entry) -> Option<Fault> {
-        if rule.section != RuleSection::Group {
-            return None;
-        }
+    pub(super) fn shadows(&mut self, chain: &Chain, own_line: usize, entry: &Entry) -> Option<Fault> {
         if let Some(line) = self.all {
             let message = format!("the rule in line {line} takes every line, so this one never applies");
             return Some(Fault::new(entry.key_span(), message).with_help("move it above that one"));
         }
-        self.all = rule.chain.holds_for_all().then_some(rule.line);
-        let first = self.keys.entry(rule.chain.meaning()).or_insert_with(|| (rule.line, rule.key.clone()));
+        self.all = chain.holds_for_all().then_some(own_line);
+        let first = self.keys.entry(chain.meaning()).or_insert_with(|| (own_line, entry.key.clone()));
         let (line, key) = &*first;
-        (*line != rule.line).then(|| {
-            let has = if *key == rule.key { "has the same key" } else { "matches the same lines" };
-            let message = format!("the rule in line {line} {has}, so this one never applies");
-            Fault::new(entry.key_span(), message).with_help("take one of them out")
+        (*line != own_line).then(|| {
+            let has = if *key == entry.key { "has the same key" } else { "matches the same lines" };
+            never_applies(*line, has, entry)
         })
+    }
+
+    /// The same of a key that is no regex.
+    pub(super) fn repeats(&mut self, own_line: usize, entry: &Entry) -> Option<Fault> {
+        let line = *self.words.entry(entry.key.clone()).or_insert(own_line);
+        (line != own_line).then(|| never_applies(line, "has the same key", entry))
+    }
+}
+
+fn never_applies(line: usize, has: &str, entry: &Entry) -> Fault {
+    let message = format!("the rule in line {line} {has}, so this one never applies");
+    Fault::new(entry.key_span(), message).with_help("take one of them out")
+}
+
+/// In which lines entries stand, which come in the order of the file.
+pub(super) struct Places<'t> {
+    text: &'t str,
+    line: usize,
+    at: usize,
+}
+
+impl<'t> Places<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        Self { text, line: 1, at: 0 }
+    }
+
+    /// The line of the next one, from 1.
+    pub(super) fn line_of(&mut self, entry: &Entry) -> usize {
+        self.line += self.text[self.at..entry.key_at].matches('\n').count();
+        self.at = entry.key_at;
+        self.line
     }
 }
 
@@ -101,17 +130,16 @@ impl RuleSet {
     pub(crate) fn compile(ini: &Ini, text: &str, lists: &Lists) -> (Self, Vec<Fault>) {
         let mut rules = Vec::new();
         let mut faults = Vec::new();
-        let mut lines = (1, 0);
+        let mut places = Places::of(text);
         let mut first_of = FirstOf::default();
         for entry in &ini.entries {
             let Some(section) = RuleSection::parse(&entry.section) else { continue };
-            // Entries come in the order of the file.
-            lines.0 += text[lines.1..entry.key_at].matches('\n').count();
-            lines.1 = entry.key_at;
-            match Rule::compile(entry, section, lines.0, lists) {
+            match Rule::compile(entry, section, places.line_of(entry), lists) {
                 Ok((rule, doubts)) => {
                     faults.extend(doubts);
-                    faults.extend(first_of.shadows(&rule, entry));
+                    if section == RuleSection::Group {
+                        faults.extend(first_of.shadows(&rule.chain, rule.line, entry));
+                    }
                     rules.push(rule);
                 }
                 Err(fault) => faults.push(fault),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Words for numbers, durations and endpoints.
+//! Words for numbers, durations and endpoints; texts with fields.
 
 mod cells;
 mod duration;
@@ -8,6 +8,7 @@ mod format;
 mod parts;
 mod path;
 mod speed;
+mod template;
 mod units;
 
 pub use cells::{Cells, is_address};
@@ -19,4 +20,6 @@ pub use format::{
 pub use parts::{Part, SEPARATOR};
 pub(crate) use path::expand;
 pub use speed::{SPEEDS, parse_speed};
+pub(crate) use template::field_names;
+pub use template::{Escape, FIELDS, Template, TemplateError};
 pub use units::Units;

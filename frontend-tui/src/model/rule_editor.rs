@@ -10,7 +10,7 @@ use std::path::Path;
 use leco_core::config::{AppendError, MAX_CONFIG_BYTES, NewRule, append};
 use leco_core::model::overseer::Overseer;
 use leco_core::model::traffic::Bytes;
-use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text};
+use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text, escape, process, process_and_peer};
 use leco_core::text::{SEPARATOR, bytes};
 use leco_os::clean::clean;
 use leco_os::files::open_file;
@@ -258,43 +258,6 @@ fn read(config: &Path) -> Option<Vec<u8>> {
     let file = open_file(config, OpenOptions::new().read(true)).ok()??;
     file.take(MAX_CONFIG_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
-}
-
-/// What of a line stays the same the next time, process and peer between their separators: as a key, and as what a match
-/// becomes. What failed may succeed then, or fail in another way.
-fn process_and_peer(line: &str) -> (String, String) {
-    let parts: Vec<&str> = line.split(SEPARATOR).collect();
-    let [_time, _user, middle @ .., _traffic] = parts.as_slice() else { return whole(line) };
-    if middle.is_empty() {
-        return whole(line);
-    }
-    let middle = middle.join(SEPARATOR);
-    match middle.rsplit_once(" !") {
-        Some((kept, state)) if !state.is_empty() && state.chars().all(|c| c.is_ascii_lowercase()) => {
-            let kept = format!(":: {kept}");
-            (format!("{}( !\\w+)? ::", escape(&kept)), format!("{}$1 ::", as_text(&kept)))
-        }
-        _ => whole(&format!(":: {middle} ::")),
-    }
-}
-
-fn whole(text: &str) -> (String, String) {
-    (escape(text.trim()), as_text(text.trim()))
-}
-
-/// The process alone.
-fn process(line: &str) -> String {
-    match line.split(SEPARATOR).nth(2) {
-        Some(process) => format!(":: {process} ::"),
-        None => line.trim().to_owned(),
-    }
-}
-
-/// What a regex has to be to match this, as it can stand in a key.
-fn escape(text: &str) -> String {
-    // A key ends at ` =`, and a line that begins with `;` is a comment. A `#` is escaped.
-    let regex = regex_syntax::escape(text).replace(" =", " [=]");
-    if let Some(rest) = regex.strip_prefix(';') { format!("[;]{rest}") } else { regex }
 }
 
 #[cfg(test)]

@@ -12,32 +12,34 @@ use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Event, State};
 
 /// By what a connection is known: its machine, and its begin there.
-pub(super) type Key = (Box<str>, BootNs);
+pub(in crate::batch) type Key = (Box<str>, BootNs);
 
 /// One event of a connection.
 #[derive(Debug)]
-pub(super) struct Connection<'e> {
-    pub(super) key: Key,
+pub(in crate::batch) struct Connection<'e> {
+    pub(in crate::batch) key: Key,
     /// When it began, as its line has it.
-    pub(super) time: String,
-    pub(super) details: ConnectionDetails,
-    pub(super) state: ConnectionState,
+    pub(in crate::batch) time: String,
+    pub(in crate::batch) details: ConnectionDetails,
+    pub(in crate::batch) state: ConnectionState,
     /// Bytes received and sent, as lines have them; empty where that is not told.
-    pub(super) rx: String,
-    pub(super) tx: String,
+    pub(in crate::batch) rx: String,
+    pub(in crate::batch) tx: String,
+    /// As it was received.
+    pub(in crate::batch) received: String,
     /// As rules made it.
-    pub(super) shown: Arc<str>,
+    pub(in crate::batch) shown: Arc<str>,
     /// It is one of several that share a line.
-    pub(super) is_grouped: bool,
+    pub(in crate::batch) is_grouped: bool,
     /// Its line was not known before.
-    pub(super) is_new_line: bool,
+    pub(in crate::batch) is_new_line: bool,
     /// Which of several sources it came from.
-    pub(super) source: Option<&'e str>,
+    pub(in crate::batch) source: Option<&'e str>,
 }
 
 impl<'e> Connection<'e> {
     /// Reads an event; `None` for what is none.
-    pub(super) fn read(
+    pub(in crate::batch) fn read(
         origin: Origin<'e>,
         wire_line: &[u8],
         shown: Arc<str>,
@@ -66,6 +68,7 @@ impl<'e> Connection<'e> {
             state: event.connection_state(),
             rx: amount(details.numbers.rx),
             tx: amount(details.numbers.tx),
+            received: line.into_owned(),
             shown,
             is_grouped,
             is_new_line,
@@ -75,24 +78,24 @@ impl<'e> Connection<'e> {
     }
 
     /// How it stands, as far as that is told.
-    pub(super) fn told_state(&self) -> Option<State> {
+    pub(in crate::batch) fn told_state(&self) -> Option<State> {
         State::parse(self.details.state(self.state))
     }
 
     /// How it ended, where it did.
-    pub(super) fn end(&self) -> Option<State> {
+    pub(in crate::batch) fn end(&self) -> Option<State> {
         self.told_state().filter(|state| state.is_end())
     }
 
     /// What becomes of a listener, whose process is called so.
-    pub(super) fn listens(&self, who: &str) -> String {
+    pub(in crate::batch) fn listens(&self, who: &str) -> String {
         let verb = if self.end().is_some() { "no longer listens on" } else { "begins to listen on" };
         let port = self.details.port.map_or_else(String::new, |port| format!(" {port}"));
         format!("{who} {verb} {}{port}", self.details.listens_at)
     }
 
     /// The first name or address of its peer.
-    pub(super) fn peer(&self) -> &str {
+    pub(in crate::batch) fn peer(&self) -> &str {
         self.details.peers.first().map_or("", String::as_str)
     }
 }

@@ -3,37 +3,32 @@
 //! while nothing changes.
 
 mod connection;
+mod lines;
 mod summary;
-mod template;
 mod words;
 
-use std::fmt::Display;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use leco_os::clock::Now;
-use leco_os::sandbox::Sandbox;
-use leco_os::{say, watch};
+use leco_os::say;
 
-use self::connection::Connection;
+pub(super) use self::connection::{Connection, Key};
+use self::lines::Lines;
+pub(super) use self::lines::value;
 use self::summary::Summary;
-use self::template::Lines;
-pub use self::template::{Escape, FIELDS, Template};
 pub use self::words::Sentences;
 use self::words::Words;
-use super::{PlainError, QUIET, is_taken, take, wanted_sources};
-use crate::config::ConfigWatch;
+use super::feed::{Feed, Inputs, Replay};
+use super::{PlainError, is_taken};
 use crate::model::overseer::{Overseer, Received};
-use crate::source::{SOURCE_GIVEN_UP, SourceSpec, Sources, are_allowed};
+use crate::text::{Escape, Template, field_names};
 
 /// A summary is written at most so often: a bar shows no more.
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(100);
-/// What is known at the start is told in this time, even if events never pause.
-const REPLAY_TIME: Duration = Duration::from_secs(2);
 /// Connections of which it is remembered what was said.
-const REMEMBERED: usize = 10_000;
+pub(super) const REMEMBERED: usize = 10_000;
 
 /// What is printed of what happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +47,11 @@ impl FollowFormat {
         match text {
             "waybar" => Ok(Self::Waybar),
             "plain" => Ok(Self::Plain),
-            text => Template::parse(text).map(Self::Template),
+            text => match Template::parse(text) {
+                Ok(template) if template.has_fields() => Ok(Self::Template(template)),
+                Ok(_) => Err(format!("expected waybar, plain, or a text with one of {}", field_names())),
+                Err(error) => Err(error.placed(text)),
+            },
         }
     }
 }
@@ -86,12 +85,8 @@ impl Printer<'_> {
 /// What is followed, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Follow<'o> {
-    /// Sources that were named; without one those of the config.
-    pub named_sources: &'o [SourceSpec],
-    /// The config, which is followed.
-    pub config: Option<&'o Path>,
-    /// What the caller entered: sources that it keeps away are not followed.
-    pub sandbox: &'o Sandbox,
+    /// Events and the config.
+    pub inputs: Inputs<'o>,
     /// What is printed.
     pub format: &'o FollowFormat,
     /// What fields of a template may not contain.
@@ -106,24 +101,17 @@ pub fn follow(
     options: Follow<'_>,
     mut out: impl Write + AsFd,
 ) -> Result<(), PlainError> {
-    let Follow { named_sources, config, sandbox, format, escape } = options;
-    let report = |notice: &dyn Display| say::err(format_args!("{program}: {notice}"));
-    let mut sources = Sources::open(&wanted_sources(named_sources, overseer)?).map_err(PlainError::Follow)?;
-    let in_force = overseer.config_fingerprint();
-    // A file that cannot be followed only never changes.
-    let mut config_watch = config.and_then(|path| ConfigWatch::follow(path, in_force).ok());
+    let Follow { inputs, format, escape } = options;
+    let mut feed = Feed::open(program, inputs, overseer)?;
     let mut printer = match format {
         FollowFormat::Waybar => Printer::Summary(Box::default()),
         FollowFormat::Plain => Printer::Words(Words::default()),
         FollowFormat::Template(template) => Printer::Lines(Lines::new(template, escape)),
     };
-    let mut replay = Replay::new(sources.specs());
-    let mut reported = None;
+    let mut replay = Replay::new(feed.sources.specs());
     loop {
-        if let Some(notice) = overseer.take_notice().or_else(watch::take_notice) {
-            report(&notice);
-        }
-        let state = sources.state();
+        feed.report_notices(overseer);
+        let state = feed.sources.state();
         if state.is_reading {
             replay.begin();
         }
@@ -139,10 +127,8 @@ pub fn follow(
             if left.is_none() || !state.is_reading {
                 left = summary.write(overseer, &state, Now::read().boot, &mut text);
             }
-        } else if reported.as_ref() != Some(&state.text) && !state.has_ended {
-            let hint = if state.is_reading { "" } else { state.remedy.as_str() };
-            report(&format_args!("{}{hint}", state.text));
-            reported = Some(state.text.clone());
+        } else if !state.has_ended {
+            feed.report_state(&state, if state.is_reading { "" } else { &state.remedy });
         }
         if !is_taken(&text, &mut out)? {
             return Ok(());
@@ -150,24 +136,13 @@ pub fn follow(
         if state.has_ended {
             return Ok(());
         }
-        let fds = sources.fds().chain(config_watch.as_ref().map(AsFd::as_fd));
-        if say::wait_for_input_within(fds, &out, left).map_err(PlainError::Follow)? {
+        if say::wait_for_input_within(feed.fds(), &out, left).map_err(PlainError::Follow)? {
             return Ok(());
         }
-        if let Some(reload) = config_watch.as_mut().and_then(|watch| watch.look().ok().flatten()) {
-            for notice in take(reload, overseer) {
-                report(&notice);
-            }
-            let wanted = wanted_sources(named_sources, overseer)?;
-            if !are_allowed(sandbox, &wanted) {
-                report(&SOURCE_GIVEN_UP);
-            } else if wanted != sources.specs() {
-                sources = Sources::open(&wanted).map_err(PlainError::Follow)?;
-            }
-        }
+        feed.follow_config(overseer)?;
         let mut text = String::new();
-        let replayed = replay.of(sources.specs());
-        sources
+        let replayed = replay.of(feed.sources.specs());
+        feed.sources
             .wait(Some(Duration::ZERO), |origin, line| {
                 let now = Now::read();
                 if let Received::Line { text: shown, group, is_new } =
@@ -186,49 +161,5 @@ pub fn follow(
         if !is_taken(&text, &mut out)? {
             return Ok(());
         }
-    }
-}
-
-/// When what was known before is told: then events pause.
-struct Replay {
-    /// The source began to be read.
-    begun: Option<Instant>,
-    last_event: Option<Instant>,
-    is_over: bool,
-}
-
-impl Replay {
-    /// Of what was recorded all is news.
-    fn new(sources: &[SourceSpec]) -> Self {
-        let is_over = sources.iter().all(SourceSpec::is_recording);
-        Self { begun: None, last_event: None, is_over }
-    }
-
-    fn begin(&mut self) {
-        self.begun.get_or_insert_with(Instant::now);
-    }
-
-    fn arrived(&mut self) {
-        self.begin();
-        self.last_event = Some(Instant::now());
-    }
-
-    /// Whether it is over now and was not before.
-    fn has_come_to_its_end(&mut self, has_ended: bool) -> bool {
-        let ends = !self.is_over && (has_ended || self.left().is_some_and(|left| left.is_zero()));
-        self.is_over |= ends;
-        ends
-    }
-
-    /// Until it is over by all that is known; `None` before it began, and when it is over.
-    fn left(&self) -> Option<Duration> {
-        let begun = self.begun.filter(|_| !self.is_over)?;
-        let all = REPLAY_TIME.saturating_sub(begun.elapsed());
-        Some(self.last_event.map_or(all, |last| QUIET.saturating_sub(last.elapsed()).min(all)))
-    }
-
-    /// Of each source whether its events tell what was known before.
-    fn of(&self, sources: &[SourceSpec]) -> Vec<bool> {
-        sources.iter().map(|source| !self.is_over && !source.is_recording()).collect()
     }
 }

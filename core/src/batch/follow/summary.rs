@@ -7,11 +7,11 @@ use leco_os::clock::BootNs;
 
 use super::SUMMARY_INTERVAL;
 use super::connection::Connection;
-use super::template::Escape;
 use super::words;
 use crate::model::known_line::KnownLine;
 use crate::model::overseer::Overseer;
 use crate::source::SourcesState;
+use crate::text::Escape;
 use crate::wire::event::{ConnectionState, Direction, State};
 
 /// Lines in a tooltip.

@@ -80,7 +80,7 @@ impl Sentences {
 }
 
 /// What happens to a connection, of which nothing may have been said.
-fn sentence(connection: &Connection<'_>, end: Option<State>, is_news: bool) -> String {
+pub(super) fn sentence(connection: &Connection<'_>, end: Option<State>, is_news: bool) -> String {
     let details = &connection.details;
     let host = connection.source.map_or_else(String::new, |_| format!("On {}: ", details.host));
     let peer = connection.peer();
