@@ -3,6 +3,7 @@
 //!
 //! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench model` measures the model
 //! alone, `leco-bench overlay` the overlay, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view,
+//! `leco-bench notify` what tells of connections,
 //! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
 //! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
 //! loopback. Figures are of one run on one machine: compare within a run, not between machines.
@@ -11,6 +12,7 @@ mod cost;
 mod history;
 mod latency;
 mod model;
+mod notify;
 mod overlay;
 mod process;
 mod receivers;
@@ -58,6 +60,7 @@ fn run() -> Result<Report> {
         Some("together") => measure_together(&mut report)?,
         Some("history") => history::measure(&mut report)?,
         Some("tui") => tui::measure(&mut report)?,
+        Some("notify") => notify::measure(&mut report)?,
         Some("programs") => cost::measure_programs(&mut report)?,
         Some("cost") => match kind {
             Some(kind) => cost::measure_throughput(&kind, &mut report)?,
@@ -75,6 +78,7 @@ fn measure_all(report: &mut Report) -> Result<()> {
     receivers::measure(report)?;
     history::measure(report)?;
     tui::measure(report)?;
+    notify::measure(report)?;
     overlay::measure(report)?;
     cost::measure(report)
 }

@@ -166,7 +166,7 @@ impl Bus {
     }
 
     /// The next message, if it has come. An error is the end of the connection.
-    pub fn next(&mut self) -> io::Result<Option<Message>> {
+    pub fn receive(&mut self) -> io::Result<Option<Message>> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(Some(message));
@@ -349,13 +349,13 @@ mod tests {
             let header = (mark, SIGNAL, 0_u8, 1_u8, length, 7_u32, fields);
             let bytes = joined(&to_bytes(context, &header).unwrap(), &body);
             let mut bus = said(&[b"OK 0123\r\n".as_slice(), &bytes, &bytes[..20]].concat());
-            let message = bus.next().unwrap().unwrap();
+            let message = bus.receive().unwrap().unwrap();
             assert_eq!((message.kind, message.member.as_str()), (SIGNAL, "SettingChanged"));
             let body = message.body::<(String, String, zbus::OwnedVariant)>().unwrap();
             assert_eq!((body.0.as_str(), body.1.as_str(), &*body.2), ("space", "key", &Variant::U32(1)));
             assert!(message.body::<String>().is_none());
             // Half a message, and then the bus is gone.
-            assert!(bus.next().is_err());
+            assert!(bus.receive().is_err());
         }
     }
 
@@ -363,7 +363,7 @@ mod tests {
     fn who_is_refused_or_told_nonsense_has_no_bus() {
         let lengthy = [b"OK 1\r\nl".as_slice(), &[255; 15]].concat();
         for bytes in [b"REJECTED EXTERNAL\r\n".as_slice(), b"OK 1\r\nx23456789abcdefgh", &lengthy] {
-            assert!(said(bytes).next().is_err());
+            assert!(said(bytes).receive().is_err());
         }
     }
 
@@ -373,7 +373,7 @@ mod tests {
             let [body, fields] = lengths.map(u32::to_le_bytes);
             let header = [&[b'l', kind, 0, 1], body.as_slice(), &[1, 0, 0, 0], &fields].concat();
             let mut bus = said(&[b"OK 1\r\n".as_slice(), &header, &rest].concat());
-            while let Ok(Some(message)) = bus.next() {
+            while let Ok(Some(message)) = bus.receive() {
                 let _ = message.body::<(String, String, zbus::OwnedVariant)>();
             }
         }

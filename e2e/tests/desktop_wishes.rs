@@ -5,15 +5,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leco_e2e::desktop::{
-    Overlay, Picture, Rgb, XServer, can_use, is_near, over, still_config, wait_for_picture,
+    Overlay, Picture, Rgb, SessionBus, XServer, can_use, is_near, over, still_config, wait_for_picture,
 };
-use leco_e2e::{LineReader, program, skip, wait_for};
+use leco_e2e::{program, skip, wait_for};
 use serde_json::json;
 use zbus::{Connection, OwnedVariant, Variant, block_on, connection};
 
@@ -27,48 +27,13 @@ const WHITE: Rgb = [255, 255, 255];
 /// Longer than any effect.
 const EFFECT: Duration = Duration::from_secs(1);
 
-/// A session bus that starts no services.
-struct Bus {
-    daemon: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Bus {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("bus.conf");
-        let listen = folder.path().join("bus");
-        let text = format!(
-            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
-             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
-            listen.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("dbus-daemon");
-        command.arg("--config-file").arg(&config).args(["--nofork", "--nopidfile", "--print-address=1"]);
-        let mut daemon = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let said = LineReader::new(daemon.stdout.take().unwrap());
-        let address = wait_for("the bus", || said.lines().first().cloned());
-        Self { daemon, address, _folder: folder }
-    }
-
-    fn overlay(&self, server: &XServer, config: &str) -> Overlay {
-        let mut command = Command::new(program("leco-sdl-widget"));
-        command.env("DISPLAY", &server.display).env_remove("WAYLAND_DISPLAY");
-        // Its fifo is named: it needs no directory in which to look for one, at a reload either.
-        command.env_remove("XDG_RUNTIME_DIR");
-        command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/nowhere;{}", self.address));
-        Overlay::start(command, config)
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
+fn overlay(bus: &SessionBus, server: &XServer, config: &str) -> Overlay {
+    let mut command = Command::new(program("leco-sdl-widget"));
+    command.env("DISPLAY", &server.display).env_remove("WAYLAND_DISPLAY");
+    // Its fifo is named: it needs no directory in which to look for one, at a reload either.
+    command.env_remove("XDG_RUNTIME_DIR");
+    command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path=/nowhere;{}", bus.address));
+    Overlay::start(command, config)
 }
 
 type Values = HashMap<String, HashMap<String, OwnedVariant>>;
@@ -100,7 +65,7 @@ struct Portal {
 }
 
 impl Portal {
-    fn start(bus: &Bus, settings: &[((&str, &str), Variant<'static>)]) -> Self {
+    fn start(bus: &SessionBus, settings: &[((&str, &str), Variant<'static>)]) -> Self {
         let (values, is_asked) = (Arc::new(Mutex::new(Values::new())), Arc::new(AtomicBool::new(false)));
         for ((namespace, key), value) in settings {
             let value = value.try_to_owned().unwrap();
@@ -147,10 +112,10 @@ fn the_ground_is_opaque_while_more_contrast_is_wanted() {
     let clear = over(BACKGROUND, WHITE);
     let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
-    let bus = Bus::start();
+    let bus = SessionBus::start();
     let portal = Portal::start(&bus, &[(CONTRAST, Variant::U32(1))]);
     let config = still_config("rgba-bg = 10608066", "");
-    let overlay = bus.overlay(&server, &config).with_empty_line();
+    let overlay = overlay(&bus, &server, &config).with_empty_line();
     wait_for_picture(&server, "wishes-contrast", |picture| is_ground(picture, opaque));
     // Once answered it asks nothing any more, and a monitor has no name: the portal alone is there.
     wait_for("the end of asking", || (portal.clients() == 1).then_some(()));
@@ -189,12 +154,12 @@ fn nothing_moves_while_less_motion_is_wanted_unless_effects_are_always_wanted() 
         return;
     }
     let server = XServer::start_composed();
-    let bus = Bus::start();
+    let bus = SessionBus::start();
     let portal = Portal::start(&bus, &[(REDUCED_MOTION, Variant::U32(1))]);
     let config = |effects: &str| {
         still_config("", "").replace("effects = none", &format!("effects = {effects}\neffect-new = glow"))
     };
-    let mut overlay = bus.overlay(&server, &config("auto"));
+    let mut overlay = overlay(&bus, &server, &config("auto"));
     wait_for("a question", || portal.is_asked.load(Ordering::Acquire).then_some(()));
     wait_for("the end of asking", || (portal.clients() == 1).then_some(()));
     let window = wait_for("a window", || {
@@ -235,9 +200,9 @@ fn without_a_portal_or_a_bus_nothing_is_said() {
     let clear = over(BACKGROUND, WHITE);
     let server = XServer::start_composed();
     let _below = server.open_below(&[WHITE]);
-    let bus = Bus::start();
+    let bus = SessionBus::start();
     let config = still_config("rgba-bg = 10608066", "");
-    let overlay = bus.overlay(&server, &config).with_empty_line();
+    let overlay = overlay(&bus, &server, &config).with_empty_line();
     wait_for_picture(&server, "wishes-no-portal", |picture| is_ground(picture, clear));
     // A portal that comes later is heard, too.
     let portal = Portal::start(&bus, &[]);

@@ -14,7 +14,8 @@ use leco_e2e::debian::{Debian, package};
 use leco_e2e::vm::VmKernel;
 use leco_e2e::{program, skip};
 
-const PROGRAMS: [&str; 4] = ["leco-ebpf-load", "leco-event-pipe", "leco-sdl-widget", "leco-tui"];
+const PROGRAMS: [&str; 5] =
+    ["leco-ebpf-load", "leco-event-pipe", "leco-notify", "leco-sdl-widget", "leco-tui"];
 /// In a completion of `--he`.
 const COMPLETE: &str = ". /usr/share/bash-completion/bash_completion
     . /usr/share/bash-completion/completions/$0
@@ -68,7 +69,9 @@ fn units_are_valid_and_locked_down() {
     debian.run("dpkg", &["--install", "/tmp/leco.deb"]);
     let verify = ["verify", "leco.service", "leco.socket", "leco@1000.service", "leco-fifo@1000.service"];
     assert_eq!(debian.run("systemd-analyze", &verify), "");
-    assert_eq!(debian.run("systemd-analyze", &["--user", "verify", "leco-sdl-widget.service"]), "");
+    for unit in ["leco-sdl-widget.service", "leco-notify.service"] {
+        assert_eq!(debian.run("systemd-analyze", &["--user", "verify", unit]), "");
+    }
     for unit in ["leco.service", "leco@1000.service"] {
         // In tenths, as docs/SECURITY.md has them.
         let secure = ["security", "--offline=true", "--no-pager", "--threshold=7", unit];

@@ -166,7 +166,7 @@ fn what_has_no_end_is_not_waited_for() {
         0,
     )
     .unwrap();
-    for name in ["leco-tui", "leco-sdl-widget"] {
+    for name in ["leco-tui", "leco-sdl-widget", "leco-notify"] {
         for (path, kind) in
             [(fifo.as_path(), "a fifo"), (Path::new("/dev/zero"), "a device"), (folder.path(), "a directory")]
         {

@@ -19,7 +19,8 @@ use leco_e2e::desktop::{Overlay, XServer, can_use, still_config};
 use leco_e2e::hijack::{self, Hijacked, Outcome, threads_of};
 use leco_e2e::vm::{VmKernel, which};
 use leco_e2e::{
-    EventPipe, Kernel, LineReader, Tmux, can_test_the_kernel, can_use_tmux, program, skip, wait_or_explain,
+    EventPipe, Kernel, LineReader, Running, Tmux, can_test_the_kernel, can_use_tmux, program, skip,
+    wait_or_explain,
 };
 use leco_os::sandbox::{
     Confinement, MORE_REFUSED_CALLS, NAMESPACE_FLAGS, Network, REFUSED_CALLS, REFUSED_IOCTLS,
@@ -386,7 +387,7 @@ fn frontends_that_print_plain_lines() {
         ("udp:127.0.0.1:0", Keeps { network: Network::Udp, ..Keeps::default() }),
         (&*tcp, Keeps { network: Network::All, ..Keeps::default() }),
     ];
-    for name in ["leco-tui", "leco-sdl-widget"] {
+    for name in ["leco-tui", "leco-sdl-widget", "leco-notify"] {
         for (source, keeps) in sources {
             let plain = Plain::start(name, source);
             assert_told(&plain.stderr, keeps);
@@ -420,6 +421,27 @@ fn the_overlay() {
     let server = XServer::start();
     let overlay = Overlay::on_x(&server, &still_config("", ""));
     assert_confined("the overlay", overlay.id(), Keeps { desktop: true, ..Keeps::default() });
+}
+
+#[test]
+fn what_tells_of_connections() {
+    if !can_test() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    // What speaks on the session bus keeps unix sockets to come back to it; what has another process run a program does not.
+    let ways = [
+        ("leco-notify", &[][..], Keeps { unix_sockets: true, ..Keeps::default() }),
+        ("leco-notify --exec", &["--exec", "true"][..], Keeps::default()),
+    ];
+    for (name, arguments, keeps) in ways {
+        let mut command = Command::new(program("leco-notify"));
+        command.env("HOME", "/nonexistent").env_remove("XDG_CONFIG_HOME").env_remove("XDG_RUNTIME_DIR");
+        command.env("DBUS_SESSION_BUS_ADDRESS", "disabled:").arg("--fifo").arg(&fifo).args(arguments);
+        let child = Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        assert_confined(name, child.0.id(), keeps);
+    }
 }
 
 /// Each path that is kept takes a descriptor for a moment. Those that get none are lost, and that is told.
@@ -462,7 +484,9 @@ fn the_sandbox_can_be_asked_for() {
 fn on_linux(series: &str, words: &str, tests: &str) {
     let Some(kernel) = VmKernel::find(series) else { return };
     let mut programs = vec![std::env::current_exe().unwrap()];
-    programs.extend(["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget"].map(program));
+    programs.extend(
+        ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify"].map(program),
+    );
     programs.extend(["ip", "unshare"].map(which));
     let this = programs[0].file_name().unwrap().to_str().unwrap();
     let command = format!(

@@ -130,7 +130,7 @@ fn a_command_ends_the_same_whoever_listens() {
     fs::write(path("events"), event(boot_ns(), "18:32 :: me :: curl :: 192.0.2.1 443 :: ")).unwrap();
     let ways = all_disturbances();
     let mut words = Vec::new();
-    for name in ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget"] {
+    for name in ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify"] {
         for option in ["--help", "-h", "--version"] {
             ends_the_same(&command(name, &[option]), true, &few_disturbances());
         }
@@ -159,6 +159,7 @@ fn a_command_ends_the_same_whoever_listens() {
         command("leco-tui", &[&bad, "--rx-test", "18:32 :: me :: curl :: 192.0.2.1 443 :: "]),
         command("leco-tui", &["--rx-test", "a line", "--json"]),
         command("leco-sdl-widget", &["--rx-test", "a line"]),
+        command("leco-notify", &["--rx-test", "a line"]),
     ] {
         ends_the_same(&data, true, &few_disturbances());
     }

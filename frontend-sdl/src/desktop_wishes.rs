@@ -112,7 +112,7 @@ impl DesktopWishes {
 /// Hands over each message that has come, while more are wanted. False: the connection is of no more use.
 fn each(bus: &mut Bus, mut is_wanted: impl FnMut(&Message) -> bool) -> bool {
     loop {
-        match bus.next() {
+        match bus.receive() {
             Ok(Some(message)) if is_wanted(&message) => {}
             Ok(None) => return true,
             _ => return false,

@@ -33,7 +33,8 @@ impl<'t> Line<'t> {
 
 /// `widget.ini(5)`.
 pub(crate) fn page() -> String {
-    let mut roff = page::start("widget.ini", "5", "settings and rules of leco-sdl-widget and leco-tui");
+    let mut roff =
+        page::start("widget.ini", "5", "settings and rules of leco-sdl-widget, leco-tui and leco-notify");
     roff.control("SH", ["SYNOPSIS"]);
     roff.text([page::place("~/.config/leco/widget.ini")]);
     roff.control("SH", ["DESCRIPTION"]);

@@ -8,8 +8,14 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 /// Where to read on, for each page.
-const PAGES: [&str; 5] =
-    ["leco-ebpf-load(8)", "leco-event-pipe(1)", "leco-sdl-widget(1)", "leco-tui(1)", "widget.ini(5)"];
+const PAGES: [&str; 6] = [
+    "leco-ebpf-load(8)",
+    "leco-event-pipe(1)",
+    "leco-notify(1)",
+    "leco-sdl-widget(1)",
+    "leco-tui(1)",
+    "widget.ini(5)",
+];
 /// How all pages are called together.
 const MANUAL: &str = "LECO";
 
@@ -57,8 +63,13 @@ fn synopsis(command: &clap::Command) -> Roff {
             words.push(roman(if names.is_empty() { "" } else { " " }));
             words.push(italic(values.join(" ")));
         }
+        let takes_all = argument.get_num_args().is_some_and(|values| values.max_values() > 1);
         let is_repeated = matches!(argument.get_action(), ArgAction::Append);
-        words.push(roman(if is_repeated { "]..." } else { "]" }));
+        words.push(roman(match (takes_all, is_repeated) {
+            (true, _) => "...]",
+            (false, true) => "]...",
+            (false, false) => "]",
+        }));
     }
     let mut page = Roff::new();
     page.control("SH", ["SYNOPSIS"]);

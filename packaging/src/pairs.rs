@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use crate::commands;
 
 /// How each option is given, with what it needs besides.
-const GIVEN: [(&str, &str, &[&str]); 55] = [
+const GIVEN: [(&str, &str, &[&str]); 63] = [
     ("leco-ebpf-load", "pin", &["--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "pin_fdstore", &["--pin-fdstore", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "group", &["--group", "x", "--pin", "/sys/fs/bpf/x"]),
@@ -57,6 +57,14 @@ const GIVEN: [(&str, &str, &[&str]); 55] = [
     ("leco-tui", "format", &["--format", "plain", "--follow"]),
     ("leco-tui", "escape", &["--escape", "pango", "--format", "{line}", "--follow"]),
     ("leco-tui", "wait", &["--wait", "1", "--once"]),
+    ("leco-notify", "source", &["--source", "-"]),
+    ("leco-notify", "fifo", &["--fifo", "x"]),
+    ("leco-notify", "filter", &["--filter", "->"]),
+    ("leco-notify", "rx_test", &["--rx-test", "-x"]),
+    ("leco-notify", "check_config", &["--check-config"]),
+    ("leco-notify", "debug", &["--debug"]),
+    ("leco-notify", "exec", &["--exec", "x"]),
+    ("leco-notify", "exec_timeout", &["--exec-timeout", "1", "--exec", "x"]),
     ("leco-sdl-widget", "source", &["--source", "-"]),
     ("leco-sdl-widget", "fifo", &["--fifo", "x"]),
     ("leco-sdl-widget", "filter", &["--filter", "->"]),

@@ -5,6 +5,7 @@ mod look;
 mod overlay;
 mod picture;
 mod pointer;
+mod session_bus;
 mod wayland;
 mod x;
 
@@ -15,6 +16,7 @@ pub use look::{Screen, assert_background, assert_fading, is_near, over, still_co
 pub use overlay::Overlay;
 pub use picture::{Picture, Rgb};
 pub use pointer::VirtualPointer;
+pub use session_bus::SessionBus;
 pub use wayland::{Compositor, SWAY_OUTPUT};
 pub use x::{Below, XServer};
 
