@@ -137,16 +137,30 @@ fn a_daemon_shows_a_notification_at_once_and_names_as_text() {
     );
     drop(notifier);
 
-    // A daemon that is away is waited for. This one takes markup, and says that it does not.
+    // A daemon that goes is waited for. The one that comes takes markup, and says that it does not.
+    let mut notifier = Notifier::start(&bus.address, "", &[]);
     drop(dunst);
     wait_for("the daemon's end", || (!has_owner(&owner)).then_some(()));
-    let mut notifier = Notifier::start(&bus.address, "", &[]);
     notifier.send(&event(3, "<i>wget", true, "b.test"));
     notifier.wait_for_sleep();
     let (_dunst, printed) = start_dunst(&bus, &server, Path::new("/dev/null"));
     wait_for("a notification", || {
         bodies(&printed).iter().any(|body| body.starts_with("‹i›wget of me connects")).then_some(())
     });
+}
+
+#[test]
+fn a_daemon_that_the_bus_can_start_is_started() {
+    if !can_use(&["Xvfb", "dbus-daemon", "dunst"]) {
+        return;
+    }
+    let server = XServer::start();
+    let command = format!("/usr/bin/env DISPLAY={} dunst -conf /dev/null", server.display);
+    let bus = SessionBus::offering(&[(SERVER, &command)]);
+    let mut notifier = Notifier::start(&bus.address, "", &[]);
+    assert!(!has_window(&server), "not before there is something to tell");
+    notifier.send(&event(2, "curl", true, "a.test"));
+    wait_for("a window", || has_window(&server).then_some(()));
 }
 
 fn has_owner(connection: &Connection) -> bool {
@@ -326,7 +340,7 @@ fn a_bus_that_goes_is_met_again_and_silence_costs_nothing() {
     let daemon = Daemon::start(&bus);
     let mut notifier = Notifier::start(&bus.address, "", &[]);
     let before = notifier.switches();
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_millis(500));
     assert_eq!(notifier.switches(), before, "nothing happens");
     drop(daemon);
     bus.stop();

@@ -28,7 +28,7 @@ const INHIBITED: &str = "Inhibited";
 const MAX_CHARACTERS: usize = 400;
 /// Buttons of so many notifications are understood: one may be pressed while it is replaced.
 const REMEMBERED: usize = 8;
-/// A bus that is away is looked for again after this, then after up to [`LAST_RETRY`].
+/// A bus that is away is looked for again after this, then after up to [`LAST_RETRY`]; so is a server started that ends.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -158,10 +158,32 @@ impl Link {
         self.owner.is_some() && self.asked.is_empty() && !self.is_inhibited
     }
 
+    /// Whether a server is missing that may be one that is started when it is asked for something.
+    fn can_start(&self) -> bool {
+        self.owner.is_none() && self.asked.is_empty() && !self.cannot_start
+    }
+
     /// Takes what was asked with this serial.
     fn question(&mut self, serial: u32) -> Option<Question> {
         let index = self.asked.iter().position(|(asked, _)| *asked == serial)?;
         Some(self.asked.swap_remove(index).1)
+    }
+}
+
+/// When something is tried again.
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+}
+
+impl Retry {
+    fn now() -> Self {
+        Self { at: Instant::now(), wait: FIRST_RETRY }
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        (self.at, self.wait) = (now + self.wait, (self.wait * 2).min(LAST_RETRY));
     }
 }
 
@@ -171,8 +193,10 @@ pub(crate) struct Desktop {
     config: Option<PathBuf>,
     pace: Pace,
     link: Option<Link>,
-    /// The next look for a bus, and how long to wait after that.
-    retry: (Instant, Duration),
+    /// The next look for a bus.
+    retry: Retry,
+    /// The next time that a server is started.
+    start: Retry,
     has_reported_no_bus: bool,
     /// What is replaced; 0: nothing.
     id: u32,
@@ -187,7 +211,8 @@ impl Desktop {
             config,
             pace: Pace::default(),
             link: None,
-            retry: (Instant::now(), FIRST_RETRY),
+            retry: Retry::now(),
+            start: Retry::now(),
             has_reported_no_bus: false,
             id: 0,
             shown: VecDeque::new(),
@@ -212,7 +237,7 @@ impl Desktop {
             self.pace.take_back(told);
         }
         self.id = 0;
-        self.retry = (Instant::now() + self.retry.1, (self.retry.1 * 2).min(LAST_RETRY));
+        self.retry.put_off(Instant::now());
         if !std::mem::replace(&mut self.has_reported_no_bus, true) {
             report(format_args!("no session bus: {error}; trying again when there is something to tell"));
         }
@@ -269,7 +294,7 @@ impl Desktop {
         match question {
             Question::Owner => {
                 // It lets us in.
-                (self.retry.1, self.has_reported_no_bus) = (FIRST_RETRY, false);
+                (self.retry.wait, self.has_reported_no_bus) = (FIRST_RETRY, false);
                 // Whoever came or went meanwhile was told by a signal.
                 if !is_error {
                     self.set_owner(message.body())?;
@@ -286,7 +311,10 @@ impl Desktop {
                 let all = message.body::<Vec<String>>().unwrap_or_default();
                 link.has_markup = all.iter().any(|name| name == "body-markup");
             }
-            Question::Show(_) if !is_error => self.id = message.body().unwrap_or(0),
+            Question::Show(_) if !is_error => {
+                self.id = message.body().unwrap_or(0);
+                self.start.wait = FIRST_RETRY;
+            }
             // The server ended before it answered.
             Question::Show(told) if message.sender == BUS => self.pace.take_back(told),
             Question::Show(_) => {
@@ -353,14 +381,12 @@ impl Desktop {
     fn do_due(&mut self, now: Instant) -> io::Result<()> {
         self.receive()?;
         self.show(now)?;
-        // A server that is not there may be one that is started when it is asked for something.
         if !self.pace.is_empty()
-            && let Some(link) = &mut self.link
-            && link.owner.is_none()
-            && link.asked.is_empty()
-            && !link.cannot_start
+            && now >= self.start.at
+            && let Some(link) = self.link.as_mut().filter(|link| link.can_start())
         {
             link.ask(Question::Start)?;
+            self.start.put_off(now);
         }
         Ok(())
     }
@@ -373,7 +399,7 @@ impl Outlet for Desktop {
 
     fn work(&mut self) -> io::Result<Option<Duration>> {
         let now = Instant::now();
-        if self.link.is_none() && !self.pace.is_empty() && now >= self.retry.0 {
+        if self.link.is_none() && !self.pace.is_empty() && now >= self.retry.at {
             self.connect();
         }
         if let Err(error) = self.do_due(now) {
@@ -381,8 +407,9 @@ impl Outlet for Desktop {
         }
         Ok(match &self.link {
             _ if self.pace.is_empty() => None,
-            None => Some(self.retry.0.saturating_duration_since(now)),
+            None => Some(self.retry.at.saturating_duration_since(now)),
             Some(link) if link.is_ready() => self.pace.due_in(now),
+            Some(link) if link.can_start() => Some(self.start.at.saturating_duration_since(now)),
             Some(_) => None,
         })
     }

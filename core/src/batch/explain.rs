@@ -7,6 +7,7 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 use leco_os::clean::clean;
 
+use super::notify::told_of;
 use super::{PlainError, unless_broken_pipe};
 use crate::config::Config;
 use crate::rules::{Explanation, Verdict};
@@ -39,6 +40,11 @@ pub fn explain(config: &Config, line: &str, mut out: impl Write) -> Result<(), P
         text += &format!("{}\n", clean(line));
     }
     text += &what_became(&explanation, &file);
+    if let Verdict::Show { line: shown, .. } = &explanation.verdict
+        && let Some((told, rule)) = told_of(config, line, shown)
+    {
+        text += &format!("→ leco-notify tells: {} by {file}:{rule}\n", clean(&told));
+    }
     unless_broken_pipe(out.write_all(text.as_bytes())).map(|_| ())
 }
 

@@ -11,13 +11,15 @@ use hashlink::LinkedHashMap;
 use leco_os::clock::Now;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::PlainError;
 use super::feed::{Feed, Inputs, Replay};
 use super::follow::{Connection, Key, REMEMBERED, value};
+use crate::config::Config;
 use crate::model::overseer::{Overseer, Received};
 use crate::rules::{Facts, NoticeRules, pair};
+use crate::source::Origin;
 use crate::wire::details::Peers;
 use crate::wire::event::Direction;
 
@@ -130,12 +132,7 @@ impl Told {
             return None;
         }
         let peers = Peers::known(details.peers.clone());
-        let facts = Facts {
-            line: &connection.received,
-            peers: &peers,
-            is_first_ever: details.is_first_ever,
-            state: connection.told_state(),
-        };
+        let facts = facts(connection, &peers);
         let telling = rules.of(&facts);
         if telling.is_empty() {
             return None;
@@ -168,6 +165,26 @@ impl Told {
     }
 }
 
+fn facts<'l>(connection: &'l Connection<'_>, peers: &'l Peers<'l>) -> Facts<'l> {
+    Facts {
+        line: &connection.received,
+        peers,
+        is_first_ever: connection.details.is_first_ever,
+        state: connection.told_state(),
+    }
+}
+
+/// What rules of a config's file tell of a line, as far as the line alone says; and in which line of the file the rule stands.
+pub(super) fn told_of(config: &Config, line: &str, shown: &str) -> Option<(String, usize)> {
+    let event = json!({"ns": 0, "ns_trx": 0, "line": line}).to_string();
+    let units = config.settings.text.units;
+    let connection = Connection::read(Origin::default(), event.as_bytes(), shown.into(), false, true, units)?;
+    let peers = Peers::known(connection.details.peers.clone());
+    let facts = facts(&connection, &peers);
+    let rule = config.notices.of(&facts).into_iter().find(|rule| rule.line() > 0)?;
+    Some((rule.text(&facts, |field| value(&connection, field)), rule.line()))
+}
+
 fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
@@ -183,11 +200,7 @@ fn is_loopback(address: &str) -> bool {
 mod tests {
     use std::path::Path;
 
-    use serde_json::json;
-
     use super::*;
-    use crate::config::Config;
-    use crate::source::Origin;
     use crate::text::Units;
 
     /// What events of connections tell, in their order.
@@ -265,6 +278,23 @@ mod tests {
         }
         let events = [(1, CURL, json!({"new": true, "known": true})), (1, CURL, json!({"new": true}))];
         assert_eq!(told("", &events), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_alone_says_which_rule_tells_of_it() {
+        let text =
+            "[rx-notify]\n:: curl :: \\S+ 1 =\nblocked = stopped {proc}\n:: (c\\w+) :: = $1\nnew = n\n";
+        let config = Config::parse(text.as_bytes(), Path::new("w.ini"));
+        let told = |line: &str| told_of(&config, line, line);
+        assert_eq!(told(CURL), Some(("curl".into(), 4)));
+        assert_eq!(told(BLOCKED), Some(("stopped curl".into(), 3)));
+        assert_eq!(told("18:32 :: me :: curl :: a.test 1 :: "), None);
+        // What counts without rules is not of the file.
+        assert_eq!(told_of(&Config::default(), BLOCKED, BLOCKED), None);
+        let mut out = Vec::new();
+        crate::batch::explain(&config, CURL, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("→ shown as it came\n→ leco-notify tells: curl by w.ini:4\n"), "{out}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file::Config;
 use crate::ini::{Ini, header, is_space, split_rule};
 use crate::lists::{Lists, ListsFrom};
-use crate::rules::RuleSection;
+use crate::rules::{NoticeRule, RuleSection};
 
 /// A rule as it was written, for the end of a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,8 @@ impl NewRule<'_> {
                 None => fault.message.clone(),
             }));
         }
-        let lines = config.rules.infos().map(|rule| rule.line).chain(config.notices.lines());
+        let lines =
+            config.rules.infos().map(|rule| rule.line).chain(config.notices.all().map(NoticeRule::line));
         let new_rules = lines.filter(|line| *line >= first_new).count();
         if new_rules == 1 && self.is_read_from(before, &bytes) {
             Ok(config)

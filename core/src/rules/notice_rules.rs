@@ -112,9 +112,9 @@ impl NoticeRules {
         (Self { prefilter: Prefilter::new(chains), rules }, faults)
     }
 
-    /// Lines of the file in which they stand; those that no file has stand in line 0.
-    pub fn lines(&self) -> impl Iterator<Item = usize> {
-        self.rules.iter().map(|rule| rule.line)
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &NoticeRule> {
+        self.rules.iter()
     }
 
     /// Rules that tell of a connection, in the order of the file: none where one with an empty text holds.
@@ -190,6 +190,12 @@ impl NoticeRule {
         });
         let text: Vec<_> = text.collect::<Result<_, _>>().map_err(|error| skipped(error.message))?;
         Ok((Self { line, key: entry.key.clone(), when, text }, doubts))
+    }
+
+    /// Its line in the file, from 1; 0 where it stands in none.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
     }
 
     /// Its key, as it stands in the file.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{LineReader, wait_for};
 
-/// A session bus that starts no services.
+/// A session bus that starts no services but those that it is told of.
 pub struct SessionBus {
     daemon: Child,
     config: PathBuf,
@@ -23,14 +23,30 @@ impl SessionBus {
     /// When it cannot be started.
     #[must_use]
     pub fn start() -> Self {
+        Self::offering(&[])
+    }
+
+    /// Starts one that starts services, each by its name and command.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn offering(services: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
         let config = folder.path().join("bus.conf");
         let text = format!(
             "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+             <servicedir>{}</servicedir>\
              <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
              <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
-            folder.path().join("bus").display()
+            folder.path().join("bus").display(),
+            folder.path().display()
         );
+        for (name, command) in services {
+            let path = folder.path().join(format!("{name}.service"));
+            let text = format!("[D-BUS Service]\nName={name}\nExec={command}\n");
+            fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
         fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
         let (daemon, address) = spawn(&config);
         Self { daemon, config, address, folder }
