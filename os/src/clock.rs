@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -51,6 +52,13 @@ pub fn namespace_offset() -> i64 {
         let offsets = fs::read_to_string("/proc/self/timens_offsets");
         offsets.ok().and_then(|text| boot_offset(&text)).unwrap_or(0)
     })
+}
+
+/// What this thread has used of a CPU until now.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// ns since 1970.

@@ -12,7 +12,7 @@ use leco_bpf::read::reader::Reader;
 use leco_bpf::read::record::{Conn, LISTEN_WAIT, State, Stats};
 use leco_bpf::read::stream::{Drained, Stream};
 use leco_cli::tunables::Tunables;
-use leco_os::clock::{BootNs, boot_ns};
+use leco_os::clock::{BootNs, boot_ns, thread_cpu_time};
 
 use crate::enrich::process::{is_alive, is_gone, sees_all_processes};
 use crate::source::listeners::Listeners;
@@ -97,18 +97,24 @@ impl Reported {
 /// When to ask the kernel side for bytes that came too soon after an announcement to be announced.
 ///
 /// The kernel side announces by itself whatever comes an interval after the last time. So one look an
-/// interval after the last sign of life finds everything, and while there is none no look is due.
+/// interval after the last sign of life finds everything, and while there is none no look is due. A look visits every
+/// socket that is open: of very many, looks are as rare as what they cost makes them.
 #[derive(Debug, Default)]
 pub struct PendingLook {
     /// How long announcements are held back, in ns, with a margin for the kernel's tick; zero: not at all.
     interval: u64,
     last_sign: BootNs,
     due: Option<BootNs>,
+    /// Until then looks would cost too much.
+    paced_until: BootNs,
 }
 
 impl PendingLook {
     /// A kernel counts time in ticks of at most 10 ms: that much later nothing is held back any more.
     const MARGIN: Duration = Duration::from_millis(20);
+    /// So many times as long as a look took nothing is looked for: a visit of 72,000 sockets takes some 95 ms.
+    const PAUSE: u32 = 250;
+    const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
     /// For a kernel side that holds announcements back so long.
     #[must_use]
@@ -126,9 +132,15 @@ impl PendingLook {
         }
     }
 
+    /// A look took so much CPU: it is at most 0.4 % of the time until the next one, which is not more than a minute.
+    pub fn took(&mut self, cpu: Duration, now: BootNs) {
+        let pause = cpu.saturating_mul(Self::PAUSE).min(Self::LONGEST_PAUSE);
+        self.paced_until = now.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     /// Whether to look now; the next look follows from what it finds.
     pub fn is_due(&mut self, now: BootNs) -> bool {
-        if self.due.is_none_or(|due| due > now) {
+        if self.due().is_none_or(|due| due > now) {
             return false;
         }
         let next = self.last_sign.saturating_add(self.interval);
@@ -139,7 +151,7 @@ impl PendingLook {
     /// When the next look is due.
     #[must_use]
     pub fn due(&self) -> Option<BootNs> {
-        self.due
+        self.due.map(|due| due.max(self.paced_until))
     }
 }
 
@@ -320,7 +332,9 @@ impl KernelEvents {
             || drained.malformed > 0;
         let look_again = found || self.reader.has_unfinished();
         if self.pending.is_due(now) {
+            let before = thread_cpu_time();
             self.reader.pending(&mut conns, now)?;
+            self.pending.took(thread_cpu_time().saturating_sub(before), now);
             conns.sort_by_key(|conn| conn.ns_trx);
         }
         if !conns.is_empty() {
@@ -486,6 +500,17 @@ mod tests {
         assert_eq!(look.due(), Some(ms(1620)), "what came after the second sign");
         assert!(look.is_due(ms(1620)));
         assert_eq!(look.due(), None, "silence costs nothing");
+        look.took(Duration::from_micros(300), ms(1620));
+        look.saw_a_sign(ms(1630));
+        assert_eq!(look.due(), Some(ms(2650)), "of few sockets a look costs nothing");
+        assert!(look.is_due(ms(2650)));
+        look.took(Duration::from_millis(96), ms(2650));
+        look.saw_a_sign(ms(2700));
+        assert_eq!(look.due(), Some(ms(26_650)), "of very many it is rare");
+        assert!(!look.is_due(ms(26_649)));
+        look.took(Duration::from_secs(3), ms(2650));
+        assert_eq!(look.due(), Some(ms(62_650)), "but there is one");
+        assert!(look.is_due(ms(62_650)));
         let mut never = PendingLook::new(Duration::ZERO);
         never.saw_a_sign(ms(1));
         assert_eq!(never.due(), None, "nothing is held back");
