@@ -125,7 +125,15 @@ fn systemd_runs_restarts_upgrades_and_stops_it() {
         "[Service]\nType=idle\nExecStart=/bin/bash /srv/check.sh\nExecStopPost=systemctl poweroff -ff\n\
          StandardOutput=tty\nStandardError=tty\nTTYPath=/dev/ttyS0\n[Install]\nWantedBy=multi-user.target\n",
     );
-    debian.run("systemctl", &["enable", "leco.service", "leco@1000.service", "leco-check.service"]);
+    // As early as anything may use the network, and others of the start wait for it, as they do for cloud-init.
+    write(
+        "/etc/systemd/system/leco-early.service",
+        "[Unit]\nDefaultDependencies=no\nAfter=network-pre.target\nBefore=network.target sysinit.target\n\
+         [Service]\nType=oneshot\nExecStart=leco-e2e-peer '' udp 127.0.0.1:19999 send 6100\n\
+         [Install]\nWantedBy=sysinit.target\n",
+    );
+    let units = ["leco.service", "leco@1000.service", "leco-early.service", "leco-check.service"];
+    debian.run("systemctl", &[&["enable"], &units[..]].concat());
     debian.run("systemctl", &["set-default", "multi-user.target"]);
     debian.run("systemctl", &["mask", "serial-getty@ttyS0.service", "getty@tty1.service"]);
     let folder = tempfile::tempdir().unwrap();

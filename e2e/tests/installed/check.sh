@@ -67,6 +67,8 @@ for unit in "${units[@]}"; do
 	check "$unit has no privileges" is_locked_down "$unit"
 done
 check "both have programs of their own" is "$(programs)" 2
+check "a connection that began with the network is known" lists from_socket 19999 6100
+check "nothing waits for itself" fails journalctl --boot --no-pager --output cat --grep 'ordering cycle'
 
 send 20000 6000
 check "the socket serves" lists from_socket 20000 6000
