@@ -147,11 +147,7 @@ impl Parser<'_> {
     }
 
     fn close(&mut self, start: usize) -> Result<(), PatternError> {
-        if self.eat(")") {
-            return Ok(());
-        }
-        Err(PatternError::at(start..start + 1, "this group is never closed")
-            .help("add a \")\" at the end of the regex"))
+        if self.eat(")") { Ok(()) } else { Err(never_closed(start)) }
     }
 
     pub(super) fn plain(&mut self, start: usize, open: &str) -> Result<Node, PatternError> {
@@ -241,7 +237,7 @@ impl Parser<'_> {
 
     /// The group of which a condition asks whether it took part.
     fn condition_group(&mut self, start: usize) -> Result<usize, PatternError> {
-        let end = self.rest().find(')').unwrap_or(self.rest().len());
+        let Some(end) = self.rest().find(')') else { return Err(never_closed(start)) };
         let inside = self.rest()[..end].to_owned();
         let signed = |number: &str| number.parse::<usize>().ok().filter(|number| *number > 0);
         let group = if let Some(number) = inside.strip_prefix('-') {
@@ -328,10 +324,7 @@ impl Parser<'_> {
                     return Err(PatternError::at(at..self.at, format!("there is no option {c}"))
                         .help("the options are i m s x n U; write \\( if a bracket is meant"));
                 }
-                None => {
-                    return Err(PatternError::at(start..start + 1, "this group is never closed")
-                        .help("add a \")\" at the end of the regex"));
-                }
+                None => return Err(never_closed(start)),
             }
         }
     }
@@ -358,6 +351,11 @@ impl Parser<'_> {
         }
         true
     }
+}
+
+fn never_closed(start: usize) -> PatternError {
+    PatternError::at(start..start + 1, "this group is never closed")
+        .help("add a \")\" at the end of the regex")
 }
 
 /// Bytes of the begin of a look-around.

@@ -394,6 +394,22 @@ fn what_is_refused_is_named_with_what_to_write() {
     }
 }
 
+/// Each construct may end anywhere, in a filter that is being typed as in a config.
+#[test]
+fn what_is_cut_off_has_a_result() {
+    let written = SAME.iter().map(|(regex, ..)| regex).chain(REFUSED.iter().map(|(regex, ..)| regex));
+    let more = ["(?(2", "a(?(<n", "(?(R", "(?(DEFINE", "(?(VERSION>=1", "(?(?C1", "(?(+1", "(?(é"];
+    for regex in written.chain(&more) {
+        let ends = regex.char_indices().map(|(at, _)| at).skip(1).chain([regex.len()]);
+        for cut in ends.map(|end| &regex[..end]) {
+            if let Err(error) = parse(cut) {
+                let is_in_it = error.span.clone().is_none_or(|span| cut.get(span).is_some());
+                assert!(is_in_it, "{error:?} of {cut:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn faults_point_into_what_was_written() {
     for (regex, meant) in [
