@@ -24,7 +24,8 @@ pub struct Program {
 
 impl Program {
     /// Decodes a value; `None` where it has another size or is written right now.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::of(bytes, PROGRAM_SIZE)?;
         let [is_whole, is_cut, parent_count] = fields.block(4)?;
         if is_whole == 0 {
