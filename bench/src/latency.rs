@@ -6,9 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use leco_e2e::Terminal;
 
 use crate::report::Report;
-use crate::terminal::Terminal;
 
 const CONNECTIONS: u32 = 200;
 

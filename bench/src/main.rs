@@ -5,8 +5,8 @@
 //! alone, `leco-bench overlay` the overlay, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view,
 //! `leco-bench notify` what tells of connections,
 //! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
-//! `leco-bench programs` how long its programs run. `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over
-//! loopback. Figures are of one run on one machine: compare within a run, not between machines.
+//! `leco-bench programs` how long its programs run.
+//! `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
 mod history;
@@ -17,18 +17,16 @@ mod overlay;
 mod process;
 mod receivers;
 mod report;
-mod terminal;
 mod throughput;
 mod tui;
 
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use leco_e2e::{Kernel, program};
+use leco_e2e::{Kernel, Terminal, program};
 
 use crate::process::Watched;
 use crate::report::Report;
-use crate::terminal::Terminal;
 
 /// A group and user without a name on any machine.
 const ID: u32 = 54321;
@@ -101,7 +99,7 @@ fn measure_together(report: &mut Report) -> Result<()> {
     let mut view = unprivileged(folder.path().join("leco-tui"));
     view.arg(&config).arg("--fifo").arg(&fifo).env("TERM", "xterm-256color");
     let mut terminal = Terminal::open(COLUMNS, ROWS)?;
-    let view = terminal.start(view)?;
+    let view = Watched::start(&mut terminal.attach(view)?)?;
     terminal.wait_for("no connections yet")?;
 
     latency::measure(&mut terminal, report)?;

@@ -11,13 +11,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use leco_e2e::{FAR_V4, Kernel, Netns, program};
+use leco_e2e::{FAR_V4, Kernel, Netns, Terminal, program};
 use leco_os::clock::boot_ns;
 
 use crate::latency;
 use crate::process::{self, Watched};
 use crate::report::Report;
-use crate::terminal::Terminal;
 use crate::{COLUMNS, ROWS};
 
 const MEASURED: Duration = Duration::from_secs(60);
@@ -50,7 +49,7 @@ impl View {
             .env("COLORTERM", "truecolor");
         command.arg("--source").arg(format!("unix:{}", folder.path().join("socket").display()));
         let mut terminal = Terminal::open(COLUMNS, ROWS)?;
-        let process = terminal.start(command)?;
+        let process = Watched::start(&mut terminal.attach(command)?)?;
         let (socket, _) = listener.accept()?;
         terminal.wait_for("no connections yet")?;
         Ok(Self { terminal, process, socket, _folder: folder })
@@ -318,7 +317,7 @@ impl Seen {
         let mut terminal = Terminal::open(COLUMNS, ROWS)?;
         let mut view = Command::new(program("leco-tui"));
         view.arg(config).args(["--theme", "dark", "--source"]).arg(socket);
-        let view = terminal.start(view)?;
+        let view = Watched::start(&mut terminal.attach(view)?)?;
         terminal.wait_for("reading")?;
         Ok(Self { pipe, view, terminal, netns: Netns::new(), folder, _kernel: kernel })
     }

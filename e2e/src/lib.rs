@@ -11,6 +11,7 @@ mod name_server;
 mod netns;
 mod process;
 mod sctp;
+mod terminal;
 mod tmux;
 pub mod vm;
 
@@ -24,6 +25,7 @@ pub use name_server::NameServer;
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
 pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end};
 pub use sctp::{sctp_connect, sctp_listen};
+pub use terminal::Terminal;
 pub use tmux::Tmux;
 
 /// Nothing in these tests takes so long unless it never comes.

@@ -3,52 +3,72 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::process::Watched;
-
 const DEADLINE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Terminal {
+/// A terminal of a test's own, which is read by whoever waits for something on it.
+pub struct Terminal {
     emulator: vt100::Parser,
     ours: File,
     theirs: File,
 }
 
 impl Terminal {
-    pub(crate) fn open(columns: u16, rows: u16) -> Result<Self> {
+    /// Opens one of this size.
+    pub fn open(columns: u16, rows: u16) -> Result<Self> {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         grantpt(&ours)?;
         unlockpt(&ours)?;
         let name = ptsname(&ours, Vec::new())?;
         let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        let theirs = OpenOptions::new().read(true).write(true).open(path).context("the terminal's end")?;
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&theirs, size)?;
-        let (columns, rows) = (NonZero::try_from(columns)?, NonZero::try_from(rows)?);
-        Ok(Self { emulator: vt100::Parser::new(rows, columns, 0), ours: ours.into(), theirs })
+        let mut options = OpenOptions::new();
+        // It is the terminal of whoever is started on it, not ours.
+        options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+        let theirs = options.open(path).context("the terminal's end")?;
+        let emulator = vt100::Parser::new(rows.try_into()?, columns.try_into()?, 0);
+        let mut this = Self { emulator, ours: ours.into(), theirs };
+        this.resize(columns, rows)?;
+        Ok(this)
     }
 
-    pub(crate) fn start(&self, mut command: Command) -> Result<Watched> {
+    /// Changes its size.
+    pub fn resize(&mut self, columns: u16, rows: u16) -> Result<()> {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.theirs, size)?;
+        self.emulator.screen_mut().set_size(rows.try_into()?, columns.try_into()?);
+        Ok(())
+    }
+
+    /// The command with this terminal as its input and outputs.
+    pub fn attach(&self, mut command: Command) -> Result<Command> {
         let end = || self.theirs.try_clone();
-        Watched::start(command.stdin(end()?).stdout(end()?).stderr(end()?))
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
+        Ok(command)
+    }
+
+    /// The screen's text.
+    #[must_use]
+    pub fn screen(&self) -> String {
+        self.emulator.screen().contents()
     }
 
     /// Types bytes.
-    pub(crate) fn press(&mut self, keys: &[u8]) -> Result<()> {
+    pub fn press(&mut self, keys: &[u8]) -> Result<()> {
         Ok(self.ours.write_all(keys)?)
     }
 
     /// Waits until the text is on the screen; returns when that was.
-    pub(crate) fn wait_for(&mut self, text: &str) -> Result<Instant> {
+    pub fn wait_for(&mut self, text: &str) -> Result<Instant> {
         let start = Instant::now();
         let mut buffer = [0; 16 << 10];
         loop {
@@ -66,7 +86,7 @@ impl Terminal {
     }
 
     /// Takes what was drawn so far, so that the terminal's buffer never stops the view.
-    pub(crate) fn drain(&mut self, time: Duration) -> Result<()> {
+    pub fn drain(&mut self, time: Duration) -> Result<()> {
         let start = Instant::now();
         let mut buffer = [0; 16 << 10];
         while let Some(left) = time.checked_sub(start.elapsed()) {
