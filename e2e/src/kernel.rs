@@ -27,14 +27,24 @@ impl Loader {
         &self.pins
     }
 
+    /// The loader with these options.
+    ///
+    /// # Panics
+    /// When it is not built.
+    #[must_use]
+    pub fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new(program("leco-ebpf-load"));
+        command.arg("--pin").arg(&self.pins).args(options);
+        command
+    }
+
     /// Runs the loader.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn run(&self, options: &[&str]) -> Output {
-        let mut command = Command::new(program("leco-ebpf-load"));
-        command.arg("--pin").arg(&self.pins).args(options);
+        let mut command = self.command(options);
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 }

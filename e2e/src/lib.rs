@@ -14,6 +14,7 @@ mod sctp;
 mod terminal;
 mod tmux;
 pub mod vm;
+mod whole;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end};
 pub use sctp::{sctp_connect, sctp_listen};
 pub use terminal::Terminal;
 pub use tmux::Tmux;
+pub use whole::{LATE, Part, Random, Wanted, Whole};
 
 /// Nothing in these tests takes so long unless it never comes.
 pub const DEADLINE: Duration = Duration::from_secs(30);

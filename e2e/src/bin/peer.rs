@@ -8,7 +8,10 @@
 //! `sctp ADDR:PORT`, `try ADDR:PORT` (a TCP connection that is expected to fail);
 //! `send N`, `recv N` (exactly so many bytes), `peek N`, `hold` (until standard input ends),
 //! `child STEP…` (a process of its own that inherits the socket), `uring-send N`, `uring-recv N` (over TCP by
-//! `io_uring`), `report` (what was counted so far, as JSON on standard output).
+//! `io_uring`), `report` (what was counted so far, as JSON on standard output),
+//! `rounds ADDR:PORT` (connections of every usual kind to there, as lines of standard input say: `open NAME` makes those
+//! of a new round and names the process, `send all` moves bytes over all that are open, `close most` ends most; each is
+//! answered by an empty line).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -72,6 +75,7 @@ fn main() -> Result<()> {
                     serde_json::json!({"pid": pid, "rx": rx, "tx": tx, "raddr": peer.ip(), "rport": peer.port()})
                 );
             }
+            "rounds" => rounds(operand()?.parse()?)?,
             "inherited" => socket = Socket::Tcp(inherited()),
             "send" => send(&mut socket, operand()?.parse()?)?,
             "recv" => recv(&mut socket, operand()?.parse()?)?,
@@ -93,6 +97,41 @@ fn main() -> Result<()> {
             }
             other => bail!("no such step: {other}"),
         }
+    }
+    Ok(())
+}
+
+fn rounds(peer: SocketAddr) -> Result<()> {
+    const NOBODY: u16 = 9;
+    let (mut streams, mut datagrams, mut number) = (Vec::new(), Vec::new(), 0);
+    for line in std::io::stdin().lines() {
+        match line?.split_once(' ').unwrap_or_default() {
+            ("open", name) => {
+                rustix::thread::set_name(&std::ffi::CString::new(name)?)?;
+                streams = (0..4).map(|_| TcpStream::connect(peer)).collect::<Result<_, _>>()?;
+                datagrams = (0..3).map(|_| bound_for(peer)).collect::<Result<_>>()?;
+                datagrams.iter().try_for_each(|udp: &UdpSocket| udp.connect(peer))?;
+                ensure!(TcpStream::connect((peer.ip(), NOBODY)).is_err());
+            }
+            ("close", _) => {
+                streams.truncate(1);
+                datagrams.truncate(1);
+            }
+            _ => {
+                let mut next = || {
+                    number = number % 900 + 7;
+                    vec![b'x'; number]
+                };
+                for stream in &mut streams {
+                    let mut bytes = next();
+                    stream.write_all(&bytes)?;
+                    // It comes back.
+                    stream.read_exact(&mut bytes)?;
+                }
+                datagrams.iter().try_for_each(|udp| udp.send(&next()).map(drop))?;
+            }
+        }
+        println!();
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use leco_os::clock::BootNs;
 use leco_os::files::kind_of;
+use leco_os::limits;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
@@ -31,6 +32,8 @@ pub const MAX_READERS: usize = 64;
 const BACKLOG: i32 = 16;
 /// After a failure to take a reader the next try comes so much later.
 const RETRY_NS: u64 = 1_000_000_000;
+/// No reader takes one of the last descriptors: without them no map could be read, and the pipe would end.
+const SPARE_DESCRIPTORS: usize = 16;
 /// A host that is gone is noticed within this time although nothing is sent to it.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -205,6 +208,10 @@ impl Listener {
 
     fn accept(&mut self, now: BootNs) {
         while self.clients.len() < MAX_READERS {
+            if let Some(limit) = limits::out_of_descriptors(SPARE_DESCRIPTORS) {
+                self.pause(&limit, now);
+                return;
+            }
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
                     self.complaint.settle();
@@ -214,12 +221,16 @@ impl Listener {
                 // One that left before it was taken.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error) => {
-                    self.complaint.tell(&format!("cannot accept a connection: {error}"));
-                    self.paused_until = Some(now.saturating_add(RETRY_NS));
+                    self.pause(&error, now);
                     return;
                 }
             }
         }
+    }
+
+    fn pause(&mut self, error: &dyn std::error::Error, now: BootNs) {
+        self.complaint.tell(&format!("cannot accept a connection: {error}"));
+        self.paused_until = Some(now.saturating_add(RETRY_NS));
     }
 
     fn welcome(&mut self, socket: OwnedFd, now: BootNs) {
