@@ -5,7 +5,7 @@
 //! alone, `leco-bench overlay` the overlay, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view,
 //! `leco-bench notify` what tells of connections,
 //! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
-//! `leco-bench programs` how long its programs run.
+//! `leco-bench programs` how long its programs run, `leco-bench soak 30m` (and a seed) whether anything grows meanwhile.
 //! `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over loopback. Figures are of one run on one machine: compare within a run, not between machines.
 
 mod cost;
@@ -17,6 +17,7 @@ mod overlay;
 mod process;
 mod receivers;
 mod report;
+mod soak;
 mod throughput;
 mod tui;
 
@@ -59,6 +60,11 @@ fn run() -> Result<Report> {
         Some("history") => history::measure(&mut report)?,
         Some("tui") => tui::measure(&mut report)?,
         Some("notify") => notify::measure(&mut report)?,
+        Some("soak") => {
+            let duration = leco_core::text::parse_duration(kind.as_deref().unwrap_or("5m"))?;
+            let seed = std::env::args().nth(3).map(|seed| seed.parse()).transpose()?;
+            soak::measure(duration, seed, &mut report)?;
+        }
         Some("programs") => cost::measure_programs(&mut report)?,
         Some("cost") => match kind {
             Some(kind) => cost::measure_throughput(&kind, &mut report)?,
