@@ -6,7 +6,8 @@
 //! `leco-bench notify` what tells of connections,
 //! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
 //! `leco-bench programs` how long its programs run, `leco-bench soak 30m` (and a seed) whether anything grows meanwhile.
-//! `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over loopback. Figures are of one run on one machine: compare within a run, not between machines.
+//! `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over loopback. Figures are of one run on one
+//! machine: compare within a run, not between machines.
 
 mod cost;
 mod history;

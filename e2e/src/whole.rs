@@ -55,6 +55,8 @@ pub struct Wanted {
     pub memory: Option<PathBuf>,
     /// Whether there is an overlay, too.
     pub with_overlay: bool,
+    /// How long the screen may say anything else than the maps, if not [`LATE`]: on an emulated machine.
+    pub late: Option<Duration>,
 }
 
 /// Numbers that look random and are the same each time (`splitmix64`).
@@ -329,7 +331,7 @@ impl Whole {
             let late = start.elapsed().saturating_sub(asking);
             match fault {
                 None => return Ok(late),
-                Some(fault) if late > LATE => bail!(
+                Some(fault) if late > self.wanted.late.unwrap_or(LATE) => bail!(
                     "{fault} after {:.1} s\nthe maps say {known:#?}\nthe screen says\n{}\n{}",
                     late.as_secs_f64(),
                     self.terminal.screen(),
@@ -441,8 +443,8 @@ fn log(folder: &Path) -> Result<File> {
 }
 
 fn start_pipe(folder: &Path, loader: &Loader, wanted: &Wanted) -> Result<Running> {
-    let mut command = Command::new("bash");
-    command.args(["-c", &format!("{} exec \"$@\"", wanted.before_pipe), "bash"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{} exec \"$@\"", wanted.before_pipe), "sh"]);
     command.arg(program("leco-event-pipe")).arg("--pin").arg(loader.pins());
     command.args(["-E", "-c", "conn-traffic-min=0"]).args(&wanted.pipe);
     for (kind, name) in [("unix", "socket"), ("fifo", "fifo"), ("fifo", "fifo-of-overlay")] {

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use leco_e2e::desktop::can_use;
-use leco_e2e::{DEADLINE, Part, Random, Wanted, Whole, can_test_the_kernel, skip};
+use leco_e2e::vm::{VmKernel, which};
+use leco_e2e::{DEADLINE, Part, Random, Wanted, Whole, can_test_the_kernel, program, skip};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::time::{ClockId, clock_gettime, clock_settime};
 
 /// Of `script/test`; `LECO_KILLS` says another number, as `script/nightly` does.
 const KILLS: u32 = 12;
@@ -170,6 +172,26 @@ fn no_descriptors_left() {
     }
 }
 
+/// A view that loses its source needs no more descriptors than it has.
+#[test]
+fn no_more_descriptors_for_the_view() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let mut whole = Whole::start(Wanted { name: "none", ..Wanted::default() }).unwrap();
+    one_round(&mut whole, "before");
+    let view = whole.id(Part::View).unwrap();
+    let numbers = fs::read_dir(format!("/proc/{view}/fd")).unwrap();
+    let numbers = numbers.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u64>().ok());
+    let current = numbers.max().map(|highest| highest + 1);
+    let limit = Rlimit { current, maximum: getrlimit(Resource::Nofile).maximum };
+    prlimit(Pid::from_raw(view.cast_signed()), Resource::Nofile, limit).unwrap();
+    for _ in 0..3 {
+        whole.restart(Part::Pipe, Signal::KILL).unwrap();
+        one_round(&mut whole, "with another pipe");
+    }
+}
+
 /// A control group of the first version or the second, in which a shell and what it becomes may use so much memory.
 struct Memory {
     group: PathBuf,
@@ -233,4 +255,52 @@ fn too_little_memory() {
     flood(&mut whole);
     one_round(&mut whole, "and afterwards");
     assert_eq!(whole.ended_for_memory, ended);
+}
+
+/// Says that the clock of this machine may be set: it is emulated.
+const MAY_SET_CLOCK: &str = "LECO_MAY_SET_CLOCK";
+const WAS_SET: &str = "the clock was set";
+const HOUR: i64 = 3600;
+
+/// Only on a machine that is emulated, as the next test does.
+#[test]
+fn steps_of_the_clock_inside() {
+    // What is made for such a machine has its modules there.
+    if std::env::var_os(MAY_SET_CLOCK).is_none() || !Path::new("/modules").exists() {
+        return;
+    }
+    let late = Some(Duration::from_secs(20));
+    let mut whole = Whole::start(Wanted { name: "stepped", late, ..Wanted::default() }).unwrap();
+    one_round(&mut whole, "before");
+    for step in [HOUR, -2 * HOUR, 400 * 24 * HOUR, -400 * 24 * HOUR, 1, -1] {
+        let mut now = clock_gettime(ClockId::Realtime);
+        now.tv_sec += step;
+        clock_settime(ClockId::Realtime, now).unwrap();
+        one_round(&mut whole, &format!("a step of {step} s"));
+    }
+    let mut now = clock_gettime(ClockId::Realtime);
+    now.tv_sec += 10 * HOUR;
+    whole.make_connections().unwrap();
+    clock_settime(ClockId::Realtime, now).unwrap();
+    whole.restart(Part::View, Signal::KILL).unwrap();
+    whole.agrees().unwrap();
+    whole.restart(Part::Pipe, Signal::KILL).unwrap();
+    one_round(&mut whole, "a pipe that starts later");
+    println!("{WAS_SET}");
+}
+
+#[test]
+fn steps_of_the_clock() {
+    let Some(kernel) = VmKernel::find("6.12") else { return };
+    let mut programs = vec![std::env::current_exe().unwrap()];
+    programs.extend(["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-e2e-peer"].map(program));
+    programs.extend(["ip", "nsenter", "setsid"].map(which));
+    let this = programs[0].file_name().unwrap().to_str().unwrap();
+    let command = format!(
+        "ip link set lo up; mkdir -p /dev/pts; mount -t devpts devpts /dev/pts; \
+         {MAY_SET_CLOCK}=1 LECO_TEST_REQUIRE=all RUST_BACKTRACE=0 {this} --exact --nocapture steps_of_the_clock_inside"
+    );
+    let booted = kernel.run(&programs, &["veth"], &command, Duration::from_secs(240));
+    println!("Linux 6.12: {:.1} s", booted.took.as_secs_f64());
+    assert!(booted.status == Some(0) && booted.console.contains(WAS_SET), "{}", booted.console);
 }
