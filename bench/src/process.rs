@@ -52,6 +52,12 @@ pub(crate) fn proportional(process: u32) -> Result<f64> {
     Ok(field(format!("/proc/{process}/smaps_rollup").as_ref(), "Pss:")? as f64 / 1024.0)
 }
 
+/// The same without pages of files, which the kernel takes back when it likes.
+pub(crate) fn own(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    Ok((field(path.as_ref(), "Pss_Anon:")? + field(path.as_ref(), "Pss_Shmem:")?) as f64 / 1024.0)
+}
+
 /// A process's resident memory in MB.
 pub(crate) fn resident(process: u32) -> Result<f64> {
     Ok(field(format!("/proc/{process}/status").as_ref(), "VmRSS:")? as f64 / 1024.0)

@@ -34,6 +34,7 @@ const WINDOW: (u32, u32) = (600, 400);
 /// What a part has at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sample {
+    /// MB, without pages of files: which of these are there is the kernel's choice.
     memory: f64,
     descriptors: u64,
     threads: u64,
@@ -44,11 +45,7 @@ impl Sample {
         let count = |what: &str| -> Result<u64> {
             Ok(std::fs::read_dir(format!("/proc/{process}/{what}"))?.count() as u64)
         };
-        Ok(Self {
-            memory: process::proportional(process)?,
-            descriptors: count("fd")?,
-            threads: count("task")?,
-        })
+        Ok(Self { memory: process::own(process)?, descriptors: count("fd")?, threads: count("task")? })
     }
 
     fn least(samples: &[Self]) -> Self {
@@ -173,7 +170,7 @@ fn disturb(wholes: &mut [Whole; 2], random: &mut Random) -> Result<bool> {
 fn tell_growth(name: &str, first: Sample, last: Sample, report: &mut Report) {
     let grown = |first: u64, last: u64| last as f64 - first as f64;
     let figures = [
-        ("memory (PSS)", last.memory - first.memory, GROWTH, "MB", first.memory, last.memory),
+        ("memory of its own", last.memory - first.memory, GROWTH, "MB", first.memory, last.memory),
         (
             "descriptors",
             grown(first.descriptors, last.descriptors),
