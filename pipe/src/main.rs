@@ -24,17 +24,16 @@ use leco_core::wire::event::ConnectionState;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
 use leco_os::sandbox::{Confinement, Network, Sandbox};
-use leco_os::{environment, limits, say, start};
+use leco_os::{environment, limits, say, start, time_zone};
 use leco_pipe::clock::Now;
 use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
-use leco_pipe::history::question::{Question, second_of};
+use leco_pipe::history::question::{KNOWN_FIELDS, Question, second_of};
 use leco_pipe::history::{KeptName, Limits, Memory, Saved, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
-use leco_pipe::render::time_zone;
 use leco_pipe::source::kernel_events::{KernelEvents, Replay};
 use leco_pipe::source::listeners::Listeners;
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
@@ -75,6 +74,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         anyhow::bail!(
             "memory={} leads to the same place as {}: name another path",
             path.display(),
+            output.destination
+        );
+    }
+    if let Some(output) = specs.iter().find(|output| output.stored.is_some())
+        && (tunables.memory == MemoryPlace::Off || tunables.history.is_zero())
+    {
+        anyhow::bail!(
+            "{}?history=… tells what is stored, and nothing is (memory=off or history=0): leave one of them out",
             output.destination
         );
     }
@@ -243,7 +250,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
     let (known, words): (&[&str], _) = if cli.history {
-        (&["user", "comm", "unit", "raddr", "dir", "rport"], "user, proc, unit, peer, port and dir")
+        (&KNOWN_FIELDS, "user, proc, unit, peer, port and dir")
     } else {
         (&["user", "comm", "raddr", "dir"], "user, proc, peer and dir")
     };

@@ -97,6 +97,8 @@ pub enum Received {
     Dropped,
     /// The filter did not choose it.
     NotChosen,
+    /// It was of no connection, but brought what was stored before.
+    History,
     /// It was no event.
     Malformed(MalformedEvent),
     /// It was empty.
@@ -335,6 +337,9 @@ impl Overseer {
         // A clock counts whatever becomes of the line that it came with.
         let placed = self.machines.place(origin, &event, now);
         self.note_host(origin, &placed);
+        if event.is_history.0 {
+            return Received::History;
+        }
         let received = clean(&event.line);
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());

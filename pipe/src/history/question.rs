@@ -28,6 +28,9 @@ const BAR: u64 = 24;
 /// Of long names, so many cells of a table are shown.
 const LABEL: usize = 48;
 
+/// Fields of events that totals have: a filter can ask for these.
+pub const KNOWN_FIELDS: [&str; 6] = ["user", "comm", "unit", "raddr", "dir", "rport"];
+
 /// What is asked.
 #[derive(Debug)]
 pub struct Question<'q> {
@@ -169,16 +172,16 @@ impl Question<'_> {
 
 /// Names of users, each asked for once.
 #[derive(Default)]
-struct Users(HashMap<u32, String>);
+pub(super) struct Users(HashMap<u32, String>);
 
 impl Users {
-    fn name(&mut self, uid: u32) -> &str {
+    pub(super) fn name(&mut self, uid: u32) -> &str {
         self.0.entry(uid).or_insert_with(|| user_name(uid))
     }
 }
 
 /// As a line of the pipe would have it, without a time.
-fn line(flow: &Flow, user: &str) -> String {
+pub(super) fn line(flow: &Flow, user: &str) -> String {
     let mut line = format!("{user} :: {}", flow.program);
     if !flow.unit.is_empty() && flow.unit != flow.program {
         // Writing to a string cannot fail.
@@ -190,7 +193,7 @@ fn line(flow: &Flow, user: &str) -> String {
     line
 }
 
-fn details(flow: &Flow, user: &str) -> ConnectionDetails {
+pub(super) fn details(flow: &Flow, user: &str) -> ConnectionDetails {
     ConnectionDetails {
         user: user.to_owned(),
         process: flow.program.clone(),

@@ -16,13 +16,13 @@ use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
 pub use self::tables::{Limits, Total};
-pub(super) use self::tables::{TABLES, bound, flows, read, tidy, write};
+pub(super) use self::tables::{TABLES, bound, flows, read, read_before, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 
 /// Connections of which it is known how much was counted; of more, those heard of least recently go.
 const COUNTED: usize = 65_536;
-const HOUR: i64 = 3600;
+pub(super) const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// What is counted together.
@@ -305,6 +305,52 @@ pub(super) fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
     midnight.compatible().ok().map(Timestamp::as_second)
 }
 
+/// What tests of this and of what reads it begin with.
+#[cfg(test)]
+pub(in crate::history) mod fixtures {
+    use std::path::Path;
+
+    use super::*;
+    use crate::history::Store;
+
+    /// 2027-01-15 08:00 UTC.
+    pub(in crate::history) const START: i64 = 1_800_000_000;
+    pub(in crate::history) const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
+
+    pub(in crate::history) fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
+        Sums { connections, rx, tx, ..Sums::default() }
+    }
+
+    /// Totals as a pipe would have written them, an event each hour.
+    pub(in crate::history) fn fill(
+        path: &Path,
+        zone: &TimeZone,
+        hours: std::ops::Range<i64>,
+        flows: usize,
+    ) -> Store {
+        let mut store = Store::open(path).unwrap();
+        for hour in hours {
+            let mut batch = TotalsBatch::default();
+            for flow in 0..flows {
+                let flow = Flow {
+                    program: format!("program-{}", flow % 50),
+                    unit: format!("unit-{}.service", flow % 30),
+                    uid: 1000,
+                    direction: Direction::Outgoing,
+                    protocol: 6,
+                    port: 443,
+                    peer: format!("host-{flow}.example.org"),
+                };
+                batch
+                    .sums
+                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
+            }
+            store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
+        }
+        store
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -313,16 +359,13 @@ mod tests {
     use leco_cli::history::By;
     use leco_core::query::Query;
 
+    use super::fixtures::{LIMITS, START, fill, sums};
     use super::*;
     use crate::fixtures;
     use crate::history::question::{Answer, Question};
     use crate::history::{Memory, Saved, Store};
 
     const SECOND: u64 = 1_000_000_000;
-    /// 2027-01-15 08:00 UTC.
-    const START: i64 = 1_800_000_000;
-    const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
-
     fn saved(zone: &TimeZone) -> Saved {
         Saved { totals: Some(LIMITS), zone: zone.clone(), learn: Duration::ZERO }
     }
@@ -340,10 +383,6 @@ mod tests {
         let filter = Query::parse(filter).unwrap();
         let question = Question { by, range: (0, i64::MAX), filter: &filter, top: None, zone };
         question.answer(&Store::open_to_read(path).unwrap()).unwrap()
-    }
-
-    fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
-        Sums { connections, rx, tx, ..Sums::default() }
     }
 
     #[test]
@@ -408,30 +447,6 @@ mod tests {
         );
         assert_eq!(ask(&path, By::Program, &zone, "peer:a.test port:443").rows.len(), 1);
         assert_eq!(ask(&path, By::Program, &zone, "proc:wget").rows.len(), 0);
-    }
-
-    /// Totals as a pipe would have written them, an event each hour.
-    fn fill(path: &Path, zone: &TimeZone, hours: std::ops::Range<i64>, flows: usize) -> Store {
-        let mut store = Store::open(path).unwrap();
-        for hour in hours {
-            let mut batch = TotalsBatch::default();
-            for flow in 0..flows {
-                let flow = Flow {
-                    program: format!("program-{}", flow % 50),
-                    unit: format!("unit-{}.service", flow % 30),
-                    uid: 1000,
-                    direction: Direction::Outgoing,
-                    protocol: 6,
-                    port: 443,
-                    peer: format!("host-{flow}.example.org"),
-                };
-                batch
-                    .sums
-                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
-            }
-            store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
-        }
-        store
     }
 
     #[test]

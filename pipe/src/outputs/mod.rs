@@ -6,6 +6,7 @@ mod exact;
 mod queue;
 mod reader;
 mod spec;
+mod stored;
 mod targets;
 mod token;
 mod warn_once;
@@ -25,8 +26,11 @@ use rustix::event::PollFlags;
 pub use self::clock::ClockField;
 use self::reader::{QueueLimits, Reader};
 pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share};
+use self::stored::Stored;
+pub use self::stored::{PageWish, StoredWish};
 pub use self::token::TokenError;
 use crate::clock::Now;
+use crate::history::pages::Page;
 pub use crate::outputs::targets::fifo::FifoError;
 use crate::outputs::targets::fifo::FifoOutput;
 use crate::outputs::targets::listener::Listener;
@@ -84,6 +88,8 @@ struct Output {
 pub struct Outputs {
     outputs: Vec<Output>,
     clock: ClockField,
+    /// Pages that were ever asked for.
+    pages: u64,
 }
 
 impl Outputs {
@@ -96,7 +102,7 @@ impl Outputs {
         }
         let outputs = specs.iter().map(|spec| Output::open(spec, capacity, passed));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
-        Ok(Self { outputs: outputs.into_iter().flatten().collect(), clock: ClockField::default() })
+        Ok(Self { outputs: outputs.into_iter().flatten().collect(), clock: ClockField::default(), pages: 0 })
     }
 
     /// From now on readers are told how the clocks of this machine go.
@@ -157,6 +163,36 @@ impl Outputs {
     /// Everything that is known was told.
     pub fn end_replay(&mut self) {
         self.each_reader(|_, reader| reader.set_replayed_to(false));
+    }
+
+    /// Pages of what is stored that receivers want now, each once.
+    pub fn page_wishes(&mut self) -> Vec<PageWish> {
+        let mut wishes = Vec::new();
+        for Output { selection, target } in &mut self.outputs {
+            target.each_reader(|reader| {
+                let (Stored::Wanted(from), Some(StoredWish { since, .. })) =
+                    (&mut reader.stored, reader.wish)
+                else {
+                    return;
+                };
+                self.pages += 1;
+                let filter = selection.filter.as_ref().map(spec::Filter::query);
+                wishes.push(PageWish { receiver: self.pages, since, filter, from: from.take() });
+                reader.stored = Stored::Asked(self.pages);
+            });
+        }
+        wishes
+    }
+
+    /// Hands a page to who waits for it, if he still does.
+    pub(crate) fn take_page(&mut self, receiver: u64, page: Page) {
+        let mut page = Some(page);
+        self.each_reader(|_, reader| reader.stored.take(receiver, &mut page));
+    }
+
+    /// Whether a receiver waits for a page to be asked for.
+    pub fn wants_page(&mut self) -> bool {
+        self.any_reader(|reader| matches!(reader.stored, Stored::Wanted(_)))
     }
 
     /// Whether anybody would get an event now.
@@ -250,7 +286,8 @@ impl Outputs {
 impl Output {
     /// One for each of the sockets that were passed by a name, else one.
     fn open(spec: &OutputSpec, capacity: usize, passed: &mut PassedFds) -> Result<Vec<Self>, OpenError> {
-        let limits = QueueLimits { connections: capacity, rate_limit: spec.rate_limit };
+        let OutputSpec { rate_limit, stored, .. } = *spec;
+        let limits = QueueLimits { connections: capacity, rate_limit, stored };
         let target = match &spec.destination {
             Destination::Stdout => Target::Stdout(Stdout::open(limits).map_err(OpenError::Stdout)?),
             Destination::Fifo { path, mode } => {

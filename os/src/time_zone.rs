@@ -60,7 +60,7 @@ fn of(value: &OsStr, folders: &[PathBuf]) -> Result<TimeZone, UnknownZone> {
     match rule {
         Some(zone) => Ok(zone),
         None if text.is_some_and(|text| UTC.contains(&text)) => Ok(TimeZone::UTC),
-        None => Err(UnknownZone(leco_os::clean::clean(&value.to_string_lossy()).into_owned())),
+        None => Err(UnknownZone(crate::clean::clean(&value.to_string_lossy()).into_owned())),
     }
 }
 
