@@ -358,6 +358,7 @@ impl Overseer {
             }
             let age = u64::try_from(ours(now.boot).saturating_sub(placed.first)).unwrap_or(0);
             connection.age = Some(Duration::from_nanos(age));
+            connection.is_first_ever &= !shown.style.is_accepted;
             if !query.holds(&shown.text, &connection, event.connection_state()) {
                 self.lines.leave_out(placed.machine, event.ns, &shown);
                 return Received::NotChosen;
@@ -545,7 +546,7 @@ fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
         tag,
         alpha,
         state: line.event.state,
-        is_first_ever: line.event.is_first_ever,
+        is_first_ever: line.event.is_first_ever && !line.look.style.is_accepted,
         is_closed: line.phase() == Phase::Closed,
         connections: line.connections(),
         style: line.look.style,

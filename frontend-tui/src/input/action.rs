@@ -71,6 +71,8 @@ pub enum Action {
     Confirm,
     /// Show alone what is like the selected line, or everything again.
     Alone(Alone),
+    /// Accept the pair of the selected line, where it is marked as new; else show its peer alone.
+    AcceptNew,
     /// Copy something of the selected line.
     Copy(Copied),
     /// Show the heading, or hide it for ever.
@@ -230,7 +232,8 @@ fn of_command(key: &KeyEvent, is_control: bool, mode: Mode) -> Option<Action> {
         KeyCode::Char('t') => I::Offer(Offer::Blank),
         KeyCode::Char('p') => I::Alone(Alone::Process),
         KeyCode::Char('u') => I::Alone(Alone::Unit),
-        KeyCode::Char('a') => I::Alone(Alone::Peer),
+        KeyCode::Char('a') => I::AcceptNew,
+        KeyCode::Char('A') => I::Alone(Alone::Peer),
         KeyCode::Char('l') => I::Alone(Alone::Listeners),
         KeyCode::Char('y') => I::Copy(Copied::Field),
         KeyCode::Char('Y') => I::Copy(Copied::Event),
@@ -256,7 +259,8 @@ mod tests {
         let cases: &[(Mode, KeyCode, KeyModifiers, Option<I>)] = &[
             (Mode::List, KeyCode::Char('q'), none, Some(I::Quit)),
             (Mode::Detail, KeyCode::Char('q'), none, Some(I::Back)),
-            (Mode::List, KeyCode::Char('a'), none, Some(I::Alone(Alone::Peer))),
+            (Mode::List, KeyCode::Char('a'), none, Some(I::AcceptNew)),
+            (Mode::List, KeyCode::Char('A'), KeyModifiers::SHIFT, Some(I::Alone(Alone::Peer))),
             (Mode::Detail, KeyCode::Char('Y'), KeyModifiers::SHIFT, Some(I::Copy(Copied::Event))),
             (Mode::Filter, KeyCode::Char('c'), KeyModifiers::CONTROL, Some(I::Quit)),
             (Mode::List, KeyCode::Char('l'), KeyModifiers::CONTROL, Some(I::Repaint)),

@@ -36,7 +36,7 @@ pub enum Effect {
 pub(super) const SELECT_FIRST: &str = "select a line first (↑ ↓)";
 
 /// What is said where a rule cannot be kept.
-const NO_CONFIG: &str = "there is no config to append to: name one on the command line";
+pub(super) const NO_CONFIG: &str = "there is no config to append to: name one on the command line";
 
 /// What is being typed.
 #[derive(Debug, Default)]
@@ -161,6 +161,7 @@ impl State {
             }
             Action::Append => {}
             Action::Confirm => self.append(),
+            Action::AcceptNew => self.accept_or_show_peer(overseer, now),
             Action::Alone(alone) => self.toggle_alone(alone, overseer, now),
             Action::Copy(copied) => return self.copy(copied, overseer, now),
             Action::Heading => {

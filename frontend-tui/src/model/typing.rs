@@ -8,8 +8,8 @@ use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
 use crate::input::action::{Alone, Mode, Offer};
-use crate::model::rule_editor::RuleEditor;
-use crate::model::state::{Effect, SELECT_FIRST, State};
+use crate::model::rule_editor::{RuleEditor, accept};
+use crate::model::state::{Effect, NO_CONFIG, SELECT_FIRST, State};
 
 /// Values of so many of the last lines are offered to complete a filter.
 const COMPLETED_FROM: usize = 500;
@@ -59,6 +59,20 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Accepts a pair that is marked as new; of any other line, shows its peer alone.
+    pub(super) fn accept_or_show_peer(&mut self, overseer: &Overseer, now: BootNs) {
+        let line = self.selected(overseer).filter(|line| line.details().is_first_ever);
+        let Some(line) = line else { return self.toggle_alone(Alone::Peer, overseer, now) };
+        let Some(config) = &self.config else {
+            self.notice = Some(NO_CONFIG.into());
+            return;
+        };
+        self.notice = Some(match accept(&line, config, overseer) {
+            Ok(style) => format!("accepted, in [rx-style] of {}: {style}", config.display()),
+            Err(reason) => reason,
+        });
     }
 
     /// Shows alone what is like the selected line, or everything again.

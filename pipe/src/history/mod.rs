@@ -599,6 +599,36 @@ mod tests {
         assert_eq!(memory.known.len(), SEEN_ROWS);
     }
 
+    #[test]
+    fn a_pair_whose_row_has_gone_is_new_again_and_one_that_is_seen_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let open = || Memory::open(&path, "boot", &Saved::default()).unwrap().0;
+        let name = |text: &str| labels("curl", Some(text));
+        let mut memory = open();
+        let mut ns = 0;
+        let mut is_new = |memory: &mut Memory, text: &str, second: u64| {
+            ns += 1;
+            memory.see(&conn(ns, "192.0.2.1"), &name(text), &at(second))
+        };
+        assert!(is_new(&mut memory, "forgotten.test", 1) && is_new(&mut memory, "kept.test", 1));
+        for other in 0..SEEN_ROWS {
+            assert!(is_new(&mut memory, &format!("{other}.test"), 2));
+            if other % 1000 == 0 {
+                assert!(!is_new(&mut memory, "kept.test", 2));
+            }
+        }
+        assert!(!is_new(&mut memory, "kept.test", 3));
+        memory.finish(3 * SECOND);
+        let rows = Store::open_to_read(&path).unwrap().pairs().unwrap();
+        let has = |peer: &str| rows.iter().any(|row| row.peer == peer);
+        assert!(rows.len() == SEEN_ROWS && !has("forgotten.test") && has("kept.test"));
+        // The running pipe forgets with the file, and so does the next one.
+        assert!(is_new(&mut memory, "forgotten.test", 4) && !is_new(&mut memory, "kept.test", 4));
+        let mut memory = open();
+        assert!(is_new(&mut memory, "forgotten.test", 5) && !is_new(&mut memory, "kept.test", 5));
+    }
+
     /// The file, and every file beside it, with what is in them.
     fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
         let mut all: Vec<_> = std::fs::read_dir(folder)
