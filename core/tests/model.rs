@@ -422,14 +422,17 @@ fn an_accepted_pair_is_not_marked_whoever_asks_and_is_marked_again_without_the_r
 
 #[test]
 fn stored_totals_are_no_lines_and_to_who_does_not_know_them_a_line_that_has_faded() {
-    let history = r#"{"v":1,"since":0,"until":9,"totals":[],"end":true}"#;
     let now = 7 * 3_600_000 * MS;
     let event = |field: &str| {
-        format!(
-            r#"{{"ns":1,"ns_trx":1,"line":"18:34 :: - :: leco :: totals of the time before :: ","{field}":{history}}}"#
-        )
+        let mut event = serde_json::json!({
+            "ns": 1, "ns_trx": 1, "line": "18:34 :: - :: leco :: totals of the time before :: ", "boot": "0123",
+            "clock": {"boot": "0123", "ns": now, "wall": now},
+        });
+        event[field] =
+            serde_json::json!({"v": 1, "since": 0, "until": 9, "at": 2, "totals": [], "end": true});
+        event.to_string()
     };
-    let mut overseer = Overseer::with_list(Config::default(), "");
+    let mut overseer = Overseer::with_list(Config::default(), "0123");
     assert!(matches!(overseer.receive(event("history").as_bytes(), now), Received::History));
     assert_eq!((overseer.known().len(), overseer.counts().malformed), (0, 0));
     // As a frontend of before reads it.

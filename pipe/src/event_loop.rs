@@ -185,7 +185,7 @@ impl Loop {
                 let until = now.wall.as_second();
                 let since = second_of(&since, until, formatter.time_zone());
                 let begin = Timestamp::from_second(since).unwrap_or(now.wall);
-                Cursor { head: formatter.history(begin, now).into(), since, until, place: None }
+                Cursor { head: formatter.history(begin, now).into(), since, until, at: now.boot, place: None }
             });
             let question = PageQuestion { receiver, filter, from, written: None };
             let refusal = match memory {

@@ -21,6 +21,7 @@ use leco_cli::pipe::Cli;
 use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
 use leco_core::query::Query;
 use leco_core::wire::event::ConnectionState;
+use leco_core::wire::history::HISTORY_FIELDS;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
 use leco_os::sandbox::{Confinement, Network, Sandbox};
@@ -30,7 +31,7 @@ use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
-use leco_pipe::history::question::{KNOWN_FIELDS, Question, second_of};
+use leco_pipe::history::question::{Question, second_of};
 use leco_pipe::history::{KeptName, Limits, Memory, Saved, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
@@ -250,7 +251,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
     let (known, words): (&[&str], _) = if cli.history {
-        (&KNOWN_FIELDS, "user, proc, unit, peer, port and dir")
+        (&HISTORY_FIELDS, "user, proc, unit, peer, port and dir")
     } else {
         (&["user", "comm", "raddr", "dir"], "user, proc, peer and dir")
     };

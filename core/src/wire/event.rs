@@ -81,7 +81,7 @@ pub struct Count(pub Option<u64>);
 pub struct Presence(pub bool);
 
 /// Which end of a connection opened it, or that there is none yet: `dir`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Direction {
     /// This one.
     #[default]

@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use leco_os::clock::BootNs;
 use serde::{Deserialize, Serialize};
+
+use crate::text::{Protocol, port_of};
+use crate::wire::details::ConnectionDetails;
+use crate::wire::event::Direction;
 
 /// Version of these fields.
 pub const HISTORY_VERSION: u32 = 1;
@@ -15,8 +20,10 @@ pub struct StoredHistory {
     pub v: u32,
     /// From when on totals were asked for, in seconds since 1970.
     pub since: i64,
-    /// When that was: what came later is in events.
+    /// When that was.
     pub until: i64,
+    /// The same on the clock of `ns`: connections that began later are in no total.
+    pub at: BootNs,
     /// Totals.
     #[serde(default)]
     pub totals: Vec<StoredTotal>,
@@ -72,6 +79,87 @@ pub enum Span {
     Hour,
     /// A day where the pipe runs: of 23 or 25 hours where clocks change.
     Day,
+}
+
+/// What totals are of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct HistoryFlow {
+    /// User's name, else number.
+    pub user: String,
+    /// User's number, where it is known.
+    pub uid: Option<u32>,
+    /// Script or process.
+    pub program: String,
+    /// Unit or container; empty where there is none.
+    pub unit: String,
+    /// Which end opened connections.
+    pub direction: Direction,
+    /// `IPPROTO_*`.
+    pub protocol: u16,
+    /// Port of the end that was called.
+    pub port: u16,
+    /// Name of the other end, operator of its network, or its network.
+    pub peer: String,
+}
+
+/// Fields of events that totals have: a filter can ask for these.
+pub const HISTORY_FIELDS: [&str; 6] = ["user", "comm", "unit", "raddr", "dir", "rport"];
+
+impl HistoryFlow {
+    /// As a line of the pipe would have it, without a time.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { user, program, unit, peer, .. } = self;
+        let unit = if unit.is_empty() || unit == program { String::new() } else { format!(" [{unit}]") };
+        let mark = if self.direction == Direction::In { "<- " } else { "" };
+        let port = port_of(self.port, Protocol::from_number(self.protocol));
+        format!("{user} :: {program}{unit} :: {mark}{peer}{port}")
+    }
+
+    /// What a filter may ask for.
+    #[must_use]
+    pub fn details(&self) -> ConnectionDetails {
+        ConnectionDetails {
+            user: self.user.clone(),
+            uid: self.uid,
+            process: self.program.clone(),
+            units: vec![self.unit.clone()],
+            peers: vec![self.peer.clone()],
+            port: Some(self.port),
+            direction: self.direction,
+            ..ConnectionDetails::default()
+        }
+    }
+
+    /// The port, as lines show it.
+    #[must_use]
+    pub fn port(&self) -> String {
+        port_of(self.port, Protocol::from_number(self.protocol)).to_string().trim().to_owned()
+    }
+}
+
+impl From<&StoredTotal> for HistoryFlow {
+    fn from(total: &StoredTotal) -> Self {
+        Self {
+            user: total.user.clone(),
+            uid: Some(total.uid),
+            program: total.program.clone(),
+            unit: total.unit.clone(),
+            direction: Direction::parse(&total.dir).unwrap_or_default(),
+            protocol: protocol_number(&total.proto),
+            port: total.port,
+            peer: total.peer.clone(),
+        }
+    }
+}
+
+/// The number of a protocol as events have it.
+pub(crate) fn protocol_number(name: &str) -> u16 {
+    match name {
+        "tcp" => 6,
+        "udp" => 17,
+        number => number.parse().unwrap_or_default(),
+    }
 }
 
 impl StoredHistory {

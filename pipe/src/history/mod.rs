@@ -21,7 +21,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
-use leco_core::text::{Protocol, port_of};
+use leco_core::text::{Protocol, network, port_of};
 use leco_os::causes::{causes, sentence};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
@@ -31,7 +31,6 @@ use siphasher::sip::SipHasher13;
 
 use crate::clock::Now;
 use crate::enrich::asker::{Asker, Bell};
-use crate::enrich::asn::network;
 use crate::enrich::labels::Labels;
 pub use crate::history::errors::StoreError;
 pub use crate::history::names::{KeptName, NAME_ROWS};

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use leco_bpf::read::record::Direction;
 use leco_core::query::Query;
-use leco_core::wire::event::ConnectionState;
-use leco_core::wire::history::{HISTORY_VERSION, Span, StoredHistory, StoredTotal};
+use leco_core::wire::event::Direction;
+use leco_core::wire::history::{HISTORY_VERSION, HistoryFlow, Span, StoredHistory, StoredTotal};
 use leco_os::causes::{causes, sentence};
+use leco_os::clock::BootNs;
 
 use crate::history::errors::StoreError;
-use crate::history::question::{Users, details, line};
+use crate::history::question::{Users, is_chosen, known};
 use crate::history::store::Store;
-use crate::history::totals::{Flow, Total};
+use crate::history::totals::Total;
 use crate::render::line::proto;
 
 /// Bytes of a page; a receiver may have one more line.
@@ -32,6 +32,8 @@ pub(crate) struct Cursor {
     /// Seconds since 1970.
     pub(crate) since: i64,
     pub(crate) until: i64,
+    /// The same on the boot clock.
+    pub(crate) at: BootNs,
     /// Nothing of it yet where there is none.
     pub(crate) place: Option<Place>,
 }
@@ -83,8 +85,8 @@ impl PageQuestion {
     }
 
     fn part(&self) -> StoredHistory {
-        let Cursor { since, until, .. } = self.from;
-        StoredHistory { v: HISTORY_VERSION, since, until, ..StoredHistory::default() }
+        let Cursor { since, until, at, .. } = self.from;
+        StoredHistory { v: HISTORY_VERSION, since, until, at, ..StoredHistory::default() }
     }
 
     fn write(&self, lines: &mut Vec<u8>, part: StoredHistory) {
@@ -108,14 +110,11 @@ impl PageQuestion {
             let is_last = rows.len() < ROWS;
             for (total, flow) in rows {
                 (place.start, place.flow) = (total.start, total.flow);
-                let user = users.name(flow.uid);
-                let is_chosen = self.filter.as_ref().is_none_or(|filter| {
-                    filter.holds(&line(&flow, user), &details(&flow, user), ConnectionState::Ordinary)
-                });
-                if !is_chosen {
+                let flow = known(&flow, users.name(flow.uid));
+                if !self.filter.as_ref().is_none_or(|filter| is_chosen(&flow, filter)) {
                     continue;
                 }
-                let total = stored(&total, flow, user);
+                let total = stored(&total, flow);
                 // What JSON has around it is about as long as its texts may be.
                 length += 160 + total.program.len() + total.unit.len() + total.user.len() + total.peer.len();
                 totals.push(total);
@@ -146,17 +145,17 @@ impl PageQuestion {
     }
 }
 
-fn stored(total: &Total, flow: Flow, user: &str) -> StoredTotal {
-    let Flow { program, unit, uid, direction, protocol, port, peer } = flow;
+fn stored(total: &Total, flow: HistoryFlow) -> StoredTotal {
+    let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer } = flow;
     let mut number = String::new();
     StoredTotal {
         start: total.start,
         by: if total.is_day { Span::Day } else { Span::Hour },
         program,
         unit,
-        uid,
-        user: user.to_owned(),
-        dir: if direction == Direction::Incoming { "in" } else { "out" }.to_owned(),
+        uid: uid.unwrap_or_default(),
+        user,
+        dir: if direction == Direction::In { "in" } else { "out" }.to_owned(),
         proto: proto(protocol, &mut number).to_owned(),
         port,
         peer,
@@ -179,7 +178,7 @@ mod tests {
 
     fn question(from: Option<Cursor>, filter: Option<&str>) -> PageQuestion {
         let head = "{\"ns\":1,\"ns_trx\":1,\"line\":\"x\"".into();
-        let first = Cursor { head, since: START, until: START + 1000 * HOUR, place: None };
+        let first = Cursor { head, since: START, until: START + 1000 * HOUR, at: 7, place: None };
         let filter = filter.map(|filter| Arc::new(Query::parse(filter).unwrap()));
         PageQuestion { receiver: 1, filter, from: from.unwrap_or(first), written: None }
     }

@@ -136,7 +136,7 @@ mod tests {
     fn take(reader: &mut Reader, lines: &str, has_more: bool) {
         assert!(matches!(reader.stored, Stored::Wanted(_)));
         reader.stored = Stored::Asked(1);
-        let cursor = Cursor { head: "".into(), since: 0, until: 1, place: None };
+        let cursor = Cursor { head: "".into(), since: 0, until: 1, at: 1, place: None };
         let page = Page { lines: lines.into(), next: has_more.then_some(cursor) };
         reader.stored.take(2, &mut None);
         reader.stored.take(1, &mut Some(page));

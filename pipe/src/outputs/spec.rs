@@ -16,11 +16,11 @@ use leco_core::source::Spec;
 use leco_core::text::{parse_duration, parse_flag};
 use leco_core::wire::details::ConnectionDetails;
 use leco_core::wire::event::ConnectionState;
+use leco_core::wire::history::HISTORY_FIELDS;
 use leco_os::clock::BootNs;
 use nix::unistd::User;
 
 use super::stored::StoredWish;
-use crate::history::question::KNOWN_FIELDS;
 
 /// Where events go.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,7 +214,7 @@ impl OutputSpec {
             Some(_) if share.is_some() => {
                 Err("share= is of connections, which totals do not tell apart".into())
             }
-            Some(_) if filter.as_ref().is_some_and(|filter| filter.query.asks_beyond(&KNOWN_FIELDS)) => Err(
+            Some(_) if filter.as_ref().is_some_and(|filter| filter.query.asks_beyond(&HISTORY_FIELDS)) => Err(
                 "filter= asks for what totals do not have: write words, user, proc, unit, peer, port and dir"
                     .into(),
             ),
