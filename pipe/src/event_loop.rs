@@ -223,7 +223,7 @@ impl Loop {
             self.pipe.outputs.look(&revents, now.boot);
         }
         if let Some(memory) = &mut self.pipe.memory {
-            memory.finish(now.boot);
+            memory.finish();
         }
         Ok(())
     }

@@ -328,19 +328,10 @@ impl Memory {
     /// Hands what waits to the thread that writes; never waits for it.
     fn write(&mut self, now: BootNs) {
         self.due = None;
+        let batch = self.batch();
         let Some(writer) = &self.writer else {
-            self.pending.clear();
             self.pending_ids.clear();
-            self.pending_names.clear();
-            self.awaiting.clear();
             return;
-        };
-        let batch = Batch {
-            awaiting: std::mem::take(&mut self.awaiting),
-            pairs: std::mem::take(&mut self.pending),
-            names: std::mem::take(&mut self.pending_names),
-            totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
-            now: self.wall,
         };
         match writer.batches.try_send(batch) {
             Err(TrySendError::Full(batch))
@@ -359,10 +350,22 @@ impl Memory {
         }
     }
 
-    /// Writes what waits, and waits for that.
-    pub(crate) fn finish(&mut self, now: BootNs) {
-        self.write(now);
+    /// All that waits.
+    fn batch(&mut self) -> Batch {
+        Batch {
+            awaiting: std::mem::take(&mut self.awaiting),
+            pairs: std::mem::take(&mut self.pending),
+            names: std::mem::take(&mut self.pending_names),
+            totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
+            now: self.wall,
+        }
+    }
+
+    /// Writes what waits, and waits for that, however many batches are before it.
+    pub(crate) fn finish(&mut self) {
+        let batch = self.batch();
         if let Some(Writer { batches, thread }) = self.writer.take() {
+            let _ = batches.send(batch);
             drop(batches);
             // It has told what went wrong.
             let _ = thread.join();
@@ -535,7 +538,7 @@ mod tests {
         let curl = labels("curl", None);
         let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
         assert!(!memory.see(&conn(SECOND, "192.0.2.1"), &curl, &at(1)), "of the first day");
-        memory.finish(2 * SECOND);
+        memory.finish();
         let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
         assert!(!memory.see(&conn(90 * SECOND, "192.0.3.1"), &curl, &at(90)));
         assert!(
@@ -559,13 +562,13 @@ mod tests {
         assert_eq!(memory.due(), Some(6 * SECOND));
         memory.keep_time(6 * SECOND);
         assert_eq!(memory.due(), None, "nothing waits");
-        memory.finish(6 * SECOND);
+        memory.finish();
         // What was not yet written is lost with a killed pipe, and nothing else.
         let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert!(!memory.see(&conn(7 * SECOND, "192.0.2.1"), &curl, &at(8)));
         assert!(memory.see(&conn(8 * SECOND, "192.0.9.1"), &curl, &at(9)));
         memory.keep_time(20 * SECOND);
-        memory.finish(20 * SECOND);
+        memory.finish();
         let pairs = Store::open_to_read(&path).unwrap().pairs().unwrap();
         let listed: Vec<_> = pairs.iter().map(|pair| (pair.peer.as_str(), pair.first, pair.last)).collect();
         assert_eq!(
@@ -611,21 +614,24 @@ mod tests {
             memory.see(&conn(ns, "192.0.2.1"), &name(text), &at(second))
         };
         assert!(is_new(&mut memory, "forgotten.test", 1) && is_new(&mut memory, "kept.test", 1));
+        let mut second = 1;
         for other in 0..SEEN_ROWS {
-            assert!(is_new(&mut memory, &format!("{other}.test"), 2));
+            second += 1;
+            assert!(is_new(&mut memory, &format!("{other}.test"), second));
             if other % 1000 == 0 {
-                assert!(!is_new(&mut memory, "kept.test", 2));
+                assert!(!is_new(&mut memory, "kept.test", second));
             }
         }
-        assert!(!is_new(&mut memory, "kept.test", 3));
-        memory.finish(3 * SECOND);
+        memory.finish();
         let rows = Store::open_to_read(&path).unwrap().pairs().unwrap();
         let has = |peer: &str| rows.iter().any(|row| row.peer == peer);
         assert!(rows.len() == SEEN_ROWS && !has("forgotten.test") && has("kept.test"));
         // The running pipe forgets with the file, and so does the next one.
-        assert!(is_new(&mut memory, "forgotten.test", 4) && !is_new(&mut memory, "kept.test", 4));
-        let mut memory = open();
-        assert!(is_new(&mut memory, "forgotten.test", 5) && !is_new(&mut memory, "kept.test", 5));
+        for mut memory in [memory, open()] {
+            second += 1;
+            assert!(is_new(&mut memory, "forgotten.test", second));
+            assert!(!is_new(&mut memory, "kept.test", second));
+        }
     }
 
     /// The file, and every file beside it, with what is in them.
@@ -745,7 +751,7 @@ mod tests {
         let path = dir.path().join("seen.sqlite");
         let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
-        memory.finish(SECOND);
+        memory.finish();
         let whole = std::fs::read(&path).unwrap();
         let damaged = |from: usize, with: u8| {
             let mut bytes = whole.clone();
@@ -817,7 +823,7 @@ mod tests {
         for name in ["seen.sqlite.damaged-2", "seen.sqlite.damaged-3"] {
             let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
             memory.see(&conn(SECOND, "192.0.2.1"), &labels("curl", None), &at(1));
-            memory.finish(SECOND);
+            memory.finish();
             let mut bytes = std::fs::read(&path).unwrap();
             assert!(bytes.len() > 8192);
             bytes[4096..].fill(0xff);

@@ -395,14 +395,14 @@ mod tests {
         let mut memory = open();
         memory.count(&conn(1, 100, 10), &labels, &at(START));
         memory.count(&conn(1, 300, 20), &labels, &at(START + 1));
-        memory.finish(at(START + 2).boot);
+        memory.finish();
         // The kernel side tells the next pipe all that it knows, again.
         let mut memory = open();
         memory.count(&conn(1, 300, 20), &labels, &at(START + 10));
         memory.count(&conn(1, 1000, 50), &labels, &at(START + 11));
         memory.count(&Conn { state: State::Refused, ..conn(2, 0, 0) }, &labels, &at(START + 12));
         memory.keep_time(at(START + 20).boot);
-        memory.finish(at(START + 20).boot);
+        memory.finish();
         // One that was killed had counted more than it wrote.
         let mut memory = open();
         memory.count(&conn(1, 5000, 60), &labels, &at(START + 30));
@@ -410,7 +410,7 @@ mod tests {
         let mut memory = open();
         memory.count(&conn(1, 6000, 70), &labels, &at(START + 40));
         memory.count(&Conn { state: State::Refused, ..conn(2, 0, 0) }, &labels, &at(START + 41));
-        memory.finish(at(START + 42).boot);
+        memory.finish();
         let answer = ask(&path, By::Program, &zone, "");
         let mut expected = sums(2, 6000, 70);
         expected.failures[0] = 1;
@@ -418,7 +418,7 @@ mod tests {
         // Of another boot, the same numbers are other connections.
         let mut memory = Memory::open(&path, "next", &saved(&zone)).unwrap().0;
         memory.count(&conn(1, 7, 7), &labels, &at(START + 50));
-        memory.finish(at(START + 51).boot);
+        memory.finish();
         assert_eq!(ask(&path, By::Program, &zone, "").total.rx, 6007);
     }
 
@@ -435,7 +435,7 @@ mod tests {
         memory.count(&conn(1, 100, 0), &unnamed, &at(half - 10));
         memory.count(&conn(1, 250, 0), &named, &at(half - 1));
         memory.count(&conn(1, 1000, 0), &named, &at(half));
-        memory.finish(at(half + 1).boot);
+        memory.finish();
         assert_eq!(ask(&path, By::Peer, &zone, "").rows, [("a.test".to_owned(), sums(1, 1000, 0))]);
         let hours = ask(&path, By::Hour, &zone, "");
         assert_eq!(
@@ -506,7 +506,7 @@ mod tests {
                 &Now { boot: SECOND, wall: Timestamp::from_second(wall).unwrap() },
             );
         }
-        memory.finish(SECOND);
+        memory.finish();
         assert_eq!(ask(&path, By::Hour, &zone, "").rows.len(), 3);
         assert_eq!(ask(&path, By::Program, &zone, "").total, sums(1, 40, 0));
     }
@@ -518,7 +518,7 @@ mod tests {
         let labels = fixtures::labels("curl", None);
         let mut memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         memory.see(&conn(1, 0, 0), &labels, &at(START));
-        memory.finish(at(START).boot);
+        memory.finish();
         let old = Connection::open(&path).unwrap();
         let drops: String = ["flow", "hours", "days", "failures", "counted"]
             .map(|table| format!("DROP TABLE {table};"))
@@ -528,7 +528,7 @@ mod tests {
         assert!(!Store::open_to_read(&path).unwrap().has_totals().unwrap());
         let mut memory = Memory::open(&path, "boot", &saved(&TimeZone::UTC)).unwrap().0;
         memory.count(&conn(2, 1, 2), &labels, &at(START + 9));
-        memory.finish(at(START + 9).boot);
+        memory.finish();
         assert_eq!(ask(&path, By::Program, &TimeZone::UTC, "").total, sums(1, 1, 2));
         assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
     }
