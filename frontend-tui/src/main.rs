@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anstream::ColorChoice;
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use leco_cli::frontend::FilterError;
 use leco_cli::tui::Cli;
 use leco_core::batch;
@@ -24,7 +25,7 @@ use leco_core::source::{SourceSpec, with_sources};
 use leco_os::causes::causes;
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{environment, say, start};
+use leco_os::{environment, say, start, time_zone};
 use leco_tui::app::{self, Options};
 use leco_tui::player::{Lost, Player};
 use leco_tui::printed::InGlyphs;
@@ -248,12 +249,18 @@ fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
     // What follows asks the terminal.
     terminal::wait_until_ours().context("cannot get the terminal from another job")?;
     let theme = theme(cli, &overseer.settings().tui, entry.as_ref());
+    // Its files are read now.
+    let zone = time_zone::local().unwrap_or_else(|error| {
+        report(error);
+        TimeZone::UTC
+    });
     let confinement = sandbox.enter();
     if !confinement.is_whole() {
         report(&confinement);
     }
     let filter = cli.input.filter.clone();
-    app::run(overseer, Options { sources, player, record, config, faults, filter, theme, assumed_size })
+    let options = Options { sources, player, record, config, faults, filter, zone, theme, assumed_size };
+    app::run(overseer, options)
 }
 
 /// Colours that the command line asks for, else the config, else the terminal.

@@ -36,6 +36,8 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 /// What is so long becomes what is so long, after this time.
 const COARSER: [(i64, i64, i64); 2] = [(MINUTE, HOUR, 2 * HOUR), (HOUR, DAY, 7 * DAY)];
+/// Of a byte a second, which rates are summed up in.
+const FRACTION: u128 = 1024;
 /// Afterwards it is forgotten.
 const LIFETIME: i64 = 31 * DAY;
 
@@ -51,7 +53,8 @@ pub struct Moved {
 }
 
 impl Moved {
-    fn add(&mut self, more: &Self) {
+    /// Adds others.
+    pub fn add(&mut self, more: &Self) {
         self.connections = self.connections.saturating_add(more.connections);
         self.failed = self.failed.saturating_add(more.failed);
         self.bytes = self.bytes.and(more.bytes);
@@ -357,23 +360,30 @@ impl History {
     #[must_use]
     pub fn rates(&self, (from, until): (i64, i64), filter: &Query, parts: usize) -> (Vec<u64>, Vec<u64>) {
         let chosen = self.flows.chosen(filter);
-        let (mut rx, mut tx) = (vec![0.0; parts], vec![0.0; parts]);
-        let width = until.saturating_sub(from).max(1) as f64 / parts.max(1) as f64;
+        let (mut rx, mut tx) = (vec![0_u128; parts], vec![0_u128; parts]);
+        let length = u128::try_from(until.saturating_sub(from)).unwrap_or_default().max(1);
+        // In parts of a second, from the begin of the range on: there every part begins at a whole number.
+        let count = parts.max(1) as u128;
+        let offset = |second: i64| u128::try_from(second - from).unwrap_or_default() * count;
         for ((start, end, flow), moved) in self.cells((from, until)) {
             if chosen.get(flow as usize) != Some(&true) || moved.bytes.total() == 0 {
                 continue;
             }
-            let length = (end - start) as f64;
-            let (begin, end) = ((start - from) as f64 / width, (end - from) as f64 / width);
-            for part in (begin.max(0.0) as usize)..(end.ceil().max(0.0) as usize).min(parts) {
-                let overlap = end.min(part as f64 + 1.0) - begin.max(part as f64);
-                // Of its bytes, by the second of the part.
-                let share = overlap.max(0.0) / length;
-                rx[part] += moved.bytes.rx as f64 * share;
-                tx[part] += moved.bytes.tx as f64 * share;
+            let whole = u128::try_from(end - start).unwrap_or_default().max(1) * length;
+            let (begin, end) = (offset(start), offset(end).min(length * count));
+            let first = usize::try_from(begin / length).unwrap_or(parts);
+            for (part, (rx, tx)) in rx.iter_mut().zip(&mut tx).enumerate().skip(first) {
+                let part = part as u128 * length;
+                if part >= end {
+                    break;
+                }
+                let overlap = end.min(part + length) - begin.max(part);
+                *rx += u128::from(moved.bytes.rx) * overlap * FRACTION / whole;
+                *tx += u128::from(moved.bytes.tx) * overlap * FRACTION / whole;
             }
         }
-        let whole = |rates: Vec<f64>| rates.into_iter().map(|rate| rate.round() as u64).collect();
+        let rounded = |rate: u128| u64::try_from((rate + FRACTION / 2) / FRACTION).unwrap_or(u64::MAX);
+        let whole = |rates: Vec<u128>| rates.into_iter().map(rounded).collect();
         (whole(rx), whole(tx))
     }
 }
@@ -410,13 +420,13 @@ fn flow_of(line: &str, wire_line: &[u8]) -> Option<HistoryFlow> {
         Some(if protocol == "x" { port } else { protocol_number(protocol) })
     };
     let protocol = field("proto").map_or_else(|| of_line().unwrap_or(6), |name| protocol_number(name));
-    let addresses = details.peers.iter().filter_map(|peer| peer.parse::<IpAddr>().ok());
+    let mut addresses = details.peers.iter().filter_map(|peer| peer.parse::<IpAddr>().ok());
     let name = details.peers.iter().find(|peer| peer.parse::<IpAddr>().is_err() && *peer != "*");
     let peer = match (name, field("asn").zip(field("as_org"))) {
         _ if is_packets => details.peers.join(" "),
         (Some(name), _) => name.trim_start_matches('~').to_owned(),
         (None, Some((number, operator))) => format!("AS{number} {operator}"),
-        (None, None) => network(addresses.last().unwrap_or(IpAddr::from([0; 4]))),
+        (None, None) => network(addresses.next_back().unwrap_or(IpAddr::from([0; 4]))),
     };
     let direction = if details.direction == Direction::In { Direction::In } else { Direction::Out };
     let ConnectionDetails { user, uid, process: program, .. } = details;
@@ -433,20 +443,23 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
     /// 2027-01-15 08:00 UTC, on clocks that are one.
-    const START: u64 = 1_800_000_000;
+    const START: i64 = 1_800_000_000;
+
+    fn ns(second: i64) -> u64 {
+        u64::try_from(second).unwrap() * SECOND
+    }
 
     fn overseer() -> Overseer {
         let mut overseer = Overseer::with_list(Config::default(), "");
-        overseer.keep_history(Now::from(START * SECOND));
+        overseer.keep_history(Now::from(ns(START)));
         overseer
     }
 
     /// A connection of `began` seconds after the start, as it is after so many.
-    fn tell(overseer: &mut Overseer, began: i64, after: u64, (rx, tx): (u64, u64), more: Value) {
-        let ns = (START as i64 + began) as u64 * SECOND;
-        let at = (START + after) * SECOND;
+    fn tell(overseer: &mut Overseer, began: i64, after: i64, (rx, tx): (u64, u64), more: &Value) {
+        let at = ns(START + after);
         let line = "08:00 :: me :: curl [tmux] :: a.test 443 :: ";
-        let mut event = json!({"ns": ns, "ns_trx": at, "line": line, "rx": rx, "tx": tx});
+        let mut event = json!({"ns": ns(START + began), "ns_trx": at, "line": line, "rx": rx, "tx": tx});
         event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let _ = overseer.receive(event.to_string().as_bytes(), at);
     }
@@ -467,19 +480,19 @@ mod tests {
     #[test]
     fn what_was_there_before_counts_from_when_it_was_seen() {
         let mut overseer = overseer();
-        tell(&mut overseer, -100, 1, (1000, 10), json!({}));
-        tell(&mut overseer, -100, 2, (1500, 10), json!({}));
-        tell(&mut overseer, 3, 4, (70, 7), json!({}));
-        tell(&mut overseer, 3, 9, (70, 9), json!({"state": "reset"}));
-        tell(&mut overseer, 3, 9, (70, 9), json!({"state": "reset"}));
-        tell(&mut overseer, 3, 5, (60, 6), json!({}));
+        tell(&mut overseer, -100, 1, (1000, 10), &json!({}));
+        tell(&mut overseer, -100, 2, (1500, 10), &json!({}));
+        tell(&mut overseer, 3, 4, (70, 7), &json!({}));
+        tell(&mut overseer, 3, 9, (70, 9), &json!({"state": "reset"}));
+        tell(&mut overseer, 3, 9, (70, 9), &json!({"state": "reset"}));
+        tell(&mut overseer, 3, 5, (60, 6), &json!({}));
         assert_eq!(sums(&overseer, "", program), [("curl".to_owned(), moved(1, 1, (570, 9)))]);
         overseer.forget();
         assert_eq!(sums(&overseer, "", program), []);
     }
 
-    fn stored(rx: u64, at: u64) -> Value {
-        json!({"history": {"v": 1, "since": START - 86_400, "until": START + at, "at": (START + at) * SECOND,
+    fn stored(rx: u64, at: i64) -> Value {
+        json!({"history": {"v": 1, "since": START - 86_400, "until": START + at, "at": ns(START + at),
             "totals": [{"start": START, "by": "hour", "program": "curl", "unit": "tmux", "uid": 1000, "user": "me",
             "dir": "out", "proto": "tcp", "port": 443, "peer": "a.test", "connections": 1, "rx": rx, "tx": 1,
             "failures": {"refused": 2}}]}})
@@ -488,27 +501,24 @@ mod tests {
     #[test]
     fn nothing_that_is_stored_counts_twice_when_it_is_told_again_either() {
         let mut overseer = overseer();
-        tell(&mut overseer, 1, 2, (5, 0), json!({}));
-        tell(&mut overseer, 0, 10, (0, 0), stored(500, 10));
+        tell(&mut overseer, 1, 2, (5, 0), &json!({}));
+        tell(&mut overseer, 0, 10, (0, 0), &stored(500, 10));
         // The same connection is known to the pipe, and what came after the totals is not in them.
-        tell(&mut overseer, 1, 11, (5, 0), json!({}));
-        tell(&mut overseer, 1, 12, (8, 0), json!({}));
-        tell(&mut overseer, 11, 13, (100, 0), json!({}));
+        tell(&mut overseer, 1, 11, (5, 0), &json!({}));
+        tell(&mut overseer, 1, 12, (8, 0), &json!({}));
+        tell(&mut overseer, 11, 13, (100, 0), &json!({}));
         assert_eq!(sums(&overseer, "", program), [("curl".to_owned(), moved(2, 2, (603, 1)))]);
-        assert_eq!(
-            overseer.history().unwrap().coverage().stored,
-            Some((START as i64 - 86_400, START as i64 + 10))
-        );
+        assert_eq!(overseer.history().unwrap().coverage().stored, Some((START - 86_400, START + 10)));
         // After the pipe was started anew it tells all of it again.
-        tell(&mut overseer, 0, 20, (0, 0), stored(603, 20));
-        tell(&mut overseer, 11, 21, (107, 0), json!({}));
-        tell(&mut overseer, 11, 22, (109, 0), json!({}));
+        tell(&mut overseer, 0, 20, (0, 0), &stored(603, 20));
+        tell(&mut overseer, 11, 21, (107, 0), &json!({}));
+        tell(&mut overseer, 11, 22, (109, 0), &json!({}));
         assert_eq!(sums(&overseer, "", program), [("curl".to_owned(), moved(1, 2, (605, 1)))]);
     }
 
     #[test]
     fn flows_are_called_as_a_pipe_stores_them() {
-        let of = |line: &str, more: Value| {
+        let of = |line: &str, more: &Value| {
             let flow = flow_of(line, more.to_string().as_bytes());
             flow.map(|flow| format!("{} / {}", flow.line(), flow.unit))
         };
@@ -537,21 +547,21 @@ mod tests {
             ("x :: - :: leco :: lost: 7 connections :: ", none(), None),
             ("x", none(), None),
         ] {
-            assert_eq!(of(line, more), expected, "{line}");
+            assert_eq!(of(line, &more), expected, "{line}");
         }
     }
 
     #[test]
     fn rates_are_where_bytes_moved_and_filters_choose() {
         let mut overseer = overseer();
-        tell(&mut overseer, 0, 10, (0, 0), stored(3600, 3600));
+        tell(&mut overseer, 0, 10, (0, 0), &stored(3600, 3600));
         let history = overseer.history().unwrap();
-        let range = (START as i64 - 3600, START as i64 + 3600);
+        let range = (START - 3600, START + 3600);
         let (rx, tx) = history.rates(range, &Query::default(), 4);
         assert_eq!((rx.as_slice(), tx.as_slice()), (&[0, 0, 1, 1][..], &[0, 0, 0, 0][..]));
         assert_eq!(history.rates(range, &Query::parse("proc:wget").unwrap(), 2).0, [0, 0]);
         // What began before the range counts with its part in the chart.
-        assert_eq!(history.rates((START as i64 + 1800, START as i64 + 5400), &Query::default(), 2).0, [1, 0]);
+        assert_eq!(history.rates((START + 1800, START + 5400), &Query::default(), 2).0, [1, 0]);
         let peers = sums(&overseer, "user:me port:443 dir:out unit:tmux", |flow| flow.peer.clone());
         assert_eq!(peers, [("a.test".to_owned(), moved(1, 2, (3600, 1)))]);
     }
@@ -563,21 +573,21 @@ mod tests {
         for hour in 0..24 * 10 {
             for minute in [0, 20, 40] {
                 let at = hour * 3600 + minute * 60;
-                tell(&mut overseer, i64::try_from(at).unwrap(), at, (7, 0), json!({}));
+                tell(&mut overseer, at, at, (7, 0), &json!({}));
                 total += 7;
             }
         }
         let history = overseer.history().unwrap();
         assert!(history.seen.len() < 3 * 3 + 7 * 24 + 10, "{}", history.seen.len());
         assert_eq!(sums(&overseer, "", program)[0].1.bytes.rx, total);
-        let mut history = History::new(Now::from(START * SECOND));
+        let mut history = History::new(Now::from(ns(START)));
         for number in 0..MOST_FLOWS + 10 {
             let flow = HistoryFlow { program: number.to_string(), ..HistoryFlow::default() };
             history.flows.id(0, flow);
         }
         assert_eq!(history.flows.all.len(), MOST_FLOWS + 1);
         let part = |start: usize| StoredHistory {
-            totals: vec![StoredTotal { start: start as i64, ..StoredTotal::default() }],
+            totals: vec![StoredTotal { start: i64::try_from(start).unwrap(), ..StoredTotal::default() }],
             ..StoredHistory::default()
         };
         for start in (0..MOST_CELLS + 10).rev() {
@@ -591,17 +601,17 @@ mod tests {
         let config = "[rx-group]\nwget =\n[rx-style]\nknown = new=no\n";
         let mut overseer =
             Overseer::with_list(Config::parse(config.as_bytes(), std::path::Path::new("w.ini")), "");
-        overseer.keep_history(Now::from(START * SECOND));
+        overseer.keep_history(Now::from(ns(START)));
         let new = |line: &str| json!({"new": true, "line": line});
         let of = |program: &str| new(&format!("08:00 :: me :: {program} :: a.test 443 :: "));
-        tell(&mut overseer, -5, 1, (0, 0), of("before"));
-        tell(&mut overseer, 2, 3, (0, 0), json!({}));
-        tell(&mut overseer, 2, 4, (0, 0), of("curl"));
-        tell(&mut overseer, 2, 5, (9, 0), of("curl"));
-        tell(&mut overseer, 6, 7, (0, 0), of("wget"));
-        tell(&mut overseer, 8, 9, (0, 0), of("known"));
-        tell(&mut overseer, 10, 70, (0, 0), of("later"));
+        tell(&mut overseer, -5, 1, (0, 0), &of("before"));
+        tell(&mut overseer, 2, 3, (0, 0), &json!({}));
+        tell(&mut overseer, 2, 4, (0, 0), &of("curl"));
+        tell(&mut overseer, 2, 5, (9, 0), &of("curl"));
+        tell(&mut overseer, 6, 7, (0, 0), &of("wget"));
+        tell(&mut overseer, 8, 9, (0, 0), &of("known"));
+        tell(&mut overseer, 10, 70, (0, 0), &of("later"));
         let history = overseer.history().unwrap();
-        assert_eq!((history.news_since(0), history.news_since(START as i64 + 60)), (2, 1));
+        assert_eq!((history.news_since(0), history.news_since(START + 60)), (2, 1));
     }
 }

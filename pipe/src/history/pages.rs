@@ -80,7 +80,7 @@ impl PageQuestion {
     /// Says why there is nothing.
     pub(crate) fn refusal(&self, reason: &str) -> Page {
         let mut lines = Vec::new();
-        self.write(&mut lines, StoredHistory { end: true, error: Some(reason.to_owned()), ..self.part() });
+        self.write(&mut lines, &StoredHistory { end: true, error: Some(reason.to_owned()), ..self.part() });
         Page { lines, next: None }
     }
 
@@ -89,11 +89,11 @@ impl PageQuestion {
         StoredHistory { v: HISTORY_VERSION, since, until, at, ..StoredHistory::default() }
     }
 
-    fn write(&self, lines: &mut Vec<u8>, part: StoredHistory) {
+    fn write(&self, lines: &mut Vec<u8>, part: &StoredHistory) {
         lines.extend_from_slice(self.from.head.as_bytes());
         lines.extend_from_slice(b",\"history\":");
         // Writing to memory cannot fail, and no key is something else than a text.
-        let _ = serde_json::to_writer(&mut *lines, &part);
+        let _ = serde_json::to_writer(&mut *lines, part);
         lines.extend_from_slice(b"}\n");
     }
 
@@ -121,7 +121,7 @@ impl PageQuestion {
                 if length >= LINE {
                     self.write(
                         &mut lines,
-                        StoredHistory { totals: std::mem::take(&mut totals), ..self.part() },
+                        &StoredHistory { totals: std::mem::take(&mut totals), ..self.part() },
                     );
                     length = 0;
                 }
@@ -140,7 +140,7 @@ impl PageQuestion {
                 (true, true) => break,
             }
         }
-        self.write(&mut lines, StoredHistory { totals, end: true, ..self.part() });
+        self.write(&mut lines, &StoredHistory { totals, end: true, ..self.part() });
         Ok(Page { lines, next: None })
     }
 }

@@ -14,13 +14,14 @@ use leco_core::text::bytes;
 use leco_core::wire::event::{ConnectionState, Direction as WireDirection};
 use leco_core::wire::history::HistoryFlow;
 use leco_os::clean::clean;
+use leco_os::time_zone::{midnight, start_of_day};
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use crate::history::errors::StoreError;
 use crate::history::seen::user_name;
 use crate::history::store::Store;
-use crate::history::totals::{Flow, Sums, midnight, start_of_day};
+use crate::history::totals::{Flow, Sums};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;

@@ -7,11 +7,10 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use hashlink::LruCache;
-use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
 use leco_bpf::read::record::{Conn, Direction, State};
 use leco_os::clock::BootNs;
+use leco_os::time_zone::start_of_hour;
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
@@ -23,7 +22,6 @@ use crate::enrich::labels::Labels;
 /// Connections of which it is known how much was counted; of more, those heard of least recently go.
 const COUNTED: usize = 65_536;
 pub(super) const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
 
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -283,28 +281,6 @@ impl Totals {
     }
 }
 
-/// The begin of the hour in a zone.
-fn start_of_hour(second: i64, zone: &TimeZone) -> i64 {
-    let offset = Timestamp::from_second(second).map_or(0, |time| i64::from(zone.to_offset(time).seconds()));
-    (second + offset).div_euclid(HOUR) * HOUR - offset
-}
-
-/// The begin of the day in a zone, `days` days from the one of this moment.
-pub(crate) fn start_of_day(second: i64, days: i64, zone: &TimeZone) -> i64 {
-    let start = || {
-        let date = zone.to_datetime(Timestamp::from_second(second).ok()?).date();
-        let date = date.checked_add(Span::new().try_days(days).ok()?).ok()?;
-        midnight(date, zone)
-    };
-    start().unwrap_or(second.div_euclid(DAY) * DAY + days * DAY)
-}
-
-/// The begin of a day in a zone; where that day has no midnight, the first moment after it.
-pub(super) fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
-    let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
-    midnight.compatible().ok().map(Timestamp::as_second)
-}
-
 /// What tests of this and of what reads it begin with.
 #[cfg(test)]
 pub(in crate::history) mod fixtures {
@@ -356,6 +332,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use jiff::Timestamp;
     use leco_cli::history::By;
     use leco_core::query::Query;
 
@@ -366,6 +343,7 @@ mod tests {
     use crate::history::{Memory, Saved, Store};
 
     const SECOND: u64 = 1_000_000_000;
+    const DAY: i64 = 24 * HOUR;
     fn saved(zone: &TimeZone) -> Saved {
         Saved { totals: Some(LIMITS), zone: zone.clone(), learn: Duration::ZERO }
     }

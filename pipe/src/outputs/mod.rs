@@ -86,7 +86,7 @@ struct Output {
 /// Every way out.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    outputs: Vec<Output>,
+    all: Vec<Output>,
     clock: ClockField,
     /// Pages that were ever asked for.
     pages: u64,
@@ -102,7 +102,7 @@ impl Outputs {
         }
         let outputs = specs.iter().map(|spec| Output::open(spec, capacity, passed));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
-        Ok(Self { outputs: outputs.into_iter().flatten().collect(), clock: ClockField::default(), pages: 0 })
+        Ok(Self { all: outputs.into_iter().flatten().collect(), clock: ClockField::default(), pages: 0 })
     }
 
     /// From now on readers are told how the clocks of this machine go.
@@ -117,13 +117,13 @@ impl Outputs {
 
     /// Descriptors to wait for, and what for.
     pub fn poll(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
-        self.outputs.iter().flat_map(Output::poll).collect()
+        self.all.iter().flat_map(Output::poll).collect()
     }
 
     /// Follows what happened to readers: what became ready of the descriptors of [`Self::poll`], in their order.
     pub fn look(&mut self, ready: &[PollFlags], now: BootNs) {
         let mut ready = ready.iter().copied();
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.look(&mut ready, now);
         }
     }
@@ -131,7 +131,7 @@ impl Outputs {
     /// When to call [`Self::keep_time`] although nothing is ready.
     pub fn due(&mut self) -> Option<BootNs> {
         let mut due = None;
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.each_reader(|reader| due = due.into_iter().chain(reader.queue.due()).min());
             if let Target::Listener(listener) = &output.target {
                 due = due.into_iter().chain(listener.due()).min();
@@ -142,7 +142,7 @@ impl Outputs {
 
     /// Does what a moment asks for: lets held events go and slow readers' time run out.
     pub fn keep_time(&mut self, now: BootNs) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.each_reader(|reader| reader.queue.release(now));
             if let Target::Listener(listener) = &mut output.target {
                 listener.expire(now);
@@ -168,7 +168,7 @@ impl Outputs {
     /// Pages of what is stored that receivers want now, each once.
     pub fn page_wishes(&mut self) -> Vec<PageWish> {
         let mut wishes = Vec::new();
-        for Output { selection, target } in &mut self.outputs {
+        for Output { selection, target } in &mut self.all {
             target.each_reader(|reader| {
                 let (Stored::Wanted(from), Some(StoredWish { since, .. })) =
                     (&mut reader.stored, reader.wish)
@@ -211,7 +211,7 @@ impl Outputs {
     }
 
     fn push_to(&mut self, to: fn(&Reader) -> bool, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             if output.selection.holds(ns, line, event) {
                 output.each_reader(|reader| {
                     if to(reader) {
@@ -226,7 +226,7 @@ impl Outputs {
     pub fn flush(&mut self) -> io::Result<bool> {
         let mut failed = None;
         let clock = &self.clock;
-        self.outputs.retain_mut(|output| match output.flush(clock) {
+        self.all.retain_mut(|output| match output.flush(clock) {
             Ok(goes_on) => goes_on,
             Err(error) => {
                 failed = Some(error);
@@ -234,13 +234,13 @@ impl Outputs {
             }
         });
         match failed {
-            Some(error) if self.outputs.is_empty() => Err(error),
+            Some(error) if self.all.is_empty() => Err(error),
             Some(error) => {
                 let error = limits::explain(error);
                 tracing::warn!("cannot write to standard output: {error}. The other outputs continue.");
                 Ok(true)
             }
-            None => Ok(!self.outputs.is_empty()),
+            None => Ok(!self.all.is_empty()),
         }
     }
 
@@ -252,7 +252,7 @@ impl Outputs {
     /// Opens anew what may lead elsewhere now: files that were moved away, sockets and fifos that were removed,
     /// tokens that were changed. Readers of sockets stay.
     pub fn reopen(&mut self) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             let result = match &mut output.target {
                 Target::Stdout(_) | Target::Udp(_) => Ok(()),
                 Target::Fifo(fifo) => {
@@ -276,7 +276,7 @@ impl Outputs {
     }
 
     fn each_reader(&mut self, mut act: impl FnMut(&Selection, &mut Reader)) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             let Output { selection, target } = output;
             target.each_reader(|reader| act(selection, reader));
         }

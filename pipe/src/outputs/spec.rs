@@ -210,7 +210,6 @@ impl OutputSpec {
     fn check_stored(&self) -> Result<(), String> {
         let Selection { filter, share } = &self.selection;
         match self.stored {
-            None => Ok(()),
             Some(_) if share.is_some() => {
                 Err("share= is of connections, which totals do not tell apart".into())
             }
@@ -218,7 +217,7 @@ impl OutputSpec {
                 "filter= asks for what totals do not have: write words, user, proc, unit, peer, port and dir"
                     .into(),
             ),
-            Some(_) => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -37,16 +37,16 @@ impl Writer {
         self.is_blocked &= ready.is_empty();
     }
 
-    /// Writes as much as the descriptor takes of what `fill` puts into a batch of so many bytes.
+    /// Writes as much as the descriptor takes of what `next` puts into a batch of so many bytes.
     pub(crate) fn write(
         &mut self,
         mut file: impl Write,
-        mut fill: impl FnMut(&mut Vec<u8>, usize),
+        mut next: impl FnMut(&mut Vec<u8>, usize),
     ) -> io::Result<()> {
         while !self.is_blocked {
             if self.written == self.batch.len() {
                 self.reset();
-                fill(&mut self.batch, self.limit);
+                next(&mut self.batch, self.limit);
                 if self.batch.is_empty() {
                     break;
                 }

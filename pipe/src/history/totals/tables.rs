@@ -2,9 +2,10 @@
 //! The tables that keep totals.
 
 use jiff::tz::TimeZone;
+use leco_os::time_zone::start_of_day;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of, start_of_day};
+use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of};
 use crate::history::pages::Place;
 
 /// Connections of which it is saved how much was counted, for the next pipe of the same boot.
