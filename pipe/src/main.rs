@@ -78,14 +78,6 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
             output.destination
         );
     }
-    if let Some(output) = specs.iter().find(|output| output.stored.is_some())
-        && (tunables.memory == MemoryPlace::Off || tunables.history.is_zero())
-    {
-        anyhow::bail!(
-            "{}?history=… tells what is stored, and nothing is (memory=off or history=0): leave one of them out",
-            output.destination
-        );
-    }
     if cli.seen || cli.history {
         return print_saved(cli, &tunables);
     }
@@ -128,6 +120,14 @@ fn serve(
 ) -> anyhow::Result<()> {
     let capacity = stream.max_conns();
     let outputs = Outputs::open(specs, capacity, &mut passed)?;
+    if let Some(output) = specs.iter().find(|output| output.stored.is_some())
+        && (tunables.memory == MemoryPlace::Off || tunables.history.is_zero())
+    {
+        tracing::warn!(
+            "{}?history=… has nothing to tell: nothing is stored (memory=off or history=0)",
+            output.destination
+        );
+    }
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
