@@ -4,12 +4,14 @@
 //! Memory is bounded: of each machine's stored totals and of all that was seen so many are kept, the latest. What was seen
 //! is kept by the minute for two hours, then by the hour for a week, then by the day for a month.
 
-use std::collections::hash_map::DefaultHasher;
+use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
+use hashbrown::HashTable;
 use hashlink::LruCache;
+use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
 
 use crate::model::machines::{MachineId, OurNs, Placed, ours};
@@ -20,9 +22,9 @@ use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, Event, State};
 use crate::wire::history::{HistoryFlow, Span, StoredHistory, StoredTotal, protocol_number};
 
-/// Totals that are kept of what was stored, and of what was seen: about 60 bytes each.
+/// Totals that are kept of what was stored, and of what was seen: about 90 bytes each.
 const MOST_CELLS: usize = 100_000;
-/// What totals are of, together: about 300 bytes each. Others are put together.
+/// What totals are of, together: about 150 bytes each. Others are put together.
 const MOST_FLOWS: usize = 20_000;
 /// Connections of which it is known how much was counted; of more, those heard of least recently go.
 const MOST_CONNECTIONS: usize = 65_536;
@@ -84,7 +86,7 @@ struct Stored {
 struct Known {
     flow: FlowId,
     /// Of what the flow was made.
-    hash: u64,
+    hash: u32,
     bytes: Bytes,
     has_failed: bool,
     /// It began since there is counting.
@@ -95,37 +97,83 @@ struct Known {
 /// What totals are of, each once.
 #[derive(Debug, Default)]
 struct Flows {
-    ids: HashMap<(MachineId, HistoryFlow), FlowId>,
-    all: Vec<(MachineId, HistoryFlow)>,
+    ids: HashTable<FlowId>,
+    all: Vec<PackedFlow>,
+    hasher: RandomState,
+}
+
+/// A flow in little memory.
+#[derive(Debug)]
+struct PackedFlow {
+    machine: MachineId,
+    /// User, program, unit and peer, each with [`END`] behind it.
+    texts: Box<str>,
+    direction: Direction,
+    protocol: u16,
+    port: u16,
+    /// Not every event tells it: it tells no flow from others.
+    uid: Option<u32>,
+}
+
+/// In no text that is safe to print.
+const END: char = '\n';
+
+impl PackedFlow {
+    fn pack(machine: MachineId, flow: &HistoryFlow) -> Self {
+        let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer } = flow;
+        let mut texts = String::new();
+        for text in [user, program, unit, peer] {
+            // A pipe may tell anything.
+            texts.push_str(&clean(text));
+            texts.push(END);
+        }
+        let (direction, protocol, port, uid) = (*direction, *protocol, *port, *uid);
+        Self { machine, texts: texts.into(), direction, protocol, port, uid }
+    }
+
+    fn key(&self) -> (MachineId, &str, Direction, u16, u16) {
+        (self.machine, &self.texts, self.direction, self.protocol, self.port)
+    }
+
+    fn unpack(&self) -> HistoryFlow {
+        let mut texts = self.texts.split(END).map(ToOwned::to_owned);
+        let mut next = || texts.next().unwrap_or_default();
+        let (user, program, unit, peer) = (next(), next(), next(), next());
+        let Self { direction, protocol, port, uid, .. } = *self;
+        HistoryFlow { user, uid, program, unit, direction, protocol, port, peer }
+    }
 }
 
 impl Flows {
-    fn id(&mut self, machine: MachineId, flow: HistoryFlow) -> FlowId {
-        let uid = flow.uid;
-        // Not every event tells the number.
-        let key = (machine, HistoryFlow { uid: None, ..flow });
-        if let Some(id) = self.ids.get(&key) {
-            return *id;
-        }
-        let key = if self.all.len() < MOST_FLOWS {
-            key
-        } else {
-            let others = HistoryFlow { program: "(others)".into(), ..HistoryFlow::default() };
-            (machine, others)
+    fn id(&mut self, machine: MachineId, flow: &HistoryFlow) -> FlowId {
+        let Self { ids, all, hasher } = self;
+        let mut id = |packed: PackedFlow, most: usize| {
+            let hash = |flow: &PackedFlow| hasher.hash_one(flow.key());
+            let at = |id: FlowId| all.get(id as usize);
+            let is_same = |id: &FlowId| at(*id).is_some_and(|known| known.key() == packed.key());
+            if let Some(id) = ids.find(hash(&packed), is_same) {
+                return Some(*id);
+            }
+            let id = FlowId::try_from(all.len()).ok().filter(|_| all.len() < most)?;
+            ids.insert_unique(hash(&packed), id, |id| at(*id).map_or(0, hash));
+            all.push(packed);
+            Some(id)
         };
-        let next = FlowId::try_from(self.all.len()).unwrap_or(FlowId::MAX);
-        let id = *self.ids.entry(key.clone()).or_insert(next);
-        if id == next {
-            self.all.push((key.0, HistoryFlow { uid, ..key.1 }));
-        }
-        id
+        let others = || {
+            let others = HistoryFlow { program: "(others)".into(), ..HistoryFlow::default() };
+            PackedFlow::pack(machine, &others)
+        };
+        id(PackedFlow::pack(machine, flow), MOST_FLOWS).or_else(|| id(others(), usize::MAX)).unwrap_or(0)
+    }
+
+    fn get(&self, id: FlowId) -> Option<&PackedFlow> {
+        self.all.get(id as usize)
     }
 
     fn chosen(&self, filter: &Query) -> Vec<bool> {
-        let holds = |flow: &HistoryFlow| {
-            filter.is_empty() || filter.holds(&flow.line(), &flow.details(), ConnectionState::Ordinary)
-        };
-        self.all.iter().map(|(_, flow)| holds(flow)).collect()
+        let holds =
+            |flow: HistoryFlow| filter.holds(&flow.line(), &flow.details(), ConnectionState::Ordinary);
+        self.all.iter().map(|flow| filter.is_empty() || holds(flow.unpack())).collect()
     }
 }
 
@@ -188,8 +236,8 @@ impl History {
                 return;
             }
             // All that was seen before is in it.
-            let flows = &self.flows.all;
-            let is_of = |flow: FlowId| flows.get(flow as usize).is_some_and(|(of, _)| *of == machine);
+            let flows = &self.flows;
+            let is_of = |flow: FlowId| flows.get(flow).is_some_and(|flow| flow.machine == machine);
             self.seen.retain(|(_, _, flow), _| !is_of(*flow));
             self.known.retain(|(of, _), _| *of != machine);
             self.stored.insert(machine, Stored { since, until, at, ..Stored::default() });
@@ -203,7 +251,7 @@ impl History {
                 continue;
             }
             let length = if total.by == Span::Day { DAY } else { HOUR };
-            let flow = self.flows.id(machine, HistoryFlow::from(&total));
+            let flow = self.flows.id(machine, &HistoryFlow::from(&total));
             let StoredTotal { start, connections, rx, tx, failures, .. } = total;
             let failed = failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
             let moved = Moved { connections, failed, bytes: Bytes { rx, tx } };
@@ -230,7 +278,7 @@ impl History {
         let flow = match before {
             Some(known) if known.hash == hash => known.flow,
             _ => match flow_of(&event.line, wire_line) {
-                Some(flow) => self.flows.id(placed.machine, flow),
+                Some(flow) => self.flows.id(placed.machine, &flow),
                 None => return,
             },
         };
@@ -345,8 +393,8 @@ impl History {
         }
         let mut by_label: HashMap<String, Moved> = HashMap::new();
         for (flow, moved) in by_flow {
-            if let Some((_, flow)) = self.flows.all.get(flow as usize) {
-                by_label.entry(label(flow)).or_default().add(&moved);
+            if let Some(flow) = self.flows.get(flow) {
+                by_label.entry(label(&flow.unpack())).or_default().add(&moved);
             }
         }
         let mut sums: Vec<_> = by_label.into_iter().collect();
@@ -389,12 +437,13 @@ impl History {
 }
 
 /// Of what a line says of who and whom: its time and its bytes say nothing of that.
-fn hash_of(line: &str) -> u64 {
+fn hash_of(line: &str) -> u32 {
     let begin = line.find(SEPARATOR).unwrap_or(0);
     let end = line.rfind(SEPARATOR).filter(|end| *end > begin).unwrap_or(line.len());
     let mut hasher = DefaultHasher::new();
     line[begin..end].hash(&mut hasher);
-    hasher.finish()
+    // Half of it tells as much.
+    u32::try_from(hasher.finish() >> 32).unwrap_or_default()
 }
 
 /// What an event's connection is counted as: as a pipe would store it. `None` where it is about no connection.
@@ -583,7 +632,7 @@ mod tests {
         let mut history = History::new(Now::from(ns(START)));
         for number in 0..MOST_FLOWS + 10 {
             let flow = HistoryFlow { program: number.to_string(), ..HistoryFlow::default() };
-            history.flows.id(0, flow);
+            history.flows.id(0, &flow);
         }
         assert_eq!(history.flows.all.len(), MOST_FLOWS + 1);
         let part = |start: usize| StoredHistory {
