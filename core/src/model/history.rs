@@ -33,23 +33,23 @@ const MOST_NEWS: usize = 10_000;
 /// Machines whose stored totals are kept.
 const MOST_MACHINES: usize = 16;
 
-const MINUTE: i64 = 60;
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
+const MINUTE: u32 = 60;
+const HOUR: u32 = 3600;
+const DAY: u32 = 24 * HOUR;
 /// What is so long becomes what is so long, after this time.
-const COARSER: [(i64, i64, i64); 2] = [(MINUTE, HOUR, 2 * HOUR), (HOUR, DAY, 7 * DAY)];
+const COARSER: [(u32, u32, u32); 2] = [(MINUTE, HOUR, 2 * HOUR), (HOUR, DAY, 7 * DAY)];
 /// Of a byte a second, which rates are summed up in.
 const FRACTION: u128 = 1024;
 /// Afterwards it is forgotten.
-const LIFETIME: i64 = 31 * DAY;
+const LIFETIME: u32 = 31 * DAY;
 
 /// What was counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Connections that began.
-    pub connections: u64,
+    pub connections: u32,
     /// Connections that failed.
-    pub failed: u64,
+    pub failed: u32,
     /// Bytes.
     pub bytes: Bytes,
 }
@@ -66,7 +66,7 @@ impl Moved {
 /// Number of a flow.
 type FlowId = u32;
 /// By begin and length in seconds.
-type Cells = BTreeMap<(i64, i64, FlowId), Moved>;
+type Cells = BTreeMap<(i64, u32, FlowId), Moved>;
 
 /// What a machine's pipe had stored.
 #[derive(Debug, Default)]
@@ -254,7 +254,9 @@ impl History {
             let flow = self.flows.id(machine, &HistoryFlow::from(&total));
             let StoredTotal { start, connections, rx, tx, failures, .. } = total;
             let failed = failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
-            let moved = Moved { connections, failed, bytes: Bytes { rx, tx } };
+            let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            let moved =
+                Moved { connections: count(connections), failed: count(failed), bytes: Bytes { rx, tx } };
             stored.cells.entry((start, length, flow)).or_default().add(&moved);
         }
     }
@@ -265,7 +267,7 @@ impl History {
         if event.dir.0 == "listen" || event.line.contains(" :: listening ") {
             return;
         }
-        let minute = now.wall.div_euclid(1_000_000_000).div_euclid(MINUTE) * MINUTE;
+        let minute = begin_of(MINUTE, now.wall.div_euclid(1_000_000_000));
         if minute != self.minute {
             self.minute = minute;
             self.tidy(minute);
@@ -285,7 +287,7 @@ impl History {
         let mut moved = Moved::default();
         let known = if let Some(known) = before {
             moved.bytes = bytes.since(known.bytes);
-            moved.failed = u64::from(has_failed && !known.has_failed);
+            moved.failed = u32::from(has_failed && !known.has_failed);
             let bytes = Bytes { rx: bytes.rx.max(known.bytes.rx), tx: bytes.tx.max(known.bytes.tx) };
             Known { flow, hash, bytes, has_failed: has_failed || known.has_failed, ..known }
         } else {
@@ -294,7 +296,7 @@ impl History {
                 None => placed.first >= self.begin_on_boot_clock(),
             };
             if is_counted {
-                moved = Moved { connections: 1, failed: u64::from(has_failed), bytes };
+                moved = Moved { connections: 1, failed: u32::from(has_failed), bytes };
             }
             Known { flow, hash, bytes, has_failed, is_counted, is_new: false }
         };
@@ -335,18 +337,18 @@ impl History {
         for (length, coarser, age) in COARSER {
             let old: Vec<_> = self
                 .seen
-                .range(..(now - age, 0, 0))
+                .range(..(now - i64::from(age), 0, 0))
                 .map(|(key, _)| *key)
                 .filter(|(_, of, _)| *of == length)
                 .collect();
             for key in old {
                 if let Some(moved) = self.seen.remove(&key) {
-                    let start = key.0.div_euclid(coarser) * coarser;
+                    let start = begin_of(coarser, key.0);
                     self.seen.entry((start, coarser, key.2)).or_default().add(&moved);
                 }
             }
         }
-        self.seen = self.seen.split_off(&(now - LIFETIME, 0, 0));
+        self.seen = self.seen.split_off(&(now - i64::from(LIFETIME), 0, 0));
     }
 
     /// From when on there is what.
@@ -368,9 +370,9 @@ impl History {
         let stored = self.stored.values().map(|stored| (&stored.cells, stored.until));
         stored.chain([(&self.seen, i64::MAX)]).flat_map(move |(cells, last)| {
             // No total is longer than a day.
-            cells.range((from.saturating_sub(DAY), 0, 0)..(until, 0, 0)).filter_map(
+            cells.range((from.saturating_sub(DAY.into()), 0, 0)..(until, 0, 0)).filter_map(
                 move |((start, length, flow), moved)| {
-                    let end = (start + length).min(last.max(start + 1));
+                    let end = (start + i64::from(*length)).min(last.max(start + 1));
                     (end > from).then_some(((*start, end, *flow), moved))
                 },
             )
@@ -434,6 +436,12 @@ impl History {
         let whole = |rates: Vec<u128>| rates.into_iter().map(rounded).collect();
         (whole(rx), whole(tx))
     }
+}
+
+/// Where what is so long begins that a second is in.
+fn begin_of(length: u32, second: i64) -> i64 {
+    let length = i64::from(length);
+    second.div_euclid(length) * length
 }
 
 /// Of what a line says of who and whom: its time and its bytes say nothing of that.
@@ -518,7 +526,7 @@ mod tests {
         overseer.history().unwrap().sums((0, i64::MAX / 2), &filter, label)
     }
 
-    fn moved(connections: u64, failed: u64, (rx, tx): (u64, u64)) -> Moved {
+    fn moved(connections: u32, failed: u32, (rx, tx): (u64, u64)) -> Moved {
         Moved { connections, failed, bytes: Bytes { rx, tx } }
     }
 

@@ -363,7 +363,7 @@ mod tests {
             ("curl [a/b]", "a.test 443", 1),
             ("curlftp", "a.test 21", 2),
             ("CURL", "b.test 443/udp", 4),
-            ("say \"x\"/y", "ba.test 47/x", 8),
+            ("say \"x\"/y", "xa.test 47/x", 8),
             ("dig [u]", "192.0.2.1 53", 16),
         ];
         for (at, (who, peer, rx)) in (1..).zip(said) {

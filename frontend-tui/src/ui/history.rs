@@ -69,7 +69,7 @@ fn title(view: &HistoryView, shown: &Shown, width: usize, theme: Theme) -> Line<
     let what = format!(" {} by {}", view.range.name(), view.by.word());
     let (received, sent) = (format!("v {}", bytes(moved.rx)), format!("{} ^", bytes(moved.tx)));
     let noun = if connections == 1 { "connection" } else { "connections" };
-    let count = format!("   {} {noun}", grouped(connections));
+    let count = format!("   {} {noun}", grouped(connections.into()));
     let bold = theme.text(255).add_modifier(Modifier::BOLD);
     let all = [(received, theme.received()), (" / ".to_owned(), bold), (sent, theme.sent()), (count, bold)];
     let room = width.saturating_sub(what.width() + 3);
@@ -123,7 +123,7 @@ fn squeezed(values: &[u64], room: usize) -> Vec<u64> {
 fn span(seconds: i64) -> String {
     for (unit, name) in [(86_400, "d"), (3600, "h"), (60, "min")] {
         if seconds >= 2 * unit || name == "min" && seconds >= unit {
-            return format!("{} {name}", (seconds + unit / 2) / unit);
+            return format!("{} {name}", seconds / unit);
         }
     }
     format!("{seconds} s")
@@ -138,11 +138,11 @@ fn cells(moved: &Moved, total: &Moved) -> [String; 5] {
         0 => "<1 %".to_owned(),
         percent => format!("{percent} %"),
     };
-    let failed = if moved.failed > 0 { grouped(moved.failed) } else { String::new() };
+    let failed = if moved.failed > 0 { grouped(moved.failed.into()) } else { String::new() };
     [
         bytes(moved.bytes.rx).to_string(),
         bytes(moved.bytes.tx).to_string(),
-        grouped(moved.connections),
+        grouped(moved.connections.into()),
         failed,
         share,
     ]

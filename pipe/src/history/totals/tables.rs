@@ -239,7 +239,7 @@ pub(in crate::history) fn read_before(
     let (table, from) = if place.is_day { ("days", i64::MIN) } else { ("hours", place.hours_from) };
     let mut query = connection.prepare(&format!(
         "SELECT start, flow, connections, rx, tx, program, unit, uid, direction, protocol, port, peer \
-         FROM {table} JOIN flow ON flow.id = flow WHERE (start, flow) < (?1, ?2) AND start >= ?3 \
+         FROM {table} CROSS JOIN flow ON flow.id = flow WHERE (start, flow) < (?1, ?2) AND start >= ?3 \
          ORDER BY start DESC, flow DESC LIMIT ?4"
     ))?;
     let mut failed =
