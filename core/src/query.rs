@@ -117,6 +117,12 @@ pub struct QueryError {
 }
 
 impl QueryError {
+    /// All of a query is meant.
+    #[must_use]
+    pub fn whole(query: &str, message: impl Into<String>) -> Self {
+        Self { span: 0..query.len(), message: message.into(), circle: Vec::new() }
+    }
+
     /// The same with the part of the query that is meant, and its place.
     #[must_use]
     pub fn placed(&self, query: &str) -> String {

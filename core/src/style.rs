@@ -9,6 +9,7 @@ use crate::fade::Points;
 use crate::ini::{Entry, Fault, Ini, Rgba};
 use crate::lists::Lists;
 use crate::matching::{Chain, Prefilter};
+use crate::text::parse_flag;
 use crate::wire::details::Peers;
 
 /// How a line is drawn, where that differs from the others.
@@ -26,6 +27,8 @@ pub struct LineStyle {
     pub icon: Option<Icon>,
     /// Its text is bold.
     pub is_bold: Option<bool>,
+    /// It is not marked as new, even where its program was never seen with its peer before.
+    pub is_accepted: bool,
 }
 
 /// A symbol of a few bytes, such as an emoji.
@@ -129,6 +132,7 @@ impl StyleSet {
             style.outline = rule.style.outline.or(style.outline);
             style.icon = rule.style.icon.or(style.icon);
             style.is_bold = rule.style.is_bold.or(style.is_bold);
+            style.is_accepted |= rule.style.is_accepted;
             curve = rule.curve.or(curve);
         }
         (style, curve)
@@ -136,7 +140,8 @@ impl StyleSet {
 }
 
 /// What a style is made of.
-const WORDS: &str = "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA icon=SYMBOL weight=bold";
+const WORDS: &str =
+    "write fg=RGBA over=state bg=RGBA curve=NAME outline=PIXELS,RGBA icon=SYMBOL weight=bold new=no";
 
 impl StyleRule {
     fn compile(entry: &Entry, curves: &[(String, Points)], lists: &Lists) -> Result<Self, Fault> {
@@ -186,6 +191,8 @@ impl StyleRule {
                 "normal" => self.style.is_bold = Some(false),
                 _ => return Err(bad("bold or normal")),
             },
+            "new" if parse_flag(value) == Some(false) => self.style.is_accepted = true,
+            "new" => return Err(bad("no")),
             "curve" => {
                 let named = curves.iter().rposition(|(name, _)| name.eq_ignore_ascii_case(value));
                 self.curve = Some(named.ok_or_else(|| bad("the name of a curve in [curves]"))?);
@@ -248,7 +255,7 @@ mod tests {
         assert_eq!(of("firefox"), (Some("🦊".into()), Some(true)));
         assert_eq!(of("firewall"), (Some("❤\u{fe0f}\u{200d}🔥".into()), Some(false)));
         assert_eq!(of("curl"), (None, None));
-        for value in ["icon=", "icon=browser", "icon=\u{7f}", "icon=\u{200b}", "weight=heavy"] {
+        for value in ["icon=", "icon=browser", "icon=\u{7f}", "icon=\u{200b}", "weight=heavy", "new=yes"] {
             let config = Config::parse(format!("[rx-style]\nx = {value}\n").as_bytes(), Path::new("w.ini"));
             assert_eq!(config.diagnostics.len(), 1, "{value}");
         }

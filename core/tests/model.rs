@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use leco_core::config::Config;
-use leco_core::model::overseer::{Answers, Overseer};
+use leco_core::model::overseer::{Answers, Overseer, Received};
 use leco_core::query::{Names, Query};
 use proptest::prelude::*;
 
@@ -394,4 +394,51 @@ fn rules_and_styles_ask_lists_for_all_that_is_known_of_a_peer() {
         (true, false, true),
     ];
     assert_eq!(looks, [expected, expected].concat());
+}
+
+#[test]
+fn an_accepted_pair_is_not_marked_whoever_asks_and_is_marked_again_without_the_rule() {
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    let known = |overseer: &Overseer| -> Vec<bool> {
+        let query = Query::parse("new").unwrap();
+        overseer.known().map(|line| line.is_chosen(&query, &Answers::default(), 10 * MS)).collect()
+    };
+    for (ns, peer) in [(1, "a.test"), (2, "b.test")] {
+        let line = format!("18:32 :: me :: curl :: {peer} 443 :: ");
+        let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "new": true, "rx": 0, "tx": 0});
+        overseer.receive(event.to_string().as_bytes(), 10 * MS);
+    }
+    // One line stands on the screen, the other is packed.
+    for rows in [1, 2] {
+        let marks = |overseer: &mut Overseer| -> Vec<bool> {
+            overseer.frame(10 * MS, rows).rows.iter().flatten().map(|row| row.is_first_ever).collect()
+        };
+        assert_eq!((marks(&mut overseer), known(&overseer)), (vec![true; rows], vec![true; 2]));
+        overseer.reload(config("[rx-style]\n:: curl :: \\S+ 443 :: = new=no\n"));
+        assert_eq!((marks(&mut overseer), known(&overseer)), (vec![false; rows], vec![false; 2]));
+        overseer.reload(Config::default());
+    }
+}
+
+#[test]
+fn stored_totals_are_no_lines_and_to_who_does_not_know_them_a_line_that_has_faded() {
+    let now = 7 * 3_600_000 * MS;
+    let event = |field: &str| {
+        let mut event = serde_json::json!({
+            "ns": 1, "ns_trx": 1, "line": "18:34 :: - :: leco :: totals of the time before :: ", "boot": "0123",
+            "clock": {"boot": "0123", "ns": now, "wall": now},
+        });
+        event[field] =
+            serde_json::json!({"v": 1, "since": 0, "until": 9, "at": 2, "totals": [], "end": true});
+        event.to_string()
+    };
+    let mut overseer = Overseer::with_list(Config::default(), "0123");
+    assert!(matches!(overseer.receive(event("history").as_bytes(), now), Received::History));
+    assert_eq!((overseer.known().len(), overseer.counts().malformed), (0, 0));
+    // As a frontend of before reads it.
+    for _ in 0..3 {
+        let _ = overseer.receive(event("unknown").as_bytes(), now);
+    }
+    assert_eq!((overseer.known().len(), overseer.counts().malformed), (1, 0));
+    assert!(overseer.frame(now, 5).rows.iter().flatten().all(|row| row.alpha == 0));
 }

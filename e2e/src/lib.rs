@@ -24,7 +24,7 @@ pub use kernel::{Kernel, Loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
-pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end};
+pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end, validate};
 pub use sctp::{sctp_connect, sctp_listen};
 pub use terminal::Terminal;
 pub use tmux::Tmux;

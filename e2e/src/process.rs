@@ -192,7 +192,10 @@ impl EventPipe {
 }
 
 /// Holds what a pipe wrote against the schema that is promised.
-fn validate(lines: &[String]) {
+///
+/// # Panics
+/// When a line is something else.
+pub fn validate(lines: &[String]) {
     static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
         let schema = include_str!("../../docs/events.schema.json");
         let schema = serde_json::from_str(schema).unwrap_or_else(|error| panic!("the schema: {error}"));

@@ -67,7 +67,14 @@ fn units_are_valid_and_locked_down() {
     let (Some(debian), Some(first)) = (Debian::unpack(), package("first")) else { return };
     debian.copy(&first, "/tmp/leco.deb");
     debian.run("dpkg", &["--install", "/tmp/leco.deb"]);
-    let verify = ["verify", "leco.service", "leco.socket", "leco@1000.service", "leco-fifo@1000.service"];
+    let verify = [
+        "verify",
+        "leco.service",
+        "leco.socket",
+        "leco-history.socket",
+        "leco@1000.service",
+        "leco-fifo@1000.service",
+    ];
     assert_eq!(debian.run("systemd-analyze", &verify), "");
     for unit in ["leco-sdl-widget.service", "leco-notify.service"] {
         assert_eq!(debian.run("systemd-analyze", &["--user", "verify", unit]), "");

@@ -12,7 +12,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::SystemTime;
 
 use leco_core::config::{NewRule, append};
-use leco_core::rules::RuleSection;
 use leco_e2e::{
     Kernel, Running, Tmux, can_test_the_kernel, can_use_tmux, program, program_for_everybody, run_to_end,
     wait_for, wait_or_explain,
@@ -197,9 +196,8 @@ fn a_mistyped_option_changes_nothing() {
         assert!(!output.status.success() && said(&output).contains(path), "{}", said(&output));
         assert!(places.snapshot() == before, "--seen -c {memory} changed something");
         // As the rules' editor of leco-tui does it.
-        let error = append(Path::new(path), NewRule { section: RuleSection::Proc, text: "a = b" })
-            .unwrap_err()
-            .to_string();
+        let error =
+            append(Path::new(path), NewRule { section: "rx-proc", text: "a = b" }).unwrap_err().to_string();
         assert!(error.contains(path) && error.contains(regular), "a rule: {error}");
         assert!(places.snapshot() == before, "a rule changed something: {error}");
     }
@@ -208,7 +206,7 @@ fn a_mistyped_option_changes_nothing() {
     fs::write(&full, "[text]\n").unwrap();
     let before = places.snapshot();
     let rule = format!("{} = b", "a".repeat(8192));
-    let rule = NewRule { section: RuleSection::Proc, text: &rule };
+    let rule = NewRule { section: "rx-proc", text: &rule };
     let error = append(&full, rule).unwrap_err().to_string();
     assert!(error.contains(full.to_str().unwrap()) && error.contains("No space left"), "{error}");
     let contents =

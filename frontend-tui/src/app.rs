@@ -18,6 +18,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use crossterm::event::Event;
 use crossterm::execute;
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use jiff::tz::TimeZone;
 use leco_core::config::{Fingerprint, Reload, append_setting};
 use leco_core::ini::Diagnostic;
 use leco_core::model::overseer as core_overseer;
@@ -50,6 +51,8 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(50);
 const FADE_INTERVAL: Duration = Duration::from_millis(250);
 /// What changes with time alone, such as a rate, is drawn so often while it does.
 const TICK: Duration = Duration::from_secs(1);
+/// The history is drawn so often although nothing happens.
+const MINUTE: Duration = Duration::from_mins(1);
 /// What is told is shown for so long.
 const NOTICE_TIME: Duration = Duration::from_secs(8);
 /// Asked to leave by a signal, it takes at most so long.
@@ -75,6 +78,8 @@ pub struct Options {
     pub faults: Vec<String>,
     /// What the view starts with, as if it had been typed.
     pub filter: Option<String>,
+    /// Days are those of this zone.
+    pub zone: TimeZone,
     /// Colours.
     pub theme: Theme,
     /// The size of a terminal that does not know its own.
@@ -83,12 +88,14 @@ pub struct Options {
 
 /// Shows events until a key or a signal ends it.
 pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
-    let Options { sources, player, record, config, faults, filter, theme, assumed_size } = options;
+    let Options { sources, player, record, config, faults, filter, zone, theme, assumed_size } = options;
     let mut overseer = overseer;
     if let Some(player) = &player {
         overseer.fix_clocks(player.clocks());
     }
+    overseer.keep_history(player.as_ref().map_or_else(Now::read, |player| player.now().into()));
     let mut state = State::new(config.clone());
+    state.history.zone = zone;
     if let Some(filter) = &filter {
         state.set_filter(filter, &overseer)?;
     }
@@ -279,6 +286,12 @@ impl App {
         self.player.as_ref().map_or_else(Now::read, |player| player.now().into())
     }
 
+    /// Hands on how far the wall clock is.
+    fn set_clock(&mut self) {
+        let now = self.clocks();
+        self.state.wall_ahead = now.wall.saturating_sub(i64::try_from(now.boot).unwrap_or(i64::MAX));
+    }
+
     /// Takes away what was told some time ago.
     fn let_notice_go(&mut self) {
         if self.state.notice.is_none() && self.status.notice.is_none() {
@@ -312,8 +325,10 @@ impl App {
             Some(_) => None,
         };
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
+        // Time goes by in the history, too.
+        let history = (self.state.mode == Mode::History).then_some(MINUTE);
         let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
-        let next = fade.into_iter().chain(tick).min();
+        let next = fade.into_iter().chain(tick).chain(history).min();
         let next = match &self.player {
             None => next,
             Some(player) => {
@@ -348,7 +363,8 @@ impl App {
 
     /// Does what an event of the terminal means; breaks to leave.
     fn react(&mut self, event: &Event, terminal: &mut Terminal) -> io::Result<ControlFlow<()>> {
-        if self.state.mode == Mode::List
+        self.set_clock();
+        if matches!(self.state.mode, Mode::List | Mode::History)
             && let Some(action) = self.player.as_ref().and_then(|_| play_action(event))
         {
             self.steer(action);
@@ -433,6 +449,7 @@ impl App {
         if terminal::is_of_another_job() {
             self.recover(terminal)?;
         }
+        self.set_clock();
         let clocks = self.clocks();
         let now = clocks.boot;
         self.overseer.keep_time(clocks);

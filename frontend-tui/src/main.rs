@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 use leco_cli::frontend;
 use leco_cli::tui::Cli;
 use leco_core::batch;
@@ -21,7 +22,7 @@ use leco_core::source::recording::Recording;
 use leco_core::source::{SourceSpec, with_sources};
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
-use leco_os::{say, start};
+use leco_os::{say, start, time_zone};
 use leco_tui::app::{self, Options};
 use leco_tui::player::{Lost, Player};
 use leco_tui::printed::InGlyphs;
@@ -209,12 +210,18 @@ fn view(cli: &Cli, inputs: Inputs, overseer: Overseer) -> anyhow::Result<()> {
     // What follows asks the terminal.
     terminal::wait_until_ours().context("cannot get the terminal from another job")?;
     let theme = theme(cli, &overseer.settings().tui, entry.as_ref());
+    // Its files are read now.
+    let zone = time_zone::local().unwrap_or_else(|error| {
+        report(error);
+        TimeZone::UTC
+    });
     let confinement = sandbox.enter();
     if !confinement.is_whole() {
         report(&confinement);
     }
     let filter = cli.input.filter.clone();
-    app::run(overseer, Options { sources, player, record, config, faults, filter, theme, assumed_size })
+    let options = Options { sources, player, record, config, faults, filter, zone, theme, assumed_size };
+    app::run(overseer, options)
 }
 
 /// Colours that the command line asks for, else the config, else the terminal.

@@ -235,11 +235,19 @@ fn timed(
     clocks: &[Clock],
 ) -> Vec<(BootNs, std::ops::Range<usize>)> {
     let mut timeline = Timeline::new(clocks.to_vec());
-    let times: Vec<Option<u64>> = parsed
+    let mut times: Vec<Option<u64>> = parsed
         .iter()
         .map(|(event, _)| timeline.at(event).map(|at| u64::try_from(at).unwrap_or_default()))
         .collect();
     let is_known = times.iter().any(Option::is_some);
+    for ((event, _), time) in parsed.iter().zip(&mut times) {
+        // What was stored of the time before came when the next event did.
+        if event.is_history.0 {
+            *time = None;
+        } else if !is_known {
+            *time = Some(event.ns_trx);
+        }
+    }
     let mut next_known: Vec<Option<u64>> = times.clone();
     for at in (0..next_known.len().saturating_sub(1)).rev() {
         next_known[at] = next_known[at].or(next_known[at + 1]);
@@ -247,9 +255,9 @@ fn timed(
     let mut latest = 0;
     let times = times.iter().zip(next_known).zip(parsed);
     times
-        .map(|((known, next), (event, place))| {
+        .map(|((known, next), (_, place))| {
             // What does not say when it was came no later than what follows.
-            let at = if is_known { known.or(next).unwrap_or(latest) } else { event.ns_trx };
+            let at = known.or(next).unwrap_or(latest);
             latest = at.max(latest);
             (latest, place)
         })

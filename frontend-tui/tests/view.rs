@@ -5,6 +5,7 @@
 
 use leco_core::config::Config;
 use leco_core::model::overseer::Overseer;
+use leco_os::clock::Now;
 use leco_tui::input::action::{Action, Mode, Offer};
 use leco_tui::model::state::State;
 use leco_tui::ui::theme::{ColorDepth, Theme};
@@ -241,6 +242,131 @@ fn frozen() {
 #[test]
 fn by_total() {
     each_size("sorted", &[Action::Sort, Action::Sort, Action::Sort]);
+}
+
+/// 2027-01-15 08:00 UTC, on clocks that are one.
+const START: u64 = 1_800_000_000;
+
+/// A model with what a pipe had stored of a day, if it told that, and an hour that was seen since.
+fn with_history(is_stored: bool) -> (Overseer, u64) {
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    overseer.keep_history(Now::from(START * SECOND));
+    let day = START - 86_400;
+    let total = |hour: u64, (program, unit, user): (&str, &str, &str), (peer, port): (&str, u64), rx: u64| {
+        json!({"start": day + hour * 3600, "by": "hour", "program": program, "unit": unit, "uid": 1000,
+            "user": user, "dir": "out", "proto": if port == 53 { "udp" } else { "tcp" }, "port": port,
+            "peer": peer, "connections": 3 + hour % 4, "rx": rx, "tx": rx / 9 + 40,
+            "failures": {"refused": u64::from(program == "curl")}})
+    };
+    for hour in (0..24).filter(|_| is_stored) {
+        let wave = 1 + (hour * 7) % 12;
+        let totals = [
+            total(hour, ("firefox", "app-firefox", "me"), ("example.org", 443), wave * 90_000_000),
+            total(
+                hour,
+                ("systemd-timesyncd-of-a-long-name", "timesyncd", "root"),
+                ("AS64496 Example", 123),
+                960,
+            ),
+            total(hour, ("curl", "cron", "root"), ("日本.example", 443), hour * 4_000_000),
+            total(hour, ("nginx", "nginx", "www"), ("198.51.100.0/24", 443), wave * 700_000),
+            total(hour, ("dig", "", "ada"), ("10.2.0.0/24", 53), 1234),
+        ];
+        let event = json!({"ns": 1, "ns_trx": 1, "line": "", "history": {"v": 1, "since": day, "until": START,
+            "at": START * SECOND, "end": true, "totals": totals}});
+        overseer.receive(event.to_string().as_bytes(), START * SECOND);
+    }
+    for minute in 1..60 {
+        let at = (START + minute * 60) * SECOND;
+        let lines = [
+            ("me :: firefox [app-firefox] :: example.org 443", minute * minute * 40_000),
+            ("me :: ssh [tmux] :: nas.lan 22", minute * 9_000),
+        ];
+        for (ns, (line, rx)) in (1..).zip(lines) {
+            let event = json!({"ns": START * SECOND + ns, "ns_trx": at, "rx": rx, "tx": rx / 20,
+                "line": format!("08:00 :: {line} :: "), "new": ns == 2});
+            overseer.receive(event.to_string().as_bytes(), at);
+        }
+    }
+    (overseer, (START + 3600) * SECOND)
+}
+
+/// The history at the sizes that are asked for most, with its colours at each depth.
+fn each_size_of_history(name: &str, is_stored: bool, actions: &[Action]) {
+    for (width, height) in [(120, 40), (80, 24), (40, 10)] {
+        let mut pages = Vec::new();
+        for depth in DEPTHS {
+            let (mut overseer, now) = with_history(is_stored);
+            let mut state = State::new(None);
+            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+            let mut draw = |overseer: &mut Overseer, state: &mut State| {
+                let theme = Theme::new(depth);
+                terminal.draw(|screen| view::draw(screen, overseer, state, &reading(), theme, now)).unwrap();
+            };
+            draw(&mut overseer, &mut state);
+            for action in actions {
+                let _ = state.apply(*action, &overseer, now);
+                draw(&mut overseer, &mut state);
+            }
+            let mut clean = Terminal::new(TestBackend::new(width, height)).unwrap();
+            let theme = Theme::new(depth);
+            clean
+                .draw(|screen| view::draw(screen, &mut overseer, &mut state, &reading(), theme, now))
+                .unwrap();
+            pages.push((clean.backend().to_string(), format!("{depth:?}\n{}", styles(&clean))));
+        }
+        assert!(pages.iter().all(|(text, _)| *text == pages[0].0), "words do not depend on colours");
+        let colours: Vec<_> = pages.iter().map(|(_, styles)| styles.as_str()).collect();
+        let page = format!("{}\n{}", pages[0].0, colours.join("\n"));
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), page);
+    }
+}
+
+#[test]
+fn the_history() {
+    each_size_of_history("history", true, &[Action::Open(Mode::History)]);
+}
+
+#[test]
+fn the_history_of_what_the_view_saw_itself() {
+    each_size_of_history("history_seen", false, &[Action::Open(Mode::History), Action::Range(1)]);
+}
+
+#[test]
+fn a_row_of_the_history_that_was_gone_into() {
+    let keys = [Action::Open(Mode::History), Action::Move(1), Action::Accept, Action::By(1)];
+    each_size_of_history("history_row", true, &keys);
+}
+
+#[test]
+fn a_filter_of_the_history_that_it_does_not_know() {
+    let keys: Vec<_> = [Action::Open(Mode::History), Action::Open(Mode::HistoryFilter)]
+        .into_iter()
+        .chain(typed("proc:curl rtt>1s"))
+        .collect();
+    each_size_of_history("history_filter", true, &keys);
+}
+
+#[test]
+fn who_comes_back_is_told_what_is_new_and_h_shows_it() {
+    let (mut overseer, now) = with_history(false);
+    let mut state = State::new(None);
+    let before = (START - 10) * SECOND;
+    let _ = state.apply(Action::Move(1), &overseer, before);
+    let _ = state.apply(Action::Move(1), &overseer, now);
+    let screen = |overseer: &mut Overseer, state: &mut State, now: u64| {
+        let mut terminal = Terminal::new(TestBackend::new(100, 24)).unwrap();
+        let theme = Theme::new(ColorDepth::None);
+        terminal.draw(|screen| view::draw(screen, overseer, state, &reading(), theme, now)).unwrap();
+        terminal.backend().to_string()
+    };
+    let told = screen(&mut overseer, &mut state, now);
+    assert!(told.contains("1 new pair since 07:59 · h"), "{told}");
+    let later = screen(&mut overseer, &mut state, now + 61 * SECOND);
+    assert!(!later.contains("new pair"), "{later}");
+    let _ = state.apply(Action::Open(Mode::History), &overseer, now + SECOND);
+    let shown = screen(&mut overseer, &mut state, now + SECOND);
+    assert!(shown.contains("since I left by program") && !shown.contains("new pair"), "{shown}");
 }
 
 #[test]

@@ -344,7 +344,7 @@ impl Desktop {
         let (Some(config), Some(pair)) = (&self.config, &notice.pair) else {
             return Err("there is no config to append a rule to".into());
         };
-        let rule = NewRule { section: button.section(), text: &format!("{pair} =") };
+        let rule = NewRule { section: button.section().name(), text: &format!("{pair} =") };
         append(config, rule).map_err(|error: AppendError| error.to_string())?;
         report(format_args!(
             "appended to {}: {}",

@@ -14,4 +14,5 @@ pub mod sandbox;
 pub mod say;
 pub mod signals;
 pub mod start;
+pub mod time_zone;
 pub mod watch;

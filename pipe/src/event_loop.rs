@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashlink::{LinkedHashMap, LruCache};
+use jiff::Timestamp;
 use leco_bpf::read::ReadError;
 use leco_bpf::read::record::Conn;
 use leco_os::clock::{BootNs, boot_ns};
@@ -20,7 +21,9 @@ use crate::enrich::labeler::Labeler;
 use crate::enrich::names::reverse::REVERSE_QUEUE;
 use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
-use crate::outputs::Outputs;
+use crate::history::pages::{Cursor, PageQuestion};
+use crate::history::question::second_of;
+use crate::outputs::{Outputs, PageWish};
 use crate::render::line::Formatter;
 use crate::source::kernel_events::{KernelEvents, Losses};
 use crate::source::own::is_own;
@@ -113,6 +116,9 @@ impl Loop {
             if ready.users {
                 self.tell_users(&now);
             }
+            if ready.pages {
+                self.take_pages();
+            }
             self.decide(&now);
             if !self.serve(&ready.outputs, &now)? {
                 return Ok(());
@@ -157,6 +163,7 @@ impl Loop {
         self.pipe.outputs.look(ready, now.boot);
         self.pipe.outputs.keep_time(now.boot);
         loop {
+            self.ask_for_pages(now);
             if self.pipe.outputs.wants_replay() {
                 self.replay(now)?;
             }
@@ -164,9 +171,38 @@ impl Loop {
                 return Ok(false);
             }
             // One reader may leave and another come while the first is written to.
-            if !self.pipe.outputs.wants_replay() {
+            if !self.pipe.outputs.wants_replay() && !self.pipe.outputs.wants_page() {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Asks for what receivers want of what is stored.
+    fn ask_for_pages(&mut self, now: &Now) {
+        let Pipe { outputs, memory, formatter, .. } = &mut self.pipe;
+        for PageWish { receiver, since, filter, from } in outputs.page_wishes() {
+            let from = from.unwrap_or_else(|| {
+                let until = now.wall.as_second();
+                let since = second_of(&since, until, formatter.time_zone());
+                let begin = Timestamp::from_second(since).unwrap_or(now.wall);
+                Cursor { head: formatter.history(begin, now).into(), since, until, at: now.boot, place: None }
+            });
+            let question = PageQuestion { receiver, filter, from, written: None };
+            let refusal = match memory {
+                Some(memory) => memory.ask(question, now.boot).err(),
+                None => Some(question.refusal("the pipe stores nothing")),
+            };
+            if let Some(page) = refusal {
+                outputs.take_page(receiver, page);
+            }
+        }
+    }
+
+    /// Hands out what was read of what is stored.
+    fn take_pages(&mut self) {
+        let Pipe { outputs, memory, .. } = &mut self.pipe;
+        for (receiver, page) in memory.iter_mut().flat_map(Memory::take_pages) {
+            outputs.take_page(receiver, page);
         }
     }
 
@@ -206,7 +242,9 @@ impl Loop {
             fds.extend(fd.map(|fd| (fd, PollFlags::IN)));
             fd.map(|_| fds.len() - 1)
         };
+        let pages = self.pipe.memory.as_ref().and_then(Memory::pages_fd);
         let (unloading_at, cgroups_at, resolver_at) = (add(unloading), add(cgroups), add(resolver));
+        let pages_at = add(pages);
         let outputs_at = fds.len();
         fds.extend(self.pipe.outputs.poll());
         let left = until.map(|until| until.saturating_sub(boot_ns()));
@@ -220,6 +258,7 @@ impl Loop {
             unloading: unloading_at.is_some_and(is_ready),
             cgroups: cgroups_at.is_some_and(is_ready),
             resolver: resolver_at.is_some_and(is_ready),
+            pages: pages_at.is_some_and(is_ready),
             outputs: revents[outputs_at..].to_vec(),
         })
     }
@@ -385,6 +424,7 @@ struct Ready {
     cgroups: bool,
     resolver: bool,
     users: bool,
+    pages: bool,
     /// What each of the outputs' descriptors is ready for.
     outputs: Vec<PollFlags>,
 }

@@ -21,10 +21,11 @@ use leco_cli::pipe::Cli;
 use leco_cli::tunables::{MemoryPlace, TunableError, Tunables};
 use leco_core::query::Query;
 use leco_core::wire::event::ConnectionState;
+use leco_core::wire::history::HISTORY_FIELDS;
 use leco_os::causes::{causes, sentence};
 use leco_os::clock::boot_ns;
 use leco_os::sandbox::{Confinement, Network, Sandbox};
-use leco_os::{environment, limits, say, start};
+use leco_os::{environment, limits, say, start, time_zone};
 use leco_pipe::clock::Now;
 use leco_pipe::enrich::labeler::Labeler;
 use leco_pipe::enrich::name_services;
@@ -34,7 +35,6 @@ use leco_pipe::history::question::{Question, second_of};
 use leco_pipe::history::{KeptName, Limits, Memory, Saved, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
-use leco_pipe::render::time_zone;
 use leco_pipe::source::kernel_events::{KernelEvents, Replay};
 use leco_pipe::source::listeners::Listeners;
 use leco_pipe::systemd::{Signals, Watchdog, passed_descriptors};
@@ -120,6 +120,14 @@ fn serve(
 ) -> anyhow::Result<()> {
     let capacity = stream.max_conns();
     let outputs = Outputs::open(specs, capacity, &mut passed)?;
+    if let Some(output) = specs.iter().find(|output| output.stored.is_some())
+        && (tunables.memory == MemoryPlace::Off || tunables.history.is_zero())
+    {
+        tracing::warn!(
+            "{}?history=… has nothing to tell: nothing is stored (memory=off or history=0)",
+            output.destination
+        );
+    }
     for name in passed.keys() {
         tracing::warn!("the passed descriptor {name} is not used; if it is a socket, add --output fd:{name}");
     }
@@ -243,7 +251,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
     let path = path.context("no state directory: name the file with --conf memory=PATH")?;
     let filter = Query::parse(cli.filter.as_deref().unwrap_or_default())?;
     let (known, words): (&[&str], _) = if cli.history {
-        (&["user", "comm", "unit", "raddr", "dir", "rport"], "user, proc, unit, peer, port and dir")
+        (&HISTORY_FIELDS, "user, proc, unit, peer, port and dir")
     } else {
         (&["user", "comm", "raddr", "dir"], "user, proc, peer and dir")
     };

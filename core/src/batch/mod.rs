@@ -223,6 +223,7 @@ fn became(overseer: &mut Overseer, origin: Origin<'_>, wire_line: &[u8], now: No
         Received::Old => "nothing new".to_owned(),
         Received::Dropped => "dropped by a rule".to_owned(),
         Received::NotChosen => "does not match --filter".to_owned(),
+        Received::History => "totals of the time before".to_owned(),
         Received::Malformed(error) => format!("malformed: {}", error.source),
     };
     let host = origin.host.map(|host| format!("{host}: ")).unwrap_or_default();

@@ -119,9 +119,8 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::rules::RuleSection;
 
-    const NEW: NewRule<'_> = NewRule { section: RuleSection::Proc, text: "a = b" };
+    const NEW: NewRule<'_> = NewRule { section: "rx-proc", text: "a = b" };
     const RULE: &str = "\n[rx-proc]\na = b\n";
 
     #[test]
@@ -185,7 +184,7 @@ mod tests {
         for text in
             ["#foo = bar", "; foo", "[text]", " = x", "  foo = bar", "a = b\nc", "a = b # c", "(a = b", ""]
         {
-            for section in [RuleSection::Group, RuleSection::Proc] {
+            for section in ["rx-group", "rx-proc", "rx-style"] {
                 let error = append(&path, NewRule { section, text }).unwrap_err();
                 assert!(matches!(error, AppendError::NotARule(_)), "{text:?}: {error}");
                 assert_eq!(fs::read_to_string(&path).unwrap(), before, "{text:?}");

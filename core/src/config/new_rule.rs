@@ -6,13 +6,16 @@ use std::path::Path;
 use super::file::Config;
 use crate::ini::{Ini, header, is_space, split_rule};
 use crate::lists::{Lists, ListsFrom};
-use crate::rules::{NoticeRule, RuleSection};
+use crate::rules::NoticeRule;
+
+/// Where styles are.
+const STYLES: &str = "rx-style";
 
 /// A rule as it was written, for the end of a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewRule<'t> {
-    /// The section it belongs to.
-    pub section: RuleSection,
+    /// The section it belongs to: of rules, or of styles.
+    pub section: &'t str,
     /// `KEY = VALUE`.
     pub text: &'t str,
 }
@@ -26,12 +29,12 @@ impl NewRule<'_> {
     /// Its section and itself, as they stand in a config. Spaces at its end count for nothing there.
     #[must_use]
     pub fn config_text(self) -> String {
-        format!("[{}]\n{}\n", self.section.name(), self.text.trim_end())
+        format!("[{}]\n{}\n", self.section, self.text.trim_end())
     }
 
     /// What is written to the end of a config, behind this.
     pub(super) fn appended_text(self, before: &[u8]) -> String {
-        format!("{}{}\n", to_section(before, self.section.name()), self.text.trim_end())
+        format!("{}{}\n", to_section(before, self.section), self.text.trim_end())
     }
 
     /// Reads a config's bytes with the rule at their end; `file` stands in messages of the config, and lists are those that
@@ -56,7 +59,8 @@ impl NewRule<'_> {
         let lines =
             config.rules.infos().map(|rule| rule.line).chain(config.notices.all().map(NoticeRule::line));
         let new_rules = lines.filter(|line| *line >= first_new).count();
-        if new_rules == 1 && self.is_read_from(before, &bytes) {
+        let is_style = self.section == STYLES;
+        if new_rules == usize::from(!is_style) && self.is_read_from(before, &bytes) {
             Ok(config)
         } else {
             Err(NotARule(self.misreading()))
@@ -69,10 +73,10 @@ impl NewRule<'_> {
         let begin = String::from_utf8_lossy(before).len();
         let ini = Ini::parse(&String::from_utf8_lossy(bytes));
         let entries: Vec<_> = ini.entries.iter().filter(|entry| entry.key_at >= begin).collect();
-        let appended = to_section(before, self.section.name());
+        let appended = to_section(before, self.section);
         let headers = ini.headers.iter().filter(|header| header.span.start >= begin).count();
         headers == appended.matches('[').count()
-            && matches!(entries.as_slice(), [entry] if entry.section == self.section.name()
+            && matches!(entries.as_slice(), [entry] if entry.section == self.section
                 && entry.key == key.trim_end()
                 && entry.value == value.trim())
     }
@@ -114,11 +118,12 @@ pub(super) fn to_section(before: &[u8], section: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::RuleSection;
 
     const BEFORE: &[u8] = b"[text]\nfont-height = 15\n[rx-proc]\na = b";
 
     fn read(section: RuleSection, text: &str) -> Result<Config, String> {
-        NewRule { section, text }
+        NewRule { section: section.name(), text }
             .read_after(BEFORE, Path::new("w.ini"), &Lists::default())
             .map_err(|error| error.to_string())
     }

@@ -265,7 +265,7 @@ impl<'o> KnownLine<'o> {
         let mut details = ConnectionDetails::with_fields(texts.received(), &fields);
         details.fields = Vec::new();
         let head = packed.head();
-        self.complete(&mut details, head.is_first_ever(), self.store.packing.host(&head));
+        self.complete(&mut details, self.store.packing.is_marked_new(&head), self.store.packing.host(&head));
         details
     }
 
@@ -292,7 +292,8 @@ impl<'o> KnownLine<'o> {
     pub fn details(&self) -> ConnectionDetails {
         let line = self.line();
         let mut details = ConnectionDetails::of(&line.event.received, line.event.json.as_deref());
-        self.complete(&mut details, line.event.is_first_ever, line.machine.host.as_deref());
+        let is_first_ever = line.event.is_first_ever && !line.look.style.is_accepted;
+        self.complete(&mut details, is_first_ever, line.machine.host.as_deref());
         details
     }
 

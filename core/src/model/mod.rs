@@ -2,6 +2,7 @@
 //! What a person should see now: `Overseer`, and what it is made of. It reads no clock and performs no I/O.
 
 mod fader;
+pub mod history;
 mod in_force;
 pub mod known_line;
 mod line;

@@ -10,6 +10,7 @@ use leco_os::clock::{BootNs, Now};
 
 use crate::config::{Config, Fingerprint, Settings};
 use crate::model::fader::age;
+use crate::model::history::History;
 use crate::model::in_force::InForce;
 pub use crate::model::known_line::{Answers, KnownLine, LineId};
 use crate::model::line::{Arrival, Line};
@@ -22,6 +23,7 @@ use crate::source::Origin;
 use crate::style::LineStyle;
 use crate::wire::details::{ConnectionDetails, Peers};
 use crate::wire::event::{Clock, ConnectionState, Event, MalformedEvent, Phase};
+use crate::wire::history::StoredHistory;
 use crate::wire::tag::Tag;
 
 /// What a person should see now.
@@ -97,6 +99,8 @@ pub enum Received {
     Dropped,
     /// The filter did not choose it.
     NotChosen,
+    /// It was of no connection, but brought what was stored before.
+    History,
     /// It was no event.
     Malformed(MalformedEvent),
     /// It was empty.
@@ -140,6 +144,8 @@ pub struct Overseer {
     hosts: Hosts,
     /// Connections that rules hide, as far as they are remembered.
     hidden: LinkedHashMap<(MachineId, BootNs), Hidden>,
+    /// Where it is wanted.
+    history: Option<Box<History>>,
 }
 
 /// Lines of open connections that a list has.
@@ -219,6 +225,7 @@ impl Overseer {
             machines: Machines::new(Some(boot_id)),
             hosts: Hosts::default(),
             hidden: LinkedHashMap::new(),
+            history: None,
         }
     }
 
@@ -236,6 +243,17 @@ impl Overseer {
     /// Says once and for all how clocks go, where that is known: what events say of them does not count any more.
     pub fn fix_clocks(&mut self, clocks: Vec<Clock>) {
         self.machines.fix(clocks);
+    }
+
+    /// Counts from now on what goes over the network, and takes what is stored of the time before.
+    pub fn keep_history(&mut self, now: Now) {
+        self.history = Some(Box::new(History::new(now)));
+    }
+
+    /// What went over the network, where that is counted.
+    #[must_use]
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_deref()
     }
 
     /// The settings in force.
@@ -301,6 +319,9 @@ impl Overseer {
         self.machines.forget();
         self.hosts = Hosts::default();
         self.hidden.clear();
+        if let Some(history) = &mut self.history {
+            history.forget();
+        }
     }
 
     /// Takes one event: a line of the wire without its newline.
@@ -341,6 +362,16 @@ impl Overseer {
         // A clock counts whatever becomes of the line that it came with.
         let placed = self.machines.place(origin, &event, now);
         self.note_host(origin, &placed);
+        if event.is_history.0 {
+            let part = self.history.as_mut().and_then(|_| StoredHistory::of(wire_line));
+            if let (Some(history), Some(part)) = (&mut self.history, part) {
+                history.take(placed.machine, part);
+            }
+            return Received::History;
+        }
+        if let Some(history) = &mut self.history {
+            history.see(&placed, &event, wire_line, now);
+        }
         let received = clean(&event.line);
         // Only what the pipe's `-E` adds makes it worth its memory.
         let details = str::from_utf8(wire_line).ok().filter(|_| event.rx.0.is_some());
@@ -351,6 +382,12 @@ impl Overseer {
             }
             return Received::Dropped;
         };
+        if event.is_new.0
+            && !shown.style.is_accepted
+            && let Some(history) = &mut self.history
+        {
+            history.see_new(placed.machine, event.ns, now);
+        }
         self.hidden.remove(&(placed.machine, event.ns));
         if let Some(Filter { query, .. }) = &self.filter {
             let mut connection = ConnectionDetails::of(&received, str::from_utf8(wire_line).ok());
@@ -359,6 +396,7 @@ impl Overseer {
             }
             let age = u64::try_from(ours(now.boot).saturating_sub(placed.first)).unwrap_or(0);
             connection.age = Some(Duration::from_nanos(age));
+            connection.is_first_ever &= !shown.style.is_accepted;
             if !query.holds(&shown.text, &connection, event.connection_state()) {
                 self.lines.leave_out(placed.machine, event.ns, &shown);
                 return Received::NotChosen;
@@ -546,7 +584,7 @@ fn make_row(line: &Line, tag: Arc<Tag>, alpha: u8, now: BootNs) -> Row {
         tag,
         alpha,
         state: line.event.state,
-        is_first_ever: line.event.is_first_ever,
+        is_first_ever: line.event.is_first_ever && !line.look.style.is_accepted,
         is_closed: line.phase() == Phase::Closed,
         connections: line.connections(),
         style: line.look.style,

@@ -5,6 +5,7 @@ mod cells;
 mod duration;
 mod flag;
 mod format;
+mod network;
 mod parts;
 mod path;
 mod speed;
@@ -17,6 +18,7 @@ pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{
     Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, round_trip, traffic,
 };
+pub use network::network;
 pub use parts::{Part, SEPARATOR};
 pub(crate) use path::expand;
 pub use speed::{SPEEDS, parse_speed};

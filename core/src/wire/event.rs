@@ -41,6 +41,9 @@ pub struct Event {
     /// How the clock of its times goes, where the writer says so.
     #[serde(default, deserialize_with = "lenient_clock")]
     pub clock: MaybeClock,
+    /// It is of no connection: it brings what was stored before ([`StoredHistory`](super::history::StoredHistory)).
+    #[serde(default, deserialize_with = "lenient", rename = "history")]
+    pub is_history: Presence,
 }
 
 /// How the boot clock of a machine goes: what it and the wall clock said at one moment.
@@ -73,8 +76,12 @@ pub struct Flag(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count(pub Option<u64>);
 
-/// Which end of a connection opened it, or that there is none yet: `dir`.
+/// The same for an object: whether it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Presence(pub bool);
+
+/// Which end of a connection opened it, or that there is none yet: `dir`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Direction {
     /// This one.
     #[default]
@@ -241,6 +248,7 @@ enum Lenient {
     Text(String),
     Flag(bool),
     Count(u64),
+    Object {},
     Other(IgnoredAny),
 }
 
@@ -248,7 +256,7 @@ impl From<Lenient> for Text {
     fn from(value: Lenient) -> Self {
         match value {
             Lenient::Text(text) => Self(text),
-            Lenient::Flag(_) | Lenient::Count(_) | Lenient::Other(_) => Self::default(),
+            _ => Self::default(),
         }
     }
 }
@@ -256,6 +264,12 @@ impl From<Lenient> for Text {
 impl From<Lenient> for Flag {
     fn from(value: Lenient) -> Self {
         Self(matches!(value, Lenient::Flag(true)))
+    }
+}
+
+impl From<Lenient> for Presence {
+    fn from(value: Lenient) -> Self {
+        Self(matches!(value, Lenient::Object {}))
     }
 }
 

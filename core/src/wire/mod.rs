@@ -3,4 +3,5 @@
 
 pub mod details;
 pub mod event;
+pub mod history;
 pub mod tag;

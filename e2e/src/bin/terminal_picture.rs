@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `leco-e2e-terminal-picture RECORDING SVG`: plays recorded events in a real terminal view, presses some keys, and
-//! keeps what is seen as an animated picture. The README's is made by it.
+//! `leco-e2e-terminal-picture RECORDING SVG [history]`: plays recorded events in a real terminal view, presses some keys,
+//! and keeps what is seen as an animated picture. Those of the README are made by it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,21 +14,33 @@ use vt100::{Cell, Color, Parser};
 
 const COLUMNS: u16 = 100;
 const ROWS: u16 = 24;
-/// How long it plays, and what is typed when.
-const PLAYED: Duration = Duration::from_secs(30);
-const KEYS: [(u64, &str); 9] = [
-    (13, "j"),
-    (14, "Enter"),
-    (18, "Escape"),
-    (19, "f"),
-    (20, "port:443"),
-    (22, " proc:c"),
-    (25, "Escape"),
-    (26, "Escape"),
-    (27, "r"),
-];
-/// When the list is full. The picture begins there, and viewers that know no animation show it.
-const FULL: Duration = Duration::from_secs(12);
+/// How long it plays in seconds, when the list is full, and what is typed when. The picture begins where it is full, and
+/// viewers that know no animation show that.
+struct Play {
+    seconds: u64,
+    full: u64,
+    keys: &'static [(u64, &'static str)],
+}
+
+/// The list, a line's details, a filter and the rules.
+const LIST: Play = Play {
+    seconds: 30,
+    full: 12,
+    keys: &[
+        (13, "j"),
+        (14, "Enter"),
+        (18, "Escape"),
+        (19, "f"),
+        (20, "port:443"),
+        (22, " proc:c"),
+        (25, "Escape"),
+        (26, "Escape"),
+        (27, "r"),
+    ],
+};
+/// What moved over time: programs, the peers of one, units.
+const HISTORY: Play =
+    Play { seconds: 16, full: 3, keys: &[(2, "h"), (6, "Enter"), (10, "Escape"), (12, "Tab"), (14, "q")] };
 /// Between two looks.
 const FRAME: Duration = Duration::from_millis(500);
 /// A cell of a common monospaced font of 14 pixels.
@@ -41,24 +53,26 @@ type Shown = BTreeMap<(u16, String), Vec<(usize, usize)>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [recording, svg] = arguments.as_slice() else {
-        anyhow::bail!("usage: leco-e2e-terminal-picture RECORDING SVG");
+    let (recording, svg, play) = match arguments.as_slice() {
+        [recording, svg] => (recording, svg, LIST),
+        [recording, svg, what] if what == "history" => (recording, svg, HISTORY),
+        _ => anyhow::bail!("usage: leco-e2e-terminal-picture RECORDING SVG [history]"),
     };
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("widget.ini");
     let rules = "\\ (80|8080) :: = \\ web ::\n\\ (993|995) :: = \\ mail ::\n04:5(\\d) = 18:3$1\n";
     std::fs::write(&config, format!("[text]\nline-fade-time = 40\n[rx-proc]\n{rules}"))?;
     let command = format!(
-        "exec {} {} --replay {recording} --theme dark --colours true",
+        "export TZ=UTC; exec {} {} --replay {recording} --theme dark --colours true",
         program("leco-tui").display(),
         config.display()
     );
     let terminal = Tmux::start(COLUMNS, ROWS, &command);
     let start = Instant::now();
-    let mut keys = KEYS.iter().peekable();
+    let mut keys = play.keys.iter().peekable();
     let mut shown = Shown::new();
     let mut frames = 0;
-    while start.elapsed() < PLAYED {
+    while start.elapsed() < Duration::from_secs(play.seconds) {
         while let Some((_, keys)) = keys.next_if(|(due, _)| Duration::from_secs(*due) <= start.elapsed()) {
             // A name of a key, or a text.
             if matches!(*keys, "Enter" | "Escape" | "Tab") {
@@ -72,7 +86,7 @@ fn main() -> Result<()> {
         frames += 1;
     }
     terminal.type_keys("q");
-    std::fs::write(svg, picture(&shown, frames)?).with_context(|| svg.clone())
+    std::fs::write(svg, picture(&shown, frames, &play)?).with_context(|| svg.clone())
 }
 
 /// Takes note of what each row shows now.
@@ -151,14 +165,14 @@ fn style_of(cell: &Cell) -> Style {
 }
 
 /// Everything that any row ever showed, each visible in its time.
-fn picture(shown: &Shown, frames: usize) -> Result<String> {
+fn picture(shown: &Shown, frames: usize, play: &Play) -> Result<String> {
     let (width, height) = (f32::from(COLUMNS) * CELL.0 + 16.0, f32::from(ROWS) * CELL.1 + 16.0);
     let mut svg = String::new();
     writeln!(
         svg,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="14">"#
     )?;
-    let (played, full) = (PLAYED.as_secs(), FULL.as_secs());
+    let (played, full) = (play.seconds, play.full);
     writeln!(svg, "<style>g g{{visibility:hidden;animation:{played}s step-end -{full}s infinite}}")?;
     let percent = |frame: usize| frame as f64 * 100.0 / frames as f64;
     for (number, times) in shown.values().enumerate() {

@@ -32,6 +32,7 @@ eventually() {
 is() { [ "$1" = "$2" ] || { echo "$1 is not $2"; false; }; }
 fails() { ! "$@"; }
 running() { systemctl is-active "$@"; }
+from_history() { runuser -u me -- leco-tui --once --json --wait 5 --source unix:/run/leco-history.sock; }
 from_socket() { runuser -u me -- leco-tui --once --json --wait 5 --source unix:/run/leco.sock; }
 from_fifo() { runuser -u me -- env XDG_RUNTIME_DIR=/run/user/1000 leco-tui --once --json --wait 5; }
 # Which programs of LECO the kernel runs.
@@ -73,6 +74,7 @@ check "nothing waits for itself" fails journalctl --boot --no-pager --output cat
 send 20000 6000
 check "the socket serves" lists from_socket 20000 6000
 check "the fifo serves" lists from_fifo 20000 6000
+check "the socket with the history serves" lists from_history 20000 6000
 check "the socket is not for others" fails runuser -u other -- test -w /run/leco.sock
 check "nor is the fifo" fails runuser -u other -- test -e /run/user/1000/leco.fifo
 
@@ -123,9 +125,9 @@ exec 4>&-
 check "a connection goes on through it all" eventually lists from_socket 7777 16000
 check "and is still the same" is "$(identity)" "$before"
 
-systemctl stop "${units[@]}" leco.socket leco-fifo@1000.service
+systemctl stop "${units[@]}" leco.socket leco-history.socket leco-fifo@1000.service
 check "no program is left" is "$(programs)" 0
-check "no socket is left" fails test -e /run/leco.sock
+check "no socket is left" fails test -e /run/leco.sock -o -e /run/leco-history.sock
 check "no fifo is left" fails test -e /run/user/1000/leco.fifo
 check "no process is left" fails pidof leco-event-pipe leco-ebpf-load
 dpkg --purge leco >/tmp/dpkg 2>&1

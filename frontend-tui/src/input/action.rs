@@ -18,6 +18,10 @@ pub enum Mode {
     Filter,
     /// Everything about one line.
     Detail,
+    /// What went over the network, over time.
+    History,
+    /// A filter of it is typed.
+    HistoryFilter,
     /// Every rule.
     Rules,
     /// A rule is typed and tried.
@@ -71,10 +75,18 @@ pub enum Action {
     Confirm,
     /// Show alone what is like the selected line, or everything again.
     Alone(Alone),
+    /// Accept the pair of the selected line, where it is marked as new; else show its peer alone.
+    AcceptNew,
     /// Copy something of the selected line.
     Copy(Copied),
     /// Show the heading, or hide it for ever.
     Heading,
+    /// Put the history together by the next thing, or the one before.
+    By(isize),
+    /// Show the history of another time, by its key.
+    Range(usize),
+    /// Go out of a row of the history.
+    GoOut,
 }
 
 /// What is shown alone.
@@ -186,7 +198,7 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
         _ => {}
     }
     match mode {
-        Mode::Search | Mode::Filter | Mode::EditRule => match key.code {
+        Mode::Search | Mode::Filter | Mode::HistoryFilter | Mode::EditRule => match key.code {
             KeyCode::Tab => Some(I::Complete),
             KeyCode::Up => Some(I::Saved(-1)),
             KeyCode::Down => Some(I::Saved(1)),
@@ -197,7 +209,27 @@ fn of_key(event: &Event, key: &KeyEvent, mode: Mode) -> Option<Action> {
             KeyCode::Char('y' | 'Y') => Some(I::Confirm),
             _ => Some(I::Back),
         },
+        Mode::History => of_history(key, is_control),
         Mode::List | Mode::Detail | Mode::Rules | Mode::Help => of_command(key, is_control, mode),
+    }
+}
+
+/// Nothing in it is a line: what is done with one means nothing.
+fn of_history(key: &KeyEvent, is_control: bool) -> Option<Action> {
+    use Action as I;
+    match key.code {
+        KeyCode::Tab => Some(I::By(1)),
+        KeyCode::BackTab => Some(I::By(-1)),
+        KeyCode::Char(digit @ '1'..='6') => Some(I::Range(digit as usize - '0' as usize)),
+        KeyCode::Backspace => Some(I::GoOut),
+        KeyCode::Char('q') => Some(I::Open(Mode::History)),
+        KeyCode::Char('f') => Some(I::Open(Mode::HistoryFilter)),
+        _ => of_command(key, is_control, Mode::History).filter(|action| {
+            matches!(
+                action,
+                I::Move(_) | I::MoveScreens(_) | I::First | I::Last | I::Open(Mode::History | Mode::Help)
+            )
+        }),
     }
 }
 
@@ -230,10 +262,12 @@ fn of_command(key: &KeyEvent, is_control: bool, mode: Mode) -> Option<Action> {
         KeyCode::Char('t') => I::Offer(Offer::Blank),
         KeyCode::Char('p') => I::Alone(Alone::Process),
         KeyCode::Char('u') => I::Alone(Alone::Unit),
-        KeyCode::Char('a') => I::Alone(Alone::Peer),
+        KeyCode::Char('a') => I::AcceptNew,
+        KeyCode::Char('A') => I::Alone(Alone::Peer),
         KeyCode::Char('l') => I::Alone(Alone::Listeners),
         KeyCode::Char('y') => I::Copy(Copied::Field),
         KeyCode::Char('Y') => I::Copy(Copied::Event),
+        KeyCode::Char('h') => I::Open(Mode::History),
         KeyCode::Char('H') => I::Heading,
         _ => return None,
     })
@@ -256,7 +290,8 @@ mod tests {
         let cases: &[(Mode, KeyCode, KeyModifiers, Option<I>)] = &[
             (Mode::List, KeyCode::Char('q'), none, Some(I::Quit)),
             (Mode::Detail, KeyCode::Char('q'), none, Some(I::Back)),
-            (Mode::List, KeyCode::Char('a'), none, Some(I::Alone(Alone::Peer))),
+            (Mode::List, KeyCode::Char('a'), none, Some(I::AcceptNew)),
+            (Mode::List, KeyCode::Char('A'), KeyModifiers::SHIFT, Some(I::Alone(Alone::Peer))),
             (Mode::Detail, KeyCode::Char('Y'), KeyModifiers::SHIFT, Some(I::Copy(Copied::Event))),
             (Mode::Filter, KeyCode::Char('c'), KeyModifiers::CONTROL, Some(I::Quit)),
             (Mode::List, KeyCode::Char('l'), KeyModifiers::CONTROL, Some(I::Repaint)),
@@ -271,6 +306,12 @@ mod tests {
             (Mode::Filter, KeyCode::Up, none, Some(I::Saved(-1))),
             (Mode::Filter, KeyCode::Esc, none, Some(I::Back)),
             (Mode::EditRule, KeyCode::Char('s'), KeyModifiers::CONTROL, Some(I::Append)),
+            (Mode::List, KeyCode::Char('h'), none, Some(I::Open(Mode::History))),
+            (Mode::History, KeyCode::Char('h'), none, Some(I::Open(Mode::History))),
+            (Mode::History, KeyCode::Char('5'), none, Some(I::Range(5))),
+            (Mode::History, KeyCode::Backspace, none, Some(I::GoOut)),
+            (Mode::History, KeyCode::Char('x'), none, None),
+            (Mode::HistoryFilter, KeyCode::Char('5'), none, Some(I::Edit(InputRequest::InsertChar('5')))),
             (Mode::Confirm, KeyCode::Char('y'), none, Some(I::Confirm)),
             (Mode::Confirm, KeyCode::Char('q'), none, Some(I::Back)),
         ];

@@ -2,6 +2,7 @@
 //! What the view is at, which lines it lists, and the rule that is being tried.
 
 pub mod detail;
+pub mod history;
 pub mod line_list;
 pub mod listing;
 pub mod rule_editor;

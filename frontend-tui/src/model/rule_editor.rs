@@ -8,10 +8,12 @@ use std::io::Read;
 use std::path::Path;
 
 use leco_core::config::{AppendError, MAX_CONFIG_BYTES, NewRule, append};
+use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
 use leco_core::model::traffic::Bytes;
 use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text, escape, process, process_and_peer};
 use leco_core::text::{SEPARATOR, bytes};
+use leco_core::wire::details::Peers;
 use leco_os::clean::clean;
 use leco_os::files::open_file;
 
@@ -226,7 +228,7 @@ impl RuleEditor {
     }
 
     fn rule(&self) -> NewRule<'_> {
-        NewRule { section: self.section, text: &self.text }
+        NewRule { section: self.section.name(), text: &self.text }
     }
 
     /// As it stands in a config.
@@ -239,6 +241,45 @@ impl RuleEditor {
     pub(crate) fn append_to(&self, config: &Path) -> Result<(), AppendError> {
         append(config, self.rule())
     }
+}
+
+/// A style by which the program of a line, as it is shown, is not marked as new with its peer any more, whatever its unit
+/// and the peer's port are.
+fn accepting(shown: &str) -> String {
+    let parts: Vec<&str> = shown.split(SEPARATOR).collect();
+    let key = match parts.as_slice() {
+        [_time, user, process, .., peer, _traffic] => {
+            let process = process.split_once(" [").map_or(*process, |(process, _)| process);
+            // Who listens has no peer but a port.
+            let peer = if peer.starts_with("listening ") { peer } else { without_port(peer) };
+            let begin = escape(&format!(":: {user} :: {process}"));
+            format!("{begin}( \\[[^\\]]+\\])? ::( .* ::)? {}( |$)", escape(peer))
+        }
+        _ => process_and_peer(shown).0,
+    };
+    format!("{key} = new=no")
+}
+
+/// A peer with its mark, without what follows it.
+fn without_port(peer: &str) -> &str {
+    let begin = if peer.starts_with("<- ") { "<- ".len() } else { 0 };
+    peer[begin..].find(' ').map_or(peer, |end| &peer[..begin + end])
+}
+
+/// Accepts that the program of a line talks to its peer: appends a style to a config, and returns it. Nothing is written
+/// where it would not take the mark away.
+pub(crate) fn accept(line: &KnownLine<'_>, config: &Path, overseer: &Overseer) -> Result<String, String> {
+    let text = accepting(line.text());
+    let rule = NewRule { section: "rx-style", text: &text };
+    let tried = rule.read_after(&read(config).unwrap_or_default(), config, &overseer.names().lists);
+    let tried = tried.map_err(|error| error.to_string())?;
+    if !tried.styles.style(line.text(), &Peers::default()).0.is_accepted {
+        return Err(
+            "this line has no process and peer to accept: write a style of [rx-style] with new=no".into()
+        );
+    }
+    append(config, rule).map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 /// The line of several connections, as a list shows it.
@@ -391,6 +432,42 @@ mod tests {
         assert_eq!(fs::read_to_string(&config).unwrap(), "[text]\n");
         let comment = RuleEditor::begin(Offer::Hide, ("; x", "; x"), Some(&config), &overseer);
         assert_eq!((comment.text.as_str(), comment.error), ("[;] x =", None));
+    }
+
+    #[test]
+    fn an_accepted_pair_is_not_marked_again_whatever_its_port_and_unit() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("widget.ini");
+        for (line, same, others) in [
+            (
+                "me :: fire(fox [app.x] :: a.test 443 !reset :: v 1B / 2B ^",
+                "me :: fire(fox [app.y] :: a.test 80/udp :: ",
+                ["root :: fire(fox [app.x] :: a.test 443 :: ", "me :: fire(fox :: a.test.b 443 :: "],
+            ),
+            (
+                "me :: sshd :: <- 192.0.2.1 22 :: ",
+                "me :: sshd [ssh] :: wg0 DE :: <- 192.0.2.1 2222 :: ",
+                ["me :: sshd :: 192.0.2.1 22 :: ", "me :: sshd :: <- 192.0.2.10 22 :: "],
+            ),
+            (
+                "me :: nc :: listening 0.0.0.0 8080 :: ",
+                "me :: nc :: listening 0.0.0.0 8080 !closed :: ",
+                ["me :: nc :: listening 0.0.0.0 80 :: ", "me :: ncat :: listening 0.0.0.0 8080 :: "],
+            ),
+        ] {
+            let mut overseer = Overseer::with_list(Config::default(), "");
+            for (ns, line) in (1..).zip([line, same, others[0], others[1]]) {
+                let line = format!("18:34 :: {line}");
+                let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "new": true});
+                overseer.receive(event.to_string().as_bytes(), 5);
+            }
+            let first = overseer.known().next().unwrap();
+            let style = accept(&first, &config, &overseer).unwrap();
+            assert!(fs::read_to_string(&config).unwrap().ends_with(&format!("{style}\n")), "{style}");
+            overseer.reload(Config::read(&config).unwrap());
+            let marks: Vec<_> = overseer.known().map(|line| line.details().is_first_ever).collect();
+            assert_eq!(marks, [false, false, true, true], "{style}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tui_input::Input;
 use crate::input::action::{Action, Copied, Mode};
 use crate::model::detail;
 use crate::model::detail::Field;
+use crate::model::history::HistoryView;
 use crate::model::line_list::LineList;
 use crate::model::listing::{Candidate, Sort};
 use crate::model::rule_editor::RuleEditor;
@@ -36,7 +37,7 @@ pub enum Effect {
 pub(super) const SELECT_FIRST: &str = "select a line first (↑ ↓)";
 
 /// What is said where a rule cannot be kept.
-const NO_CONFIG: &str = "there is no config to append to: name one on the command line";
+pub(super) const NO_CONFIG: &str = "there is no config to append to: name one on the command line";
 
 /// What is being typed.
 #[derive(Debug, Default)]
@@ -78,6 +79,10 @@ pub struct State {
     pub notice: Option<String>,
     /// The file to which rules can be appended.
     pub config: Option<PathBuf>,
+    /// What is looked at of what went over the network.
+    pub history: HistoryView,
+    /// By how much the wall clock is ahead of the boot clock, in ns.
+    pub wall_ahead: i64,
 }
 
 impl State {
@@ -114,7 +119,19 @@ impl State {
     /// Whether letters are typed rather than keys pressed.
     #[must_use]
     pub fn is_typing(&self) -> bool {
-        matches!(self.mode, Mode::Search | Mode::Filter | Mode::EditRule)
+        self.is_filtering() || matches!(self.mode, Mode::Search | Mode::EditRule)
+    }
+
+    /// Whether a filter is typed, of the list or of the history.
+    #[must_use]
+    pub fn is_filtering(&self) -> bool {
+        matches!(self.mode, Mode::Filter | Mode::HistoryFilter)
+    }
+
+    /// The wall clock in seconds since 1970.
+    #[must_use]
+    pub fn second(&self, now: BootNs) -> i64 {
+        i64::try_from(now).unwrap_or(i64::MAX).saturating_add(self.wall_ahead).div_euclid(1_000_000_000)
     }
 
     /// Lists what stands in this part of the screen, which has so many rows while nothing else is open.
@@ -125,11 +142,15 @@ impl State {
     /// Does what a person wants.
     pub fn apply(&mut self, action: Action, overseer: &Overseer, now: BootNs) -> Effect {
         self.notice = None;
+        self.history.touch(overseer.history(), self.second(now));
         match action {
             Action::Quit => return Effect::Quit,
             Action::Repaint => return Effect::Repaint,
             Action::Move(lines) if self.mode == Mode::Detail => {
                 self.field = self.field.saturating_add_signed(lines);
+            }
+            Action::Move(lines) if self.mode == Mode::History => {
+                self.history.at = self.history.at.saturating_add_signed(lines);
             }
             Action::Move(lines) if matches!(self.mode, Mode::Rules | Mode::Help) => {
                 self.pane_offset = self.pane_offset.saturating_add_signed(lines);
@@ -146,6 +167,9 @@ impl State {
             Action::Offer(offer) => self.offer(offer, overseer),
             Action::Back => self.back(overseer),
             Action::Accept => return self.accept(),
+            Action::By(by) => self.history.turn(by),
+            Action::Range(key) => self.notice = self.history.set_range(key).err().map(ToOwned::to_owned),
+            Action::GoOut => drop(self.history.go_back()),
             Action::Edit(request) => {
                 self.prompt.input.handle(request);
                 self.typed(overseer, now);
@@ -161,6 +185,7 @@ impl State {
             }
             Action::Append => {}
             Action::Confirm => self.append(),
+            Action::AcceptNew => self.accept_or_show_peer(overseer, now),
             Action::Alone(alone) => self.toggle_alone(alone, overseer, now),
             Action::Copy(copied) => return self.copy(copied, overseer, now),
             Action::Heading => {
@@ -218,6 +243,7 @@ impl State {
                 self.select(to, &lines);
             }
             Mode::Detail => self.field = to,
+            Mode::History => self.history.at = to,
             _ => self.pane_offset = to,
         }
     }
@@ -238,7 +264,11 @@ impl State {
         }
         let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
         let lines = screens.saturating_mul(step);
-        let at = if self.mode == Mode::Detail { &mut self.field } else { &mut self.pane_offset };
+        let at = match self.mode {
+            Mode::Detail => &mut self.field,
+            Mode::History => &mut self.history.at,
+            _ => &mut self.pane_offset,
+        };
         *at = at.saturating_add_signed(lines);
     }
 
@@ -254,6 +284,8 @@ impl State {
             }
             Mode::Search => self.prompt.input = Input::default(),
             Mode::Filter => self.prompt.input = Input::new(self.lines.filter.clone()),
+            Mode::HistoryFilter => self.prompt.input = Input::new(self.history.filter.clone()),
+            Mode::History if self.mode != mode => self.history.open(),
             _ => {}
         }
         // The same key closes what it opened.
@@ -289,6 +321,9 @@ impl State {
                 self.mode = Mode::List;
             }
             Mode::Confirm => self.mode = Mode::EditRule,
+            Mode::HistoryFilter => self.mode = Mode::History,
+            Mode::History if self.history.go_back() => {}
+            Mode::History => self.mode = Mode::List,
             Mode::Detail | Mode::Rules | Mode::EditRule | Mode::Help => {
                 self.mode = Mode::List;
                 self.editor = None;

@@ -8,8 +8,9 @@ use leco_os::clock::BootNs;
 use tui_input::{Input, InputRequest};
 
 use crate::input::action::{Alone, Mode, Offer};
-use crate::model::rule_editor::RuleEditor;
-use crate::model::state::{Effect, SELECT_FIRST, State};
+use crate::model::history;
+use crate::model::rule_editor::{RuleEditor, accept};
+use crate::model::state::{Effect, NO_CONFIG, SELECT_FIRST, State};
 
 /// Values of so many of the last lines are offered to complete a filter.
 const COMPLETED_FROM: usize = 500;
@@ -17,7 +18,17 @@ const COMPLETED_FROM: usize = 500;
 impl State {
     pub(super) fn accept(&mut self) -> Effect {
         match self.mode {
-            Mode::Filter if self.prompt.error.is_some() => return Effect::None,
+            _ if self.is_filtering() && self.prompt.error.is_some() => return Effect::None,
+            Mode::HistoryFilter => {
+                let Self { history, prompt, .. } = self;
+                history.set_filter(prompt.input.value());
+                self.mode = Mode::History;
+                return Effect::None;
+            }
+            Mode::History => {
+                self.history.go_into();
+                return Effect::None;
+            }
             Mode::Filter => self.prompt.input.value().trim().clone_into(&mut self.lines.filter),
             Mode::EditRule => {
                 let Some(editor) = self.editor.as_ref().filter(|editor| !editor.text.trim().is_empty())
@@ -52,6 +63,7 @@ impl State {
                 }
                 Err(error) => self.prompt.error = Some(error),
             },
+            Mode::HistoryFilter => self.prompt.error = history::read(&text, overseer.names()).err(),
             Mode::EditRule => {
                 if let Some(editor) = &mut self.editor {
                     editor.set(&text, self.config.as_deref(), overseer);
@@ -59,6 +71,20 @@ impl State {
             }
             _ => {}
         }
+    }
+
+    /// Accepts a pair that is marked as new; of any other line, shows its peer alone.
+    pub(super) fn accept_or_show_peer(&mut self, overseer: &Overseer, now: BootNs) {
+        let line = self.selected(overseer).filter(|line| line.details().is_first_ever);
+        let Some(line) = line else { return self.toggle_alone(Alone::Peer, overseer, now) };
+        let Some(config) = &self.config else {
+            self.notice = Some(NO_CONFIG.into());
+            return;
+        };
+        self.notice = Some(match accept(&line, config, overseer) {
+            Ok(style) => format!("accepted, in [rx-style] of {}: {style}", config.display()),
+            Err(reason) => reason,
+        });
     }
 
     /// Shows alone what is like the selected line, or everything again.
@@ -132,7 +158,7 @@ impl State {
         {
             editor.change_section(self.config.as_deref(), overseer);
         }
-        if self.mode != Mode::Filter {
+        if !self.is_filtering() {
             return;
         }
         let completions = self.completions(overseer);
@@ -152,7 +178,7 @@ impl State {
 
     pub(super) fn take_saved(&mut self, by: isize, overseer: &Overseer, now: BootNs) {
         let saved = &overseer.names().filters;
-        if self.mode != Mode::Filter || saved.is_empty() {
+        if !self.is_filtering() || saved.is_empty() {
             return;
         }
         let next = match self.prompt.saved {
@@ -200,7 +226,7 @@ impl State {
 }
 
 /// A term of a filter that asks for this value.
-fn term(field: &str, value: &str) -> Option<String> {
+pub(super) fn term(field: &str, value: &str) -> Option<String> {
     let is_word = !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '/'));
     // What a quote ends cannot be quoted: what stands before it is asked for.
     let value = value.split('"').next().filter(|value| !value.is_empty())?;

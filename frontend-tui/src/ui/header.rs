@@ -119,6 +119,9 @@ fn right_parts(
     if let Some((ns, new)) = state.lines.frozen(now) {
         parts.push(part(100, format!("FROZEN {} s, {} new", ns / 1_000_000_000, grouped(new))));
     }
+    if let Some(welcome) = state.history.welcome(state.second(now)) {
+        parts.push(part(92, format!("{welcome} {} h", glyphs.dot)));
+    }
     let shown = grouped(listing.shown as u64);
     parts.push(part(90, format!("{shown} of {}", lines(known))));
     let hidden = overseer.hidden();

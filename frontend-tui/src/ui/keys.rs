@@ -25,6 +25,7 @@ const OF_LIST: Keys = &[
     ("s", "sort"),
     ("space", "freeze"),
     ("r", "rules"),
+    ("h", "history"),
     ("l", "listeners"),
 ];
 const OF_SELECTION: Keys = &[
@@ -34,6 +35,13 @@ const OF_SELECTION: Keys = &[
     ("x e m", "hide, rename, merge"),
     ("y", "copy address"),
     ("space", "freeze"),
+];
+const OF_MARKED: Keys = &[
+    ("q", "quit"),
+    ("⏎", "detail"),
+    ("a", "accept, no mark from now on"),
+    ("p u A", "its process, unit, peer alone"),
+    ("x e m", "hide, rename, merge"),
 ];
 const OF_FILTER: Keys =
     &[("q", "quit"), ("f", "change"), ("Esc", "show all"), ("⏎", "detail"), ("s", "sort")];
@@ -45,17 +53,27 @@ const OF_DETAIL: Keys = &[
     ("Y", "copy all as JSON"),
     ("x e m", "hide, rename, merge"),
 ];
+const OF_HISTORY: Keys = &[
+    ("Esc", "back"),
+    ("Tab", "by what"),
+    ("1-6", "1h today 24h 7d 30d left"),
+    ("⏎", "go in"),
+    ("f", "filter"),
+    ("↑ ↓", "select"),
+];
 const OF_RULES: Keys = &[("Esc", "back"), ("↑ ↓", "scroll"), ("t", "try a rule")];
 const OF_HELP: Keys = &[("↑ ↓", "scroll")];
 const OF_RECORDING: Keys = &[("q", "quit"), ("space", "pause"), ("← →", "seek"), ("+ -", "speed")];
 
-/// The keys of what is on the screen, within a width.
-pub(crate) fn line(state: &State, glyphs: &'static Glyphs, width: usize) -> String {
+/// The keys of what is on the screen, within a width; the selected line may be marked as new.
+pub(crate) fn line(state: &State, is_marked: bool, glyphs: &'static Glyphs, width: usize) -> String {
     let keys = match state.mode {
         Mode::Detail => OF_DETAIL,
         Mode::Rules => OF_RULES,
+        Mode::History => OF_HISTORY,
         Mode::Help => OF_HELP,
         _ if !state.search.is_empty() => OF_SEARCH,
+        _ if is_marked => OF_MARKED,
         _ if state.selection.is_some() => OF_SELECTION,
         _ if !state.lines.filter.is_empty() => OF_FILTER,
         _ => OF_LIST,
@@ -94,7 +112,18 @@ mod tests {
 
     #[test]
     fn keys_are_whole_and_help_is_always_there() {
-        let all = [OF_LIST, OF_SELECTION, OF_FILTER, OF_SEARCH, OF_DETAIL, OF_RULES, OF_HELP, OF_RECORDING];
+        let all = [
+            OF_LIST,
+            OF_SELECTION,
+            OF_MARKED,
+            OF_FILTER,
+            OF_SEARCH,
+            OF_DETAIL,
+            OF_RULES,
+            OF_HISTORY,
+            OF_HELP,
+            OF_RECORDING,
+        ];
         for keys in all {
             for width in 3..200 {
                 let line = fitting(keys, Glyphs::unicode(), width);

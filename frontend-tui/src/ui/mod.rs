@@ -5,6 +5,7 @@ mod chart;
 pub mod columns;
 pub mod glyphs;
 mod header;
+mod history;
 pub(crate) mod keys;
 mod panes;
 mod row;

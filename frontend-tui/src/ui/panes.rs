@@ -96,7 +96,7 @@ pub(crate) fn detail(
     let is_beside = width >= CHART_BESIDE;
     let chart_width = if is_beside { width / 2 - 2 } else { width.saturating_sub(2).min(80) };
     let chart_size = (u16::try_from(chart_width).unwrap_or(u16::MAX), CHART_HEIGHT);
-    let chart = chart::lines(line.traffic(), chart_size, units, theme, now);
+    let chart = chart::of_line(line.traffic(), chart_size, units, theme, now);
     let field_width = if is_beside { width / 2 } else { width };
     let mut lines: Vec<_> = heading(line.text(), width, theme).collect();
     let above = lines.len();

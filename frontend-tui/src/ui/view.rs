@@ -15,6 +15,7 @@ use crate::model::state::State;
 use crate::ui::columns::{Columns, Wanted};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::header;
+use crate::ui::history;
 use crate::ui::keys;
 use crate::ui::panes::Pane;
 use crate::ui::row::Marks;
@@ -75,7 +76,7 @@ struct Areas {
 /// Header, list, pane and footer, where there is room.
 fn layout(area: Rect, state: &State, hints: u16) -> Areas {
     let mode = state.mode;
-    let is_typing = matches!(mode, Mode::Search | Mode::Filter | Mode::EditRule | Mode::Confirm);
+    let is_typing = state.is_typing() || mode == Mode::Confirm;
     let header = u16::from(area.height >= 3);
     let footer = u16::from(area.height >= FOOTER_FROM || is_typing && area.height >= 2);
     let heading = u16::from(state.has_heading && area.height >= HEADING_FROM);
@@ -133,7 +134,8 @@ pub fn draw(
     let inline = if areas.hints.height == 0 { hints.join(" ") } else { String::new() };
     let hints = hints.into_iter().map(|hint| Line::styled(format!(" {hint}"), theme.text(255)));
     screen.render_widget(hints.collect::<Text<'_>>(), areas.hints);
-    draw_footer(screen, areas.footer, &inline, state, status, theme);
+    let is_marked = state.selected(overseer).is_some_and(|line| line.details().is_first_ever);
+    draw_footer(screen, areas.footer, (&inline, is_marked), state, status, theme);
     if let Some(said) = said(state, notice) {
         draw_said(screen, &said, theme);
     }
@@ -250,6 +252,13 @@ fn draw_pane(
     theme: Theme,
     now: BootNs,
 ) {
+    if matches!(state.mode, Mode::History | Mode::HistoryFilter) {
+        let second = state.second(now);
+        let shown = state.history.look(overseer.history(), overseer.names(), second).clone();
+        let units = overseer.settings().text.units;
+        state.pane_height = history::draw(screen, area, (&state.history, &shown), (theme, units), second);
+        return;
+    }
     let width = usize::from(area.width);
     let file = state.config.as_deref();
     let Pane { lines, cursor, beside, above } = match (state.mode, &state.editor) {
@@ -302,7 +311,7 @@ fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>,
 fn draw_footer(
     screen: &mut Screen<'_>,
     area: Rect,
-    inline_hint: &str,
+    (inline_hint, is_marked): (&str, bool),
     state: &State,
     status: &Status,
     theme: Theme,
@@ -312,7 +321,7 @@ fn draw_footer(
     }
     let prompt = match state.mode {
         Mode::Search => Some(" search  ".to_owned()),
-        Mode::Filter => Some(" filter  ".to_owned()),
+        Mode::Filter | Mode::HistoryFilter => Some(" filter  ".to_owned()),
         Mode::EditRule => state.editor.as_ref().map(|editor| format!(" [{}]  ", editor.section.name())),
         _ => None,
     };
@@ -321,7 +330,7 @@ fn draw_footer(
     }
     let text = match (&status.progress, state.mode) {
         (Some(progress), Mode::List) => progress.clone(),
-        _ => keys::line(state, theme.glyphs(), area.width.into()),
+        _ => keys::line(state, is_marked, theme.glyphs(), area.width.into()),
     };
     draw_bar(screen, area, text, theme);
 }
@@ -360,7 +369,7 @@ fn draw_prompt(
 
 /// How the filter that is typed may go on: this looks at lines.
 fn completions(overseer: &Overseer, state: &State) -> String {
-    if state.mode != Mode::Filter || state.prompt.error.is_some() {
+    if !state.is_filtering() || state.prompt.error.is_some() {
         return String::new();
     }
     let last = state.prompt.input.value().rsplit(' ').next().unwrap_or_default();
@@ -393,6 +402,7 @@ fn hints(
             let listed = header::grouped(state.lines.listed().shown as u64);
             lines(&format!("{listed} of {}{tab}", header::grouped(overseer.known().len() as u64)))
         }
+        Mode::HistoryFilter => lines(tab.trim_start()),
         Mode::EditRule => lines(&glyphs.text("⏎ copy   Tab section   Ctrl-S append   Esc back")),
         _ => return Vec::new(),
     };
@@ -416,6 +426,7 @@ fn skip_width(text: &str, cells: usize) -> String {
 #[must_use]
 pub fn ticks(overseer: &Overseer, state: &State, listing: &Listing, now: BootNs) -> bool {
     state.lines.frozen(now).is_some()
+        || state.history.is_welcoming(state.second(now))
         || overseer.traffic().is_lively(now)
         || listing.rows.iter().flatten().any(|row| row.traffic.is_lively(now))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Who and whom: users, scripts, cgroups and peers by name, from bounded caches.
 
-mod asker;
+pub(crate) mod asker;
 pub mod asn;
 mod cache;
 pub mod cgroup;

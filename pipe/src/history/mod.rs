@@ -5,6 +5,7 @@ mod by_flow;
 mod errors;
 mod mark;
 mod names;
+pub(crate) mod pages;
 pub mod question;
 pub mod seen;
 mod store;
@@ -12,15 +13,16 @@ pub mod totals;
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use hashlink::LruCache;
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
-use leco_core::text::{Protocol, port_of};
+use leco_core::text::{Protocol, network, port_of};
 use leco_os::causes::{causes, sentence};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
@@ -29,10 +31,11 @@ use leco_os::reclaim::give_back;
 use siphasher::sip::SipHasher13;
 
 use crate::clock::Now;
-use crate::enrich::asn::network;
+use crate::enrich::asker::{Asker, Bell};
 use crate::enrich::labels::Labels;
 pub use crate::history::errors::StoreError;
 pub use crate::history::names::{KeptName, NAME_ROWS};
+use crate::history::pages::{Page, PageQuestion};
 pub use crate::history::store::{Pair, SEEN_ROWS, Store};
 pub use crate::history::totals::Limits;
 use crate::history::totals::{Totals, TotalsBatch};
@@ -47,6 +50,9 @@ const BATCHES: usize = 4;
 const TOTALS_BATCH: usize = 8192;
 /// Totals that could not be written; beyond that they are given up.
 const MOST_UNWRITTEN: usize = 50_000;
+
+/// Receivers that wait for pages of what is stored; others are refused.
+const MOST_ASKED: usize = 512;
 
 /// What is kept of a pair between two writes.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +83,42 @@ pub struct Memory {
     learn: Duration,
     /// `None` where nothing is written: in tests, or since the disk could not be used.
     writer: Option<Writer>,
+    /// Who waits until all that was seen before is written.
+    awaiting: Vec<Sender<()>>,
+    /// Reads what is stored, for receivers.
+    pages: Option<Pages>,
+}
+
+/// Reads pages on a thread that is there while there are questions.
+struct Pages {
+    asker: Asker<PageQuestion, Page>,
+    bell: Bell,
+}
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pages")
+    }
+}
+
+impl Pages {
+    fn new(path: &Path) -> Option<Self> {
+        let bell = Bell::new().ok()?;
+        let path = path.to_owned();
+        let asker = Asker::new("history", 1, MOST_ASKED, &bell, move |question: &PageQuestion| {
+            let page = question.answer(&path);
+            give_back();
+            page
+        });
+        Some(Self { asker, bell })
+    }
 }
 
 /// What is written at once.
 #[derive(Debug, Default)]
 struct Batch {
+    /// They are told by its end.
+    awaiting: Vec<Sender<()>>,
     pairs: Vec<Pair>,
     names: Vec<KeptName>,
     totals: TotalsBatch,
@@ -136,7 +173,7 @@ impl Memory {
             // What could not be written: it is counted once the disk takes it.
             let mut unwritten = TotalsBatch::default();
             let mut tidied = None;
-            for Batch { pairs, names, mut totals, now } in to_write {
+            for Batch { pairs, names, mut totals, now, awaiting } in to_write {
                 if unwritten.len() < MOST_UNWRITTEN {
                     totals.join(std::mem::take(&mut unwritten));
                 }
@@ -155,6 +192,7 @@ impl Memory {
                         None => Ok(()),
                     });
                 unwritten = totals;
+                drop(awaiting);
                 match written {
                     Ok(()) => has_failed = false,
                     Err(error) if !has_failed => {
@@ -169,7 +207,40 @@ impl Memory {
             }
         });
         let thread = thread.map_err(|error| StoreError::Start(path.to_owned(), error))?;
-        Ok((Self { writer: Some(Writer { batches, thread }), ..memory }, names))
+        let pages = saved.totals.and_then(|_| Pages::new(path));
+        Ok((Self { writer: Some(Writer { batches, thread }), pages, ..memory }, names))
+    }
+
+    /// Asks for a page of what is stored; the first one after all that was seen until now is written. `Err` is the page that
+    /// says why not.
+    pub(crate) fn ask(&mut self, mut question: PageQuestion, now: BootNs) -> Result<(), Page> {
+        if self.pages.is_none() {
+            return Err(question.refusal("the pipe stores no totals"));
+        }
+        question.written = question.from.place.is_none().then(|| self.settled(now));
+        let refusal = question.refusal("too many ask for what is stored");
+        let is_asked = self.pages.as_mut().is_some_and(|pages| pages.asker.ask(question));
+        if is_asked { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Is over once all that was seen until now is written, or cannot be.
+    fn settled(&mut self, now: BootNs) -> Receiver<()> {
+        let (awaiting, settled) = channel();
+        self.awaiting.push(awaiting);
+        self.write(now);
+        settled
+    }
+
+    /// Becomes readable when pages are there.
+    pub(crate) fn pages_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pages.as_ref().map(|pages| pages.bell.as_fd())
+    }
+
+    /// Pages that are there, each with who asked.
+    pub(crate) fn take_pages(&mut self) -> Vec<(u64, Page)> {
+        let Some(Pages { asker, bell }) = &mut self.pages else { return Vec::new() };
+        bell.stop();
+        std::iter::from_fn(|| asker.take()).map(|(question, page)| (question.receiver, page)).collect()
     }
 
     /// Keeps what a connection is called, for the next pipe.
@@ -269,7 +340,8 @@ impl Memory {
                     && batch.names.len() < NAME_ROWS
                     && batch.totals.len() < MOST_UNWRITTEN =>
             {
-                (self.pending, self.pending_names) = (batch.pairs, batch.names);
+                (self.pending, self.pending_names, self.awaiting) =
+                    (batch.pairs, batch.names, batch.awaiting);
                 if let Some(totals) = &mut self.totals {
                     totals.give_back(batch.totals);
                 }
@@ -286,6 +358,7 @@ impl Memory {
 
     fn take_batch(&mut self) -> Batch {
         Batch {
+            awaiting: std::mem::take(&mut self.awaiting),
             pairs: std::mem::take(&mut self.pending),
             names: std::mem::take(&mut self.pending_names),
             totals: self.totals.as_mut().map(Totals::take).unwrap_or_default(),
@@ -329,6 +402,8 @@ impl Default for Memory {
             began: None,
             learn: Duration::ZERO,
             writer: None,
+            awaiting: Vec::new(),
+            pages: None,
         }
     }
 }
@@ -519,8 +594,8 @@ mod tests {
     #[test]
     fn what_waits_is_written_at_the_end_however_slow_the_disk_is() {
         let (batches, to_write) = sync_channel(BATCHES);
-        let (begin, is_begun) = std::sync::mpsc::channel::<()>();
-        let (told, written) = std::sync::mpsc::channel();
+        let (begin, is_begun) = channel::<()>();
+        let (told, written) = channel();
         let thread = thread::spawn(move || {
             is_begun.recv().unwrap();
             let pairs = to_write.into_iter().map(|batch: Batch| batch.pairs.len()).sum::<usize>();
@@ -584,6 +659,39 @@ mod tests {
         drop(store);
         let memory = Memory::open(&path, "boot", &Saved::default()).unwrap().0;
         assert_eq!(memory.known.len(), SEEN_ROWS);
+    }
+
+    #[test]
+    fn a_pair_whose_row_has_gone_is_new_again_and_one_that_is_seen_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let open = || Memory::open(&path, "boot", &Saved::default()).unwrap().0;
+        let name = |text: &str| labels("curl", Some(text));
+        let mut memory = open();
+        let mut ns = 0;
+        let mut is_new = |memory: &mut Memory, text: &str, second: u64| {
+            ns += 1;
+            memory.see(&conn(ns, "192.0.2.1"), &name(text), &at(second))
+        };
+        assert!(is_new(&mut memory, "forgotten.test", 1) && is_new(&mut memory, "kept.test", 1));
+        let mut second = 1;
+        for other in 0..SEEN_ROWS {
+            second += 1;
+            assert!(is_new(&mut memory, &format!("{other}.test"), second));
+            if other % 1000 == 0 {
+                assert!(!is_new(&mut memory, "kept.test", second));
+            }
+        }
+        memory.finish();
+        let rows = Store::open_to_read(&path).unwrap().pairs().unwrap();
+        let has = |peer: &str| rows.iter().any(|row| row.peer == peer);
+        assert!(rows.len() == SEEN_ROWS && !has("forgotten.test") && has("kept.test"));
+        // The running pipe forgets with the file, and so does the next one.
+        for mut memory in [memory, open()] {
+            second += 1;
+            assert!(is_new(&mut memory, "forgotten.test", second));
+            assert!(!is_new(&mut memory, "kept.test", second));
+        }
     }
 
     /// The file, and every file beside it, with what is in them.

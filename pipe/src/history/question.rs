@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -12,10 +11,11 @@ use jiff::tz::TimeZone;
 use leco_bpf::read::record::Direction;
 use leco_cli::history::{By, Moment};
 use leco_core::query::Query;
-use leco_core::text::{Protocol, bytes, port_of};
-use leco_core::wire::details::ConnectionDetails;
+use leco_core::text::bytes;
 use leco_core::wire::event::{ConnectionState, Direction as WireDirection};
+use leco_core::wire::history::HistoryFlow;
 use leco_os::clean::clean;
+use leco_os::time_zone::{midnight, start_of_day};
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -23,7 +23,7 @@ use crate::history::by_flow::ByFlow;
 use crate::history::errors::StoreError;
 use crate::history::seen::user_name;
 use crate::history::store::Store;
-use crate::history::totals::{Column, Flow, Sums, midnight, start_of_day};
+use crate::history::totals::{Column, Flow, Sums};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;
@@ -162,8 +162,7 @@ impl Question<'_> {
     }
 
     fn chooses(&self, flow: &Flow, user: &str) -> bool {
-        self.filter.is_empty()
-            || self.filter.holds(&line(flow, user), &details(flow, user), ConnectionState::Ordinary)
+        self.filter.is_empty() || is_chosen(&known(flow, user), self.filter)
     }
 
     /// What a flow is put together by.
@@ -173,9 +172,7 @@ impl Question<'_> {
             By::Unit => flow.unit.clone(),
             By::User => user.to_owned(),
             By::Peer => flow.peer.clone(),
-            By::Port => {
-                port_of(flow.port, Protocol::from_number(flow.protocol)).to_string().trim().to_owned()
-            }
+            By::Port => known(flow, user).port(),
             By::Hour | By::Day => String::new(),
         }
     }
@@ -214,40 +211,34 @@ impl ByLabel {
 
 /// Names of users, each asked for once.
 #[derive(Default)]
-struct Users(HashMap<u32, String>);
+pub(super) struct Users(HashMap<u32, String>);
 
 impl Users {
-    fn name(&mut self, uid: u32) -> &str {
+    pub(super) fn name(&mut self, uid: u32) -> &str {
         self.0.entry(uid).or_insert_with(|| user_name(uid))
     }
 }
 
-/// As a line of the pipe would have it, without a time.
-fn line(flow: &Flow, user: &str) -> String {
-    let mut line = format!("{user} :: {}", flow.program);
-    if !flow.unit.is_empty() && flow.unit != flow.program {
-        // Writing to a string cannot fail.
-        let _ = write!(line, " [{}]", flow.unit);
-    }
-    let mark = if flow.direction == Direction::Incoming { "<- " } else { "" };
-    let port = port_of(flow.port, Protocol::from_number(flow.protocol));
-    let _ = write!(line, " :: {mark}{}{port}", flow.peer);
-    line
-}
-
-fn details(flow: &Flow, user: &str) -> ConnectionDetails {
-    ConnectionDetails {
+/// The same as everybody knows it.
+pub(super) fn known(flow: &Flow, user: &str) -> HistoryFlow {
+    HistoryFlow {
         user: user.to_owned(),
-        process: flow.program.clone(),
-        units: vec![flow.unit.clone()],
-        peers: vec![flow.peer.clone()],
-        port: Some(flow.port),
+        uid: Some(flow.uid),
+        program: flow.program.clone(),
+        unit: flow.unit.clone(),
         direction: match flow.direction {
             Direction::Incoming => WireDirection::In,
             Direction::Outgoing | Direction::Listening => WireDirection::Out,
         },
-        ..ConnectionDetails::default()
+        protocol: flow.protocol,
+        port: flow.port,
+        peer: flow.peer.clone(),
     }
+}
+
+/// Whether a filter chooses it.
+pub(super) fn is_chosen(flow: &HistoryFlow, filter: &Query) -> bool {
+    filter.is_empty() || filter.holds(&flow.line(), &flow.details(), ConnectionState::Ordinary)
 }
 
 impl Answer {

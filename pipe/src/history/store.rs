@@ -18,6 +18,7 @@ use crate::history::errors::StoreError;
 use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
 use crate::history::names::{self, KeptName, NAMES};
+use crate::history::pages::Place;
 use crate::history::totals::{self, Column, Flow, Limits, TABLES, Total, Totals, TotalsBatch};
 
 /// Pairs that are kept; of more, those seen least recently go.
@@ -248,6 +249,21 @@ impl Store {
     /// What was counted from one moment until before another, in seconds since 1970.
     pub fn totals(&self, range: (i64, i64), each: impl FnMut(Total)) -> Result<(), StoreError> {
         totals::read(&self.connection, range, each).map_err(|error| self.unreadable(error))
+    }
+
+    /// When the first hour begins of which totals are kept, in seconds since 1970.
+    pub(super) fn first_hour(&self) -> Result<i64, StoreError> {
+        self.first("SELECT min(start) FROM hours").map(|first: Option<i64>| first.unwrap_or(i64::MAX))
+    }
+
+    /// So many hours or days before one of them, but since a moment in seconds since 1970, the latest first.
+    pub(super) fn totals_before(
+        &self,
+        place: &Place,
+        since: i64,
+        rows: usize,
+    ) -> Result<Vec<(Total, Flow)>, StoreError> {
+        totals::read_before(&self.connection, place, since, rows).map_err(|error| self.unreadable(error))
     }
 
     /// Whether an earlier version made it, which counted nothing.

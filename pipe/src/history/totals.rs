@@ -7,23 +7,21 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use hashlink::LruCache;
-use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
 use leco_bpf::read::record::{Conn, Direction, State};
 use leco_os::clock::BootNs;
+use leco_os::time_zone::start_of_hour;
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
 pub use self::tables::{Column, Limits, Total};
-pub(super) use self::tables::{TABLES, bound, flows, labels, read, tidy, write};
+pub(super) use self::tables::{TABLES, bound, flows, labels, read, read_before, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 
 /// Connections of which it is known how much was counted; of more, those heard of least recently go.
 const COUNTED: usize = 65_536;
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
+pub(super) const HOUR: i64 = 3600;
 
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -283,26 +281,50 @@ impl Totals {
     }
 }
 
-/// The begin of the hour in a zone.
-fn start_of_hour(second: i64, zone: &TimeZone) -> i64 {
-    let offset = Timestamp::from_second(second).map_or(0, |time| i64::from(zone.to_offset(time).seconds()));
-    (second + offset).div_euclid(HOUR) * HOUR - offset
-}
+/// What tests of this and of what reads it begin with.
+#[cfg(test)]
+pub(in crate::history) mod fixtures {
+    use std::path::Path;
 
-/// The begin of the day in a zone, `days` days from the one of this moment.
-pub(crate) fn start_of_day(second: i64, days: i64, zone: &TimeZone) -> i64 {
-    let start = || {
-        let date = zone.to_datetime(Timestamp::from_second(second).ok()?).date();
-        let date = date.checked_add(Span::new().try_days(days).ok()?).ok()?;
-        midnight(date, zone)
-    };
-    start().unwrap_or(second.div_euclid(DAY) * DAY + days * DAY)
-}
+    use super::*;
+    use crate::history::Store;
 
-/// The begin of a day in a zone; where that day has no midnight, the first moment after it.
-pub(super) fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
-    let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
-    midnight.compatible().ok().map(Timestamp::as_second)
+    /// 2027-01-15 08:00 UTC.
+    pub(in crate::history) const START: i64 = 1_800_000_000;
+    pub(in crate::history) const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
+
+    pub(in crate::history) fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
+        Sums { connections, rx, tx, ..Sums::default() }
+    }
+
+    /// Totals as a pipe would have written them, an event each hour.
+    pub(in crate::history) fn fill(
+        path: &Path,
+        zone: &TimeZone,
+        hours: std::ops::Range<i64>,
+        flows: usize,
+    ) -> Store {
+        let mut store = Store::open(path).unwrap();
+        for hour in hours {
+            let mut batch = TotalsBatch::default();
+            for flow in 0..flows {
+                let flow = Flow {
+                    program: format!("program-{}", flow % 50),
+                    unit: format!("unit-{}.service", flow % 30),
+                    uid: 1000,
+                    direction: Direction::Outgoing,
+                    protocol: 6,
+                    port: 443,
+                    peer: format!("host-{flow}.example.org"),
+                };
+                batch
+                    .sums
+                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
+            }
+            store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
+        }
+        store
+    }
 }
 
 #[cfg(test)]
@@ -310,19 +332,18 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use jiff::Timestamp;
     use leco_cli::history::By;
     use leco_core::query::Query;
 
+    use super::fixtures::{LIMITS, START, fill, sums};
     use super::*;
     use crate::fixtures;
     use crate::history::question::{Answer, Question};
     use crate::history::{Memory, Saved, Store};
 
     const SECOND: u64 = 1_000_000_000;
-    /// 2027-01-15 08:00 UTC.
-    const START: i64 = 1_800_000_000;
-    const LIMITS: Limits = Limits { days: 30, bytes: 64 << 20 };
-
+    const DAY: i64 = 24 * HOUR;
     fn saved(zone: &TimeZone) -> Saved {
         Saved { totals: Some(LIMITS), zone: zone.clone(), learn: Duration::ZERO }
     }
@@ -340,10 +361,6 @@ mod tests {
         let filter = Query::parse(filter).unwrap();
         let question = Question { by, range: (0, i64::MAX), filter: &filter, top: None, zone };
         question.answer(&Store::open_to_read(path).unwrap()).unwrap()
-    }
-
-    fn sums(connections: u64, rx: u64, tx: u64) -> Sums {
-        Sums { connections, rx, tx, ..Sums::default() }
     }
 
     #[test]
@@ -408,30 +425,6 @@ mod tests {
         );
         assert_eq!(ask(&path, By::Program, &zone, "peer:a.test port:443").rows.len(), 1);
         assert_eq!(ask(&path, By::Program, &zone, "proc:wget").rows.len(), 0);
-    }
-
-    /// Totals as a pipe would have written them, an event each hour.
-    fn fill(path: &Path, zone: &TimeZone, hours: std::ops::Range<i64>, flows: usize) -> Store {
-        let mut store = Store::open(path).unwrap();
-        for hour in hours {
-            let mut batch = TotalsBatch::default();
-            for flow in 0..flows {
-                let flow = Flow {
-                    program: format!("program-{}", flow % 50),
-                    unit: format!("unit-{}.service", flow % 30),
-                    uid: 1000,
-                    direction: Direction::Outgoing,
-                    protocol: 6,
-                    port: 443,
-                    peer: format!("host-{flow}.example.org"),
-                };
-                batch
-                    .sums
-                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
-            }
-            store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
-        }
-        store
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod exact;
 mod queue;
 mod reader;
 mod spec;
+mod stored;
 mod targets;
 mod token;
 mod warn_once;
@@ -25,8 +26,11 @@ use rustix::event::PollFlags;
 pub use self::clock::ClockField;
 use self::reader::{QueueLimits, Reader};
 pub use self::spec::{Destination, OutputError, OutputSpec, Selection, Share};
+use self::stored::Stored;
+pub use self::stored::{PageWish, StoredWish};
 pub use self::token::TokenError;
 use crate::clock::Now;
+use crate::history::pages::Page;
 pub use crate::outputs::targets::fifo::FifoError;
 use crate::outputs::targets::fifo::FifoOutput;
 use crate::outputs::targets::listener::Listener;
@@ -82,8 +86,10 @@ struct Output {
 /// Every way out.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    outputs: Vec<Output>,
+    all: Vec<Output>,
     clock: ClockField,
+    /// Pages that were ever asked for.
+    pages: u64,
 }
 
 impl Outputs {
@@ -96,7 +102,7 @@ impl Outputs {
         }
         let outputs = specs.iter().map(|spec| Output::open(spec, capacity, passed));
         let outputs: Vec<_> = outputs.collect::<Result<_, _>>()?;
-        Ok(Self { outputs: outputs.into_iter().flatten().collect(), clock: ClockField::default() })
+        Ok(Self { all: outputs.into_iter().flatten().collect(), clock: ClockField::default(), pages: 0 })
     }
 
     /// From now on readers are told how the clocks of this machine go.
@@ -111,13 +117,13 @@ impl Outputs {
 
     /// Descriptors to wait for, and what for.
     pub fn poll(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
-        self.outputs.iter().flat_map(Output::poll).collect()
+        self.all.iter().flat_map(Output::poll).collect()
     }
 
     /// Follows what happened to readers: what became ready of the descriptors of [`Self::poll`], in their order.
     pub fn look(&mut self, ready: &[PollFlags], now: BootNs) {
         let mut ready = ready.iter().copied();
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.look(&mut ready, now);
         }
     }
@@ -125,7 +131,7 @@ impl Outputs {
     /// When to call [`Self::keep_time`] although nothing is ready.
     pub fn due(&mut self) -> Option<BootNs> {
         let mut due = None;
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.each_reader(|reader| due = due.into_iter().chain(reader.queue.due()).min());
             if let Target::Listener(listener) = &output.target {
                 due = due.into_iter().chain(listener.due()).min();
@@ -136,7 +142,7 @@ impl Outputs {
 
     /// Does what a moment asks for: lets held events go and slow readers' time run out.
     pub fn keep_time(&mut self, now: BootNs) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             output.each_reader(|reader| reader.queue.release(now));
             if let Target::Listener(listener) = &mut output.target {
                 listener.expire(now);
@@ -159,6 +165,36 @@ impl Outputs {
         self.each_reader(|_, reader| reader.set_replayed_to(false));
     }
 
+    /// Pages of what is stored that receivers want now, each once.
+    pub fn page_wishes(&mut self) -> Vec<PageWish> {
+        let mut wishes = Vec::new();
+        for Output { selection, target } in &mut self.all {
+            target.each_reader(|reader| {
+                let (Stored::Wanted(from), Some(StoredWish { since, .. })) =
+                    (&mut reader.stored, reader.wish)
+                else {
+                    return;
+                };
+                self.pages += 1;
+                let filter = selection.filter.as_ref().map(spec::Filter::query);
+                wishes.push(PageWish { receiver: self.pages, since, filter, from: from.take() });
+                reader.stored = Stored::Asked(self.pages);
+            });
+        }
+        wishes
+    }
+
+    /// Hands a page to who waits for it, if he still does.
+    pub(crate) fn take_page(&mut self, receiver: u64, page: Page) {
+        let mut page = Some(page);
+        self.each_reader(|_, reader| reader.stored.take(receiver, &mut page));
+    }
+
+    /// Whether a receiver waits for a page to be asked for.
+    pub fn wants_page(&mut self) -> bool {
+        self.any_reader(|reader| matches!(reader.stored, Stored::Wanted(_)))
+    }
+
     /// Whether anybody would get an event now.
     pub fn has_reader(&mut self) -> bool {
         self.any_reader(|_| true)
@@ -175,7 +211,7 @@ impl Outputs {
     }
 
     fn push_to(&mut self, to: fn(&Reader) -> bool, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             if output.selection.holds(ns, line, event) {
                 output.each_reader(|reader| {
                     if to(reader) {
@@ -190,7 +226,7 @@ impl Outputs {
     pub fn flush(&mut self) -> io::Result<bool> {
         let mut failed = None;
         let clock = &self.clock;
-        self.outputs.retain_mut(|output| match output.flush(clock) {
+        self.all.retain_mut(|output| match output.flush(clock) {
             Ok(goes_on) => goes_on,
             Err(error) => {
                 failed = Some(error);
@@ -198,13 +234,13 @@ impl Outputs {
             }
         });
         match failed {
-            Some(error) if self.outputs.is_empty() => Err(error),
+            Some(error) if self.all.is_empty() => Err(error),
             Some(error) => {
                 let error = limits::explain(error);
                 tracing::warn!("cannot write to standard output: {error}. The other outputs continue.");
                 Ok(true)
             }
-            None => Ok(!self.outputs.is_empty()),
+            None => Ok(!self.all.is_empty()),
         }
     }
 
@@ -216,7 +252,7 @@ impl Outputs {
     /// Opens anew what may lead elsewhere now: files that were moved away, sockets and fifos that were removed,
     /// tokens that were changed. Readers of sockets stay.
     pub fn reopen(&mut self) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             let result = match &mut output.target {
                 Target::Stdout(_) | Target::Udp(_) => Ok(()),
                 Target::Fifo(fifo) => {
@@ -240,7 +276,7 @@ impl Outputs {
     }
 
     fn each_reader(&mut self, mut act: impl FnMut(&Selection, &mut Reader)) {
-        for output in &mut self.outputs {
+        for output in &mut self.all {
             let Output { selection, target } = output;
             target.each_reader(|reader| act(selection, reader));
         }
@@ -250,7 +286,8 @@ impl Outputs {
 impl Output {
     /// One for each of the sockets that were passed by a name, else one.
     fn open(spec: &OutputSpec, capacity: usize, passed: &mut PassedFds) -> Result<Vec<Self>, OpenError> {
-        let limits = QueueLimits { connections: capacity, rate_limit: spec.rate_limit };
+        let OutputSpec { rate_limit, stored, .. } = *spec;
+        let limits = QueueLimits { connections: capacity, rate_limit, stored };
         let target = match &spec.destination {
             Destination::Stdout => Target::Stdout(Stdout::open(limits).map_err(OpenError::Stdout)?),
             Destination::Fifo { path, mode } => {

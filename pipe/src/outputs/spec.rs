@@ -6,16 +6,21 @@ use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use leco_cli::history::parse_moment;
 use leco_cli::modes::{parse_fifo_mode, parse_socket_mode};
 use leco_core::query::Query;
 use leco_core::source::Spec;
-use leco_core::text::parse_duration;
+use leco_core::text::{parse_duration, parse_flag};
 use leco_core::wire::details::ConnectionDetails;
 use leco_core::wire::event::ConnectionState;
+use leco_core::wire::history::HISTORY_FIELDS;
 use leco_os::clock::BootNs;
 use nix::unistd::User;
+
+use super::stored::StoredWish;
 
 /// Where events go.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +67,8 @@ pub struct OutputSpec {
     pub selection: Selection,
     /// A connection's events are at least so far apart; zero: no limit.
     pub rate_limit: Duration,
+    /// What a receiver is told first.
+    pub stored: Option<StoredWish>,
 }
 
 /// Which events a receiver is sent.
@@ -77,7 +84,7 @@ pub struct Selection {
 #[derive(Debug, Clone)]
 pub struct Filter {
     text: String,
-    query: Query,
+    query: Arc<Query>,
 }
 
 impl PartialEq for Filter {
@@ -102,14 +109,14 @@ pub struct OutputError {
     reason: String,
 }
 
-const KEYS: [&str; 6] = ["filter", "share", "rate-limit", "mode", "allow", "token-file"];
+const KEYS: [&str; 8] = ["filter", "share", "rate-limit", "mode", "allow", "token-file", "history", "live"];
 const FORMS: &str = "fifo:PATH, unix:PATH, tcp:ADDRESS:PORT, udp:ADDRESS:PORT, file:PATH, fd:NAME or -";
 
 impl OutputSpec {
     /// One without options.
     #[must_use]
     pub fn plain(destination: Destination) -> Self {
-        Self { destination, selection: Selection::default(), rate_limit: Duration::ZERO }
+        Self { destination, selection: Selection::default(), rate_limit: Duration::ZERO, stored: None }
     }
 
     /// Reads `KIND:TARGET?KEY=VALUE&…`.
@@ -177,10 +184,41 @@ impl OutputSpec {
             other => return Err(format!("unknown kind {other}, expected {FORMS}")),
         };
         let mut output = Self::plain(destination);
+        let live = spec.options.iter().rfind(|(key, _)| *key == "live").copied();
         for (key, value) in spec.options {
             output.set(key, value).map_err(|reason| format!("{key}={value}: {reason}"))?;
         }
+        if let Some((_, value)) = live {
+            output.set_live(value).map_err(|reason| format!("live={value}: {reason}"))?;
+        }
+        output.check_stored()?;
         Ok(output)
+    }
+
+    /// Whether events follow what is stored.
+    fn set_live(&mut self, value: &str) -> Result<(), String> {
+        let is_live = parse_flag(value).ok_or("expected on or off")?;
+        let stored = self.stored.as_mut().ok_or("without history= there is nothing else")?;
+        stored.is_live = is_live;
+        if !is_live && matches!(self.destination, Destination::Fifo { .. }) {
+            return Err("a fifo stays: its reader would not see the end".into());
+        }
+        Ok(())
+    }
+
+    /// Totals are of no connection: what asks for one cannot be told of them.
+    fn check_stored(&self) -> Result<(), String> {
+        let Selection { filter, share } = &self.selection;
+        match self.stored {
+            Some(_) if share.is_some() => {
+                Err("share= is of connections, which totals do not tell apart".into())
+            }
+            Some(_) if filter.as_ref().is_some_and(|filter| filter.query.asks_beyond(&HISTORY_FIELDS)) => Err(
+                "filter= asks for what totals do not have: write words, user, proc, unit, peer, port and dir"
+                    .into(),
+            ),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -193,6 +231,14 @@ impl OutputSpec {
                 self.rate_limit =
                     parse_duration(value).map_err(|_| "expected a duration like 10 or 1m30s".to_owned())?;
             }
+            ("history", Destination::Udp(_) | Destination::File(_)) => {
+                return Err("nobody connects to this kind of output, so it has no begin".into());
+            }
+            ("history", _) => {
+                self.stored = Some(StoredWish { since: parse_moment(value)?, is_live: true });
+            }
+            // Once it is known whether there is a history.
+            ("live", _) => {}
             ("mode", Destination::Fifo { mode, .. }) => *mode = parse_fifo_mode(value)?,
             ("mode", Destination::Unix { mode, .. }) => *mode = parse_socket_mode(value)?,
             ("allow", Destination::Unix { allow, .. }) => {
@@ -248,7 +294,12 @@ impl Selection {
 impl Filter {
     fn parse(text: &str) -> Result<Self, String> {
         let query = Query::parse(text).map_err(|error| error.placed(text))?;
-        Ok(Self { text: text.to_owned(), query })
+        Ok(Self { text: text.to_owned(), query: Arc::new(query) })
+    }
+
+    /// Of the same language, for totals.
+    pub(crate) fn query(&self) -> Arc<Query> {
+        Arc::clone(&self.query)
     }
 
     fn holds(&self, line: &str, event: &[u8]) -> bool {
@@ -329,6 +380,14 @@ mod tests {
             ("unix:/x?allow=no-such-user", "there is no user no-such-user"),
             ("tcp:127.0.0.1", "expected ADDRESS:PORT"),
             ("-?rate-limit=soon", "expected a duration"),
+            ("-?history=soon", "expected a time ago like 8h"),
+            ("udp:127.0.0.1:9?history=8h", "nobody connects"),
+            ("file:/x?history=8h", "nobody connects"),
+            ("unix:/x?live=off", "live=off: without history="),
+            ("unix:/x?history=8h&live=perhaps", "live=perhaps: expected on or off"),
+            ("fifo:/x?live=off&history=8h", "live=off: a fifo stays"),
+            ("unix:/x?history=8h&share=1/2", "share= is of connections"),
+            ("unix:/x?history=8h&filter=rtt>1s", "filter= asks for what totals do not have"),
         ] {
             let error = OutputSpec::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(text), "{error}");

@@ -5,9 +5,6 @@ use std::io::{self, Write};
 
 use rustix::event::PollFlags;
 
-use super::clock::{ClockField, ClockSent};
-use super::queue::Queue;
-
 /// Pipes take so many bytes whole or not at all (`PIPE_BUF`, pipe(7)): no reader ever sees half an event
 /// because another one left.
 pub(crate) const PIPE_BATCH: usize = 4096;
@@ -40,18 +37,16 @@ impl Writer {
         self.is_blocked &= ready.is_empty();
     }
 
-    /// Writes as much of the queue as the descriptor takes, and how the clock goes where that is due.
+    /// Writes as much as the descriptor takes of what `next` puts into a batch of so many bytes.
     pub(crate) fn write(
         &mut self,
         mut file: impl Write,
-        queue: &mut Queue,
-        clock_sent: &mut ClockSent,
-        clock: &ClockField,
+        mut next: impl FnMut(&mut Vec<u8>, usize),
     ) -> io::Result<()> {
         while !self.is_blocked {
             if self.written == self.batch.len() {
                 self.reset();
-                queue.fill(&mut self.batch, self.limit, clock_sent, clock);
+                next(&mut self.batch, self.limit);
                 if self.batch.is_empty() {
                     break;
                 }

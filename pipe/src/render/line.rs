@@ -208,6 +208,11 @@ impl Formatter {
         Ok(())
     }
 
+    /// In which its times are.
+    pub(crate) fn time_zone(&self) -> &TimeZone {
+        &self.time_zone
+    }
+
     /// A line of the pipe's own about what it cannot show, first lost at `ns`.
     pub fn losses(&mut self, losses: &Losses, ns: BootNs, now: &Now) -> Formatted<'_> {
         let mut line = std::mem::take(&mut self.line);
@@ -228,6 +233,22 @@ impl Formatter {
         write_json(&mut self.json, &record);
         self.line = line;
         Formatted { line: &self.line, json: &self.json }
+    }
+
+    /// What of an event stands before totals of the time since a moment. To who does not know them it is of a connection
+    /// that ended then: no line that fades is seen.
+    pub(crate) fn history(&mut self, since: jiff::Timestamp, now: &Now) -> String {
+        let age = u64::try_from(now.wall.duration_since(since).as_nanos()).unwrap_or_default();
+        let ns = now.boot.saturating_sub(age).max(1);
+        let mut line = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_time(&mut line, ns, now);
+        line.push_str(" :: - :: leco :: totals of the time before :: ");
+        let (line, boot) = (line.as_str(), self.machine.boot.as_str());
+        let record =
+            EventRecord { ns, ns_trx: ns, line, boot, dir: None, state: None, new: None, details: None };
+        let json = serde_json::to_string(&record).unwrap_or_default();
+        json.strip_suffix('}').unwrap_or_default().to_owned()
     }
 
     /// The event of a connection.
@@ -362,7 +383,7 @@ fn cover_mark(name: &PeerName) -> &'static str {
 }
 
 /// How an event calls a protocol; those without a name by their number, which is written to `number`.
-fn proto(protocol: u16, number: &mut String) -> &str {
+pub(crate) fn proto(protocol: u16, number: &mut String) -> &str {
     match Protocol::from_number(protocol) {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",

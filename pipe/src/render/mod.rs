@@ -2,4 +2,3 @@
 //! Events as text: the line and its time, the JSON around it.
 
 pub mod line;
-pub mod time_zone;

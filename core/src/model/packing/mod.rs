@@ -187,10 +187,6 @@ impl Head<'_> {
         self.flags.line_phase
     }
 
-    pub(super) fn is_first_ever(&self) -> bool {
-        self.flags.is_first_ever
-    }
-
     /// What went over it.
     pub(super) fn traffic(&self) -> Traffic {
         self.clone().take_traffic()
@@ -486,6 +482,12 @@ impl Packing {
     /// Its machine.
     pub(super) fn machine(&self, head: &Head<'_>) -> LineMachine {
         self.machines.get(head.machine).cloned().unwrap_or_default()
+    }
+
+    /// Whether its program was never seen with its peer before, and nobody has accepted that.
+    pub(super) fn is_marked_new(&self, head: &Head<'_>) -> bool {
+        let is_accepted = self.styles.get(head.style).is_some_and(|(style, _)| style.is_accepted);
+        head.flags.is_first_ever && !is_accepted
     }
 
     /// Name of its machine, where it is known.

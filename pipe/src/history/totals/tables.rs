@@ -2,9 +2,11 @@
 //! The tables that keep totals.
 
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use leco_os::time_zone::start_of_day;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of, start_of_day};
+use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of};
+use crate::history::pages::Place;
 
 /// Connections of which it is saved how much was counted, for the next pipe of the same boot.
 const COUNTED_ROWS: i64 = 20_000;
@@ -229,19 +231,63 @@ pub(in crate::history) fn flows(
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         if is_wanted(id) {
-            let flow = Flow {
-                program: row.get(1)?,
-                unit: row.get(2)?,
-                uid: row.get(3)?,
-                direction: direction_of(row.get(4)?),
-                protocol: row.get(5)?,
-                port: row.get(6)?,
-                peer: row.get(7)?,
-            };
-            each(id, flow);
+            each(id, flow_of(row, 1)?);
         }
     }
     Ok(())
+}
+
+/// A flow whose columns begin with this one.
+fn flow_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Flow> {
+    Ok(Flow {
+        program: row.get(first)?,
+        unit: row.get(first + 1)?,
+        uid: row.get(first + 2)?,
+        direction: direction_of(row.get(first + 3)?),
+        protocol: row.get(first + 4)?,
+        port: row.get(first + 5)?,
+        peer: row.get(first + 6)?,
+    })
+}
+
+fn failures_of(row: &Row<'_>, state: usize) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::default();
+    let kind = row.get::<_, i64>(state)?.checked_sub(1).and_then(|kind| usize::try_from(kind).ok());
+    if let Some(count) = kind.and_then(|kind| sums.failures.get_mut(kind)) {
+        *count = row.get::<_, i64>(state + 1)?.cast_unsigned();
+    }
+    Ok(sums)
+}
+
+/// So many totals behind one, the latest first: their number bounds what is read at once.
+pub(in crate::history) fn read_before(
+    connection: &Connection,
+    place: &Place,
+    since: i64,
+    most: usize,
+) -> rusqlite::Result<Vec<(Total, Flow)>> {
+    let (table, from) = if place.is_day { ("days", i64::MIN) } else { ("hours", place.hours_from) };
+    let mut query = connection.prepare(&format!(
+        "SELECT start, flow, connections, rx, tx, program, unit, uid, direction, protocol, port, peer \
+         FROM {table} CROSS JOIN flow ON flow.id = flow WHERE (start, flow) < (?1, ?2) AND start >= ?3 \
+         ORDER BY start DESC, flow DESC LIMIT ?4"
+    ))?;
+    let mut failed =
+        connection.prepare("SELECT state, connections FROM failures WHERE start = ?1 AND flow = ?2")?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = query.query(params![place.start, place.flow, since.max(from), most])?;
+    let mut totals = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        let mut sums = Sums { connections: number(2)?, rx: number(3)?, tx: number(4)?, ..Sums::default() };
+        let (start, flow) = (row.get(0)?, row.get(1)?);
+        let mut failures = failed.query(params![start, flow])?;
+        while let Some(row) = failures.next()? {
+            sums.add(&failures_of(row, 0)?);
+        }
+        totals.push((Total { start, is_day: place.is_day, flow, sums }, flow_of(row, 5)?));
+    }
+    Ok(totals)
 }
 
 /// What was counted from one moment until before another, the oldest first.
@@ -265,11 +311,7 @@ pub(in crate::history) fn read(
         .prepare("SELECT start, flow, state, connections FROM failures WHERE start >= ?1 AND start < ?2")?;
     let mut rows = query.query([from, until])?;
     while let Some(row) = rows.next()? {
-        let mut sums = Sums::default();
-        let kind = row.get::<_, i64>(2)?.checked_sub(1).and_then(|kind| usize::try_from(kind).ok());
-        if let Some(count) = kind.and_then(|kind| sums.failures.get_mut(kind)) {
-            *count = row.get::<_, i64>(3)?.cast_unsigned();
-        }
+        let sums = failures_of(row, 2)?;
         each(Total { start: row.get(0)?, is_day: false, flow: row.get(1)?, sums });
     }
     Ok(())

@@ -203,8 +203,7 @@ impl FifoOutput {
         }
         self.has_reader = is_read;
         if is_read && opened && (!had_reader || std::mem::take(&mut self.reader_left)) {
-            self.reader.queue.clear();
-            self.reader.wants_replay = true;
+            self.reader.greet();
         }
     }
 

@@ -260,10 +260,10 @@ impl Listener {
         admitted.map(|client| &mut client.reader)
     }
 
-    /// Writes what each takes; those who are gone are forgotten.
+    /// Writes what each takes; those who are gone, or were told all, are forgotten.
     pub(crate) fn flush(&mut self, clock: &ClockField) {
-        self.clients.retain_mut(|client| {
-            client.handshake.is_some() || client.reader.flush(&client.file, clock).is_ok()
+        self.clients.retain_mut(|Client { file, reader, handshake }| {
+            handshake.is_some() || reader.flush(&*file, clock).is_ok() && !reader.is_over()
         });
     }
 }

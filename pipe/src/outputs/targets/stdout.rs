@@ -102,10 +102,10 @@ impl Stdout {
         self.reader.writer.look(ready);
     }
 
-    /// Writes what there is; `false` when nobody reads any more, be it a pipe or a terminal.
+    /// Writes what there is; `false` when nobody reads any more, be it a pipe or a terminal, or nothing more comes.
     pub(crate) fn flush(&mut self, clock: &ClockField) -> io::Result<bool> {
         match self.reader.flush(Sink { file: &self.file, way: self.way }, clock) {
-            Ok(()) => Ok(!self.is_gone),
+            Ok(()) => Ok(!self.is_gone && !self.reader.is_over()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe || say::is_gone(&self.file) => Ok(false),
             Err(error) => Err(error),
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The time zone of this process, by every form of tzset(3).
+//! The time zone of this process, by every form of tzset(3), and when its hours and days begin.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,7 +7,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 
 /// Where names of zones are files, unless `TZDIR` says where.
 const ZONEINFO: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
@@ -17,6 +19,9 @@ const UTC: [&str; 6] = ["UTC", "UTC0", "GMT", "GMT0", "Etc/UTC", "Etc/GMT"];
 const USUAL_RULE: &str = ",M3.2.0,M11.1.0";
 /// Bytes of a file of a zone; the largest has some thousand.
 const MAX_FILE: u64 = 1 << 20;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 
 /// Why a zone cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +65,7 @@ fn of(value: &OsStr, folders: &[PathBuf]) -> Result<TimeZone, UnknownZone> {
     match rule {
         Some(zone) => Ok(zone),
         None if text.is_some_and(|text| UTC.contains(&text)) => Ok(TimeZone::UTC),
-        None => Err(UnknownZone(leco_os::clean::clean(&value.to_string_lossy()).into_owned())),
+        None => Err(UnknownZone(crate::clean::clean(&value.to_string_lossy()).into_owned())),
     }
 }
 
@@ -70,6 +75,31 @@ fn read(path: &Path, name: &OsStr) -> Option<TimeZone> {
     let mut data = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut data).ok()?;
     TimeZone::tzif(&name.to_string_lossy(), &data).ok()
+}
+
+/// The begin of the hour in a zone, in seconds since 1970.
+#[must_use]
+pub fn start_of_hour(second: i64, zone: &TimeZone) -> i64 {
+    let offset = Timestamp::from_second(second).map_or(0, |time| i64::from(zone.to_offset(time).seconds()));
+    (second + offset).div_euclid(HOUR) * HOUR - offset
+}
+
+/// The begin of the day in a zone, `days` days from the one of this moment.
+#[must_use]
+pub fn start_of_day(second: i64, days: i64, zone: &TimeZone) -> i64 {
+    let start = || {
+        let date = zone.to_datetime(Timestamp::from_second(second).ok()?).date();
+        let date = date.checked_add(Span::new().try_days(days).ok()?).ok()?;
+        midnight(date, zone)
+    };
+    start().unwrap_or(second.div_euclid(DAY) * DAY + days * DAY)
+}
+
+/// The begin of a day in a zone; where that day has no midnight, the first moment after it.
+#[must_use]
+pub fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
+    let midnight = zone.to_ambiguous_timestamp(date.to_datetime(Time::midnight()));
+    midnight.compatible().ok().map(Timestamp::as_second)
 }
 
 #[cfg(test)]
