@@ -18,6 +18,7 @@ use crate::report::Report;
 const SEED: u64 = 20_261_129;
 /// So much of the time caches have to fill.
 const WARM_UP: f64 = 0.3;
+const FLOOD: f64 = 0.15;
 /// Growth of memory that counts: MB.
 const GROWTH: f64 = 1.0;
 /// Of what comes after the warm-up, the first and the last part of these are compared, by the least that was found in
@@ -74,7 +75,7 @@ struct Steady {
 pub(crate) fn measure(duration: Duration, seed: Option<u64>, report: &mut Report) -> Result<()> {
     let mut random = Random(seed.unwrap_or(SEED));
     report.tell("seed", &random.0.to_string());
-    // Small, so that what is bounded is full when the warm-up is over.
+    // Small, so that it is soon full.
     let start = |name| {
         let loader = ["--max-conns", "256"].map(ToOwned::to_owned).to_vec();
         Whole::start(Wanted { name, loader, with_overlay: true, ..Wanted::default() })
@@ -98,10 +99,14 @@ pub(crate) fn measure(duration: Duration, seed: Option<u64>, report: &mut Report
         for whole in &mut wholes {
             whole.make_connections()?;
         }
-        restarts += u64::from(disturb(&mut wholes, &mut random)?);
+        // First as many connections as there can be, so that what is bounded is full when the warm-up is over.
+        let is_flood = begin.elapsed() < duration.mul_f64(FLOOD);
+        if !is_flood {
+            restarts += u64::from(disturb(&mut wholes, &mut random)?);
+        }
         for whole in &mut wholes {
             whole.settle()?;
-            whole.watch(Duration::from_millis(100))?;
+            whole.watch(if is_flood { Duration::from_millis(1) } else { BETWEEN })?;
             whole.look_after()?;
         }
         for kept in &mut steady {
