@@ -231,7 +231,7 @@ fn measure_known(report: &mut Report) -> Result<()> {
         }
         view.terminal.drain(Duration::from_secs(2))?;
         let memory = process::proportional(view.process.id())?;
-        report.limit(&format!("leco-tui: PSS, 10,000 connections known{what}"), memory, 10.0, "MB");
+        report.limit(&format!("leco-tui: PSS, 10,000 connections known{what}"), memory, 8.0, "MB");
     }
     Ok(())
 }

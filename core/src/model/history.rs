@@ -5,7 +5,7 @@
 //! is kept by the minute for two hours, then by the hour for a week, then by the day for a month.
 
 use std::collections::hash_map::{DefaultHasher, RandomState};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use hashlink::LruCache;
 use leco_os::clean::clean;
 use leco_os::clock::{BootNs, Now};
+use leco_os::reclaim::give_back;
 
 use crate::model::machines::{MachineId, OurNs, Placed, ours};
 use crate::model::traffic::Bytes;
@@ -26,6 +27,8 @@ use crate::wire::history::{HistoryFlow, Span, StoredHistory, StoredTotal, protoc
 const MOST_CELLS: usize = 100_000;
 /// What totals are of, together: about 150 bytes each. Others are put together.
 const MOST_FLOWS: usize = 20_000;
+/// Of these, flows that were seen here and of which nothing is stored: of more, those with the latest totals.
+const MOST_SEEN_FLOWS: usize = 2048;
 /// Connections of which it is known how much was counted; of more, those heard of least recently go.
 const MOST_CONNECTIONS: usize = 65_536;
 /// Pairs whose first connection is remembered.
@@ -146,24 +149,29 @@ impl PackedFlow {
 
 impl Flows {
     fn id(&mut self, machine: MachineId, flow: &HistoryFlow) -> FlowId {
+        let id = self.place(PackedFlow::pack(machine, flow), MOST_FLOWS);
+        id.unwrap_or_else(|| self.others(machine))
+    }
+
+    /// What is not told apart any more.
+    fn others(&mut self, machine: MachineId) -> FlowId {
+        let others = HistoryFlow { program: "(others)".into(), ..HistoryFlow::default() };
+        self.place(PackedFlow::pack(machine, &others), usize::MAX).unwrap_or(0)
+    }
+
+    /// The number of a flow that is known, or that becomes known where there are not so many.
+    fn place(&mut self, packed: PackedFlow, most: usize) -> Option<FlowId> {
         let Self { ids, all, hasher } = self;
-        let mut id = |packed: PackedFlow, most: usize| {
-            let hash = |flow: &PackedFlow| hasher.hash_one(flow.key());
-            let at = |id: FlowId| all.get(id as usize);
-            let is_same = |id: &FlowId| at(*id).is_some_and(|known| known.key() == packed.key());
-            if let Some(id) = ids.find(hash(&packed), is_same) {
-                return Some(*id);
-            }
-            let id = FlowId::try_from(all.len()).ok().filter(|_| all.len() < most)?;
-            ids.insert_unique(hash(&packed), id, |id| at(*id).map_or(0, hash));
-            all.push(packed);
-            Some(id)
-        };
-        let others = || {
-            let others = HistoryFlow { program: "(others)".into(), ..HistoryFlow::default() };
-            PackedFlow::pack(machine, &others)
-        };
-        id(PackedFlow::pack(machine, flow), MOST_FLOWS).or_else(|| id(others(), usize::MAX)).unwrap_or(0)
+        let hash = |flow: &PackedFlow| hasher.hash_one(flow.key());
+        let at = |id: FlowId| all.get(id as usize);
+        let is_same = |id: &FlowId| at(*id).is_some_and(|known| known.key() == packed.key());
+        if let Some(id) = ids.find(hash(&packed), is_same) {
+            return Some(*id);
+        }
+        let id = FlowId::try_from(all.len()).ok().filter(|_| all.len() < most)?;
+        ids.insert_unique(hash(&packed), id, |id| at(*id).map_or(0, hash));
+        all.push(packed);
+        Some(id)
     }
 
     fn get(&self, id: FlowId) -> Option<&PackedFlow> {
@@ -198,6 +206,8 @@ pub struct History {
     flows: Flows,
     stored: HashMap<MachineId, Stored>,
     seen: Cells,
+    /// Flows that became known by what was seen.
+    seen_flows: usize,
     cut: Option<i64>,
     known: LruCache<(MachineId, BootNs), Known>,
     /// When pairs were seen for the first time, in seconds since 1970.
@@ -215,6 +225,7 @@ impl History {
             flows: Flows::default(),
             stored: HashMap::new(),
             seen: Cells::new(),
+            seen_flows: 0,
             cut: None,
             known: LruCache::new(MOST_CONNECTIONS),
             news: VecDeque::new(),
@@ -280,7 +291,12 @@ impl History {
         let flow = match before {
             Some(known) if known.hash == hash => known.flow,
             _ => match flow_of(&event.line, wire_line) {
-                Some(flow) => self.flows.id(placed.machine, &flow),
+                Some(flow) => {
+                    let before = self.flows.all.len();
+                    let id = self.flows.id(placed.machine, &flow);
+                    self.seen_flows += self.flows.all.len() - before;
+                    id
+                }
                 None => return,
             },
         };
@@ -309,6 +325,43 @@ impl History {
                 self.cut = Some(start);
             }
         }
+        if self.seen_flows > MOST_SEEN_FLOWS {
+            self.make_room();
+        }
+    }
+
+    /// Puts together what was seen of the flows whose latest totals are the oldest.
+    fn make_room(&mut self) {
+        let stored = self.stored.values().flat_map(|stored| stored.cells.keys());
+        let mut kept: HashSet<FlowId> = stored.map(|(.., flow)| *flow).collect();
+        let most = kept.len() + MOST_SEEN_FLOWS / 2;
+        self.seen_flows = 0;
+        for (.., flow) in self.seen.keys().rev() {
+            if kept.len() >= most {
+                break;
+            }
+            self.seen_flows += usize::from(kept.insert(*flow));
+        }
+        let mut numbers = Vec::new();
+        for (id, flow) in (0..).zip(std::mem::take(&mut self.flows).all) {
+            let machine = flow.machine;
+            let place = if kept.contains(&id) { self.flows.place(flow, usize::MAX) } else { None };
+            numbers.push(place.unwrap_or_else(|| self.flows.others(machine)));
+        }
+        let number = |id: FlowId| numbers.get(id as usize).copied().unwrap_or(0);
+        for cells in self.stored.values_mut().map(|stored| &mut stored.cells).chain([&mut self.seen]) {
+            for ((start, length, flow), moved) in std::mem::take(cells) {
+                cells.entry((start, length, number(flow))).or_default().add(&moved);
+            }
+        }
+        for (_, known) in &mut self.known {
+            if !kept.contains(&known.flow) {
+                // It is looked up when the connection is told of again.
+                known.hash = NO_HASH;
+            }
+            known.flow = number(known.flow);
+        }
+        give_back();
     }
 
     fn begin_on_boot_clock(&self) -> OurNs {
@@ -444,6 +497,9 @@ fn begin_of(length: u32, second: i64) -> i64 {
     second.div_euclid(length) * length
 }
 
+/// Of no line.
+const NO_HASH: u32 = 0;
+
 /// Of what a line says of who and whom: its time and its bytes say nothing of that.
 fn hash_of(line: &str) -> u32 {
     let begin = line.find(SEPARATOR).unwrap_or(0);
@@ -451,7 +507,7 @@ fn hash_of(line: &str) -> u32 {
     let mut hasher = DefaultHasher::new();
     line[begin..end].hash(&mut hasher);
     // Half of it tells as much.
-    u32::try_from(hasher.finish() >> 32).unwrap_or_default()
+    u32::try_from(hasher.finish() >> 32).unwrap_or_default().max(NO_HASH + 1)
 }
 
 /// What an event's connection is counted as: as a pipe would store it. `None` where it is about no connection.
@@ -651,6 +707,39 @@ mod tests {
             history.take(0, part(start));
         }
         assert_eq!((history.stored[&0].cells.len(), history.coverage().cut), (MOST_CELLS, Some(9)));
+    }
+
+    #[test]
+    fn of_very_many_flows_the_latest_are_told_apart_and_all_are_counted() {
+        let mut overseer = overseer();
+        tell(&mut overseer, 0, 1, (0, 0), &stored(500, 1));
+        let most = i64::try_from(MOST_SEEN_FLOWS).unwrap();
+        for number in 0..2 * most {
+            let line = json!({"line": format!("08:00 :: me :: curl :: host-{number}.test 443 :: ")});
+            tell(&mut overseer, 10 + number, 10 + number, (1, 0), &line);
+        }
+        // One whose flow was given up goes on.
+        tell(
+            &mut overseer,
+            10,
+            20 + 2 * most,
+            (11, 0),
+            &json!({"line": "08:00 :: me :: curl :: host-0.test 443 :: "}),
+        );
+        let history = overseer.history().unwrap();
+        assert!(history.flows.all.len() <= MOST_SEEN_FLOWS + 3, "{}", history.flows.all.len());
+        let peers = sums(&overseer, "", |flow| format!("{}{}", flow.program, flow.peer));
+        let of = |name: &str| peers.iter().find(|(label, _)| label == name).map(|(_, moved)| moved.bytes.rx);
+        assert_eq!(of("curla.test"), Some(500), "what is stored stays");
+        assert_eq!(of(&format!("curlhost-{}.test", 2 * most - 1)), Some(1));
+        assert_eq!((of("curlhost-1.test"), of("curlhost-0.test")), (None, Some(10)));
+        let all: u64 = peers.iter().map(|(_, moved)| moved.bytes.rx).sum();
+        let connections: u32 = peers.iter().map(|(_, moved)| moved.connections).sum();
+        assert_eq!(
+            (all, connections),
+            (500 + 2 * MOST_SEEN_FLOWS as u64 + 10, 1 + 2 * u32::try_from(most).unwrap())
+        );
+        assert!(of("(others)").unwrap() >= MOST_SEEN_FLOWS as u64);
     }
 
     #[test]
