@@ -23,7 +23,7 @@ fn details() -> String {
     )
 }
 
-/// Carries events between machines over NATS JetStream.
+/// Carries events between machines over NATS (`JetStream`).
 ///
 /// Each machine publishes to subjects leco.HOST.UNIT of a stream; whoever subscribes first gets the latest event of each
 /// connection, then what happens. While the server is away, events wait in a spool on disk.
@@ -65,9 +65,10 @@ pub struct Server {
     /// File with the password of the user
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
-    /// First words of the subjects on which this program gets answers: who may subscribe to another one's sees its events
-    #[arg(long, value_name = "SUBJECT", default_value = "_INBOX", value_parser = inbox)]
-    pub inbox: String,
+    /// First words of the subjects on which this program gets answers: who may subscribe to another one's sees its
+    /// events [default: `_INBOX_NAME` with --user NAME, else `_INBOX`]
+    #[arg(long, value_name = "SUBJECT", value_parser = inbox)]
+    pub inbox: Option<String>,
     /// Certificates (PEM) to trust beside those of the system
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
@@ -91,8 +92,8 @@ pub struct Publish {
     /// Name of the machine where events do not say one [default: its host name]
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// Directory for events that wait while the server is away [default: $STATE_DIRECTORY; without either they wait in
-    /// memory]
+    /// Directory for events that wait while the server is away [default: `$STATE_DIRECTORY`; without either they
+    /// wait in memory]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
     /// Size of the spool; beyond it the oldest events are lost
@@ -118,7 +119,7 @@ pub struct Subscribe {
     /// Only connections that this chooses: words, /regex/, field:value, -not
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true, value_parser = filter_without_names)]
     pub filter: Option<String>,
-    /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, file:PATH or `-`, with its
+    /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, `file:PATH` or `-`, with its
     /// options; may be given several times
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, default_value = "-")]
     pub output: Vec<String>,

@@ -98,11 +98,14 @@ fn event(connection: u64, ns_trx: u64, text: &str) -> String {
     event.to_string() + "\n"
 }
 
+/// The last event of each connection, and who reads.
+type Told = (BTreeMap<u64, String>, Vec<UnixStream>);
+
 /// A source that tells every reader first what it knows, as the pipe does.
 #[derive(Clone)]
 struct Source {
     path: PathBuf,
-    state: Arc<Mutex<(BTreeMap<u64, String>, Vec<UnixStream>)>>,
+    state: Arc<Mutex<Told>>,
 }
 
 impl Source {
@@ -396,37 +399,39 @@ fn a_server_refuses_in_one_line() {
         let password = server.path("password");
         fs::write(&password, "change-me\n").unwrap();
         let password = password.to_str().unwrap();
-        let user = |name: &'static str, inbox: &'static str| {
-            ["--nats", &url, "--user", name, "--password-file", password, "--inbox", inbox]
-                .map(ToOwned::to_owned)
+        let user = |name: &str| {
+            ["--nats", &url, "--user", name, "--password-file", password].map(ToOwned::to_owned).to_vec()
         };
         let run = |task: &[&str], user: &[String]| {
             let user: Vec<&str> = user.iter().map(String::as_str).collect();
             refused(&[task, &user].concat())
         };
-        let admin = user("admin", "_INBOX_admin");
+        let admin = user("admin");
         assert_eq!(run(&["setup"], &admin), (Some(0), Vec::new()));
-        assert_eq!(run(&["setup", "--check"], &user("reader", "_INBOX_reader")), (Some(0), Vec::new()));
+        assert_eq!(run(&["setup", "--check"], &user("reader")), (Some(0), Vec::new()));
         let event = server.path("events");
         let publish = |host: &str| {
             fs::write(&event, json!({"ns": 1, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n")
                 .unwrap();
-            run(&["publish", "-s", &format!("file:{}", event.display())], &user("web1", "_INBOX_web1"))
+            run(&["publish", "-s", &format!("file:{}", event.display())], &user("web1"))
         };
         assert_eq!(publish("web1"), (Some(0), Vec::new()));
         let (code, said) = publish("db1");
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
         assert!(said[0].contains("ermissions Violation for Publish to \"leco.db1.-\""), "{said:?}");
-        let (code, said) = run(&["subscribe"], &user("web1", "_INBOX_web1"));
+        let (code, said) = run(&["subscribe"], &user("web1"));
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
-        let (code, said) = run(&["subscribe"], &user("reader", "_INBOX_admin"));
+        let (code, said) = run(
+            &["subscribe"],
+            &[user("reader"), vec!["--inbox".to_owned(), "_INBOX_admin".to_owned()]].concat(),
+        );
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
-        let reader = user("reader", "_INBOX_reader");
+        let reader = user("reader");
         let reader: Vec<&str> = reader.iter().map(String::as_str).collect();
         let reader = Relay::start(&[&["subscribe"], reader.as_slice()].concat());
         reader.wait_for_all(&BTreeMap::from([(1, 2)]));
         fs::write(password, "wrong").unwrap();
-        let (code, said) = run(&["subscribe"], &user("reader", "_INBOX_reader"));
+        let (code, said) = run(&["subscribe"], &user("reader"));
         let expected = format!("leco-relay: localhost:{} refuses: wrong credentials", server.port);
         assert_eq!((code, said), (Some(1), vec![expected]));
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `leco-relay`: carries events between machines over NATS JetStream.
+//! `leco-relay`: carries events between machines over NATS (`JetStream`).
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 

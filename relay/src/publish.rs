@@ -136,7 +136,7 @@ impl Publisher {
                     Some(message) => self.take(message),
                     None => has_ended = true,
                 },
-                Some((connection, result)) = self.sent.next() => self.settle(&connection, result)?,
+                Some((connection, result)) = self.sent.next() => self.settle(&connection, result),
                 Some(change) = changes.recv() => match change? {
                     Change::Connected(client) => {
                         self.lose_touch();
@@ -216,20 +216,20 @@ impl Publisher {
         }
     }
 
-    fn settle(&mut self, connection: &str, result: Result<(), PublishError>) -> anyhow::Result<()> {
+    fn settle(&mut self, connection: &str, result: Result<(), PublishError>) {
         let Err(error) = result else {
             self.waiting.settle(connection);
             self.said.clear();
-            return Ok(());
+            return;
         };
         if is_too_large(&error) {
             self.waiting.settle(connection);
             self.losses.add(1, "larger than the server takes");
-            return Ok(());
+            return;
         }
         self.waiting.put_back(connection);
         if error.kind() == PublishErrorKind::TimedOut {
-            return Ok(());
+            return;
         }
         self.pause = Some(Instant::now() + PAUSE);
         let text = match error.kind() {
@@ -240,7 +240,6 @@ impl Publisher {
             report(&text);
             self.said = text;
         }
-        Ok(())
     }
 
     /// What is on its way has to be sent again, and waits on disk.

@@ -15,6 +15,7 @@ use leco_os::files::read_file;
 use leco_os::sandbox::{Network, Sandbox};
 use tokio::sync::mpsc;
 
+use crate::message::token;
 use crate::report;
 
 /// A server answers within this time, or counts as away.
@@ -64,7 +65,7 @@ impl Link {
         let (sender, events) = mpsc::channel(EVENTS);
         let mut options = ConnectOptions::new()
             .name("leco-relay")
-            .custom_inbox_prefix(&server.inbox)
+            .custom_inbox_prefix(inbox(server))
             .request_timeout(Some(ANSWER))
             .reconnect_delay_callback(|attempts| match attempts {
                 0 | 1 => Duration::ZERO,
@@ -170,6 +171,15 @@ pub(crate) fn streams(client: Client) -> jetstream::Context {
     jetstream::ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client)
 }
 
+/// The first words of the subjects of answers.
+fn inbox(server: &Server) -> String {
+    match (&server.inbox, &server.user) {
+        (Some(inbox), _) => inbox.clone(),
+        (None, Some(user)) => format!("_INBOX_{}", token(user)),
+        (None, None) => "_INBOX".to_owned(),
+    }
+}
+
 fn unusable(file: &Path) -> String {
     format!("cannot use {}", file.display())
 }
@@ -205,6 +215,6 @@ fn refused_by_tls(error: &ConnectError) -> Option<&io::Error> {
 fn reason(error: &ConnectError) -> String {
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation => "wrong credentials".to_owned(),
-        _ => refused_by_tls(error).map_or_else(|| causes(error).to_string(), |error| format!("TLS: {error}")),
+        _ => refused_by_tls(error).map_or_else(|| causes(error), |error| format!("TLS: {error}")),
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-relay subscribe`: from the stream to outputs that frontends read.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -89,7 +90,8 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
         sender.send(Received::Failed(failed));
     });
     let seen = Seen::new(options.since);
-    let mut hub = Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, said_foreign: false };
+    let mut hub =
+        Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, has_said_ignored: false };
     hub.run(&receiver, &bell, &ending)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -133,7 +135,7 @@ struct Hub {
     /// Pattern of machines.
     host: String,
     is_caught_up: bool,
-    said_foreign: bool,
+    has_said_ignored: bool,
 }
 
 impl Hub {
@@ -180,15 +182,15 @@ impl Hub {
                 self.outputs.push(heard.key, &heard.line, &heard.event, boot_ns());
             }
             Ok(_) | Err(Refusal::Double) => {}
-            Err(refusal) if self.said_foreign => drop(refusal),
-            Err(Refusal::Malformed) => {
-                self.said_foreign = true;
-                report(format_args!("ignored what {host} publishes: malformed"));
-            }
-            Err(Refusal::Foreign) => {
-                self.said_foreign = true;
-                report(format_args!("ignored what {host} publishes: events of another machine"));
-            }
+            Err(Refusal::Malformed) => self.say_ignored(host, "malformed"),
+            Err(Refusal::Foreign) => self.say_ignored(host, "events of another machine"),
+        }
+    }
+
+    /// Says it once.
+    fn say_ignored(&mut self, host: &str, reason: &str) {
+        if !std::mem::replace(&mut self.has_said_ignored, true) {
+            report(format_args!("ignored what {host} publishes: {reason}"));
         }
     }
 
@@ -248,7 +250,7 @@ async fn follow(link: Link, mut place: Place, sender: &Sender) -> anyhow::Result
     loop {
         let reading = async {
             let error = place.read(&streams, sender).await;
-            let text = causes(&*error).to_string();
+            let text = causes(&*error);
             if said != text {
                 report(&text);
                 said = text;
@@ -295,6 +297,8 @@ impl Place {
             },
         };
         let config = Config {
+            // With a name the request's subject has the filter, by which the server can permit it.
+            name: Some(format!("leco-relay-{:016x}", RandomState::new().hash_one(name))),
             deliver_policy,
             ack_policy: AckPolicy::None,
             filter_subject: self.subject.clone(),
