@@ -247,18 +247,25 @@ fn nothing_is_lost_or_doubled_whatever_is_killed() {
         set_up(&server);
         let source = Source::listen(server.path("source.sock"));
         let mut publisher = Relay::publish(&server, &source, &[]);
-        let subscriber = Relay::subscribe(&server, &[]);
-        let mut last = BTreeMap::new();
-        let mut now = 0;
+        let mut subscriber = Relay::subscribe(&server, &[]);
+        let (mut last, mut now, mut killed) = (BTreeMap::new(), 0, [0; 3]);
         for round in 0..12 {
-            for _ in 0..100 {
-                now += 1;
-                // Some are old ones.
-                let connection = round * 20 + chance.below(40);
-                source.send(connection, now, "x");
-                last.insert(connection, now);
+            for half in 0..2 {
+                for _ in 0..50 {
+                    now += 1;
+                    // Some are old ones.
+                    let connection = round * 20 + chance.below(40);
+                    source.send(connection, now, "x");
+                    last.insert(connection, now);
+                }
+                // In the midst of it: some have arrived, others are on their way.
+                let latest = || subscriber.events().iter().map(|(_, at)| *at).max();
+                if half == 0 {
+                    wait_for("some of them", || latest().filter(|latest| *latest > now - 50));
+                }
             }
-            match chance.below(3) {
+            let which = usize::try_from(chance.below(4)).unwrap();
+            match which {
                 0 => {
                     server.kill();
                     server.start_again();
@@ -267,9 +274,15 @@ fn nothing_is_lost_or_doubled_whatever_is_killed() {
                     drop(publisher);
                     publisher = Relay::publish(&server, &source, &[]);
                 }
-                _ => {}
+                2 => {
+                    assert_in_order(&subscriber.events());
+                    subscriber = Relay::subscribe(&server, &[]);
+                }
+                _ => continue,
             }
+            killed[which] += 1;
         }
+        println!("killed servers, publishers and subscribers: {killed:?}");
         // The one that must be, whatever chance says.
         server.kill();
         now += 1;
