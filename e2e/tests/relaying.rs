@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -379,6 +379,43 @@ fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
     let events = subscriber.events();
     assert_in_order(&events);
     assert!(events.len() < 500, "{}", events.len());
+}
+
+/// Publishes as any client may, without an id: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+fn publish_plainly(server: &Server, subject: &str, payloads: &[&str]) {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let mut told = String::from("CONNECT {\"verbose\":false}\r\n");
+    for payload in payloads {
+        write!(told, "PUB {subject} {}\r\n{payload}\r\n", payload.len()).unwrap();
+    }
+    socket.write_all((told + "PING\r\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(socket).lines();
+    assert!(lines.any(|line| line.unwrap() == "PONG"));
+}
+
+#[test]
+fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
+    for path in servers() {
+        let server = Server::start(&path, "");
+        set_up(&server);
+        let (first, second) = (event(1, 5, "x"), event(1, 6, "x"));
+        let two_lines = event(2, 1, "x").replace(',', ",\n");
+        publish_plainly(&server, "leco.web1.x", &[&first, &second, &second, &first]);
+        let late = Relay::subscribe(&server, &[]);
+        late.wait_for_all(&BTreeMap::from([(1, 6)]));
+        publish_plainly(&server, "leco.web1.x", &[&second, &first, "no event", &two_lines]);
+        publish_plainly(&server, "leco.db1.x", &[&event(1, 9, "x")]);
+        publish_plainly(&server, "leco.web1.x", &[&event(3, 1, "x")]);
+        late.wait_for_all(&BTreeMap::from([(3, 1)]));
+        assert_eq!(late.events(), [(1, 6), (2, 1), (3, 1)]);
+        let ignored: Vec<_> =
+            late.stderr.lines().into_iter().filter(|line| line.contains("ignored")).collect();
+        let expected = [
+            "leco-relay: ignored what web1 publishes: malformed",
+            "leco-relay: ignored what db1 publishes: events of another machine",
+        ];
+        assert_eq!(ignored, expected);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-relay subscribe`: from the stream to outputs that frontends read.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,6 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const PLACE: Duration = Duration::from_secs(60);
 /// After a failure nothing is asked for this time.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Publishers that are complained of.
+const SAID: usize = 64;
 
 /// What the thread that receives has to tell.
 enum Received {
@@ -91,7 +95,7 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     });
     let seen = Seen::new(options.since);
     let mut hub =
-        Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, has_said_ignored: false };
+        Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, ignored: HashSet::new() };
     hub.run(&receiver, &bell, &ending)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -135,7 +139,8 @@ struct Hub {
     /// Pattern of machines.
     host: String,
     is_caught_up: bool,
-    has_said_ignored: bool,
+    /// What was said of publishers.
+    ignored: HashSet<String>,
 }
 
 impl Hub {
@@ -187,10 +192,11 @@ impl Hub {
         }
     }
 
-    /// Says it once.
+    /// Says it once of each machine.
     fn say_ignored(&mut self, host: &str, reason: &str) {
-        if !std::mem::replace(&mut self.has_said_ignored, true) {
-            report(format_args!("ignored what {host} publishes: {reason}"));
+        let said = format!("ignored what {host} publishes: {reason}");
+        if self.ignored.len() < SAID && self.ignored.insert(said.clone()) {
+            report(said);
         }
     }
 
