@@ -315,20 +315,20 @@ fn what_happens_while_the_server_is_away_is_on_disk() {
             source.send(*connection, 7, "x");
         }
         source.forget();
-        wait_for("all to be on disk", || (spooled(&server) == 1000).then_some(()));
+        wait_for("all to be on disk", || (spooled(&server, "spool") == 1000).then_some(()));
         drop(publisher);
         server.start_again();
         let subscriber = Relay::subscribe(&server, &["-o", "-"]);
         let _publisher = Relay::publish(&server, &source, &[]);
         subscriber.wait_for_all(&last);
         assert_in_order(&subscriber.events());
-        wait_for("an empty spool", || (spooled(&server) == 0).then_some(()));
+        wait_for("an empty spool", || (spooled(&server, "spool") == 0).then_some(()));
     }
 }
 
-/// How many messages are in the spool.
-fn spooled(server: &Server) -> usize {
-    let files = fs::read_dir(server.path("spool")).unwrap().map(|file| file.unwrap().path());
+/// How many messages are in a spool.
+fn spooled(server: &Server, spool: &str) -> usize {
+    let files = fs::read_dir(server.path(spool)).unwrap().map(|file| file.unwrap().path());
     files.map(|file| fs::read_to_string(file).unwrap_or_default().lines().count()).sum()
 }
 
@@ -463,11 +463,14 @@ fn a_server_refuses_in_one_line() {
         let publish = |host: &str| {
             fs::write(&event, json!({"ns": 1, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n")
                 .unwrap();
-            run(&["publish", "-s", &format!("file:{}", event.display())], &user("web1"))
+            let (file, spool) = (format!("file:{}", event.display()), server.path(host));
+            let spool = spool.to_str().unwrap();
+            run(&["publish", "-s", &file, "--spool", spool], &user("web1"))
         };
         assert_eq!(publish("web1"), (Some(0), Vec::new()));
         let (code, said) = publish("db1");
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        assert_eq!(spooled(&server, "db1"), 1, "it is not lost");
         assert!(said[0].contains("ermissions Violation for Publish to \"leco.db1.-\""), "{said:?}");
         let (code, said) = run(&["subscribe"], &user("web1"));
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -66,7 +67,7 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
     };
     block_on(async {
         let done = publisher.run(link.start(), messages, &ending).await;
-        publisher.keep();
+        publisher.leave();
         done
     })??;
     Ok(ExitCode::SUCCESS)
@@ -140,6 +141,7 @@ impl Publisher {
                 Some(change) = changes.recv() => match change? {
                     Change::Connected(client) => {
                         self.lose_touch();
+                        self.losses.tell();
                         self.streams = Some(streams(client));
                     }
                     Change::Lost => {
@@ -174,10 +176,12 @@ impl Publisher {
             _ => {
                 self.waiting.push(message);
                 if self.waiting.len() > IN_MEMORY {
-                    self.keep();
-                    if self.spool.is_none() {
+                    let kept = self.keep();
+                    if !self.spool.as_ref().is_some_and(Spool::is_in_use) {
                         self.waiting.drop_oldest();
-                        self.losses.add(1, "memory is full, and there is no spool");
+                        let reason = kept.err().map(|error| format!("cannot write the spool: {error}"));
+                        let reason = reason.as_deref().unwrap_or("memory is full, and there is no spool");
+                        self.losses.add(1, reason);
                     }
                 }
             }
@@ -246,16 +250,26 @@ impl Publisher {
     fn lose_touch(&mut self) {
         self.sent.clear();
         self.waiting.put_all_back();
-        self.keep();
+        if let Err(error) = self.keep() {
+            report(format_args!("cannot write the spool: {error}"));
+        }
     }
 
     /// Writes to disk what waits in memory alone.
-    fn keep(&mut self) {
-        if let Some(spool) = self.spool.as_mut().filter(|spool| !spool.is_in_use())
-            && let Err(error) = spool.hold(self.waiting.all())
-        {
-            report(format_args!("cannot write the spool: {error}"));
+    fn keep(&mut self) -> io::Result<()> {
+        match self.spool.as_mut().filter(|spool| !spool.is_in_use()) {
+            Some(spool) => spool.hold(self.waiting.all()),
+            None => Ok(()),
         }
+    }
+
+    /// Leaves to the next one what it can, and says what is lost.
+    fn leave(&mut self) {
+        self.lose_touch();
+        if self.spool.is_none() {
+            self.losses.add(self.waiting.len(), "there is no spool");
+        }
+        self.losses.tell();
     }
 }
 
@@ -270,18 +284,26 @@ fn is_too_large(error: &PublishError) -> bool {
 #[derive(Debug, Default)]
 struct Losses {
     count: usize,
+    reason: String,
     said: Option<Instant>,
 }
 
 impl Losses {
     fn add(&mut self, count: usize, reason: &str) {
-        self.count += count;
-        if self.count > 0 && self.said.is_none_or(|said| said.elapsed() >= LOSS) {
-            report(format_args!(
-                "{} event{} lost: {reason}",
-                self.count,
-                if self.count == 1 { "" } else { "s" }
-            ));
+        if count > 0 {
+            self.count += count;
+            reason.clone_into(&mut self.reason);
+            if self.said.is_none_or(|said| said.elapsed() >= LOSS) {
+                self.tell();
+            }
+        }
+    }
+
+    /// Says what was not said yet.
+    fn tell(&mut self) {
+        if self.count > 0 {
+            let Self { count, reason, .. } = self;
+            report(format_args!("{count} event{} lost: {reason}", if *count == 1 { "" } else { "s" }));
             (self.count, self.said) = (0, Some(Instant::now()));
         }
     }

@@ -20,6 +20,8 @@ use crate::report;
 
 /// A server answers within this time, or counts as away.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// A server that answers none of two pings is lost.
+const PING: Duration = Duration::from_secs(30);
 /// A lost server is looked for after this time, then up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
 /// See [`PAUSE`].
@@ -66,6 +68,7 @@ impl Link {
         let mut options = ConnectOptions::new()
             .name("leco-relay")
             .custom_inbox_prefix(inbox(server))
+            .ping_interval(PING)
             .request_timeout(Some(ANSWER))
             .reconnect_delay_callback(|attempts| match attempts {
                 0 | 1 => Duration::ZERO,

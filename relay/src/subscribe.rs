@@ -36,7 +36,7 @@ const RECEIVED: usize = 1024;
 /// Messages that a server sends without being asked again.
 const BATCH: usize = 500;
 /// A server that says nothing for twice this time is asked again.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(14);
 /// The server keeps a place in the stream for this time.
 const PLACE: Duration = Duration::from_secs(60);
 /// After a failure nothing is asked for this time.
