@@ -490,6 +490,27 @@ fn a_server_refuses_in_one_line() {
     }
 }
 
+#[test]
+fn an_nkey_lets_in() {
+    // The pair of the manual of nats-server.
+    let config =
+        "authorization { users = [ { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }";
+    for path in servers() {
+        let server = Server::start(&path, config);
+        let seed = server.path("seed");
+        fs::write(&seed, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n").unwrap();
+        let (url, seed) = (server.url(), seed.to_str().unwrap().to_owned());
+        assert_eq!(refused(&["setup", "--nats", &url, "--nkey", &seed]), (Some(0), Vec::new()));
+        let (code, said) = refused(&["setup", "--nats", &url]);
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        for way in ["--creds", "--nkey"] {
+            fs::write(&seed, "nonsense").unwrap();
+            let (code, said) = refused(&["setup", "--nats", &url, way, &seed]);
+            assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        }
+    }
+}
+
 /// A certificate that an authority of its own signs: valid in these years.
 fn certificate(folder: &Path, name: &str, years: [u32; 2]) {
     let config = "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n\
