@@ -491,6 +491,33 @@ fn a_server_refuses_in_one_line() {
 }
 
 #[test]
+fn a_stream_that_is_missing_or_has_other_limits_is_told() {
+    for path in servers() {
+        let server = Server::start(&path, "");
+        let url = server.url();
+        let missing = "leco-relay: there is no stream LECO: run leco-relay setup without --check".to_owned();
+        assert_eq!(refused(&["setup", "--nats", &url, "--check"]), (Some(1), vec![missing]));
+        let source = Source::listen(server.path("source.sock"));
+        source.send(1, 1, "x");
+        let publisher = Relay::publish(&server, &source, &[]);
+        publisher.wait_until_it_says("no stream takes the events: run leco-relay setup");
+        let subscriber = Relay::subscribe(&server, &[]);
+        subscriber.wait_until_it_says("cannot read stream LECO");
+        set_up(&server);
+        subscriber.wait_for_all(&BTreeMap::from([(1, 1)]));
+
+        let check = |limits: &[&str]| refused(&[&["setup", "--nats", &url, "--check"], limits].concat()).0;
+        let limits = ["--max-age", "1h", "--max-bytes", "2M"];
+        assert_eq!([check(&[]), check(&limits)], [Some(0), Some(1)]);
+        let mut command = Command::new(program("leco-relay"));
+        command.args(["setup", "--nats", &url]).args(limits);
+        let said = String::from_utf8_lossy(&run_to_end(command).stdout).into_owned();
+        assert!(said.contains("stream LECO: max-age: 86400 s, not 3600 s\n"), "{said}");
+        assert_eq!([check(&[]), check(&limits)], [Some(1), Some(0)]);
+    }
+}
+
+#[test]
 fn an_nkey_lets_in() {
     // The pair of the manual of nats-server.
     let config =
