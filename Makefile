@@ -29,12 +29,12 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 APPDIR ?= $(PREFIX)/share/applications
 ICONDIR ?= $(PREFIX)/share/icons/hicolor/scalable/apps
 
-PROGRAMS := leco-ebpf-load leco-event-pipe leco-tui leco-notify
-PAGES := leco-ebpf-load.8 leco-event-pipe.1 leco-tui.1 leco-notify.1 widget.ini.5
+PROGRAMS := leco-ebpf-load leco-event-pipe leco-tui leco-notify leco-relay
+PAGES := leco-ebpf-load.8 leco-event-pipe.1 leco-tui.1 leco-notify.1 leco-relay.1 widget.ini.5
 DESKTOP := leco-tui.desktop
 USERUNITS := leco-notify.service
 PACKAGES := --package leco-bpf --package leco-pipe --package leco-tui --package leco-notify \
-	--package leco-packaging
+	--package leco-relay --package leco-packaging
 ifneq ($(OVERLAY),no)
 PROGRAMS += leco-sdl-widget
 PAGES += leco-sdl-widget.1

@@ -13,6 +13,7 @@ pub mod loader;
 pub mod modes;
 pub mod notify;
 pub mod pipe;
+pub mod relay;
 pub mod tui;
 pub mod tunables;
 pub mod widget;

@@ -14,8 +14,9 @@ use leco_e2e::debian::{Debian, package};
 use leco_e2e::vm::VmKernel;
 use leco_e2e::{program, skip};
 
-const PROGRAMS: [&str; 5] =
-    ["leco-ebpf-load", "leco-event-pipe", "leco-notify", "leco-sdl-widget", "leco-tui"];
+const PROGRAMS: [&str; 6] =
+    ["leco-ebpf-load", "leco-event-pipe", "leco-notify", "leco-relay", "leco-sdl-widget", "leco-tui"];
+const RELAYS: [&str; 2] = ["leco-relay-publish.service", "leco-relay-subscribe.service"];
 /// In a completion of `--he`.
 const COMPLETE: &str = ". /usr/share/bash-completion/bash_completion
     . /usr/share/bash-completion/completions/$0
@@ -74,14 +75,19 @@ fn units_are_valid_and_locked_down() {
         "leco-history.socket",
         "leco@1000.service",
         "leco-fifo@1000.service",
+        RELAYS[0],
+        RELAYS[1],
     ];
     assert_eq!(debian.run("systemd-analyze", &verify), "");
     for unit in ["leco-sdl-widget.service", "leco-notify.service"] {
         assert_eq!(debian.run("systemd-analyze", &["--user", "verify", unit]), "");
     }
-    for unit in ["leco.service", "leco@1000.service"] {
+    // The relays have the network.
+    let limits = [("leco.service", 7), ("leco@1000.service", 7), (RELAYS[0], 13), (RELAYS[1], 13)];
+    for (unit, limit) in limits {
         // In tenths, as docs/SECURITY.md has them.
-        let secure = ["security", "--offline=true", "--no-pager", "--threshold=7", unit];
+        let limit = format!("--threshold={limit}");
+        let secure = ["security", "--offline=true", "--no-pager", &limit, unit];
         let report = debian.run("systemd-analyze", &secure);
         println!("{}", report.lines().last().unwrap_or_default());
     }

@@ -444,6 +444,27 @@ fn what_tells_of_connections() {
     }
 }
 
+#[test]
+fn what_carries_events_between_machines() {
+    if !can_test() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (fifo, socket) = (format!("fifo:{}", path("fifo")), format!("unix:{}", path("socket")));
+    let keeps = Keeps { network: Network::All, ..Keeps::default() };
+    for arguments in [
+        ["publish", "--source", &fifo, "--spool", &path("spool")],
+        ["subscribe", "--output", &socket, "--since", "1"],
+    ] {
+        let mut command = Command::new(program("leco-relay"));
+        // Nobody listens at this port.
+        command.args(arguments).args(["--nats", "nats://127.0.0.1:1"]);
+        let child = Running(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        assert_confined(arguments[0], child.0.id(), keeps);
+    }
+}
+
 /// Each path that is kept takes a descriptor for a moment. Those that get none are lost, and that is told.
 #[test]
 fn paths_that_are_lost_for_want_of_descriptors_are_told() {
@@ -485,7 +506,8 @@ fn on_linux(series: &str, words: &str, tests: &str) {
     let Some(kernel) = VmKernel::find(series) else { return };
     let mut programs = vec![std::env::current_exe().unwrap()];
     programs.extend(
-        ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify"].map(program),
+        ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify", "leco-relay"]
+            .map(program),
     );
     programs.extend(["ip", "unshare"].map(which));
     let this = programs[0].file_name().unwrap().to_str().unwrap();

@@ -130,7 +130,9 @@ fn a_command_ends_the_same_whoever_listens() {
     fs::write(path("events"), event(boot_ns(), "18:32 :: me :: curl :: 192.0.2.1 443 :: ")).unwrap();
     let ways = all_disturbances();
     let mut words = Vec::new();
-    for name in ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify"] {
+    for name in
+        ["leco-ebpf-load", "leco-event-pipe", "leco-tui", "leco-sdl-widget", "leco-notify", "leco-relay"]
+    {
         for option in ["--help", "-h", "--version"] {
             ends_the_same(&command(name, &[option]), true, &few_disturbances());
         }

@@ -215,6 +215,10 @@ fn fault(words: &[String]) -> Option<String> {
     let name = Path::new(words.first()?).file_name()?.to_str()?.to_owned();
     let (command, _) = commands().into_iter().find(|(command, _)| command.get_name() == name)?;
     let told = std::iter::once(name.clone()).chain(words[1..].iter().filter_map(|word| filled_in(word)));
+    // A name alone stands for the program.
+    if words.len() == 1 && command.has_subcommands() {
+        return None;
+    }
     let matches = match command.try_get_matches_from(told) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

@@ -43,11 +43,12 @@ fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
 }
 
 /// The commands, each with the section of its page.
-fn commands() -> [(clap::Command, &'static str); 5] {
+fn commands() -> [(clap::Command, &'static str); 6] {
     [
         (leco_cli::loader::Cli::command(), "8"),
         (leco_cli::pipe::Cli::command(), "1"),
         (leco_cli::notify::Cli::command(), "1"),
+        (leco_cli::relay::Cli::command(), "1"),
         (leco_cli::tui::Cli::command(), "1"),
         (leco_cli::widget::Cli::command(), "1"),
     ]

@@ -8,10 +8,11 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 /// Where to read on, for each page.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "leco-ebpf-load(8)",
     "leco-event-pipe(1)",
     "leco-notify(1)",
+    "leco-relay(1)",
     "leco-sdl-widget(1)",
     "leco-tui(1)",
     "widget.ini(5)",
@@ -26,6 +27,7 @@ pub(crate) fn page(command: clap::Command, section: &str) -> String {
     let mut command = command;
     command.build();
     let synopsis = synopsis(&command).render();
+    let tasks: Vec<String> = command.get_subcommands().map(task).collect();
     let man = Man::new(command.after_help("").after_long_help("")).section(section).manual(MANUAL);
     let mut page = Vec::new();
     let written = man
@@ -35,6 +37,7 @@ pub(crate) fn page(command: clap::Command, section: &str) -> String {
         .and_then(|()| man.render_description_section(&mut page))
         .and_then(|()| man.render_options_section(&mut page));
     debug_assert!(written.is_ok(), "memory takes everything");
+    page.extend(tasks.concat().into_bytes());
     let mut rest = Roff::new();
     for part in below.iter().flat_map(|below| below.split("\n\n")) {
         part_of(part, &mut rest);
@@ -43,9 +46,33 @@ pub(crate) fn page(command: clap::Command, section: &str) -> String {
     String::from_utf8_lossy(&page).into_owned() + &rest.render()
 }
 
-/// Every option with what it takes.
+/// What a program can be asked to do, with options of its own.
+fn task(command: &clap::Command) -> String {
+    let mut options = Vec::new();
+    let written = Man::new(command.clone()).render_options_section(&mut options);
+    debug_assert!(written.is_ok(), "memory takes everything");
+    let mut page = Roff::new();
+    let name = command.get_bin_name().unwrap_or_default();
+    page.control("SH", [name.to_uppercase().as_str()]);
+    page.text([roman(format!("{}.", command.get_about().map(ToString::to_string).unwrap_or_default()))]);
+    let options = String::from_utf8_lossy(&options).into_owned();
+    page.render() + options.split_once(".SH OPTIONS\n").map_or("", |(_, options)| options)
+}
+
+/// Every option with what it takes, on a line of its own for each task.
 fn synopsis(command: &clap::Command) -> Roff {
-    let mut words = vec![bold(command.get_name())];
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]);
+    page.text(usage(command));
+    for task in command.get_subcommands() {
+        page.control("br", []);
+        page.text(usage(task));
+    }
+    page
+}
+
+fn usage(command: &clap::Command) -> Vec<Inline> {
+    let mut words = vec![bold(command.get_bin_name().unwrap_or(command.get_name()))];
     for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
         let short = argument.get_short().map(|short| format!("-{short}"));
         let long = argument.get_long().map(|long| format!("--{long}"));
@@ -71,10 +98,7 @@ fn synopsis(command: &clap::Command) -> Roff {
             (false, false) => "]",
         }));
     }
-    let mut page = Roff::new();
-    page.control("SH", ["SYNOPSIS"]);
-    page.text(words);
-    page
+    words
 }
 
 /// A heading that ends with a colon, below it lines of terms, which are indented, or of text.

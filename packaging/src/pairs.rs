@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use crate::commands;
 
 /// How each option is given, with what it needs besides.
-const GIVEN: [(&str, &str, &[&str]); 63] = [
+const GIVEN: [(&str, &str, &[&str]); 84] = [
     ("leco-ebpf-load", "pin", &["--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "pin_fdstore", &["--pin-fdstore", "--pin", "/sys/fs/bpf/x"]),
     ("leco-ebpf-load", "group", &["--group", "x", "--pin", "/sys/fs/bpf/x"]),
@@ -65,6 +65,27 @@ const GIVEN: [(&str, &str, &[&str]); 63] = [
     ("leco-notify", "debug", &["--debug"]),
     ("leco-notify", "exec", &["--exec", "x"]),
     ("leco-notify", "exec_timeout", &["--exec-timeout", "1", "--exec", "x"]),
+    ("leco-relay", "nats", &["--nats", "x"]),
+    ("leco-relay", "creds", &["--creds", "x", "--nats", "x"]),
+    ("leco-relay", "nkey", &["--nkey", "x", "--nats", "x"]),
+    ("leco-relay", "user", &["--user", "x", "--password-file", "x", "--nats", "x"]),
+    ("leco-relay", "password_file", &["--password-file", "x", "--user", "x", "--nats", "x"]),
+    ("leco-relay", "inbox", &["--inbox", "x", "--nats", "x"]),
+    ("leco-relay", "tls_ca", &["--tls-ca", "x", "--nats", "x"]),
+    ("leco-relay", "tls_cert", &["--tls-cert", "x", "--tls-key", "x", "--nats", "x"]),
+    ("leco-relay", "tls_key", &["--tls-key", "x", "--tls-cert", "x", "--nats", "x"]),
+    ("leco-relay", "source", &["--source", "-", "--nats", "x"]),
+    ("leco-relay", "host", &["--host", "x", "--nats", "x"]),
+    ("leco-relay", "spool", &["--spool", "x", "--nats", "x"]),
+    ("leco-relay", "spool_max", &["--spool-max", "1M", "--nats", "x"]),
+    ("leco-relay", "stream", &["--stream", "x", "--nats", "x"]),
+    ("leco-relay", "since", &["--since", "1", "--nats", "x"]),
+    ("leco-relay", "filter", &["--filter", "->", "--nats", "x"]),
+    ("leco-relay", "output", &["--output", "-", "--nats", "x"]),
+    ("leco-relay", "max_age", &["--max-age", "1", "--nats", "x"]),
+    ("leco-relay", "max_bytes", &["--max-bytes", "1M", "--nats", "x"]),
+    ("leco-relay", "replicas", &["--replicas", "1", "--nats", "x"]),
+    ("leco-relay", "check", &["--check", "--nats", "x"]),
     ("leco-sdl-widget", "source", &["--source", "-"]),
     ("leco-sdl-widget", "fifo", &["--fifo", "x"]),
     ("leco-sdl-widget", "filter", &["--filter", "->"]),
@@ -92,9 +113,15 @@ fn refused(command: &Command, one: &[&str], other: &[&str]) -> Option<ErrorKind>
 #[test]
 fn every_pair_of_options_works_or_is_refused() {
     let mut table = String::new();
-    for (command, _) in commands() {
+    let tasks = commands().into_iter().flat_map(|(command, _)| {
         let name = command.get_name().to_owned();
-        table += &format!("{name}\n");
+        let tasks: Vec<_> = command.get_subcommands().cloned().collect();
+        let all = if tasks.is_empty() { vec![command] } else { tasks };
+        all.into_iter().map(move |task| (name.clone(), task))
+    });
+    for (name, command) in tasks {
+        let task = command.get_name();
+        table += &if task == name { format!("{name}\n") } else { format!("{name} {task}\n") };
         let given = |id: &str| {
             let of = GIVEN.iter().find(|(of, known, _)| *of == name && *known == id);
             of.map(|(_, _, words)| *words)

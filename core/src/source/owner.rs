@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// Users as whom the units run a pipe; besides them `leco-UID` for the user with that number.
-const SERVICE_USERS: [&str; 2] = ["leco", "leco-pipe"];
+const SERVICE_USERS: [&str; 3] = ["leco", "leco-pipe", "leco-relay"];
 
 /// Whose events are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

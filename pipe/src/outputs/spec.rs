@@ -124,6 +124,16 @@ impl OutputSpec {
         Self::read(text).map_err(|reason| OutputError { text: text.to_owned(), reason })
     }
 
+    /// The same with this filter, unless it has one of its own.
+    pub fn filtered(mut self, text: &str) -> Result<Self, OutputError> {
+        if self.selection.filter.is_none() {
+            let filter = Filter::parse(text);
+            self.selection.filter =
+                Some(filter.map_err(|reason| OutputError { text: text.to_owned(), reason })?);
+        }
+        Ok(self)
+    }
+
     /// File that is read for it.
     #[must_use]
     pub fn reads(&self) -> Option<&Path> {

@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `leco-relay` between machines, over real servers: what is lost, doubled or out of order when servers and relays are
+//! killed, and whom the servers refuse.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use leco_e2e::{LineReader, Running, boot_clock, program, run_to_end, skip, wait_for, wait_or_explain};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What the manual has as an example of permissions.
+const FLEET: &str = include_str!("../../docs/FLEET.md");
+
+/// The distribution's server, and a current one where there is one.
+fn servers() -> Vec<PathBuf> {
+    let this = std::env::current_exe().unwrap();
+    let fetched = this.ancestors().map(|folder| folder.join("tools/nats/bin/nats-server"));
+    let installed = ["/usr/sbin/nats-server", "/usr/bin/nats-server"].map(PathBuf::from);
+    let found: Vec<_> =
+        [installed.into_iter().find(|path| path.exists()), fetched.into_iter().find(|path| path.exists())]
+            .into_iter()
+            .flatten()
+            .collect();
+    if found.is_empty() {
+        let _ = skip("there is no nats-server");
+    }
+    found
+}
+
+/// A server that keeps its store when it is killed.
+struct Server {
+    program: PathBuf,
+    folder: TempDir,
+    port: u16,
+    running: Option<Running>,
+}
+
+impl Server {
+    fn start(program: &Path, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        fs::write(folder.path().join("server.conf"), config).unwrap();
+        let mut server = Self { program: program.to_owned(), folder, port, running: None };
+        server.start_again();
+        server
+    }
+
+    fn start_again(&mut self) {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
+            .arg(self.folder.path().join("store"));
+        command.arg("-c").arg(self.folder.path().join("server.conf"));
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        self.running = Some(Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap()));
+        // It greets whoever connects.
+        wait_for("the server", || {
+            let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            socket.read_exact(&mut [0; 4]).ok()
+        });
+    }
+
+    fn kill(&mut self) {
+        self.running = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.running.as_ref().unwrap().0), signal).unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("nats://localhost:{}", self.port)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn event(connection: u64, ns_trx: u64, text: &str) -> String {
+    let clock =
+        json!({"boot": "0f1e2d3c-0000", "host": "web1", "ns": 1, "wall": 1_790_000_000_000_000_000_i64});
+    let line = format!("18:32 :: me :: curl [{text}.service] :: a.test 443 :: ");
+    let event = json!({"ns": connection, "ns_trx": ns_trx, "line": line, "boot": "0f1e2d3c", "clock": clock});
+    event.to_string() + "\n"
+}
+
+/// The last event of each connection, and who reads.
+type Told = (BTreeMap<u64, String>, Vec<UnixStream>);
+
+/// A source that tells every reader first what it knows, as the pipe does.
+#[derive(Clone)]
+struct Source {
+    path: PathBuf,
+    state: Arc<Mutex<Told>>,
+}
+
+impl Source {
+    fn listen(path: PathBuf) -> Self {
+        let listener = UnixListener::bind(&path).unwrap();
+        let source = Self { path, state: Arc::default() };
+        let shared = Arc::clone(&source.state);
+        thread::spawn(move || {
+            while let Ok((mut socket, _)) = listener.accept() {
+                let mut state = shared.lock().unwrap();
+                let known: String = state.0.values().map(String::as_str).collect();
+                // One that left is not there for what comes either.
+                let _ = socket.write_all(known.as_bytes());
+                state.1.push(socket);
+            }
+        });
+        source
+    }
+
+    fn send(&self, connection: u64, ns_trx: u64, text: &str) {
+        let line = event(connection, ns_trx, text);
+        let mut state = self.state.lock().unwrap();
+        state.1.retain_mut(|reader| reader.write_all(line.as_bytes()).is_ok());
+        state.0.insert(connection, line);
+    }
+
+    /// From now on it tells nobody what was.
+    fn forget(&self) {
+        self.state.lock().unwrap().0.clear();
+    }
+
+    fn readers(&self) -> usize {
+        self.state.lock().unwrap().1.len()
+    }
+
+    fn spec(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+}
+
+/// A running `leco-relay`.
+struct Relay {
+    child: Running,
+    stdout: LineReader,
+    stderr: LineReader,
+}
+
+impl Relay {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(program("leco-relay"));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().unwrap());
+        let stdout = LineReader::new(child.0.stdout.take().unwrap());
+        let stderr = LineReader::new(child.0.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    fn publish(server: &Server, source: &Source, more: &[&str]) -> Self {
+        let (url, spec, spool) = (server.url(), source.spec(), server.path("spool"));
+        let spool = spool.to_str().unwrap();
+        let arguments = ["publish", "--nats", &url, "--source", &spec, "--spool", spool];
+        Self::start(&[&arguments, more].concat())
+    }
+
+    fn subscribe(server: &Server, more: &[&str]) -> Self {
+        Self::start(&[&["subscribe", "--nats", &server.url()], more].concat())
+    }
+
+    fn wait_until_it_says(&self, part: &str) {
+        let has_said = || self.stderr.lines().iter().any(|line| line.contains(part)).then_some(());
+        wait_or_explain(|| format!("{part}: {:?}", self.stderr.lines()), has_said);
+    }
+
+    /// What it handed on: connection and moment.
+    fn events(&self) -> Vec<(u64, u64)> {
+        moments(&self.stdout.lines())
+    }
+
+    /// Waits until it handed on the last of each of these connections.
+    fn wait_for_all(&self, last: &BTreeMap<u64, u64>) {
+        let missing = || {
+            let latest: HashMap<u64, u64> = self.events().into_iter().collect();
+            last.iter().filter(|(connection, at)| latest.get(connection) != Some(at)).count()
+        };
+        let what = || format!("{} of {} connections, {:?}", missing(), last.len(), self.stderr.lines());
+        wait_or_explain(what, || (missing() == 0).then_some(()));
+    }
+}
+
+fn moments(lines: &[String]) -> Vec<(u64, u64)> {
+    let events = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events.map(|event| (event["ns"].as_u64().unwrap(), event["ns_trx"].as_u64().unwrap())).collect()
+}
+
+/// Moments of each connection only grow: so nothing is out of order, and nothing there twice.
+fn assert_in_order(events: &[(u64, u64)]) {
+    let mut latest = HashMap::new();
+    for (connection, at) in events {
+        let before = latest.insert(connection, at);
+        assert!(before.is_none_or(|before| before < at), "{connection}: {at} after {before:?}");
+    }
+}
+
+/// Runs it to its end: exit code, and what it said but for how its connection goes.
+fn refused(arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let mut command = Command::new(program("leco-relay"));
+    command.args(arguments);
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let is_news = |line: &&str| !line.contains("reading ") && !line.contains("connected to");
+    (output.status.code(), said.lines().filter(is_news).map(ToOwned::to_owned).collect())
+}
+
+fn set_up(server: &Server) {
+    assert_eq!(refused(&["setup", "--nats", &server.url()]), (Some(0), Vec::new()));
+}
+
+/// Numbers that look like chance, the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        // xorshift64 (Marsaglia 2003).
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_whatever_is_killed() {
+    let seed =
+        std::env::var("LECO_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(boot_clock);
+    println!("LECO_TEST_SEED={seed}");
+    for path in servers() {
+        let mut chance = Chance(seed | 1);
+        let mut server = Server::start(&path, "");
+        set_up(&server);
+        let source = Source::listen(server.path("source.sock"));
+        let mut publisher = Relay::publish(&server, &source, &[]);
+        let mut subscriber = Relay::subscribe(&server, &[]);
+        let (mut last, mut now, mut killed) = (BTreeMap::new(), 0, [0; 3]);
+        for round in 0..12 {
+            for half in 0..2 {
+                for _ in 0..50 {
+                    now += 1;
+                    // Some are old ones.
+                    let connection = round * 20 + chance.below(40);
+                    source.send(connection, now, "x");
+                    last.insert(connection, now);
+                }
+                // In the midst of it: some have arrived, others are on their way.
+                let latest = || subscriber.events().iter().map(|(_, at)| *at).max();
+                if half == 0 {
+                    wait_for("some of them", || latest().filter(|latest| *latest > now - 50));
+                }
+            }
+            let which = usize::try_from(chance.below(4)).unwrap();
+            match which {
+                0 => {
+                    server.kill();
+                    server.start_again();
+                }
+                1 => {
+                    drop(publisher);
+                    publisher = Relay::publish(&server, &source, &[]);
+                }
+                2 => {
+                    assert_in_order(&subscriber.events());
+                    subscriber = Relay::subscribe(&server, &[]);
+                }
+                _ => continue,
+            }
+            killed[which] += 1;
+        }
+        println!("killed servers, publishers and subscribers: {killed:?}");
+        // The one that must be, whatever chance says.
+        server.kill();
+        now += 1;
+        source.send(1, now, "x");
+        last.insert(1, now);
+        server.start_again();
+        subscriber.wait_for_all(&last);
+        assert_in_order(&subscriber.events());
+        // Who comes now gets the last of each, once.
+        let late = Relay::subscribe(&server, &[]);
+        late.wait_for_all(&last);
+        assert_eq!(late.events().len(), last.len());
+        assert!(publisher.child.0.try_wait().unwrap().is_none(), "{:?}", publisher.stderr.lines());
+    }
+}
+
+#[test]
+fn what_happens_while_the_server_is_away_is_on_disk() {
+    for path in servers() {
+        let mut server = Server::start(&path, "");
+        set_up(&server);
+        let source = Source::listen(server.path("source.sock"));
+        server.kill();
+        let publisher = Relay::publish(&server, &source, &[]);
+        wait_for("a reader", || (source.readers() == 1).then_some(()));
+        publisher.wait_until_it_says("waiting for");
+        let last: BTreeMap<u64, u64> = (0..500).map(|connection| (connection, 7)).collect();
+        for connection in last.keys() {
+            source.send(*connection, 6, "x");
+            source.send(*connection, 7, "x");
+        }
+        source.forget();
+        wait_for("all to be on disk", || (spooled(&server, "spool") == 1000).then_some(()));
+        drop(publisher);
+        server.start_again();
+        let subscriber = Relay::subscribe(&server, &["-o", "-"]);
+        let _publisher = Relay::publish(&server, &source, &[]);
+        subscriber.wait_for_all(&last);
+        assert_in_order(&subscriber.events());
+        wait_for("an empty spool", || (spooled(&server, "spool") == 0).then_some(()));
+    }
+}
+
+/// How many messages are in a spool.
+fn spooled(server: &Server, spool: &str) -> usize {
+    let files = fs::read_dir(server.path(spool)).unwrap().map(|file| file.unwrap().path());
+    files.map(|file| fs::read_to_string(file).unwrap_or_default().lines().count()).sum()
+}
+
+#[test]
+fn a_spool_that_is_full_loses_the_oldest_and_says_so() {
+    let Some(path) = servers().pop() else { return };
+    let mut server = Server::start(&path, "");
+    set_up(&server);
+    let source = Source::listen(server.path("source.sock"));
+    let publisher = Relay::publish(&server, &source, &["--spool-max", "1M"]);
+    publisher.wait_until_it_says("connected to");
+    wait_for("a reader", || (source.readers() == 1).then_some(()));
+    server.kill();
+    publisher.wait_until_it_says("lost localhost");
+    let text = "x".repeat(1000);
+    for connection in 0..8000 {
+        source.send(connection, 5, &text);
+    }
+    publisher.wait_until_it_says("lost: the spool is full");
+    server.start_again();
+    let subscriber = Relay::subscribe(&server, &[]);
+    subscriber.wait_for_all(&BTreeMap::from([(7999, 5)]));
+    let events = subscriber.events();
+    assert_in_order(&events);
+    assert!((400..8000).contains(&events.len()), "{}", events.len());
+}
+
+#[test]
+fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
+    let Some(path) = servers().pop() else { return };
+    let server = Server::start(&path, "");
+    set_up(&server);
+    let path = server.path("source.fifo");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut fifo = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let spec = format!("fifo:{}", path.display());
+    let _publisher = Relay::start(&["publish", "--nats", &server.url(), "--source", &spec]);
+    let subscriber = Relay::subscribe(&server, &[]);
+    fifo.write_all(event(1, 1, "x").as_bytes()).unwrap();
+    subscriber.wait_for_all(&BTreeMap::from([(1, 1)]));
+    server.signal(Signal::STOP);
+    for at in 2..=1000 {
+        fifo.write_all(event(1, at, "x").as_bytes()).unwrap();
+    }
+    wait_for("all to be read", || (rustix::io::ioctl_fionread(&fifo).unwrap() == 0).then_some(()));
+    server.signal(Signal::CONT);
+    subscriber.wait_for_all(&BTreeMap::from([(1, 1000)]));
+    let events = subscriber.events();
+    assert_in_order(&events);
+    assert!(events.len() < 500, "{}", events.len());
+}
+
+/// Publishes as any client may, without an id: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
+fn publish_plainly(server: &Server, subject: &str, payloads: &[&str]) {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let mut told = String::from("CONNECT {\"verbose\":false}\r\n");
+    for payload in payloads {
+        write!(told, "PUB {subject} {}\r\n{payload}\r\n", payload.len()).unwrap();
+    }
+    socket.write_all((told + "PING\r\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(socket).lines();
+    assert!(lines.any(|line| line.unwrap() == "PONG"));
+}
+
+#[test]
+fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
+    for path in servers() {
+        let server = Server::start(&path, "");
+        set_up(&server);
+        let (first, second) = (event(1, 5, "x"), event(1, 6, "x"));
+        let two_lines = event(2, 1, "x").replace(',', ",\n");
+        publish_plainly(&server, "leco.web1.x", &[&first, &second, &second, &first]);
+        let late = Relay::subscribe(&server, &[]);
+        late.wait_for_all(&BTreeMap::from([(1, 6)]));
+        publish_plainly(&server, "leco.web1.x", &[&second, &first, "no event", &two_lines]);
+        publish_plainly(&server, "leco.db1.x", &[&event(1, 9, "x")]);
+        publish_plainly(&server, "leco.web1.x", &[&event(3, 1, "x")]);
+        late.wait_for_all(&BTreeMap::from([(3, 1)]));
+        assert_eq!(late.events(), [(1, 6), (2, 1), (3, 1)]);
+        let ignored: Vec<_> =
+            late.stderr.lines().into_iter().filter(|line| line.contains("ignored")).collect();
+        let expected = [
+            "leco-relay: ignored what web1 publishes: malformed",
+            "leco-relay: ignored what db1 publishes: events of another machine",
+        ];
+        assert_eq!(ignored, expected);
+    }
+}
+
+#[test]
+fn frontends_read_a_subscriber_as_any_other_source() {
+    let Some(path) = servers().pop() else { return };
+    let server = Server::start(&path, "");
+    set_up(&server);
+    let source = Source::listen(server.path("source.sock"));
+    for connection in 0..5 {
+        source.send(connection, 3, if connection == 3 { "three" } else { "other" });
+    }
+    let _publisher = Relay::publish(&server, &source, &[]);
+    let socket = format!("unix:{}", server.path("out.sock").display());
+    let relay = Relay::subscribe(&server, &["-o", &socket, "--host", "web*", "--filter", "three"]);
+    relay.wait_until_it_says("connected to");
+    let shown = wait_for("the line in leco-tui", || {
+        let mut view = Command::new(program("leco-tui"));
+        view.args(["--source", &socket, "--once", "--wait", "1"]);
+        let out = String::from_utf8_lossy(&run_to_end(view).stdout).into_owned();
+        out.contains("three.service").then_some(out)
+    });
+    assert_eq!(shown.lines().count(), 1, "{shown}");
+}
+
+#[test]
+fn a_server_refuses_in_one_line() {
+    let config = FLEET.split("```conf\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    for path in servers() {
+        let server = Server::start(&path, config);
+        let url = server.url();
+        let password = server.path("password");
+        fs::write(&password, "change-me\n").unwrap();
+        let password = password.to_str().unwrap();
+        let user = |name: &str| {
+            ["--nats", &url, "--user", name, "--password-file", password].map(ToOwned::to_owned).to_vec()
+        };
+        let run = |task: &[&str], user: &[String]| {
+            let user: Vec<&str> = user.iter().map(String::as_str).collect();
+            refused(&[task, &user].concat())
+        };
+        let admin = user("admin");
+        assert_eq!(run(&["setup"], &admin), (Some(0), Vec::new()));
+        assert_eq!(run(&["setup", "--check"], &user("reader")), (Some(0), Vec::new()));
+        let event = server.path("events");
+        let publish = |host: &str| {
+            fs::write(&event, json!({"ns": 1, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n")
+                .unwrap();
+            let (file, spool) = (format!("file:{}", event.display()), server.path(host));
+            let spool = spool.to_str().unwrap();
+            run(&["publish", "-s", &file, "--spool", spool], &user("web1"))
+        };
+        assert_eq!(publish("web1"), (Some(0), Vec::new()));
+        let (code, said) = publish("db1");
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        assert_eq!(spooled(&server, "db1"), 1, "it is not lost");
+        assert!(said[0].contains("ermissions Violation for Publish to \"leco.db1.-\""), "{said:?}");
+        let (code, said) = run(&["subscribe"], &user("web1"));
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        let (code, said) = run(
+            &["subscribe"],
+            &[user("reader"), vec!["--inbox".to_owned(), "_INBOX_admin".to_owned()]].concat(),
+        );
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        let reader = user("reader");
+        let reader: Vec<&str> = reader.iter().map(String::as_str).collect();
+        let reader = Relay::start(&[&["subscribe"], reader.as_slice()].concat());
+        reader.wait_for_all(&BTreeMap::from([(1, 2)]));
+        fs::write(password, "wrong").unwrap();
+        let (code, said) = run(&["subscribe"], &user("reader"));
+        let expected = format!("leco-relay: localhost:{} refuses: wrong credentials", server.port);
+        assert_eq!((code, said), (Some(1), vec![expected]));
+    }
+}
+
+#[test]
+fn a_stream_that_is_missing_or_has_other_limits_is_told() {
+    for path in servers() {
+        let server = Server::start(&path, "");
+        let url = server.url();
+        let missing = "leco-relay: there is no stream LECO: run leco-relay setup without --check".to_owned();
+        assert_eq!(refused(&["setup", "--nats", &url, "--check"]), (Some(1), vec![missing]));
+        let source = Source::listen(server.path("source.sock"));
+        source.send(1, 1, "x");
+        let publisher = Relay::publish(&server, &source, &[]);
+        publisher.wait_until_it_says("no stream takes the events: run leco-relay setup");
+        let subscriber = Relay::subscribe(&server, &[]);
+        subscriber.wait_until_it_says("cannot read stream LECO");
+        set_up(&server);
+        subscriber.wait_for_all(&BTreeMap::from([(1, 1)]));
+
+        let check = |limits: &[&str]| refused(&[&["setup", "--nats", &url, "--check"], limits].concat()).0;
+        let limits = ["--max-age", "1h", "--max-bytes", "2M"];
+        assert_eq!([check(&[]), check(&limits)], [Some(0), Some(1)]);
+        let mut command = Command::new(program("leco-relay"));
+        command.args(["setup", "--nats", &url]).args(limits);
+        let said = String::from_utf8_lossy(&run_to_end(command).stdout).into_owned();
+        assert!(said.contains("stream LECO: max-age: 86400 s, not 3600 s\n"), "{said}");
+        assert_eq!([check(&[]), check(&limits)], [Some(1), Some(0)]);
+    }
+}
+
+#[test]
+fn an_nkey_lets_in() {
+    // The pair of the manual of nats-server.
+    let config =
+        "authorization { users = [ { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }";
+    for path in servers() {
+        let server = Server::start(&path, config);
+        let seed = server.path("seed");
+        fs::write(&seed, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n").unwrap();
+        let (url, seed) = (server.url(), seed.to_str().unwrap().to_owned());
+        assert_eq!(refused(&["setup", "--nats", &url, "--nkey", &seed]), (Some(0), Vec::new()));
+        let (code, said) = refused(&["setup", "--nats", &url]);
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        for way in ["--creds", "--nkey"] {
+            fs::write(&seed, "nonsense").unwrap();
+            let (code, said) = refused(&["setup", "--nats", &url, way, &seed]);
+            assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        }
+    }
+}
+
+/// A certificate that an authority of its own signs: valid in these years.
+fn certificate(folder: &Path, name: &str, years: [u32; 2]) {
+    let config = "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n\
+                  policy=any\nx509_extensions=names\n[any]\ncommonName=supplied\n[names]\nsubjectAltName=DNS:localhost\n";
+    fs::write(folder.join("ca.conf"), config).unwrap();
+    fs::write(folder.join("index"), "").unwrap();
+    let openssl = |arguments: String| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(folder);
+        let output = run_to_end(command);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    if !folder.join("ca.pem").exists() {
+        openssl(format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=own -days 3650"));
+    }
+    openssl(format!("req {key} -keyout {name}.key -out {name}.csr -subj /CN=localhost"));
+    let [from, to] = years.map(|year| format!("{year}0101000000Z"));
+    openssl(format!(
+        "ca -batch -notext -config ca.conf -cert ca.pem -keyfile ca.key -in {name}.csr -out {name}.pem \
+         -startdate {from} -enddate {to}"
+    ));
+}
+
+#[test]
+fn a_certificate_is_checked() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        let _ = skip("there is no openssl");
+        return;
+    }
+    let Some(path) = servers().pop() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "good", [2020, 2045]);
+    certificate(folder.path(), "old", [2020, 2021]);
+    let authority = folder.path().join("ca.pem");
+    let authority = authority.to_str().unwrap();
+    let start = |name: &str| {
+        let mut config = String::from("tls {\n");
+        for (key, ending) in [("cert_file", "pem"), ("key_file", "key")] {
+            let file = folder.path().join(format!("{name}.{ending}"));
+            writeln!(config, "{key}: \"{}\"", file.display()).unwrap();
+        }
+        Server::start(&path, &(config + "}\n"))
+    };
+    let good = start("good");
+    let url = good.url().replace("nats:", "tls:");
+    assert_eq!(refused(&["setup", "--nats", &url, "--tls-ca", authority]), (Some(0), Vec::new()));
+    let old = start("old");
+    for (url, arguments, reason) in [
+        (&url, &[][..], "UnknownIssuer"),
+        (&old.url(), &["--tls-ca", authority][..], "expired"),
+        (&good.url().replace("localhost", "127.0.0.1"), &["--tls-ca", authority][..], "not valid for name"),
+    ] {
+        let (code, said) = refused(&[&["setup", "--nats", url], arguments].concat());
+        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
+        assert!(said[0].contains(reason), "{said:?}");
+    }
+}

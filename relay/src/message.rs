@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! An event on its way: under which subject, which connection it is of, and by what a double is known.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use hashlink::LruCache;
+use leco_core::source::MAX_PARTIAL_LINE;
+use leco_core::wire::details::ConnectionDetails;
+use leco_core::wire::event::{Event, MalformedEvent};
+use serde_json::value::RawValue;
+use siphasher::sip::SipHasher13;
+
+/// First word of all subjects.
+pub(crate) const ROOT: &str = "leco";
+/// Machines whose clocks are remembered.
+const CLOCKS: usize = 1024;
+/// Characters of a subject's token.
+const TOKEN: usize = 64;
+/// Digits of a boot's id that events have.
+const BOOT_DIGITS: usize = 8;
+
+/// An event to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// `leco.HOST.UNIT`.
+    pub(crate) subject: String,
+    /// `BOOT-NS-NS_TRX-HASH`: the same for the same event, however often it is read.
+    pub(crate) id: String,
+    /// The event with the clock of its machine.
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Message {
+    /// Boot and begin of its connection.
+    pub(crate) fn connection(&self) -> &str {
+        let mut parts = self.id.rsplitn(3, '-');
+        parts.nth(2).unwrap_or(&self.id)
+    }
+}
+
+/// Makes messages of lines.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    host: String,
+    clocks: LruCache<String, (String, String)>,
+}
+
+impl Maker {
+    /// Events that do not name their machine are of this one.
+    pub(crate) fn new(host: &str) -> Self {
+        Self { host: host.to_owned(), clocks: LruCache::new(CLOCKS) }
+    }
+
+    /// Reads a line. Each message has the clock of its machine, since whoever subscribes begins anywhere.
+    pub(crate) fn make(&mut self, line: &[u8]) -> Result<Message, MalformedEvent> {
+        let event = Event::parse(line)?;
+        let boot = boot_of(&event);
+        if let Some(clock) = &event.clock.0
+            && let Ok(text) = serde_json::to_string(clock)
+        {
+            self.clocks.insert(boot.clone(), (clock.host.clone(), text));
+        }
+        let clock = self.clocks.get(&boot);
+        let details = ConnectionDetails::of(&event.line, str::from_utf8(line).ok());
+        let clock_host = clock.map(|(host, _)| host.as_str());
+        let hosts = [details.host.as_str(), clock_host.unwrap_or_default(), &self.host];
+        let host = hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
+        let unit = details.units.last().map_or("", String::as_str);
+        let hash = hash_of(line);
+        Ok(Message {
+            subject: format!("{ROOT}.{}.{}", token(host), token(unit)),
+            id: format!("{boot}-{}-{}-{hash:016x}", event.ns, event.ns_trx),
+            payload: match clock {
+                Some((_, clock)) if event.clock.0.is_none() => with_clock(line, clock),
+                _ => line.to_vec(),
+            },
+        })
+    }
+}
+
+/// What tells the boot of an event.
+pub(crate) fn boot_of(event: &Event) -> String {
+    let clock = event.clock.0.as_ref().map_or("", |clock| &clock.boot);
+    let boot = if event.boot.0.is_empty() { clock } else { &event.boot.0 };
+    boot.chars().filter(char::is_ascii_alphanumeric).take(BOOT_DIGITS).collect()
+}
+
+/// A word as a token of a subject: NATS has its own meaning for dots, spaces, `*` and `>`.
+pub(crate) fn token(word: &str) -> String {
+    let is_safe = |char: char| char.is_ascii_alphanumeric() || "-_@:".contains(char);
+    let safe: String = word.chars().take(TOKEN).map(|char| if is_safe(char) { char } else { '_' }).collect();
+    if safe.is_empty() { "-".to_owned() } else { safe }
+}
+
+/// Tells what an event says from what another one of the same moment says, such as one that has a name now. How the clock
+/// goes is not part of it.
+pub(crate) fn hash_of(line: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(line).unwrap_or_default();
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "clock") {
+        for part in [name, value.get()] {
+            hasher.write(part.as_bytes());
+            hasher.write_u8(0xff);
+        }
+    }
+    hasher.finish()
+}
+
+/// Adds a field at the end, unless the line would be too long for those who read it.
+fn with_clock(line: &[u8], clock: &str) -> Vec<u8> {
+    match line.trim_ascii_end() {
+        [fields @ .., b'}'] if fields.len() + clock.len() + 16 < MAX_PARTIAL_LINE => {
+            [fields, b",\"clock\":", clock.as_bytes(), b"}"].concat()
+        }
+        _ => line.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(maker: &mut Maker, line: &str) -> Message {
+        maker.make(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn subjects_have_only_what_nats_takes() {
+        for (word, safe) in
+            [("", "-"), ("nginx.service", "nginx_service"), ("a b*>\u{e4}", "a_b___"), ("$JS", "_JS")]
+        {
+            assert_eq!(token(word), safe);
+        }
+        assert_eq!(token(&"x".repeat(500)).len(), TOKEN);
+    }
+
+    #[test]
+    fn every_message_says_how_the_clock_goes() {
+        let mut maker = Maker::new("here");
+        let clock = r#"{"boot":"0f1e2d3c-aaaa","host":"nas.lan","ns":5,"wall":7}"#;
+        let first = format!(r#"{{"ns":1,"ns_trx":2,"line":"a","boot":"0f1e2d3c","clock":{clock}}}"#);
+        let message = made(&mut maker, &first);
+        assert_eq!(message.subject, "leco.nas_lan.-");
+        assert_eq!(message.payload, first.as_bytes());
+        assert_eq!(message.connection(), "0f1e2d3c-1");
+        let plain = r#"{"ns":3,"ns_trx":4,"line":"b","boot":"0f1e2d3c","unit":"x.service"}"#;
+        let later = made(&mut maker, plain);
+        assert_eq!(later.subject, "leco.nas_lan.x_service");
+        assert_eq!(Event::parse(&later.payload).unwrap().clock.0.unwrap().host, "nas.lan");
+        assert!(later.id.starts_with("0f1e2d3c-3-4-"), "{}", later.id);
+        assert_eq!(made(&mut maker, r#"{"ns":3,"ns_trx":4,"line":"b"}"#).subject, "leco.here.-");
+    }
+
+    #[test]
+    fn the_same_event_has_the_same_id() {
+        let clock = r#""clock":{"boot":"x","ns":5,"wall":7}"#;
+        let hash = |rest: &str| hash_of(format!(r#"{{"ns":1,"ns_trx":2,"line":"a"{rest}}}"#).as_bytes());
+        assert_eq!(hash(""), hash(&format!(",{clock}")));
+        assert_ne!(hash(""), hash(r#","name":"a.example""#), "a name that came later");
+        assert_eq!(hash(""), 0x6ac9_de7e_96b6_dac6, "in every version: it is what a server compares");
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let long = format!(r#"{{"ns":1,"ns_trx":2,"line":"{}"}}"#, "x".repeat(MAX_PARTIAL_LINE));
+        assert_eq!(with_clock(long.as_bytes(), "{}"), long.as_bytes());
+        for line in ["", "{}", "[1]", "{\"ns\":1"] {
+            Maker::new("x").make(line.as_bytes()).unwrap_err();
+        }
+    }
+}

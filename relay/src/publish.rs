@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `leco-relay publish`: from sources to the stream.
+
+use std::env;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use leco_cli::relay::Publish;
+use leco_core::source::{SourceSpec, Sources, with_sources};
+use leco_os::causes::causes;
+use leco_os::sandbox::Sandbox;
+use tokio::sync::{Notify, mpsc};
+
+use crate::message::{Maker, Message};
+use crate::server::{Change, Changes, Link, streams, with_server};
+use crate::spool::Spool;
+use crate::waiting::Waiting;
+use crate::{at_end, block_on, confine, report};
+
+/// Messages on their way.
+const IN_FLIGHT: usize = 256;
+/// Connections that wait in memory.
+const IN_MEMORY: usize = 4096;
+/// Messages between the thread that reads and the one that sends.
+const READ: usize = 1024;
+/// After a refusal nothing is sent for this time.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What is lost is said once in this time.
+const LOSS: Duration = Duration::from_secs(60);
+
+/// A message that was sent, by its connection, and what became of it.
+type Sent = Pin<Box<dyn Future<Output = (String, Result<(), PublishError>)>>>;
+
+pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
+    let Publish { server, source, host, spool, spool_max } = options;
+    let spool = spool.clone().or_else(|| env::var_os("STATE_DIRECTORY").map(PathBuf::from));
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let maker = Maker::new(host.as_ref().unwrap_or(&node));
+    let spool =
+        spool.map(|folder| Spool::open(&folder, *spool_max).map(|spool| (folder, spool))).transpose()?;
+    let sandbox = with_server(with_sources(Sandbox::default(), source), server);
+    let sandbox = spool.iter().fold(sandbox, |sandbox, (folder, _)| sandbox.writes(folder.join("lock")));
+    let link = Link::new(server)?;
+    confine(&sandbox);
+    let ending = Arc::new(Notify::new());
+    let asked = Arc::clone(&ending);
+    at_end(move || asked.notify_one())?;
+    let messages = follow(source, maker)?;
+    let mut publisher = Publisher {
+        spool: spool.map(|(_, spool)| spool),
+        streams: None,
+        waiting: Waiting::default(),
+        sent: FuturesUnordered::new(),
+        pause: None,
+        losses: Losses::default(),
+        said: String::new(),
+    };
+    block_on(async {
+        let done = publisher.run(link.start(), messages, &ending).await;
+        publisher.leave();
+        done
+    })??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads sources in a thread of its own, until all have ended.
+fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiver<Message>> {
+    let (sender, receiver) = mpsc::channel(READ);
+    let mut sources = Sources::open(specs)?;
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        while !sender.is_closed() {
+            let state = sources.state();
+            if state.has_ended {
+                break;
+            }
+            if said != state.text {
+                report(format_args!("{}{}", state.text, state.remedy));
+                said = state.text;
+            }
+            let read = sources.wait(None, |_, line| match maker.make(line) {
+                // Where nobody takes it, this ends soon.
+                Ok(message) => drop(sender.blocking_send(message)),
+                Err(error) => report(error),
+            });
+            if let Err(error) = read {
+                report(error);
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+struct Publisher {
+    spool: Option<Spool>,
+    /// While the server is there.
+    streams: Option<jetstream::Context>,
+    waiting: Waiting,
+    sent: FuturesUnordered<Sent>,
+    /// Until then nothing is sent.
+    pause: Option<Instant>,
+    losses: Losses,
+    /// The last refusal, which is said once.
+    said: String,
+}
+
+impl Publisher {
+    /// Until all that the sources had has arrived, or the program is asked to end.
+    async fn run(
+        &mut self,
+        mut changes: Changes,
+        mut messages: mpsc::Receiver<Message>,
+        ending: &Notify,
+    ) -> anyhow::Result<()> {
+        let mut has_ended = false;
+        loop {
+            self.refill();
+            self.send();
+            let is_spooled = self.spool.as_ref().is_some_and(Spool::is_in_use);
+            if has_ended && self.waiting.is_empty() && !is_spooled {
+                return Ok(());
+            }
+            let pause = self.pause.unwrap_or_else(Instant::now);
+            tokio::select! {
+                message = messages.recv(), if !has_ended => match message {
+                    Some(message) => self.take(message),
+                    None => has_ended = true,
+                },
+                Some((connection, result)) = self.sent.next() => self.settle(&connection, result),
+                Some(change) = changes.recv() => match change? {
+                    Change::Connected(client) => {
+                        self.lose_touch();
+                        self.losses.tell();
+                        self.streams = Some(streams(client));
+                    }
+                    Change::Lost => {
+                        self.streams = None;
+                        self.lose_touch();
+                    }
+                },
+                () = tokio::time::sleep_until(pause.into()), if self.pause.is_some() => self.pause = None,
+                () = ending.notified() => {
+                    while let Ok(message) = messages.try_recv() {
+                        self.take(message);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Takes a message from a source: behind those on disk, where there are some, or while the server is away.
+    fn take(&mut self, message: Message) {
+        match &mut self.spool {
+            Some(spool) if spool.is_in_use() || self.streams.is_none() => {
+                let written = spool.append(&message).and_then(|()| spool.trim());
+                match written {
+                    Ok((lost, were_taken)) => {
+                        let lost = lost + if were_taken { self.waiting.clear() } else { 0 };
+                        self.losses.add(lost, "the spool is full");
+                    }
+                    Err(error) => self.losses.add(1, &format!("cannot write the spool: {error}")),
+                }
+            }
+            _ => {
+                self.waiting.push(message);
+                if self.waiting.len() > IN_MEMORY {
+                    let kept = self.keep();
+                    if !self.spool.as_ref().is_some_and(Spool::is_in_use) {
+                        self.waiting.drop_oldest();
+                        let reason = kept.err().map(|error| format!("cannot write the spool: {error}"));
+                        let reason = reason.as_deref().unwrap_or("memory is full, and there is no spool");
+                        self.losses.add(1, reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes messages from disk when all before them have arrived.
+    fn refill(&mut self) {
+        while self.streams.is_some()
+            && self.waiting.is_empty()
+            && let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_in_use())
+        {
+            match spool.arrived().and_then(|()| spool.load()) {
+                Ok(messages) => messages.into_iter().for_each(|message| self.waiting.push(message)),
+                Err(error) => {
+                    self.losses.add(spool.give_up(), &format!("cannot read the spool: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Sends what may be on its way.
+    fn send(&mut self) {
+        let Some(streams) = self.streams.as_ref().filter(|_| self.pause.is_none()) else { return };
+        while self.waiting.sent() < IN_FLIGHT
+            && let Some(message) = self.waiting.send()
+        {
+            let streams = streams.clone();
+            self.sent.push(Box::pin(async move {
+                let connection = message.connection().to_owned();
+                let publish = PublishMessage::build().payload(message.payload.into()).message_id(message.id);
+                let result =
+                    async { streams.send_publish(message.subject, publish).await?.await.map(|_| ()) };
+                (connection, result.await)
+            }));
+        }
+    }
+
+    fn settle(&mut self, connection: &str, result: Result<(), PublishError>) {
+        let Err(error) = result else {
+            self.waiting.settle(connection);
+            self.said.clear();
+            return;
+        };
+        if is_too_large(&error) {
+            self.waiting.settle(connection);
+            self.losses.add(1, "larger than the server takes");
+            return;
+        }
+        self.waiting.put_back(connection);
+        if error.kind() == PublishErrorKind::TimedOut {
+            return;
+        }
+        self.pause = Some(Instant::now() + PAUSE);
+        let text = match error.kind() {
+            PublishErrorKind::StreamNotFound => "no stream takes the events: run leco-relay setup".to_owned(),
+            _ => format!("the server takes nothing: {}", causes(&error)),
+        };
+        if self.said != text {
+            report(&text);
+            self.said = text;
+        }
+    }
+
+    /// What is on its way has to be sent again, and waits on disk.
+    fn lose_touch(&mut self) {
+        self.sent.clear();
+        self.waiting.put_all_back();
+        if let Err(error) = self.keep() {
+            report(format_args!("cannot write the spool: {error}"));
+        }
+    }
+
+    /// Writes to disk what waits in memory alone.
+    fn keep(&mut self) -> io::Result<()> {
+        match self.spool.as_mut().filter(|spool| !spool.is_in_use()) {
+            Some(spool) => spool.hold(self.waiting.all()),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves to the next one what it can, and says what is lost.
+    fn leave(&mut self) {
+        self.lose_touch();
+        if self.spool.is_none() {
+            self.losses.add(self.waiting.len(), "there is no spool");
+        }
+        self.losses.tell();
+    }
+}
+
+/// Whether a server that takes others will never take this message.
+fn is_too_large(error: &PublishError) -> bool {
+    let refusal = std::error::Error::source(error).and_then(|error| error.downcast_ref::<jetstream::Error>());
+    error.kind() == PublishErrorKind::MaxPayloadExceeded
+        || refusal.is_some_and(|error| error.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+}
+
+/// Counts what is lost, and says it now and then.
+#[derive(Debug, Default)]
+struct Losses {
+    count: usize,
+    reason: String,
+    said: Option<Instant>,
+}
+
+impl Losses {
+    fn add(&mut self, count: usize, reason: &str) {
+        if count > 0 {
+            self.count += count;
+            reason.clone_into(&mut self.reason);
+            if self.said.is_none_or(|said| said.elapsed() >= LOSS) {
+                self.tell();
+            }
+        }
+    }
+
+    /// Says what was not said yet.
+    fn tell(&mut self) {
+        if self.count > 0 {
+            let Self { count, reason, .. } = self;
+            report(format_args!("{count} event{} lost: {reason}", if *count == 1 { "" } else { "s" }));
+            (self.count, self.said) = (0, Some(Instant::now()));
+        }
+    }
+}
