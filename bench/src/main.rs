@@ -94,6 +94,12 @@ fn run() -> Result<bool> {
                 render::write(Path::new(&json), Path::new(&document))?;
                 return Ok(true);
             }
+            // What this program starts of itself.
+            "hold" => {
+                let (count, peer) = (arguments.next(), arguments.next());
+                scaling::hold(count.context("how many?")?.parse()?, &peer.context("with whom?")?)?;
+                return Ok(true);
+            }
             "--quick" => quick = true,
             "--json" => json = Some(arguments.next().context("--json needs a file")?),
             _ => chosen.push(argument),

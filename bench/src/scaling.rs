@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use leco_core::config::Config;
 use leco_core::model::overseer::Overseer;
 use leco_e2e::program;
+use leco_os::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cost::udp_ping_pong;
@@ -29,27 +30,24 @@ const LIVE: [usize; 5] = [10, 1000, 10_000, 30_000, 100_000];
 const RULES: [usize; 5] = [1, 10, 50, 100, 500];
 const RECEIVERS: [usize; 4] = [1, 4, 16, 64];
 const LINES: [u16; 5] = [1, 20, 50, 100, 200];
-/// Sockets that have ports of one address.
-const PER_ADDRESS: usize = 20_000;
+/// Sockets of one process: the limit of open files may be below what is measured.
+const PER_PROCESS: usize = 10_000;
 const ROUND_TRIPS: usize = 5000;
 
 /// Everything, from what is in the kernel to what is on the screen.
 pub(crate) fn measure_live(report: &mut Report) -> Result<()> {
     let most = LIVE[report.scaled(LIVE.len(), 3) - 1];
-    allow_descriptors(most as u64 + 1000)?;
     report.note("Live connections are UDP sockets that are connected and have sent a byte.");
     let served = Served::start()?;
     let stream = BufReader::new(UnixStream::connect(&served.socket)?);
     thread::spawn(move || stream.split(b'\n').map_while(Result::ok).for_each(drop));
     let sink = UdpSocket::bind("127.0.0.1:0")?;
-    let mut live = Vec::new();
+    let (mut live, mut made) = (Vec::new(), 0);
     for count in LIVE.into_iter().filter(|count| *count <= most) {
-        while live.len() < count {
-            let address = Ipv4Addr::from(0x7f01_0001 + u32::try_from(live.len() / PER_ADDRESS)?);
-            let socket = UdpSocket::bind((address, 0))?;
-            socket.connect(sink.local_addr()?)?;
-            socket.send(b"x")?;
-            live.push(socket);
+        while made < count {
+            let more = PER_PROCESS.min(count - made);
+            live.push(Holder::start(more, &sink.local_addr()?.to_string())?);
+            made += more;
         }
         wait_until_told(&served, count)?;
         let times = (0..report.scaled(15, 3)).map(|_| -> Result<f64> {
@@ -98,13 +96,44 @@ fn list(served: &Served) -> Result<usize> {
     Ok(output.stdout.lines().count())
 }
 
-/// The limit of open files, for this process and those that it starts.
-fn allow_descriptors(count: u64) -> Result<()> {
-    let now = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= count);
-    let maximum = if enough(now.maximum) { now.maximum } else { Some(count) };
-    let current = if enough(now.current) { now.current } else { Some(count) };
-    setrlimit(Resource::Nofile, Rlimit { current, maximum }).context("so many open files are not allowed")
+/// A process that holds sockets.
+struct Holder(Child);
+
+impl Holder {
+    fn start(count: usize, peer: &str) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["hold", &count.to_string(), peer]);
+        let mut this = Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        BufReader::new(this.0.stdout.take().context("no output")?).read_line(&mut line)?;
+        ensure!(line.starts_with("ready"), "{count} sockets cannot be held");
+        Ok(this)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Holds so many sockets that are connected with a peer, until standard input ends.
+pub(crate) fn hold(count: usize, peer: &str) -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("the limit of open files")?;
+    // An address of its own, whose ports are enough.
+    let address = Ipv4Addr::from(0x7f10_0000 + (std::process::id() & 0xf_ffff));
+    let sockets = (0..count).map(|_| -> Result<UdpSocket> {
+        let socket = UdpSocket::bind((address, 0))?;
+        socket.connect(peer)?;
+        socket.send(b"x")?;
+        Ok(socket)
+    });
+    let _sockets = sockets.collect::<Result<Vec<_>>>()?;
+    say::out("ready");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
 }
 
 /// Rules on a line, and lines in a frame.
