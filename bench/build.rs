@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-const SOURCE: &str = "src/empty.bpf.c";
-
 fn main() -> Result<()> {
-    println!("cargo:rerun-if-changed={SOURCE}");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    compile::compile(SOURCE, &out.join("empty.bpf.o")).map(drop)
+    for name in ["empty.bpf", "original.bpf"] {
+        let source = format!("src/{name}.c");
+        println!("cargo:rerun-if-changed={source}");
+        compile::compile(&source, &out.join(name).with_extension("bpf.o"))?;
+    }
+    Ok(())
 }

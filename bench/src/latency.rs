@@ -9,6 +9,7 @@ use anyhow::Result;
 use leco_e2e::Terminal;
 
 use crate::report::Report;
+use crate::statistics::{Estimate, percentile};
 
 const CONNECTIONS: u32 = 200;
 
@@ -16,7 +17,7 @@ const CONNECTIONS: u32 = 200;
 /// lines only fade.
 pub(crate) fn measure(terminal: &mut Terminal, report: &mut Report) -> Result<()> {
     let mut times = Vec::new();
-    for number in 0..CONNECTIONS {
+    for number in 0..report.scaled(CONNECTIONS, CONNECTIONS / 10) {
         // A port of its own tells each connection from the others. The pauses do not beat in time with frames.
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -27,22 +28,13 @@ pub(crate) fn measure(terminal: &mut Terminal, report: &mut Report) -> Result<()
         let seen = terminal.wait_for(&format!(" 127.0.0.1 {}", address.port()))?;
         times.push((seen - start).as_secs_f64() * 1000.0);
     }
-    tell(
-        &format!("connect() to the screen of leco-tui, 99 % of {CONNECTIONS}, after a quiet moment"),
-        times,
-        2.0,
-        report,
-    );
+    tell("connect() to the screen of leco-tui, after a quiet moment", times, 2.0, report);
     Ok(())
 }
 
 /// Tells 99 % of times in ms, which have a limit, and how they lie.
 pub(crate) fn tell(what: &str, mut times: Vec<f64>, limit: f64, report: &mut Report) {
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| {
-        times.get((times.len().saturating_sub(1)) * percent / 100).copied().unwrap_or(f64::NAN)
-    };
-    report.limit(what, at(99), limit, "ms");
-    let [fastest, median, slowest] = [at(0), at(50), at(100)];
-    report.tell("the same: fastest, median, slowest", &format!("{fastest:.1}, {median:.1}, {slowest:.1} ms"));
+    report.limit(&format!("{what}, 99 %"), percentile(&mut times, 99), limit, "ms");
+    report.tell(&format!("{what}, slowest"), percentile(&mut times, 100), "ms");
+    report.tell(what, Estimate::median(times), "ms");
 }

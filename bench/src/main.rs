@@ -1,91 +1,146 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Measures LECO as a whole on this machine's kernel and holds the figures against their limits.
 //!
-//! `leco-bench` prints a line per figure and ends with 1 if a limit was missed; `leco-bench model` measures the model
-//! alone, `leco-bench overlay` the overlay, `leco-bench pipe` the pipe, `leco-bench tui` the terminal view,
-//! `leco-bench notify` what tells of connections,
-//! `leco-bench cost` what the kernel side costs others (`leco-bench cost UDP` that kind of traffic alone),
-//! `leco-bench programs` how long its programs run, `leco-bench soak 30m` (and a seed) whether anything grows meanwhile.
-//! `LECO_TEST_HOOKS=peer=off` chooses hooks. Needs root; its traffic goes over loopback. Figures are of one run on one
-//! machine: compare within a run, not between machines.
+//! `leco-bench [--quick] [--json FILE] [PART…]` prints a line per figure and ends with 1 if a limit was missed. Parts are
+//! `programs` (how long the kernel side's programs run), `cost` (what they leave of throughput; `cost=UDP` for that kind of
+//! traffic alone), `pipe`, `receivers`, `together`, `tui`, `overlay`, `notify`, `views` (beside other programs), `model`,
+//! `scaling` and `history`; without any, all of them. `--quick` scales durations down, for rough figures; `--json` also writes
+//! the figures to a file, of which `leco-bench render FILE DOCUMENT` makes Markdown with plots. `leco-bench soak 30m` (and a seed) tells whether
+//! anything grows meanwhile. `LECO_TEST_HOOKS=peer=off`
+//! chooses hooks. Needs root; its traffic goes over loopback and through network namespaces. Figures are of one run on
+//! one machine: compare within a run, not between machines.
 
 mod cost;
+mod cpus;
 mod history;
 mod latency;
+mod machine;
 mod model;
 mod notify;
+mod original;
 mod overlay;
 mod process;
 mod receivers;
+mod render;
 mod report;
+mod scaling;
 mod soak;
+mod statistics;
+mod svg;
 mod throughput;
+mod traffic;
 mod tui;
+mod views;
 
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use leco_core::text::parse_duration;
 use leco_e2e::{Kernel, Terminal, program};
+use leco_os::say;
 
 use crate::process::Watched;
-use crate::report::Report;
+use crate::report::{Report, Results};
 
 /// A group and user without a name on any machine.
 const ID: u32 = 54321;
 const COLUMNS: u16 = 120;
 const ROWS: u16 = 40;
 
+/// Measures a part.
+type Measure = fn(&mut Report) -> Result<()>;
+
+/// Chapter, part, and what measures it, in the report's order. What needs a quiet machine most comes first.
+const PARTS: [(&str, &str, Measure); 16] = [
+    ("Kernel", "cost", |report| cost::measure_throughput("", report)),
+    ("Kernel", "programs", cost::measure_programs),
+    ("Pipe", "pipe", throughput::measure),
+    ("Pipe", "receivers", receivers::measure),
+    ("Views", "together", measure_together),
+    ("Views", "views", views::measure),
+    ("Views", "tui", tui::measure),
+    ("Views", "overlay", overlay::measure),
+    ("Views", "notify", notify::measure),
+    ("Model", "model", model::measure),
+    ("Scaling", "scaling: live connections", scaling::measure_live),
+    ("Scaling", "scaling: model", scaling::measure_model),
+    ("Scaling", "scaling: receivers", scaling::measure_receivers),
+    ("Scaling", "scaling: screen", scaling::measure_screen),
+    ("History", "history", history::measure),
+    ("History", "history: CPU", history::measure_busy),
+];
+
 fn main() -> ExitCode {
     match run() {
-        Ok(report) if report.missed() => ExitCode::FAILURE,
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("leco-bench: {error:#}");
+            say::err(format_args!("leco-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<Report> {
-    ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
-    let mut report = Report::default();
-    let (part, kind) = (std::env::args().nth(1), std::env::args().nth(2));
-    match part.as_deref() {
-        Some("overlay") => overlay::measure(&mut report)?,
-        Some("model") => model::measure(&mut report)?,
-        Some("pipe") => {
-            throughput::measure(&mut report)?;
-            receivers::measure(&mut report)?;
+/// Whether every limit was kept.
+fn run() -> Result<bool> {
+    let (mut quick, mut json, mut chosen) = (false, None, Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "render" => {
+                let (Some(json), Some(document)) = (arguments.next(), arguments.next()) else {
+                    bail!("use leco-bench render FIGURES.json DOCUMENT.md");
+                };
+                render::write(Path::new(&json), Path::new(&document))?;
+                return Ok(true);
+            }
+            "soak" => {
+                let duration = parse_duration(&arguments.next().unwrap_or_else(|| "5m".into()))?;
+                let seed = arguments.next().map(|seed| seed.parse()).transpose()?;
+                let mut report = Report::new(false);
+                report.part("Soak", "soak", |report| soak::measure(duration, seed, report));
+                return Ok(!report.results().missed());
+            }
+            // What this program starts of itself.
+            "hold" => {
+                let (count, peer) = (arguments.next(), arguments.next());
+                scaling::hold(count.context("how many?")?.parse()?, &peer.context("with whom?")?)?;
+                return Ok(true);
+            }
+            "--quick" => quick = true,
+            "--json" => json = Some(arguments.next().context("--json needs a file")?),
+            _ => chosen.push(argument),
         }
-        Some("together") => measure_together(&mut report)?,
-        Some("history") => history::measure(&mut report)?,
-        Some("tui") => tui::measure(&mut report)?,
-        Some("notify") => notify::measure(&mut report)?,
-        Some("soak") => {
-            let duration = leco_core::text::parse_duration(kind.as_deref().unwrap_or("5m"))?;
-            let seed = std::env::args().nth(3).map(|seed| seed.parse()).transpose()?;
-            soak::measure(duration, seed, &mut report)?;
-        }
-        Some("programs") => cost::measure_programs(&mut report)?,
-        Some("cost") => match kind {
-            Some(kind) => cost::measure_throughput(&kind, &mut report)?,
-            None => cost::measure(&mut report)?,
-        },
-        _ => measure_all(&mut report)?,
     }
-    Ok(report)
+    ensure!(rustix::process::geteuid().is_root(), "loading eBPF programs needs root");
+    let mut report = Report::new(quick);
+    for part in &chosen {
+        let known = PARTS.iter().any(|(_, name, _)| is_of(name, part)) || part.starts_with("cost=");
+        ensure!(known, "there is no part {part}");
+    }
+    if let Some(kind) = chosen.iter().find_map(|part| part.strip_prefix("cost=")) {
+        report.part("Kernel", "cost", |report| cost::measure_throughput(kind, report));
+    }
+    for (chapter, name, measure) in PARTS {
+        if chosen.is_empty() || chosen.iter().any(|part| is_of(name, part)) {
+            report.part(chapter, name, measure);
+            // Whoever has waited long enough has what was measured so far.
+            save(report.results(), json.as_deref())?;
+        }
+    }
+    save(report.results(), json.as_deref())?;
+    Ok(!report.results().missed())
 }
 
-fn measure_all(report: &mut Report) -> Result<()> {
-    model::measure(report)?;
-    throughput::measure(report)?;
-    measure_together(report)?;
-    receivers::measure(report)?;
-    history::measure(report)?;
-    tui::measure(report)?;
-    notify::measure(report)?;
-    overlay::measure(report)?;
-    cost::measure(report)
+fn save(results: &Results, json: Option<&str>) -> Result<()> {
+    let Some(json) = json else { return Ok(()) };
+    std::fs::write(json, serde_json::to_string_pretty(results)? + "\n").with_context(|| json.to_owned())
+}
+
+/// Whether a part has this name, or its name begins with it.
+fn is_of(name: &str, part: &str) -> bool {
+    name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// Pipe and terminal view as a person has them, each without privileges.

@@ -13,14 +13,16 @@ use leco_core::model::overseer::{Answers, Overseer};
 use leco_core::query::Query;
 
 use crate::report::Report;
+use crate::statistics::Estimate;
 use crate::tui::{KNOWN, detailed_event};
 
-const LINE: &str = "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 192.0.2.1 853 :: v 58B / 26B ^";
+pub(crate) const LINE: &str =
+    "18:32 :: myuser :: drill [tmux-spawn-822f3728+] :: 192.0.2.1 853 :: v 58B / 26B ^";
 const ROUNDS: usize = 21;
 
-/// Median time of one call in µs.
-fn median_us(calls: u32, mut call: impl FnMut()) -> f64 {
-    let mut times: Vec<f64> = (0..ROUNDS)
+/// Time of one call in µs.
+pub(crate) fn median_us(calls: u32, mut call: impl FnMut()) -> Estimate {
+    let times = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
             for _ in 0..calls {
@@ -29,18 +31,17 @@ fn median_us(calls: u32, mut call: impl FnMut()) -> f64 {
             start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    times[ROUNDS / 2]
+    Estimate::median(times)
 }
 
-fn config(text: &str) -> Result<Config> {
+pub(crate) fn config(text: &str) -> Result<Config> {
     let config = Config::parse(text.as_bytes(), Path::new("bench.ini"));
     ensure!(config.diagnostics.is_empty(), "{:?}", config.diagnostics);
     Ok(config)
 }
 
 /// So many rules of the kinds that widget.ini has, few of which match.
-fn rules(count: usize) -> String {
+pub(crate) fn rules(count: usize) -> String {
     let mut text = String::from("[rx-proc]\n");
     for number in 0..count {
         text += &match number % 5 {
@@ -106,7 +107,7 @@ fn measure_filter(report: &mut Report) -> Result<()> {
             let answers = Answers::default();
             black_box(overseer.known().filter(|line| line.is_chosen(&query, &answers, now)).count());
         });
-        slowest = slowest.max(time / 1000.0);
+        slowest = slowest.max(time.value / 1000.0);
     }
     report.limit("a filter over 10,000 lines known with -E", slowest, 50.0, "ms");
     let time = median_us(1, || {
@@ -145,14 +146,14 @@ fn measure_list(report: &mut Report, kind: &str, before: &str, entry: impl Fn(u3
     let (list, _) = List::parse(text.as_bytes(), Path::new("list"))?;
     report.limit(&format!("reading a list of a million {kind}"), start.elapsed().as_secs_f64(), 2.0, "s");
     ensure!(list.len() == lines.len(), "{} of {kind}", list.len());
-    report.limit("its memory", list.bytes() as f64 / 1e6, 30.0, "MB");
+    report.limit(&format!("a list of a million {kind}: memory"), list.bytes() as f64 / 1e6, 30.0, "MB");
     let peers: Vec<_> = (1..=20_000).map(|number| before.to_owned() + &entry(number * 100)).collect();
     let found = || peers.iter().filter(|peer| list.has(peer)).count();
     ensure!(found() == peers.len() / 2, "{} of {kind} are found", found());
     let time = median_us(1, || {
         black_box(found());
     });
-    report.limit("looking a peer up in it", time / peers.len() as f64, 1.0, "µs");
+    report.limit(&format!("looking a peer up in a million {kind}"), time / peers.len() as f64, 1.0, "µs");
     Ok(())
 }
 

@@ -20,10 +20,31 @@ impl Watched {
         Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
     }
 
+    /// Whether it still runs; if not, how it ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.0.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("it ended: {status}"),
+        }
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
+}
+
+/// A process and all that it started.
+pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
+    let mut all = vec![process];
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // It may have ended meanwhile.
+        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            all.extend(family(child).unwrap_or_default());
+        }
+    }
+    Ok(all)
 }
 
 /// Times any of a process's threads went to sleep: each was woken before.
@@ -79,7 +100,7 @@ fn field(path: &std::path::Path, label: &str) -> Result<u64> {
     number.with_context(|| format!("no {label} in {}", path.display()))
 }
 
-/// Wakeups of each process in ten seconds of silence.
+/// Wakeups of each process while nothing happens.
 pub(crate) fn measure_idle(processes: &[(&str, &Watched)], report: &mut Report) -> Result<()> {
     let total = || -> Result<u64> { processes.iter().map(|(_, process)| sleeps(process.id())).sum() };
     // What was held back an update interval ago is shown and fades; then nothing is left to do.
@@ -89,9 +110,11 @@ pub(crate) fn measure_idle(processes: &[(&str, &Watched)], report: &mut Report) 
         if total()? == before {
             for (name, process) in processes {
                 let before = sleeps(process.id())?;
-                thread::sleep(IDLE);
+                let time = report.time(IDLE);
+                thread::sleep(time);
                 let woken = sleeps(process.id())? - before;
-                report.limit(&format!("{name}: wakeups in 10 s of silence"), woken as f64, 0.0, "");
+                let figure = format!("{name}: wakeups in {} s of silence", time.as_secs());
+                report.limit(&figure, woken as f64, 0.0, "");
             }
             return Ok(());
         }
@@ -102,10 +125,8 @@ pub(crate) fn measure_idle(processes: &[(&str, &Watched)], report: &mut Report) 
 /// Memory of each process.
 pub(crate) fn measure_memory(processes: &[(&str, &Watched)], report: &mut Report) -> Result<()> {
     for (name, process) in processes {
-        let proc = std::path::PathBuf::from(format!("/proc/{}", process.0.id()));
-        let resident = field(&proc.join("status"), "VmRSS:")?;
-        let own = field(&proc.join("smaps_rollup"), "Pss:")?;
-        report.tell(&format!("{name}: resident, proportional"), &format!("{resident} KiB, {own} KiB"));
+        report.tell(&format!("{name}: resident memory"), resident(process.id())?, "MB");
+        report.tell(&format!("{name}: PSS"), proportional(process.id())?, "MB");
     }
     Ok(())
 }

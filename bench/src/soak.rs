@@ -74,7 +74,7 @@ struct Steady {
 /// Runs for so long, and holds growth against its limits.
 pub(crate) fn measure(duration: Duration, seed: Option<u64>, report: &mut Report) -> Result<()> {
     let mut random = Random(seed.unwrap_or(SEED));
-    report.tell("seed", &random.0.to_string());
+    report.note(&format!("seed {}", random.0));
     // Small, so that it is soon full.
     let start = |name| {
         let loader = ["--max-conns", "256"].map(ToOwned::to_owned).to_vec();
@@ -120,7 +120,7 @@ pub(crate) fn measure(duration: Duration, seed: Option<u64>, report: &mut Report
         whole.make_connections()?;
         whole.agrees()?;
     }
-    report.tell("rounds of connections, restarts", &format!("{turns}, {restarts}"));
+    report.note(&format!("{turns} rounds of connections, {restarts} restarts"));
     for kept in &steady {
         let window = kept.samples.len() / PARTS;
         ensure!(window > 0, "it was too short to tell growth");

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,12 @@ use leco_e2e::{FAR_V4, Kernel, Netns, Terminal, program};
 use leco_os::clock::boot_ns;
 
 use crate::latency;
+use crate::machine;
 use crate::process::{self, Watched};
 use crate::report::Report;
 use crate::{COLUMNS, ROWS};
 
-const MEASURED: Duration = Duration::from_secs(60);
+const MEASURED: Duration = Duration::from_secs(30);
 const LINES: u64 = 20;
 /// Between two events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(500);
@@ -37,6 +38,10 @@ struct View {
 
 impl View {
     fn start(config: &str) -> Result<Self> {
+        Self::start_with(config, ROWS)
+    }
+
+    fn start_with(config: &str, rows: u16) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("widget.ini");
         std::fs::write(&path, config)?;
@@ -48,7 +53,7 @@ impl View {
             .env("TERM", "xterm-256color")
             .env("COLORTERM", "truecolor");
         command.arg("--source").arg(format!("unix:{}", folder.path().join("socket").display()));
-        let mut terminal = Terminal::open(COLUMNS, ROWS)?;
+        let mut terminal = Terminal::open(COLUMNS, rows)?;
         let process = Watched::start(&mut terminal.attach(command)?)?;
         let (socket, _) = listener.accept()?;
         terminal.wait_for("no connections yet")?;
@@ -134,25 +139,38 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     measure_yardsticks(report)
 }
 
-fn measure_fading(report: &mut Report) -> Result<()> {
-    let mut view = View::start("")?;
-    for number in 0..LINES {
+/// CPU in percent of a view with so many lines that fade and are updated in turn.
+pub(crate) fn cpu_of_lines(lines: u16, time: Duration) -> Result<f64> {
+    // Bars above and below the lines.
+    let mut view = View::start_with("", ROWS.max(lines + 5))?;
+    let lines = u64::from(lines);
+    for number in 0..lines {
         view.send_usual(number, number)?;
     }
     view.terminal.drain(Duration::from_secs(2))?;
     let (before, start) = (process::on_cpu(view.process.id())?, Instant::now());
     let mut number = 0;
-    while start.elapsed() < MEASURED {
-        view.send_usual(number % LINES, number)?;
+    while start.elapsed() < time {
+        view.send_usual(number % lines, number)?;
         number += 1;
         view.terminal.drain(EVENT_INTERVAL)?;
     }
-    let share = share(before, process::on_cpu(view.process.id())?, start.elapsed());
-    report.limit("leco-tui: CPU of 60 s, 20 lines fading, 2 events/s", share, 0.2, "%");
+    Ok(share(before, process::on_cpu(view.process.id())?, start.elapsed()))
+}
+
+fn measure_fading(report: &mut Report) -> Result<()> {
+    let share = cpu_of_lines(20, report.time(MEASURED))?;
+    report.limit("leco-tui: CPU, 20 lines fading, 2 events/s", share, 0.2, "%");
     Ok(())
 }
 
 fn measure_silence(report: &mut Report) -> Result<()> {
+    if report.is_quick() {
+        report.note(
+            "Wakeups of leco-tui in silence are not measured in a quick run: silence begins after 45 s.",
+        );
+        return Ok(());
+    }
     let mut view = View::start("[text]\nline-fade-time = 1\n")?;
     for number in 0..LINES {
         view.send_usual(number, number)?;
@@ -162,7 +180,7 @@ fn measure_silence(report: &mut Report) -> Result<()> {
     let before = process::sleeps(view.process.id())?;
     view.terminal.drain(MEASURED)?;
     let woken = process::sleeps(view.process.id())? - before;
-    report.limit("leco-tui: wakeups in 60 s of silence", woken as f64, 0.0, "");
+    report.limit("leco-tui: wakeups in 30 s of silence", woken as f64, 0.0, "");
     Ok(())
 }
 
@@ -170,7 +188,7 @@ fn measure_burst(report: &mut Report) -> Result<()> {
     let mut view = View::start("")?;
     let (before, start) = (process::on_cpu(view.process.id())?, Instant::now());
     let (mut number, mut keys) = (0_u32, Vec::new());
-    while start.elapsed() < BURST {
+    while start.elapsed() < report.scaled(BURST, BURST / 5) {
         let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
         while f64::from(number) < due {
             view.send_usual(u64::from(number) % 1000, u64::from(number))?;
@@ -189,7 +207,7 @@ fn measure_burst(report: &mut Report) -> Result<()> {
     report.limit("leco-tui: CPU at 5,000 events/s", share, 8.0, "%");
     keys.sort_by(f64::total_cmp);
     let slowest = keys.last().copied().context("no key was pressed")?;
-    report.limit(&format!("the same: slowest answer to {} keys", keys.len()), slowest, 50.0, "ms");
+    report.limit("leco-tui: slowest answer to a key at 5,000 events/s", slowest, 50.0, "ms");
     Ok(())
 }
 
@@ -197,7 +215,7 @@ fn measure_burst(report: &mut Report) -> Result<()> {
 fn measure_in_burst(report: &mut Report) -> Result<()> {
     let mut view = View::start("")?;
     let (start, mut number, mut times) = (Instant::now(), 0_u64, Vec::new());
-    for marked in 0..200 {
+    for marked in 0..report.scaled(200, 20) {
         let until = Instant::now() + Duration::from_millis(40 + marked * 7 % 23);
         while Instant::now() < until {
             let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
@@ -212,7 +230,7 @@ fn measure_in_burst(report: &mut Report) -> Result<()> {
         view.send_usual(0, told)?;
         times.push((view.terminal.wait_for(&format!("{told}K"))? - sent).as_secs_f64() * 1000.0);
     }
-    latency::tell("event to the screen of leco-tui, 99 % of 200, at 5,000 events/s", times, 20.0, report);
+    latency::tell("event to the screen of leco-tui, at 5,000 events/s", times, 20.0, report);
     Ok(())
 }
 
@@ -323,10 +341,10 @@ impl Seen {
     }
 
     /// Lets the processes live, each with its connection: the longest life in ms, and their numbers.
-    fn make_traffic(&mut self, address: SocketAddr) -> Result<(f64, String)> {
+    fn make_traffic(&mut self, address: SocketAddr, count: usize) -> Result<(f64, String)> {
         let mut traffic = self.netns.near_command("python3");
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        traffic.args(["-c", SHORT_LIVES, &ip, &port, &SHORT.to_string()]);
+        traffic.args(["-c", SHORT_LIVES, &ip, &port, &count.to_string()]);
         let mut traffic = traffic.stdout(Stdio::piped()).spawn()?;
         while traffic.try_wait()?.is_none() {
             self.terminal.drain(Duration::from_millis(100))?;
@@ -356,9 +374,9 @@ fn swallow(listener: TcpListener) {
 
 /// The same traffic seen by LECO and by programs that capture packets and look for sockets in /proc.
 fn measure_yardsticks(report: &mut Report) -> Result<()> {
-    let bandwhich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/yardsticks/bin/bandwhich");
+    let (bandwhich, short) = (machine::yardstick("bandwhich"), report.scaled(SHORT, SHORT / 10));
     if !bandwhich.exists() || Command::new("nethogs").arg("-V").output().is_err() {
-        report.tell("bandwhich, nethogs", "not here: script/bench installs them");
+        report.note("bandwhich or nethogs is not here: script/bench installs them.");
         return Ok(());
     }
     let mut seen = Seen::start()?;
@@ -371,21 +389,21 @@ fn measure_yardsticks(report: &mut Report) -> Result<()> {
     swallow(listener);
     seen.terminal.drain(Duration::from_secs(2))?;
     let (before, start) = (seen.on_cpu(&others)?, Instant::now());
-    let (longest, pids) = seen.make_traffic(address)?;
+    let (longest, pids) = seen.make_traffic(address, short)?;
     let (after, elapsed) = (seen.on_cpu(&others)?, start.elapsed());
-    report.tell("500 processes with a connection each, longest life", &format!("{longest:.1} ms"));
+    report.tell(&format!("{short} processes with a connection each, longest life"), longest, "ms");
     seen.terminal.drain(Duration::from_secs(4))?;
     seen.terminal.press(b"f/:: short-[0-9]+ /")?;
-    let listed = seen.terminal.wait_for(&format!("   {SHORT} of ")).is_ok();
+    let listed = seen.terminal.wait_for(&format!("   {short} of ")).is_ok();
     report.limit("of them, not listed with their process by leco-tui", f64::from(u8::from(!listed)), 0.0, "");
     let shares: Vec<f64> =
         before.iter().zip(&after).map(|(before, after)| share(*before, *after, elapsed)).collect();
-    report.tell("LECO (pipe and view): CPU meanwhile", &format!("{:.2} %", shares[0]));
+    report.tell("LECO (pipe and view): CPU meanwhile", shares[0], "%");
     let pids: Vec<&str> = pids.split(' ').collect();
     for (other, share) in others.iter().zip(&shares[1..]) {
         let (name, count) = (other.name, other.count(&pids)?);
-        report
-            .tell(&format!("{name}: CPU, processes it listed"), &format!("{share:.2} %, {count} of {SHORT}"));
+        report.tell(&format!("of them, listed by {name}"), count as f64, "");
+        report.tell(&format!("{name}: CPU meanwhile"), *share, "%");
         report.limit(&format!("LECO's CPU beside {name}'s"), shares[0] / share, 1.0, "×");
     }
     Ok(())

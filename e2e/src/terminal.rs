@@ -69,16 +69,21 @@ impl Terminal {
 
     /// Waits until the text is on the screen; returns when that was.
     pub fn wait_for(&mut self, text: &str) -> Result<Instant> {
+        self.wait_until(text, |screen| screen.contains(text))
+    }
+
+    /// Waits until the screen is as it has to be; returns when that was.
+    pub fn wait_until(&mut self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<Instant> {
         let start = Instant::now();
         let mut buffer = [0; 16 << 10];
         loop {
-            if self.emulator.screen().contents().contains(text) {
+            if is_there(&self.emulator.screen().contents()) {
                 return Ok(Instant::now());
             }
             let left = DEADLINE.saturating_sub(start.elapsed());
             let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
             if left.is_zero() || poll(&mut fds, Some(&Timespec::try_from(left)?))? == 0 {
-                bail!("waited in vain for {text:?}, the screen is:\n{}", self.emulator.screen().contents());
+                bail!("waited in vain for {what:?}, the screen is:\n{}", self.emulator.screen().contents());
             }
             let count = self.ours.read(&mut buffer)?;
             self.emulator.process(&buffer[..count]);

@@ -196,6 +196,21 @@ impl XServer {
         read().unwrap_or_else(|error| panic!("no windows: {error}"))
     }
 
+    /// The windows of applications that are shown.
+    ///
+    /// # Panics
+    /// When the server does not tell.
+    #[must_use]
+    pub fn shown_windows(&self) -> Vec<u32> {
+        let is_shown = |window: &(u32, String)| {
+            let ask =
+                || Ok::<_, ReplyError>(self.connection.get_window_attributes(window.0)?.reply()?.map_state);
+            // An error is that it was closed meanwhile.
+            ask().is_ok_and(|state| state == MapState::VIEWABLE)
+        };
+        self.windows().into_iter().filter(is_shown).map(|(window, _)| window).collect()
+    }
+
     /// Counts how often something is drawn in a window, until it is over. What is drawn within half a frame
     /// of a usual display is one frame.
     ///
