@@ -518,6 +518,20 @@ fn a_stream_that_is_missing_or_has_other_limits_is_told() {
 }
 
 #[test]
+fn a_recording_is_read_no_faster_than_the_server_takes_it() {
+    let Some(path) = servers().pop() else { return };
+    let server = Server::start(&path, "");
+    set_up(&server);
+    let (file, url) = (server.path("events"), server.url());
+    let last: BTreeMap<u64, u64> = (0..12_000).map(|connection| (connection, 3)).collect();
+    fs::write(&file, last.iter().map(|(connection, at)| event(*connection, *at, "x")).collect::<String>())
+        .unwrap();
+    let source = format!("file:{}", file.display());
+    assert_eq!(refused(&["publish", "--nats", &url, "--source", &source]), (Some(0), Vec::new()));
+    Relay::subscribe(&server, &[]).wait_for_all(&last);
+}
+
+#[test]
 fn an_nkey_lets_in() {
     // The pair of the manual of nats-server.
     let config =

@@ -56,7 +56,9 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
     let asked = Arc::clone(&ending);
     at_end(move || asked.notify_one())?;
     let messages = follow(source, maker)?;
+    let can_wait = spool.is_none() || source.iter().all(SourceSpec::is_recording);
     let mut publisher = Publisher {
+        can_wait,
         spool: spool.map(|(_, spool)| spool),
         streams: None,
         waiting: Waiting::default(),
@@ -103,6 +105,9 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiv
 }
 
 struct Publisher {
+    /// Sources are read no faster than the server takes it: nothing is lost of a recording, and the pipe keeps the latest
+    /// event of each connection.
+    can_wait: bool,
     spool: Option<Spool>,
     /// While the server is there.
     streams: Option<jetstream::Context>,
@@ -133,7 +138,7 @@ impl Publisher {
             }
             let pause = self.pause.unwrap_or_else(Instant::now);
             tokio::select! {
-                message = messages.recv(), if !has_ended => match message {
+                message = messages.recv(), if !has_ended && !self.has_to_wait() => match message {
                     Some(message) => self.take(message),
                     None => has_ended = true,
                 },
@@ -160,6 +165,12 @@ impl Publisher {
         }
     }
 
+    /// Whether the sources have to wait.
+    fn has_to_wait(&self) -> bool {
+        let is_away = self.spool.is_some() && self.streams.is_none();
+        self.can_wait && (is_away || self.waiting.len() >= IN_MEMORY)
+    }
+
     /// Takes a message from a source: behind those on disk, where there are some, or while the server is away.
     fn take(&mut self, message: Message) {
         match &mut self.spool {
@@ -179,9 +190,8 @@ impl Publisher {
                     let kept = self.keep();
                     if !self.spool.as_ref().is_some_and(Spool::is_in_use) {
                         self.waiting.drop_oldest();
-                        let reason = kept.err().map(|error| format!("cannot write the spool: {error}"));
-                        let reason = reason.as_deref().unwrap_or("memory is full, and there is no spool");
-                        self.losses.add(1, reason);
+                        let reason = kept.err().map_or(String::new(), |error| format!(": {error}"));
+                        self.losses.add(1, &format!("cannot write the spool{reason}"));
                     }
                 }
             }
