@@ -61,6 +61,15 @@ pub struct Cli {
     #[arg(long, value_names = ["PROGRAM", "ARG"], num_args = 1.., allow_hyphen_values = true, conflicts_with_all = ["rx_test", "check_config", "debug"])]
     pub exec: Vec<OsString>,
     /// With --exec: kill the program and its process group after this time [default: 10]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_duration, requires = "exec")]
+    #[arg(long, value_name = "SECONDS", value_parser = some_time, requires = "exec")]
     pub exec_timeout: Option<Duration>,
+}
+
+/// A duration in which a program can do something.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("a program needs some time: write 1 or more".into()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -87,8 +87,8 @@ pub struct Cli {
     /// peer and dir are known of it, with --history also unit and port
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true, requires = "saved", value_parser = filter_without_names)]
     pub filter: Option<String>,
-    /// With --seen or --history: only what was since then: 8h (ago), today, yesterday or 2026-11-20. Totals are of whole
-    /// hours, after a week of whole days [default with --history: 24h]
+    /// With --seen or --history: only what was since then: 8h (ago), today, yesterday or 2026-11-20. The hour of that counts
+    /// whole, after a week the day [default with --history: 24h]
     #[arg(long, value_name = "WHEN", requires = "saved", value_parser = parse_moment)]
     pub since: Option<Moment>,
     /// With --seen or --history: as JSON, one object per line

@@ -286,7 +286,8 @@ fn a_reader_of_standard_output_that_leaves_ends_the_pipe_quietly() {
     let kernel = Kernel::load(&["--update-interval", "0"]);
     let netns = Netns::new();
     let mut command = Command::new(program("leco-event-pipe"));
-    command.arg("-p").arg(kernel.pins()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("-p").arg(kernel.pins()).env("LECO_MEMORY", "off");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     make_connection(&netns);

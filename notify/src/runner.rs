@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use leco_os::start;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, access};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -30,7 +31,10 @@ const ENVIRONMENT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_A
 pub(crate) fn start(command: &[OsString], time_limit: Duration) -> anyhow::Result<(ChildStdin, ChildStdout)> {
     let program = command.first().context("--exec needs a program")?;
     if !can_run(Path::new(program)) {
-        anyhow::bail!("cannot run {}: there is no such program", program.display());
+        anyhow::bail!(
+            "cannot run {}: there is no such program, or it may not be executed",
+            program.display()
+        );
     }
     let child = Command::new("/proc/self/exe")
         .arg0(NAME)
@@ -47,10 +51,12 @@ pub(crate) fn start(command: &[OsString], time_limit: Duration) -> anyhow::Resul
 
 /// Whether there is such a program, in `PATH` where it is a name alone.
 fn can_run(program: &Path) -> bool {
+    let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     let path = env::var_os("PATH").unwrap_or_default();
-    program.is_file()
-        || !program.as_os_str().as_bytes().contains(&b'/')
-            && env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return is_program(program);
+    }
+    env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
 }
 
 /// What the process was started with.
@@ -179,6 +185,7 @@ mod tests {
         assert!(
             can_run(Path::new("sh"))
                 && !can_run(Path::new("/nonexistent/sh"))
+                && !can_run(Path::new("/etc/passwd"))
                 && !can_run(Path::new("no/sh"))
         );
     }

@@ -23,6 +23,7 @@ use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
 use crate::history::pages::{Cursor, PageQuestion};
 use crate::history::question::second_of;
+use crate::history::totals::start_of_total;
 use crate::outputs::{Outputs, PageWish};
 use crate::render::line::Formatter;
 use crate::source::kernel_events::{KernelEvents, Losses};
@@ -183,7 +184,8 @@ impl Loop {
         for PageWish { receiver, since, filter, from } in outputs.page_wishes() {
             let from = from.unwrap_or_else(|| {
                 let until = now.wall.as_second();
-                let since = second_of(&since, until, formatter.time_zone());
+                let zone = formatter.time_zone();
+                let since = start_of_total(second_of(&since, until, zone), until, zone);
                 let begin = Timestamp::from_second(since).unwrap_or(now.wall);
                 Cursor { head: formatter.history(begin, now).into(), since, until, at: now.boot, place: None }
             });

@@ -32,6 +32,7 @@ use leco_pipe::enrich::name_services;
 use leco_pipe::event_loop::Pipe;
 use leco_pipe::history;
 use leco_pipe::history::question::{Question, second_of};
+use leco_pipe::history::totals::start_of_total;
 use leco_pipe::history::{KeptName, Limits, Memory, Saved, Store, seen};
 use leco_pipe::outputs::{ClockField, Destination, OutputError, OutputSpec, Outputs};
 use leco_pipe::render::line::{Formatter, Machine};
@@ -275,7 +276,8 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
             "no totals yet: {} is of an older version of LECO",
             path.display()
         );
-        let range = (since.unwrap_or(now - DAY), cli.until.as_ref().map_or(i64::MAX, second));
+        let since = start_of_total(since.unwrap_or(now - DAY), now, &zone);
+        let range = (since, cli.until.as_ref().map_or(i64::MAX, second));
         anyhow::ensure!(range.0 < range.1, "--until is not after --since");
         let is_terminal = io::stdout().is_terminal();
         let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));

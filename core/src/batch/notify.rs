@@ -150,6 +150,8 @@ impl Told {
         }
         let rule = telling.get(first.filter(|_| !is_known)?)?;
         let text = rule.text(&facts, |field| value(connection, field));
+        // Where nothing is known of what it asks for, the line says something.
+        let text = if text.is_empty() { connection.shown.trim().to_owned() } else { text };
         let reason = rule.key().to_owned();
         let mut event: Map<String, Value> = serde_json::from_slice(wire_line).unwrap_or_default();
         let added =

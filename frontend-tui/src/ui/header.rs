@@ -132,7 +132,8 @@ fn right_parts(
     if lost > 0 {
         parts.push(part(60, format!("{} malformed", grouped(lost))));
     }
-    if !state.lines.filter.is_empty() {
+    // The history has a filter of its own.
+    if !state.lines.filter.is_empty() && state.mode != Mode::History {
         let filter = format!("filter: {}", state.lines.filter);
         parts.push(shortened(70, filter, shorten::end, LEAST_FILTER));
         // Who filters for what is gone wants to know that it is.

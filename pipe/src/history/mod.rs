@@ -126,6 +126,27 @@ struct Batch {
     now: i64,
 }
 
+impl Batch {
+    /// Both as one, as far as there is room for what came first.
+    fn followed_by(mut self, mut later: Self) -> Self {
+        later.awaiting.append(&mut self.awaiting);
+        if self.pairs.len() < SEEN_ROWS {
+            self.pairs.append(&mut later.pairs);
+            later.pairs = self.pairs;
+        }
+        if self.names.len() < NAME_ROWS {
+            self.names.append(&mut later.names);
+            later.names = self.names;
+        }
+        if self.totals.len() < MOST_UNWRITTEN {
+            later.totals.join(self.totals);
+        } else {
+            tracing::warn!("{} totals could not be saved for too long and are lost", self.totals.len());
+        }
+        later
+    }
+}
+
 /// What is saved, and for how long.
 #[derive(Debug, Clone)]
 pub struct Saved {
@@ -170,37 +191,36 @@ impl Memory {
         let (batches, to_write) = sync_channel::<Batch>(BATCHES);
         let thread = thread::Builder::new().name("memory".into()).spawn(move || {
             let mut has_failed = false;
-            // What could not be written: it is counted once the disk takes it.
-            let mut unwritten = TotalsBatch::default();
+            // What could not be written is, once the disk takes it.
+            let mut unwritten = Batch::default();
             let mut tidied = None;
-            for Batch { pairs, names, mut totals, now, awaiting } in to_write {
-                if unwritten.len() < MOST_UNWRITTEN {
-                    totals.join(std::mem::take(&mut unwritten));
-                }
+            for batch in to_write {
+                let mut batch = unwritten.followed_by(batch);
+                let now = batch.now;
                 let hour = Some(now.div_euclid(3600));
-                let written =
-                    store.write(&pairs, &boot, &names, (&totals, now)).and_then(|()| match limits {
+                let written = store
+                    .write(&batch.pairs, &boot, &batch.names, (&batch.totals, now))
+                    .inspect(|()| {
+                        batch = Batch { awaiting: std::mem::take(&mut batch.awaiting), ..Batch::default() }
+                    })
+                    .and_then(|()| match limits {
                         Some(limits) if tidied != hour => {
                             tidied = hour;
-                            totals = TotalsBatch::default();
                             store.tidy(&boot, now, &zone, limits)
                         }
-                        Some(limits) => {
-                            totals = TotalsBatch::default();
-                            store.bound(limits)
-                        }
+                        Some(limits) => store.bound(limits),
                         None => Ok(()),
                     });
-                unwritten = totals;
-                drop(awaiting);
+                batch.awaiting.clear();
+                unwritten = batch;
                 match written {
-                    Ok(()) => has_failed = false,
+                    Ok(()) if std::mem::take(&mut has_failed) => tracing::info!("history is saved again"),
                     Err(error) if !has_failed => {
                         let error = sentence(&causes(&error));
-                        tracing::warn!("{error} History is not saved until this is fixed.");
+                        tracing::warn!("{error} History is saved once this is fixed.");
                         has_failed = true;
                     }
-                    Err(_) => {}
+                    Ok(()) | Err(_) => {}
                 }
                 // SQLite is a third of the program, and runs every few seconds at most.
                 give_back();
@@ -610,6 +630,33 @@ mod tests {
         begin.send(()).unwrap();
         memory.finish();
         assert_eq!(written.recv().unwrap(), 5);
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_before_what_is_written_next() {
+        let pair = |id| Pair {
+            id,
+            program: "p".into(),
+            uid: 0,
+            is_incoming: false,
+            peer: id.to_string(),
+            first: 0,
+            last: 0,
+        };
+        let batch = |id, now| Batch { pairs: vec![pair(id)], now, ..Batch::default() };
+        let both = batch(1, 10).followed_by(batch(2, 20));
+        assert_eq!((both.pairs.iter().map(|pair| pair.id).collect::<Vec<_>>(), both.now), (vec![1, 2], 20));
+        let much = Batch { pairs: (0..SEEN_ROWS as u64).map(pair).collect(), ..Batch::default() };
+        assert_eq!(much.followed_by(batch(9, 0)).pairs.len(), 1, "as far as there is room");
+    }
+
+    #[test]
+    fn nothing_is_sorted_in_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.sorts_in_memory(), Some(true));
+        assert_eq!(Store::open_to_ask(&path).unwrap().sorts_in_memory(), Some(true));
     }
 
     #[test]

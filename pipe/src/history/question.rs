@@ -279,7 +279,8 @@ impl Answer {
         let failures: Vec<_> =
             Sums { failures: [1; 6], ..Sums::default() }.failures().map(|(kind, _)| kind).collect();
         write!(out, "{},rx,tx,connections,{}\r\n", by.word(), failures.join(","))?;
-        for (label, sums) in &self.rows {
+        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), *sums));
+        for (label, sums) in self.rows.iter().chain(&rest) {
             let failures: Vec<String> = sums.failures.iter().map(ToString::to_string).collect();
             let Sums { rx, tx, connections, .. } = sums;
             write!(out, "{},{rx},{tx},{connections},{}\r\n", field(label), failures.join(","))?;
@@ -378,6 +379,7 @@ mod tests {
         let hostile = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", "a,b", "a\"b", "plain"];
         let answer = Answer {
             rows: hostile.map(|label| (label.to_owned(), sums(1, 2, 3))).to_vec(),
+            rest: Some((4, sums(5, 6, 7))),
             ..Answer::default()
         };
         let mut csv = Vec::new();
@@ -397,6 +399,7 @@ mod tests {
             lines.contains(&"\"a,b\",2,3,1,0,0,0,0,0,0") && lines.contains(&"\"a\"\"b\",2,3,1,0,0,0,0,0,0")
         );
         assert!(lines.contains(&"plain,2,3,1,0,0,0,0,0,0"));
+        assert!(lines.contains(&"(4 more),6,7,5,0,0,0,0,0,0"));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub const SEEN_ROWS: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Damaged databases that are kept; of more, nothing is remembered until they are removed.
 const MAX_ASIDE: u32 = 8;
+/// What is sorted is in memory: no other file may be opened in the sandbox.
+const IN_MEMORY: &str = "PRAGMA temp_store=MEMORY";
 /// Version of the table.
 const VERSION: i64 = 3;
 
@@ -165,6 +167,7 @@ impl Store {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
+        connection.execute_batch(IN_MEMORY).map_err(failed)?;
         Ok(Self { path: path.to_owned(), connection })
     }
 
@@ -178,6 +181,11 @@ impl Store {
 
     fn first<T: rusqlite::types::FromSql>(&self, query: &str) -> Result<T, StoreError> {
         self.connection.query_row(query, [], |row| row.get(0)).map_err(self.failed())
+    }
+
+    #[cfg(test)]
+    pub(super) fn sorts_in_memory(&self) -> Option<bool> {
+        self.first::<i64>("PRAGMA temp_store").ok().map(|store| store == 2)
     }
 
     /// Keys of the pairs that are kept, the one seen last at the end.

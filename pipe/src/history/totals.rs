@@ -14,7 +14,7 @@ use leco_os::time_zone::start_of_hour;
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
-pub use self::tables::{Column, Limits, Total};
+pub use self::tables::{Column, Limits, Total, start_of_total};
 pub(super) use self::tables::{TABLES, bound, flows, labels, read, read_before, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
@@ -448,6 +448,15 @@ mod tests {
         assert_eq!((days.rows[0].0.as_str(), days.rows.len()), ("2027-02-24", 61));
         let hours = ask(&path, By::Hour, &zone, "");
         assert_eq!(hours.rows.iter().filter(|(_, sums)| sums.connections == 2).count(), 7 * 24 + 10);
+    }
+
+    #[test]
+    fn a_time_begins_with_the_whole_total_that_it_is_in() {
+        let zone = TimeZone::posix("ABC-5:30").unwrap();
+        let start = |age| start_of_total(START - age, START, &zone);
+        assert_eq!(START - start(0), 1800, "13:30 is of 13:00");
+        assert_eq!(start(600), start(0));
+        assert_eq!(start(8 * 24 * 3600), leco_os::time_zone::start_of_day(START, -8, &zone), "of which there are days only");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The tables that keep totals.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
-use leco_os::time_zone::start_of_day;
+use leco_os::time_zone::{start_of_day, start_of_hour};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of};
 use crate::history::pages::Place;
 
 /// Connections of which it is saved how much was counted, for the next pipe of the same boot.
-const COUNTED_ROWS: i64 = 20_000;
+const COUNTED_ROWS: i64 = 65_536;
 /// Hours become days after so many days.
 const HOURLY_DAYS: i64 = 7;
 /// Where the file is too large, so much of a part goes at once, in percent: not at every write.
@@ -94,30 +96,23 @@ pub(in crate::history) fn tidy(
         let oldest: Option<i64> =
             connection.query_row("SELECT min(start) FROM hours", [], |row| row.get(0))?;
         let Some(oldest) = oldest.filter(|oldest| *oldest < hourly_from) else { break };
-        let (day, next) = (start_of_day(oldest, 0, zone), start_of_day(oldest, 1, zone));
-        // A clock that was wrong may have put it anywhere: it goes on in any case.
-        let next = next.max(oldest + 1);
+        let day = start_of_day(oldest, 0, zone);
+        // An hour at a time, so that nothing has to be sorted.
         let transaction = connection.transaction()?;
-        for (from, to, key, sums) in [
-            ("hours", "days", "flow", ["connections", "rx", "tx"].as_slice()),
-            ("failures", "failures", "flow, state", ["connections"].as_slice()),
-        ] {
-            let summed: Vec<String> = sums.iter().map(|sum| format!("sum({sum})")).collect();
-            let added: Vec<String> =
-                sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect();
-            // The first hour of a day begins when the day does: a day of failures keeps it.
-            let first = if from == to { "start > ?1" } else { "start >= ?1" };
+        transaction.execute(
+            "INSERT INTO days SELECT ?1, flow, connections, rx, tx FROM hours WHERE start = ?2 ON CONFLICT DO UPDATE \
+             SET connections = connections + excluded.connections, rx = rx + excluded.rx, tx = tx + excluded.tx",
+            [day, oldest],
+        )?;
+        transaction.execute("DELETE FROM hours WHERE start = ?1", [oldest])?;
+        // A day of failures begins when its first hour does.
+        if oldest != day {
             transaction.execute(
-                &format!(
-                    "INSERT INTO {to} SELECT ?1, {key}, {} FROM {from} WHERE {first} AND start < ?2 GROUP BY {key} \
-                     ON CONFLICT DO UPDATE SET {}",
-                    summed.join(", "),
-                    added.join(", ")
-                ),
-                params![day, next],
+                "INSERT INTO failures SELECT ?1, flow, state, connections FROM failures WHERE start = ?2 \
+                 ON CONFLICT DO UPDATE SET connections = connections + excluded.connections",
+                [day, oldest],
             )?;
-            transaction
-                .execute(&format!("DELETE FROM {from} WHERE {first} AND start < ?2"), params![day, next])?;
+            transaction.execute("DELETE FROM failures WHERE start = ?1", [oldest])?;
         }
         transaction.commit()?;
     }
@@ -143,10 +138,34 @@ fn forget_before(transaction: &Transaction<'_>, start: i64) -> rusqlite::Result<
     Ok(())
 }
 
+/// Forgets flows of which nothing is left.
 fn forget_flows(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction
-        .execute("DELETE FROM flow WHERE id NOT IN (SELECT flow FROM hours UNION SELECT flow FROM days)", [])
-        .map(drop)
+    // SQLite would sort all of both.
+    let mut used = BTreeSet::new();
+    for table in ["hours", "days"] {
+        let mut query = transaction.prepare(&format!("SELECT flow FROM {table}"))?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            used.insert(row.get::<_, i64>(0)?);
+        }
+    }
+    let mut query = transaction.prepare("SELECT id FROM flow")?;
+    let all = query.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut forget = transaction.prepare("DELETE FROM flow WHERE id = ?1")?;
+    for id in all.into_iter().filter(|id| !used.contains(id)) {
+        forget.execute([id])?;
+    }
+    Ok(())
+}
+
+/// The begin of the hour in which a moment is, or of its day where hours have become days: totals are of whole ones.
+#[must_use]
+pub fn start_of_total(second: i64, now: i64, zone: &TimeZone) -> i64 {
+    if second < start_of_day(now, -HOURLY_DAYS, zone) {
+        start_of_day(second, 0, zone)
+    } else {
+        start_of_hour(second, zone)
+    }
 }
 
 /// Bytes of the file that hold something.

@@ -19,13 +19,15 @@ pub(crate) struct Recording {
     file: recording::Recording,
     pub(crate) reader: Reader,
     complaint: WarnOnce,
+    /// Bytes that were not taken last, less those that were since: a shorter event may still fit into a file that is full.
+    untaken: usize,
 }
 
 impl Recording {
     pub(crate) fn open(path: &Path, limits: QueueLimits) -> Result<Self, RecordError> {
         let file = recording::Recording::open(path)?;
         let reader = Reader::new(limits, BATCH);
-        Ok(Self { file, reader, complaint: WarnOnce::default() })
+        Ok(Self { file, reader, complaint: WarnOnce::default(), untaken: 0 })
     }
 
     /// Goes on in what is now at the path: another program moved the old one away.
@@ -46,8 +48,14 @@ impl Recording {
                 return;
             }
             match self.file.append(&batch) {
-                Ok(()) => self.complaint.settle(),
+                Ok(()) => {
+                    self.untaken = self.untaken.saturating_sub(batch.len());
+                    if self.untaken == 0 {
+                        self.complaint.settle();
+                    }
+                }
                 Err(error) => {
+                    self.untaken = batch.len();
                     self.reader.clock_sent.forget();
                     let path = self.file.path().display();
                     self.complaint
