@@ -148,8 +148,8 @@ impl PackedFlow {
 }
 
 impl Flows {
-    fn id(&mut self, machine: MachineId, flow: &HistoryFlow) -> FlowId {
-        let id = self.place(PackedFlow::pack(machine, flow), MOST_FLOWS);
+    fn id(&mut self, machine: MachineId, flow: &HistoryFlow, most: usize) -> FlowId {
+        let id = self.place(PackedFlow::pack(machine, flow), most);
         id.unwrap_or_else(|| self.others(machine))
     }
 
@@ -262,7 +262,7 @@ impl History {
                 continue;
             }
             let length = if total.by == Span::Day { DAY } else { HOUR };
-            let flow = self.flows.id(machine, &HistoryFlow::from(&total));
+            let flow = self.flows.id(machine, &HistoryFlow::from(&total), MOST_FLOWS);
             let StoredTotal { start, connections, rx, tx, failures, .. } = total;
             let failed = failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
             let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -293,7 +293,9 @@ impl History {
             _ => match flow_of(&event.line, wire_line) {
                 Some(flow) => {
                     let before = self.flows.all.len();
-                    let id = self.flows.id(placed.machine, &flow);
+                    // There is room again in the next minute.
+                    let most = if self.seen_flows < MOST_SEEN_FLOWS { MOST_FLOWS } else { 0 };
+                    let id = self.flows.id(placed.machine, &flow, most);
                     self.seen_flows += self.flows.all.len() - before;
                     id
                 }
@@ -324,9 +326,6 @@ impl History {
             {
                 self.cut = Some(start);
             }
-        }
-        if self.seen_flows > MOST_SEEN_FLOWS {
-            self.make_room();
         }
     }
 
@@ -402,6 +401,9 @@ impl History {
             }
         }
         self.seen = self.seen.split_off(&(now - i64::from(LIFETIME), 0, 0));
+        if self.seen_flows >= MOST_SEEN_FLOWS {
+            self.make_room();
+        }
     }
 
     /// From when on there is what.
@@ -696,7 +698,7 @@ mod tests {
         let mut history = History::new(Now::from(ns(START)));
         for number in 0..MOST_FLOWS + 10 {
             let flow = HistoryFlow { program: number.to_string(), ..HistoryFlow::default() };
-            history.flows.id(0, &flow);
+            history.flows.id(0, &flow, MOST_FLOWS);
         }
         assert_eq!(history.flows.all.len(), MOST_FLOWS + 1);
         let part = |start: usize| StoredHistory {

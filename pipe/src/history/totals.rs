@@ -456,7 +456,11 @@ mod tests {
         let start = |age| start_of_total(START - age, START, &zone);
         assert_eq!(START - start(0), 1800, "13:30 is of 13:00");
         assert_eq!(start(600), start(0));
-        assert_eq!(start(8 * 24 * 3600), leco_os::time_zone::start_of_day(START, -8, &zone), "of which there are days only");
+        assert_eq!(
+            start(8 * 24 * 3600),
+            leco_os::time_zone::start_of_day(START, -8, &zone),
+            "of which there are days only"
+        );
     }
 
     #[test]
