@@ -125,7 +125,7 @@ fn run() -> Result<bool> {
     for (chapter, name, measure) in PARTS {
         if chosen.is_empty() || chosen.iter().any(|part| is_of(name, part)) {
             report.part(chapter, name, measure);
-            // Whoever has waited long enough has what was measured so far.
+            // A run that is interrupted keeps the figures measured so far.
             save(report.results(), json.as_deref())?;
         }
     }

@@ -25,8 +25,8 @@ fn details() -> String {
 
 /// Carries events between machines over NATS (`JetStream`).
 ///
-/// Each machine publishes to subjects leco.HOST.UNIT of a stream; whoever subscribes first gets the latest event of each
-/// connection, then what happens. While the server is away, events wait in a spool on disk.
+/// Each machine publishes to subjects leco.HOST.UNIT of a stream; a subscriber gets the latest event of each connection
+/// first, then live events. While the server is away, events wait in a spool on disk.
 #[derive(Debug, Parser)]
 #[command(name = "leco-relay", version, after_long_help = details(), disable_help_subcommand = true)]
 pub struct Cli {

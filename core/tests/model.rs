@@ -397,7 +397,7 @@ fn rules_and_styles_ask_lists_for_all_that_is_known_of_a_peer() {
 }
 
 #[test]
-fn an_accepted_pair_is_not_marked_whoever_asks_and_is_marked_again_without_the_rule() {
+fn an_accepted_pair_loses_its_mark_everywhere_until_the_rule_is_removed() {
     let mut overseer = Overseer::with_list(Config::default(), "");
     let known = |overseer: &Overseer| -> Vec<bool> {
         let query = Query::parse("new").unwrap();
@@ -435,7 +435,7 @@ fn stored_totals_are_no_lines_and_to_who_does_not_know_them_a_line_that_has_fade
     let mut overseer = Overseer::with_list(Config::default(), "0123");
     assert!(matches!(overseer.receive(event("history").as_bytes(), now), Received::History));
     assert_eq!((overseer.known().len(), overseer.counts().malformed), (0, 0));
-    // As a frontend of before reads it.
+    // As a frontend that does not know the field reads it.
     for _ in 0..3 {
         let _ = overseer.receive(event("unknown").as_bytes(), now);
     }

@@ -52,7 +52,7 @@ impl Maker {
         Self { host: host.to_owned(), clocks: LruCache::new(CLOCKS) }
     }
 
-    /// Reads a line. Each message has the clock of its machine, since whoever subscribes begins anywhere.
+    /// Reads a line. Each message has the clock of its machine, since a subscriber may start anywhere in the stream.
     pub(crate) fn make(&mut self, line: &[u8]) -> Result<Message, MalformedEvent> {
         let event = Event::parse(line)?;
         let boot = boot_of(&event);
