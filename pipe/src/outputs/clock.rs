@@ -94,6 +94,26 @@ impl ClockSent {
         self.0 = Some((clock.boot, clock.wall));
     }
 
+    /// Adds an event to a batch of up to `limit` bytes, with the clock where that is due; one that is larger goes alone.
+    /// Whether it had room.
+    pub(crate) fn add(
+        &mut self,
+        batch: &mut Vec<u8>,
+        event: &[u8],
+        limit: usize,
+        clock: &ClockField,
+    ) -> bool {
+        let field = self.due(clock);
+        if !batch.is_empty() && batch.len() + event.len() + field.len() > limit {
+            return false;
+        }
+        splice(batch, event, field);
+        if !field.is_empty() {
+            self.tell(clock);
+        }
+        true
+    }
+
     /// Its next event is the first of a stream.
     pub(crate) fn forget(&mut self) {
         self.0 = None;

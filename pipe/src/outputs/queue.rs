@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashlink::{LinkedHashMap, LruCache};
 use leco_os::clock::BootNs;
 
-use super::clock::{ClockField, ClockSent, splice};
+use super::clock::{ClockField, ClockSent};
 
 /// Encoded events by connection: a newer event takes the place of the queued older one, so that a receiver
 /// that stalls costs memory for the connections there are and wakes up to what is true then.
@@ -119,13 +119,8 @@ impl Queue {
         clock: &ClockField,
     ) {
         while let Some(event) = self.front() {
-            let field = clock_sent.due(clock);
-            if !batch.is_empty() && batch.len() + event.len() + field.len() > limit {
+            if !clock_sent.add(batch, event, limit, clock) {
                 return;
-            }
-            splice(batch, event, field);
-            if !field.is_empty() {
-                clock_sent.tell(clock);
             }
             self.pop();
         }

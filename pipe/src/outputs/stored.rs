@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leco_cli::history::Moment;
 use leco_core::query::Query;
 
-use super::clock::{ClockField, ClockSent, splice};
+use super::clock::{ClockField, ClockSent};
 use crate::history::pages::{Cursor, Page};
 
 /// What is wanted of the time before.
@@ -65,13 +65,8 @@ impl Stored {
     ) {
         let Self::Here { page, told, next } = self else { return };
         while let Some(line) = page[*told..].split_inclusive(|byte| *byte == b'\n').next() {
-            let field = clock_sent.due(clock);
-            if !batch.is_empty() && batch.len() + line.len() + field.len() > limit {
+            if !clock_sent.add(batch, line, limit, clock) {
                 return;
-            }
-            splice(batch, line, field);
-            if !field.is_empty() {
-                clock_sent.tell(clock);
             }
             *told += line.len();
         }
