@@ -10,20 +10,19 @@ pub mod question;
 pub mod seen;
 mod store;
 pub mod totals;
+mod writer;
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, Sender, TrySendError, channel};
 use std::time::Duration;
 
 use hashlink::LruCache;
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
 use leco_core::text::{Protocol, network, port_of};
-use leco_os::causes::{causes, sentence};
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
@@ -38,18 +37,15 @@ pub use crate::history::names::{KeptName, NAME_ROWS};
 use crate::history::pages::{Page, PageQuestion};
 pub use crate::history::store::{Pair, SEEN_ROWS, Store};
 pub use crate::history::totals::Limits;
-use crate::history::totals::{Totals, TotalsBatch};
+use crate::history::totals::Totals;
+use crate::history::writer::{Batch, MOST_UNWRITTEN, Writer};
 
 /// What was seen is written at most so often.
 const WRITE_INTERVAL: Duration = Duration::from_secs(5);
 /// Pairs that wait to be written; more are written at once.
 const BATCH: usize = 512;
-/// Batches on their way to the disk. Where it does not keep up, they wait.
-const BATCHES: usize = 4;
 /// Connections whose bytes wait to be written; more are written at once.
 const TOTALS_BATCH: usize = 8192;
-/// Totals that could not be written; beyond that they are given up.
-const MOST_UNWRITTEN: usize = 50_000;
 
 /// Receivers that wait for pages of what is stored; others are refused.
 const MOST_ASKED: usize = 512;
@@ -114,39 +110,6 @@ impl Pages {
     }
 }
 
-/// What is written at once.
-#[derive(Debug, Default)]
-struct Batch {
-    /// They are told by its end.
-    awaiting: Vec<Sender<()>>,
-    pairs: Vec<Pair>,
-    names: Vec<KeptName>,
-    totals: TotalsBatch,
-    /// Seconds since 1970.
-    now: i64,
-}
-
-impl Batch {
-    /// Both as one, as far as there is room for what came first.
-    fn followed_by(mut self, mut later: Self) -> Self {
-        later.awaiting.append(&mut self.awaiting);
-        if self.pairs.len() < SEEN_ROWS {
-            self.pairs.append(&mut later.pairs);
-            later.pairs = self.pairs;
-        }
-        if self.names.len() < NAME_ROWS {
-            self.names.append(&mut later.names);
-            later.names = self.names;
-        }
-        if self.totals.len() < MOST_UNWRITTEN {
-            later.totals.join(self.totals);
-        } else {
-            tracing::warn!("{} totals could not be saved for too long and are lost", self.totals.len());
-        }
-        later
-    }
-}
-
 /// What is saved, and for how long.
 #[derive(Debug, Clone)]
 pub struct Saved {
@@ -164,12 +127,6 @@ impl Default for Saved {
     }
 }
 
-#[derive(Debug)]
-struct Writer {
-    batches: SyncSender<Batch>,
-    thread: thread::JoinHandle<()>,
-}
-
 impl Memory {
     /// Goes on with what is in this file. Also returns what connections of this boot were called.
     pub fn open(path: &Path, boot: &str, saved: &Saved) -> Result<(Self, Vec<KeptName>), StoreError> {
@@ -184,51 +141,12 @@ impl Memory {
             store.restore_totals(&mut totals, &boot)?;
             memory.totals = Some(totals);
         }
-        let (limits, zone) = (saved.totals, saved.zone.clone());
         for id in store.ids()? {
             memory.known.insert(id, Known { first: 0, latest: 0 });
         }
-        let (batches, to_write) = sync_channel::<Batch>(BATCHES);
-        let thread = thread::Builder::new().name("memory".into()).spawn(move || {
-            let mut has_failed = false;
-            // What could not be written is, once the disk takes it.
-            let mut unwritten = Batch::default();
-            let mut tidied = None;
-            for batch in to_write {
-                let mut batch = unwritten.followed_by(batch);
-                let now = batch.now;
-                let hour = Some(now.div_euclid(3600));
-                let written = store
-                    .write(&batch.pairs, &boot, &batch.names, (&batch.totals, now))
-                    .inspect(|()| {
-                        batch = Batch { awaiting: std::mem::take(&mut batch.awaiting), ..Batch::default() }
-                    })
-                    .and_then(|()| match limits {
-                        Some(limits) if tidied != hour => {
-                            tidied = hour;
-                            store.tidy(&boot, now, &zone, limits)
-                        }
-                        Some(limits) => store.bound(limits),
-                        None => Ok(()),
-                    });
-                batch.awaiting.clear();
-                unwritten = batch;
-                match written {
-                    Ok(()) if std::mem::take(&mut has_failed) => tracing::info!("history is saved again"),
-                    Err(error) if !has_failed => {
-                        let error = sentence(&causes(&error));
-                        tracing::warn!("{error} History is saved once this is fixed.");
-                        has_failed = true;
-                    }
-                    Ok(()) | Err(_) => {}
-                }
-                // SQLite is a third of the program, and runs every few seconds at most.
-                give_back();
-            }
-        });
-        let thread = thread.map_err(|error| StoreError::Start(path.to_owned(), error))?;
+        let writer = Writer::start(path, store, boot, saved)?;
         let pages = saved.totals.and_then(|_| Pages::new(path));
-        Ok((Self { writer: Some(Writer { batches, thread }), pages, ..memory }, names))
+        Ok((Self { writer: Some(writer), pages, ..memory }, names))
     }
 
     /// Asks for a page of what is stored; the first one after all that was seen until now is written. `Err` is the page that
@@ -519,11 +437,16 @@ pub fn default_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Op
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::thread;
+
     use jiff::Timestamp;
 
     use super::*;
     use crate::fixtures;
     use crate::fixtures::labels;
+    use crate::history::totals::TotalsBatch;
+    use crate::history::writer::BATCHES;
 
     const SECOND: u64 = 1_000_000_000;
 
