@@ -23,6 +23,7 @@ use crate::event_reader::EventReader;
 use crate::power::PowerCheck;
 use crate::report::report;
 use crate::screen::Screen;
+use crate::system::leave_session_bus;
 
 /// Shows the sources' events until a signal or the end of the display.
 ///
@@ -77,6 +78,9 @@ impl ConfigFile {
 
 impl App {
     fn start(config: Config, sources: Vec<SourceSpec>, config_file: Option<&Path>) -> anyhow::Result<Self> {
+        // Later there are more threads, and it makes no sockets.
+        let wishes = DesktopWishes::ask();
+        leave_session_bus();
         let presenter = display::open(&config.settings.window)?;
         let are_named = !sources.is_empty();
         let sources = if are_named { sources } else { config.settings.run.all_sources()? };
@@ -84,8 +88,6 @@ impl App {
         let sandbox =
             config.names.lists.paths().fold(sandbox(&config.settings, &sources, config_file), Sandbox::reads);
         let in_force = config.fingerprint.clone();
-        // Later it makes no sockets.
-        let wishes = DesktopWishes::ask();
         let confinement = sandbox.enter();
         if !confinement.is_whole() {
             report(&confinement);

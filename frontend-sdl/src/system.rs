@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What has no safe interface: Xlib's connection and id of an SDL window, which SDL hands out as a pointer and a
-//! number. The one module of this crate with unsafe code.
+//! number, memory shared with another process, and the environment that libraries in C read. The one module of this
+//! crate with unsafe code.
 //!
 //! Miri runs none of it: it calls SDL, Xlib and the kernel. No pointer is kept, and none of ours is handed out.
 
@@ -56,6 +57,21 @@ pub(crate) fn connection_fd(window: &Window) -> anyhow::Result<OwnedFd> {
     // SAFETY: it is open as long as the display is, and borrowed only until it is duplicated.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     fd.try_clone_to_owned().context("cannot duplicate the descriptor of the X connection")
+}
+
+/// Keeps libraries from the session bus. SDL built with D-Bus connects to it, and to the system's, for what an overlay
+/// has no use for, and stays: through a connection that may speak, programs could be run in spite of the sandbox.
+///
+/// # Panics
+/// When there is another thread, which could read the environment meanwhile.
+pub(crate) fn leave_session_bus() {
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    assert!(
+        threads.ok().is_none_or(|threads| threads == 1),
+        "the environment is changed before threads start"
+    );
+    // SAFETY: there is no other thread, in Rust or C.
+    unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", "disabled:") };
 }
 
 /// Memory of zeroes that another process can map, and its file, which stays as large as it is.
