@@ -7,7 +7,7 @@ use crate::history::totals::Sums;
 
 /// Ids up to here have a place of their own, so that adding up goes from one to the next in memory; a file numbers its flows
 /// from 1. What stands in a file is anything, so others are looked up.
-const DENSE: usize = 1 << 22;
+pub(super) const DENSE: usize = 1 << 22;
 
 /// What was counted of each flow.
 #[derive(Debug, Default)]

@@ -110,6 +110,7 @@ impl PageQuestion {
             let is_last = rows.len() < ROWS;
             for (total, flow) in rows {
                 (place.start, place.flow) = (total.start, total.flow);
+                let Some(flow) = flow else { continue };
                 let flow = known(&flow, users.name(flow.uid));
                 if !self.filter.as_ref().is_none_or(|filter| is_chosen(&flow, filter)) {
                     continue;

@@ -30,7 +30,7 @@ const MAX_ASIDE: u32 = 8;
 /// What is sorted is in memory: no other file may be opened in the sandbox.
 const IN_MEMORY: &str = "PRAGMA temp_store=MEMORY";
 /// Version of the table.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// A program and whom it talked to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,7 +89,7 @@ impl Store {
                 made => drop(made?),
             }
         }
-        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let begun = if found == Found::Marked { Ok(()) } else { store.begin() };
         if begun.is_err() && found == Found::Nothing && fs::metadata(path).is_ok_and(|made| made.len() == 0) {
             // On a disk that is full nothing is left of the try.
@@ -104,14 +104,16 @@ impl Store {
             return Err(StoreError::Newer(path.to_owned(), version));
         }
         if version < VERSION {
-            upgrade(&store)?;
+            upgrade(&mut store)?;
         }
         // After a crash what was written last may be missing, and nothing is damaged (sqlite.org/wal.html).
         store.sql("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64; PRAGMA journal_size_limit=1048576")?;
         if store.first::<String>("PRAGMA quick_check(1)")? != "ok" {
             let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-            return Err(StoreError::Sqlite(path.to_owned(), rusqlite::Error::SqliteFailure(damage, None)));
+            return Err(StoreError::of_sqlite(path, rusqlite::Error::SqliteFailure(damage, None)));
         }
+        // SQLite has no sums of what it keeps.
+        totals::check(&store.connection).map_err(store.failed())?;
         Ok(store)
     }
 
@@ -261,7 +263,7 @@ impl Store {
 
     /// When the first hour begins of which totals are kept, in seconds since 1970.
     pub(super) fn first_hour(&self) -> Result<i64, StoreError> {
-        self.first("SELECT min(start) FROM hours").map(|first: Option<i64>| first.unwrap_or(i64::MAX))
+        totals::first_hour(&self.connection).map(|first| first.unwrap_or(i64::MAX)).map_err(self.failed())
     }
 
     /// So many hours or days before one of them, but since a moment in seconds since 1970, the latest first.
@@ -270,7 +272,7 @@ impl Store {
         place: &Place,
         since: i64,
         rows: usize,
-    ) -> Result<Vec<(Total, Flow)>, StoreError> {
+    ) -> Result<Vec<(Total, Option<Flow>)>, StoreError> {
         totals::read_before(&self.connection, place, since, rows).map_err(|error| self.unreadable(error))
     }
 
@@ -284,7 +286,7 @@ impl Store {
     pub(super) fn began(&self) -> Result<Option<i64>, StoreError> {
         self.first(
             "SELECT min(first) FROM (SELECT min(first) AS first FROM seen UNION ALL SELECT min(start) FROM hours \
-             UNION ALL SELECT min(start) FROM days)",
+             UNION ALL SELECT min(start) FROM packed)",
         )
     }
 
@@ -357,14 +359,24 @@ impl Store {
     }
 }
 
-/// A database of version 1 has no names of connections, and one of version 2 no totals.
-fn upgrade(store: &Store) -> Result<(), StoreError> {
+/// A database of version 1 has no names of connections, one of version 2 no totals, and one of version 3 a row for each.
+fn upgrade(store: &mut Store) -> Result<(), StoreError> {
     let names = NAMES.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS");
-    store.sql(&format!("BEGIN IMMEDIATE; {names}; {TABLES}; PRAGMA user_version={VERSION}; COMMIT"))
+    store.sql(&format!("BEGIN IMMEDIATE; {names}; {TABLES}; COMMIT"))?;
+    let path = &store.path;
+    totals::pack_days(&mut store.connection).map_err(|error| StoreError::of_sqlite(path, error))?;
+    store.sql(&format!("PRAGMA user_version={VERSION}"))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+    use rusqlite::Error;
+    match error {
+        // Nothing of another type is ever written.
+        Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) | Error::Utf8Error(..) => true,
+        error => {
+            matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+        }
+    }
 }
 
 /// Moves a database of LECO's, with its log, to a name that nothing has; returns that.

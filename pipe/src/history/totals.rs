@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How much each program moved with whom, by hour and later by day.
 
+mod packed;
 mod tables;
 
 use std::collections::HashMap;
@@ -15,7 +16,9 @@ use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
 pub use self::tables::{Column, Limits, Total, start_of_total};
-pub(super) use self::tables::{TABLES, bound, flows, labels, read, read_before, tidy, write};
+pub(super) use self::tables::{
+    TABLES, bound, check, first_hour, flows, labels, pack_days, read, read_before, tidy, write,
+};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 
@@ -297,6 +300,19 @@ pub(in crate::history) mod fixtures {
         Sums { connections, rx, tx, ..Sums::default() }
     }
 
+    /// One of many.
+    pub(in crate::history) fn flow(number: usize) -> Flow {
+        Flow {
+            program: format!("program-{}", number % 50),
+            unit: format!("unit-{}.service", number % 30),
+            uid: 1000,
+            direction: Direction::Outgoing,
+            protocol: 6,
+            port: 443,
+            peer: format!("host-{number}.example.org"),
+        }
+    }
+
     /// Totals as a pipe would have written them, an event each hour.
     pub(in crate::history) fn fill(
         path: &Path,
@@ -307,19 +323,9 @@ pub(in crate::history) mod fixtures {
         let mut store = Store::open(path).unwrap();
         for hour in hours {
             let mut batch = TotalsBatch::default();
-            for flow in 0..flows {
-                let flow = Flow {
-                    program: format!("program-{}", flow % 50),
-                    unit: format!("unit-{}.service", flow % 30),
-                    uid: 1000,
-                    direction: Direction::Outgoing,
-                    protocol: 6,
-                    port: 443,
-                    peer: format!("host-{flow}.example.org"),
-                };
-                batch
-                    .sums
-                    .insert((start_of_hour(START + hour * HOUR, zone), flow), sums(1, 1 << 20, 1 << 10));
+            for number in 0..flows {
+                let key = (start_of_hour(START + hour * HOUR, zone), flow(number));
+                batch.sums.insert(key, sums(1, 1 << 20, 1 << 10));
             }
             store.write(&[], "boot", &[], (&batch, START + hour * HOUR)).unwrap();
         }
@@ -336,11 +342,11 @@ mod tests {
     use leco_cli::history::By;
     use leco_core::query::Query;
 
-    use super::fixtures::{LIMITS, START, fill, sums};
+    use super::fixtures::{LIMITS, START, fill, flow, sums};
     use super::*;
     use crate::fixtures;
     use crate::history::question::{Answer, Question};
-    use crate::history::{Memory, Saved, Store};
+    use crate::history::{Memory, Saved, Store, StoreError};
 
     const SECOND: u64 = 1_000_000_000;
     const DAY: i64 = 24 * HOUR;
@@ -511,7 +517,7 @@ mod tests {
         memory.see(&conn(1, 0, 0), &labels, &at(START));
         memory.finish();
         let old = Connection::open(&path).unwrap();
-        let drops: String = ["flow", "hours", "days", "failures", "counted"]
+        let drops: String = ["flow", "hours", "packed", "failures", "counted"]
             .map(|table| format!("DROP TABLE {table};"))
             .concat();
         old.execute_batch(&format!("{drops} PRAGMA user_version=2")).unwrap();
@@ -522,5 +528,66 @@ mod tests {
         memory.finish();
         assert_eq!(ask(&path, By::Program, &TimeZone::UTC, "").total, sums(1, 1, 2));
         assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
+    }
+
+    /// What version 3 kept in a row each. It is read as it is, and by whoever opens it for writing packed, all the same.
+    #[test]
+    fn totals_are_the_same_after_an_upgrade() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let zone = TimeZone::UTC;
+        drop(fill(&path, &zone, 190..200, 3));
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&format!(
+            "DROP TABLE packed; CREATE TABLE days (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT \
+             NULL, rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+             INSERT INTO days VALUES ({0}, 1, 10, 100, 1000), ({0}, 3, 20, 200, 2000), ({1}, 3, 1, 2, 3); \
+             INSERT INTO failures VALUES ({0}, 3, 1, 7), ({0}, 3, 6, 1), ({2}, 2, 5, 4); PRAGMA user_version=3",
+            START - 8 * HOUR,
+            START + 16 * HOUR,
+            START + 191 * HOUR,
+        ))
+        .unwrap();
+        drop(old);
+        let all = || [By::Program, By::Peer, By::Hour, By::Day].map(|by| ask(&path, by, &zone, ""));
+        let before = all();
+        let total = before[0].total;
+        assert_eq!((total.connections, total.rx, total.failures), (61, (30 << 20) + 302, [7, 0, 0, 0, 4, 1]));
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(all(), before);
+        assert!(Connection::open(&path).unwrap().prepare("SELECT * FROM days").is_err());
+        // Hours are packed when they are over, with what of one comes later.
+        store.tidy("boot", START + 200 * HOUR, &zone, LIMITS).unwrap();
+        assert_eq!(all(), before);
+        let late = Flow { program: "late".into(), ..flow(1) };
+        let batch = |flow: Flow| TotalsBatch {
+            sums: [((START + 191 * HOUR, flow), sums(5, 6, 7))].into(),
+            ..TotalsBatch::default()
+        };
+        store.write(&[], "boot", &[], (&batch(late), START + 201 * HOUR)).unwrap();
+        store.write(&[], "boot", &[], (&batch(flow(1)), START + 201 * HOUR)).unwrap();
+        let after = all();
+        assert_eq!(after[0].total.connections, total.connections + 10);
+        store.tidy("boot", START + 201 * HOUR, &zone, LIMITS).unwrap();
+        assert_eq!(all(), after);
+    }
+
+    #[test]
+    fn damaged_totals_are_told_as_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let mut store = fill(&path, &TimeZone::UTC, 0..3, 3);
+        store.tidy("boot", START + 4 * HOUR, &TimeZone::UTC, LIMITS).unwrap();
+        drop(store);
+        for damage in ["totals = x'ffffffffffffffffffffff'", "totals = 'text'", "flow = 'text'"] {
+            let file = dir.path().join("damaged.sqlite");
+            std::fs::copy(&path, &file).unwrap();
+            Connection::open(&file).unwrap().execute_batch(&format!("UPDATE packed SET {damage}")).unwrap();
+            let error = Store::open_to_ask(&file).unwrap().totals((0, i64::MAX), |_| ()).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged(..)), "{damage}: {error:?}");
+            drop(Store::open(&file).unwrap());
+            assert!(dir.path().join("damaged.sqlite.damaged").exists(), "{damage}");
+            std::fs::remove_file(dir.path().join("damaged.sqlite.damaged")).unwrap();
+        }
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use leco_os::time_zone::{start_of_day, start_of_hour};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, params};
 
+use super::packed::{Packed, Unpacked};
 use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of};
+use crate::history::by_flow::DENSE;
 use crate::history::pages::Place;
 
 /// Connections of which it is saved how much was counted, for the next pipe of the same boot.
@@ -17,14 +19,17 @@ const HOURLY_DAYS: i64 = 7;
 /// Where the file is too large, so much of a part goes at once, in percent: not at every write.
 const SPARE_PERCENT: i64 = 5;
 
+/// What is packed of hours, as SQL names it.
+const PACKED_HOURS: &str = "packed WHERE is_day = 0";
+
 pub(in crate::history) const TABLES: &str = "\
 CREATE TABLE IF NOT EXISTS flow (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL UNIQUE, program TEXT NOT NULL, \
  unit TEXT NOT NULL, uid INTEGER NOT NULL, direction INTEGER NOT NULL, protocol INTEGER NOT NULL, \
  port INTEGER NOT NULL, peer TEXT NOT NULL); \
 CREATE TABLE IF NOT EXISTS hours (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
  rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
-CREATE TABLE IF NOT EXISTS days (start INTEGER NOT NULL, flow INTEGER NOT NULL, connections INTEGER NOT NULL, \
- rx INTEGER NOT NULL, tx INTEGER NOT NULL, PRIMARY KEY (start, flow)) WITHOUT ROWID; \
+CREATE TABLE IF NOT EXISTS packed (is_day INTEGER NOT NULL, start INTEGER NOT NULL, flow INTEGER NOT NULL, \
+ totals BLOB NOT NULL, PRIMARY KEY (is_day, start, flow)) WITHOUT ROWID; \
 CREATE TABLE IF NOT EXISTS failures (start INTEGER NOT NULL, flow INTEGER NOT NULL, state INTEGER NOT NULL, \
  connections INTEGER NOT NULL, PRIMARY KEY (start, flow, state)) WITHOUT ROWID; \
 CREATE TABLE IF NOT EXISTS counted (boot TEXT NOT NULL, ns INTEGER NOT NULL, rx INTEGER NOT NULL, \
@@ -83,7 +88,7 @@ pub(in crate::history) fn write(
     Ok(())
 }
 
-/// Makes hours days, and forgets what is too old or too much.
+/// Packs hours that are over, makes hours days, and forgets what is too old or too much.
 pub(in crate::history) fn tidy(
     connection: &mut Connection,
     boot: &str,
@@ -91,29 +96,18 @@ pub(in crate::history) fn tidy(
     zone: &TimeZone,
     limits: Limits,
 ) -> rusqlite::Result<()> {
-    let hourly_from = start_of_day(now, -HOURLY_DAYS, zone);
-    loop {
-        let oldest: Option<i64> =
-            connection.query_row("SELECT min(start) FROM hours", [], |row| row.get(0))?;
-        let Some(oldest) = oldest.filter(|oldest| *oldest < hourly_from) else { break };
-        let day = start_of_day(oldest, 0, zone);
-        // An hour at a time, so that nothing has to be sorted.
+    // An hour at a time, so that nothing has to be sorted, and little is in memory.
+    let this_hour = start_of_hour(now, zone);
+    while let Some(oldest) = oldest(connection, "hours")?.filter(|oldest| *oldest < this_hour) {
         let transaction = connection.transaction()?;
-        transaction.execute(
-            "INSERT INTO days SELECT ?1, flow, connections, rx, tx FROM hours WHERE start = ?2 ON CONFLICT DO UPDATE \
-             SET connections = connections + excluded.connections, rx = rx + excluded.rx, tx = tx + excluded.tx",
-            [day, oldest],
-        )?;
-        transaction.execute("DELETE FROM hours WHERE start = ?1", [oldest])?;
-        // A day of failures begins when its first hour does.
-        if oldest != day {
-            transaction.execute(
-                "INSERT INTO failures SELECT ?1, flow, state, connections FROM failures WHERE start = ?2 \
-                 ON CONFLICT DO UPDATE SET connections = connections + excluded.connections",
-                [day, oldest],
-            )?;
-            transaction.execute("DELETE FROM failures WHERE start = ?1", [oldest])?;
-        }
+        take_rows(&transaction, "hours", oldest)?.add_to(&transaction, false, oldest)?;
+        transaction.commit()?;
+    }
+    let hourly_from = start_of_day(now, -HOURLY_DAYS, zone);
+    while let Some(oldest) = oldest(connection, PACKED_HOURS)?.filter(|oldest| *oldest < hourly_from) {
+        let transaction = connection.transaction()?;
+        let hour = Packed::take(&transaction, false, oldest)?;
+        hour.add_to(&transaction, true, start_of_day(oldest, 0, zone))?;
         transaction.commit()?;
     }
     let transaction = connection.transaction()?;
@@ -131,31 +125,132 @@ pub(in crate::history) fn tidy(
     bound(connection, limits)
 }
 
+/// Packs what an earlier version kept in a row each, day after day: it may be ended meanwhile.
+pub(in crate::history) fn pack_days(connection: &mut Connection) -> rusqlite::Result<()> {
+    if !has_table(connection, "days")? {
+        return Ok(());
+    }
+    while let Some(oldest) = oldest(connection, "days")? {
+        let transaction = connection.transaction()?;
+        take_rows(&transaction, "days", oldest)?.add_to(&transaction, true, oldest)?;
+        transaction.commit()?;
+    }
+    connection.execute_batch("DROP TABLE days")
+}
+
+fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1", [name], |row| row.get(0))
+}
+
+/// When the first of these begins.
+fn oldest(connection: &Connection, of: &str) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(&format!("SELECT min(start) FROM {of}"), [], |row| row.get(0))
+}
+
+/// When the first hour begins of which totals are kept, in seconds since 1970.
+pub(in crate::history) fn first_hour(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    Ok(oldest(connection, "hours")?.into_iter().chain(oldest(connection, PACKED_HOURS)?).min())
+}
+
+/// Takes rows of one hour or day out of a table, and of the failures that begin with it.
+fn take_rows(transaction: &Transaction<'_>, table: &str, start: i64) -> rusqlite::Result<Packed> {
+    let mut packed = Packed::default();
+    let mut query = transaction
+        .prepare(&format!("SELECT flow, connections, rx, tx FROM {table} WHERE start = ?1 ORDER BY flow"))?;
+    let mut failed = transaction.prepare(FAILURES_OF)?;
+    let mut rows = query.query([start])?;
+    while let Some(row) = rows.next()? {
+        let flow = row.get(0)?;
+        let mut sums = sums_of(row, 1)?;
+        add_failures(&mut failed, start, flow, &mut sums)?;
+        packed.push(flow, &sums);
+    }
+    for table in [table, "failures"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE start = ?1"), [start])?;
+    }
+    Ok(packed)
+}
+
 fn forget_before(transaction: &Transaction<'_>, start: i64) -> rusqlite::Result<()> {
-    for table in ["hours", "days", "failures"] {
+    for table in ["hours", "packed", "failures"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE start < ?1"), [start])?;
+    }
+    Ok(())
+}
+
+/// Whether what is packed can be read.
+pub(in crate::history) fn check(connection: &Connection) -> rusqlite::Result<()> {
+    each_packed(connection, |_| ())
+}
+
+/// The flow of each total that is packed.
+fn each_packed(connection: &Connection, mut each: impl FnMut(i64)) -> rusqlite::Result<()> {
+    let mut query = connection.prepare("SELECT flow, totals FROM packed")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        for total in Unpacked::of(row, 0)? {
+            each(total?.0);
+        }
     }
     Ok(())
 }
 
 /// Forgets flows of which nothing is left.
 fn forget_flows(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    // SQLite would sort all of both.
-    let mut used = BTreeSet::new();
-    for table in ["hours", "days"] {
-        let mut query = transaction.prepare(&format!("SELECT flow FROM {table}"))?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            used.insert(row.get::<_, i64>(0)?);
+    let mut used = Ids::default();
+    let mut query = transaction.prepare("SELECT flow FROM hours")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        used.insert(row.get(0)?);
+    }
+    each_packed(transaction, |flow| used.insert(flow))?;
+    let mut query = transaction.prepare("SELECT id FROM flow")?;
+    let mut rows = query.query([])?;
+    let mut unused = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if !used.contains(id) {
+            unused.push(id);
         }
     }
-    let mut query = transaction.prepare("SELECT id FROM flow")?;
-    let all = query.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut forget = transaction.prepare("DELETE FROM flow WHERE id = ?1")?;
-    for id in all.into_iter().filter(|id| !used.contains(id)) {
+    for id in unused {
         forget.execute([id])?;
     }
     Ok(())
+}
+
+/// Ids of flows, which a file numbers from 1: a bit each. What stands in a file is anything, so others are looked up.
+#[derive(Default)]
+struct Ids {
+    bits: Vec<u64>,
+    others: BTreeSet<i64>,
+}
+
+impl Ids {
+    fn insert(&mut self, id: i64) {
+        let Some((word, bit)) = place_of(id) else {
+            self.others.insert(id);
+            return;
+        };
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        self.bits[word] |= bit;
+    }
+
+    fn contains(&self, id: i64) -> bool {
+        match place_of(id) {
+            Some((word, bit)) => self.bits.get(word).is_some_and(|bits| bits & bit != 0),
+            None => self.others.contains(&id),
+        }
+    }
+}
+
+/// In which word it is, and its bit.
+fn place_of(id: i64) -> Option<(usize, u64)> {
+    let id = usize::try_from(id).ok().filter(|id| *id < DENSE)?;
+    Some((id / 64, 1 << (id % 64)))
 }
 
 /// The begin of the hour in which a moment is, or of its day where hours have become days: totals are of whole ones.
@@ -183,11 +278,8 @@ pub(in crate::history) fn bound(connection: &mut Connection, limits: Limits) -> 
     let wanted = most - most / 100 * SPARE_PERCENT;
     while used(connection)? > wanted {
         let transaction = connection.transaction()?;
-        let oldest = |table: &str| {
-            let oldest = format!("SELECT min(start) FROM {table}");
-            transaction.query_row(&oldest, [], |row| row.get::<_, Option<i64>>(0))
-        };
-        let Some(oldest) = oldest("days")?.into_iter().chain(oldest("hours")?).min() else { return Ok(()) };
+        let oldest = oldest(&transaction, "hours")?.into_iter().chain(oldest(&transaction, "packed")?).min();
+        let Some(oldest) = oldest else { return Ok(()) };
         forget_before(&transaction, oldest + 1)?;
         forget_flows(&transaction)?;
         transaction.commit()?;
@@ -269,6 +361,27 @@ fn flow_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Flow> {
     })
 }
 
+/// Connections and bytes, whose columns begin with this one.
+fn sums_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Sums> {
+    let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+    Ok(Sums {
+        connections: number(first)?,
+        rx: number(first + 1)?,
+        tx: number(first + 2)?,
+        ..Sums::default()
+    })
+}
+
+const FAILURES_OF: &str = "SELECT state, connections FROM failures WHERE start = ?1 AND flow = ?2";
+
+fn add_failures(failed: &mut Statement<'_>, start: i64, flow: i64, sums: &mut Sums) -> rusqlite::Result<()> {
+    let mut rows = failed.query([start, flow])?;
+    while let Some(row) = rows.next()? {
+        sums.add(&failures_of(row, 0)?);
+    }
+    Ok(())
+}
+
 fn failures_of(row: &Row<'_>, state: usize) -> rusqlite::Result<Sums> {
     let mut sums = Sums::default();
     let kind = row.get::<_, i64>(state)?.checked_sub(1).and_then(|kind| usize::try_from(kind).ok());
@@ -278,52 +391,112 @@ fn failures_of(row: &Row<'_>, state: usize) -> rusqlite::Result<Sums> {
     Ok(sums)
 }
 
-/// So many totals behind one, the latest first: their number bounds what is read at once.
+/// So many totals behind one, the latest first: their number bounds what is read at once. A flow that is not in the file is
+/// none.
 pub(in crate::history) fn read_before(
     connection: &Connection,
     place: &Place,
     since: i64,
     most: usize,
-) -> rusqlite::Result<Vec<(Total, Flow)>> {
-    let (table, from) = if place.is_day { ("days", i64::MIN) } else { ("hours", place.hours_from) };
-    let mut query = connection.prepare(&format!(
-        "SELECT start, flow, connections, rx, tx, program, unit, uid, direction, protocol, port, peer \
-         FROM {table} CROSS JOIN flow ON flow.id = flow WHERE (start, flow) < (?1, ?2) AND start >= ?3 \
-         ORDER BY start DESC, flow DESC LIMIT ?4"
-    ))?;
-    let mut failed =
-        connection.prepare("SELECT state, connections FROM failures WHERE start = ?1 AND flow = ?2")?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let mut rows = query.query(params![place.start, place.flow, since.max(from), most])?;
-    let mut totals = Vec::new();
-    while let Some(row) = rows.next()? {
-        let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-        let mut sums = Sums { connections: number(2)?, rx: number(3)?, tx: number(4)?, ..Sums::default() };
-        let (start, flow) = (row.get(0)?, row.get(1)?);
-        let mut failures = failed.query(params![start, flow])?;
-        while let Some(row) = failures.next()? {
-            sums.add(&failures_of(row, 0)?);
-        }
-        totals.push((Total { start, is_day: place.is_day, flow, sums }, flow_of(row, 5)?));
+) -> rusqlite::Result<Vec<(Total, Option<Flow>)>> {
+    let from = if place.is_day { since } else { since.max(place.hours_from) };
+    let mut found = packed_before(connection, place, from, most)?;
+    if !place.is_day {
+        found.extend(rows_before(connection, place, from, most)?);
     }
-    Ok(totals)
+    found.sort_unstable_by_key(|(start, flow, _)| std::cmp::Reverse((*start, *flow)));
+    // What was counted of an hour after it was packed stands beside that.
+    found.dedup_by(|(start, flow, more), (to_start, to_flow, sums)| {
+        let is_same = (*start, *flow) == (*to_start, *to_flow);
+        if is_same {
+            sums.add(more);
+        }
+        is_same
+    });
+    found.truncate(most);
+    let mut query = connection
+        .prepare("SELECT program, unit, uid, direction, protocol, port, peer FROM flow WHERE id = ?1")?;
+    let mut with_flow = |(start, flow, sums)| {
+        let total = Total { start, is_day: place.is_day, flow, sums };
+        Ok((total, query.query_row([flow], |row| flow_of(row, 0)).optional()?))
+    };
+    found.into_iter().map(&mut with_flow).collect()
 }
 
-/// What was counted from one moment until before another, the oldest first.
+type Found = Vec<(i64, i64, Sums)>;
+
+fn packed_before(connection: &Connection, place: &Place, from: i64, most: usize) -> rusqlite::Result<Found> {
+    let mut query = connection.prepare(
+        "SELECT start, flow, totals FROM packed WHERE is_day = ?1 AND (start, flow) < (?2, ?3) AND start >= ?4 \
+         ORDER BY start DESC, flow DESC",
+    )?;
+    let mut rows = query.query(params![place.is_day, place.start, place.flow, from])?;
+    let mut found = Vec::new();
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let start = row.get(0)?;
+        let mut chunk = Vec::new();
+        for total in Unpacked::of(row, 1)? {
+            let (flow, sums) = total?;
+            if (start, flow) >= (place.start, place.flow) {
+                break;
+            }
+            chunk.push((start, flow, sums));
+        }
+        let last = chunk.len().saturating_sub(most);
+        found.extend(chunk.drain(last..));
+    }
+    Ok(found)
+}
+
+fn rows_before(connection: &Connection, place: &Place, from: i64, most: usize) -> rusqlite::Result<Found> {
+    let mut query = connection.prepare(
+        "SELECT start, flow, connections, rx, tx FROM hours WHERE (start, flow) < (?1, ?2) AND start >= ?3 \
+         ORDER BY start DESC, flow DESC LIMIT ?4",
+    )?;
+    let mut failed = connection.prepare(FAILURES_OF)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = query.query(params![place.start, place.flow, from, most])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (start, flow) = (row.get(0)?, row.get(1)?);
+        let mut sums = sums_of(row, 2)?;
+        add_failures(&mut failed, start, flow, &mut sums)?;
+        found.push((start, flow, sums));
+    }
+    Ok(found)
+}
+
+/// What was counted from one moment until before another.
 pub(in crate::history) fn read(
     connection: &Connection,
     (from, until): (i64, i64),
     mut each: impl FnMut(Total),
 ) -> rusqlite::Result<()> {
+    // An earlier version wrote it that has no packed totals.
+    if has_table(connection, "packed")? {
+        let mut query = connection
+            .prepare("SELECT is_day, start, flow, totals FROM packed WHERE start >= ?1 AND start < ?2")?;
+        let mut rows = query.query([from, until])?;
+        while let Some(row) = rows.next()? {
+            let (is_day, start) = (row.get(0)?, row.get(1)?);
+            for total in Unpacked::of(row, 2)? {
+                let (flow, sums) = total?;
+                each(Total { start, is_day, flow, sums });
+            }
+        }
+    }
     for (table, is_day) in [("days", true), ("hours", false)] {
+        if !has_table(connection, table)? {
+            continue;
+        }
         let columns = "start, flow, connections, rx, tx";
         let mut query =
             connection.prepare(&format!("SELECT {columns} FROM {table} WHERE start >= ?1 AND start < ?2"))?;
         let mut rows = query.query([from, until])?;
         while let Some(row) = rows.next()? {
-            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            let sums = Sums { connections: number(2)?, rx: number(3)?, tx: number(4)?, ..Sums::default() };
-            each(Total { start: row.get(0)?, is_day, flow: row.get(1)?, sums });
+            each(Total { start: row.get(0)?, is_day, flow: row.get(1)?, sums: sums_of(row, 2)? });
         }
     }
     let mut query = connection
