@@ -72,16 +72,23 @@ pub struct Cli {
     #[arg(long, conflicts_with = "seen")]
     pub history: bool,
     /// With --history: sum by this
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t, requires = "history")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        default_value_t,
+        requires = "history",
+        conflicts_with = "seen"
+    )]
     pub by: By,
     /// With --history: rows, the largest first; the others are one row [default: 20 on a terminal, else all]
-    #[arg(long, value_name = "ROWS", requires = "history")]
+    #[arg(long, value_name = "ROWS", requires = "history", conflicts_with = "seen")]
     pub top: Option<usize>,
     /// With --history: only what was before this
-    #[arg(long, value_name = "WHEN", requires = "history", value_parser = parse_moment)]
+    #[arg(long, value_name = "WHEN", requires = "history", conflicts_with = "seen", value_parser = parse_moment)]
     pub until: Option<Moment>,
     /// With --history: as comma-separated values
-    #[arg(long, requires = "history", conflicts_with = "json")]
+    #[arg(long, requires = "history", conflicts_with_all = ["json", "seen"])]
     pub csv: bool,
     /// With --seen or --history: only what this chooses, such as proc:curl or -/example/: see leco-tui(1); user, proc,
     /// peer and dir are known of it, with --history also unit and port

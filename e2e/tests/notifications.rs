@@ -402,6 +402,29 @@ fn a_program_gets_each_event_one_at_a_time() {
 }
 
 #[test]
+fn a_program_gets_every_event_of_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recording, config, told) =
+        (folder.path().join("recording"), folder.path().join("widget.ini"), folder.path().join("told"));
+    fs::write(&config, "[rx-notify]\n:: (p\\d+) :: = $1\n").unwrap();
+    let events: Vec<_> = (1..=300).map(|ns| event(ns, &format!("p{ns}"), false, "a.test")).collect();
+    fs::write(&recording, events.concat()).unwrap();
+    let mut notifier = Command::new(program("leco-notify"));
+    notifier.arg("--config").arg(&config).arg("--source").arg(format!("file:{}", recording.display()));
+    notifier.args(["--exec", "sh", "-c", "cat >>\"$0\""]).arg(&told);
+    let said = notifier.output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let told = fs::read_to_string(&told).unwrap();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        told.iter()
+            .map(|event| &event["notice"])
+            .eq(&(1..=300).map(|ns| json!(format!("p{ns}"))).collect::<Vec<_>>()),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_program_that_does_not_end_is_killed_with_what_it_started() {
     let mut notifier = Notifier::start(
         "disabled:",

@@ -397,6 +397,11 @@ impl Outlet for Desktop {
         self.pace.take(notice);
     }
 
+    /// What comes too fast is counted in what is shown.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn work(&mut self) -> io::Result<Option<Duration>> {
         let now = Instant::now();
         if self.link.is_none() && !self.pace.is_empty() && now >= self.retry.at {

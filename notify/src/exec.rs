@@ -26,15 +26,21 @@ pub(crate) struct Exec {
     ended: ChildStdout,
     is_running: bool,
     queue: VecDeque<String>,
+    /// Whether what comes waits until there is room, but for what was on its way.
+    is_waited_for: bool,
     /// Events for which the queue had no room, since it was last said.
     fallen: u64,
 }
 
 impl Exec {
-    pub(crate) fn start(command: &[OsString], time_limit: Duration) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        command: &[OsString],
+        time_limit: Duration,
+        is_waited_for: bool,
+    ) -> anyhow::Result<Self> {
         let (events, ended) = runner::start(command, time_limit)?;
         ioctl_fionbio(&ended, true).context("cannot wait for programs")?;
-        Ok(Self { events, ended, is_running: false, queue: VecDeque::new(), fallen: 0 })
+        Ok(Self { events, ended, is_running: false, queue: VecDeque::new(), is_waited_for, fallen: 0 })
     }
 
     /// Whether the program has ended since the last look.
@@ -50,11 +56,15 @@ impl Exec {
 
 impl Outlet for Exec {
     fn take(&mut self, notice: Notice) {
-        if self.queue.len() < QUEUE {
+        if self.is_waited_for || self.has_room() {
             self.queue.push_back(notice.json);
         } else {
             self.fallen += 1;
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.len() < QUEUE
     }
 
     fn work(&mut self) -> io::Result<Option<Duration>> {

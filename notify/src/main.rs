@@ -18,7 +18,7 @@ use leco_core::batch::Inputs;
 use leco_core::batch::notify::{Outlet, notify};
 use leco_core::config::Config;
 use leco_core::model::overseer::Overseer;
-use leco_core::source::with_sources;
+use leco_core::source::{SourceSpec, with_sources};
 use leco_os::clock::boot_id;
 use leco_os::sandbox::Sandbox;
 
@@ -54,7 +54,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         (Box::new(Desktop::new(file.clone())), sandbox)
     } else {
         let time_limit = cli.exec_timeout.unwrap_or(TIME_LIMIT);
-        (Box::new(Exec::start(&cli.exec, time_limit)?), sandbox)
+        let sources = if named.is_empty() { &configured } else { &named };
+        let is_waited_for = sources.iter().all(SourceSpec::is_recording);
+        (Box::new(Exec::start(&cli.exec, time_limit, is_waited_for)?), sandbox)
     };
     let mut overseer = Overseer::on_machine(config, &boot_id());
     overseer.set_filter(cli.input.filter.as_deref())?;

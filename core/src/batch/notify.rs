@@ -19,7 +19,7 @@ use super::follow::{Connection, Key, REMEMBERED, value};
 use crate::config::Config;
 use crate::model::overseer::{Overseer, Received};
 use crate::rules::{Facts, NoticeRules, pair};
-use crate::source::Origin;
+use crate::source::{Origin, SourceSpec};
 use crate::wire::details::Peers;
 use crate::wire::event::Direction;
 
@@ -40,8 +40,10 @@ pub struct Notice {
 
 /// Where notices go.
 pub trait Outlet {
-    /// Takes one.
+    /// Takes one, whether or not it has room.
     fn take(&mut self, notice: Notice);
+    /// Whether it has room: a recording waits until it has.
+    fn has_room(&self) -> bool;
     /// Does what is due; tells when to call it again, if nothing can be read before.
     fn work(&mut self) -> io::Result<Option<Duration>>;
     /// What becomes readable when there is something to do.
@@ -76,10 +78,15 @@ pub fn notify(
             return Ok(());
         }
         let left = replay.left().into_iter().chain(due).min();
+        // Where nothing else would be late, all of it is told.
+        let has_to_wait = !outlet.has_room() && feed.sources.specs().iter().all(SourceSpec::is_recording);
         // A source that has ended is readable for ever.
-        let sources = feed.fds().filter(|_| !state.has_ended);
+        let sources = feed.fds().filter(|_| !state.has_ended && !has_to_wait);
         wait(sources.chain(outlet.fds()), left).map_err(PlainError::Follow)?;
         feed.follow_config(overseer)?;
+        if has_to_wait {
+            continue;
+        }
         let replayed = replay.of(feed.sources.specs());
         feed.sources
             .wait(Some(Duration::ZERO), |origin, line| {

@@ -88,11 +88,22 @@ impl NoticeRules {
             match NoticeRule::compile(entry, line, lists) {
                 Ok((rule, doubts)) => {
                     faults.extend(doubts);
-                    let first = if rule.is_silent() { &mut silencers } else { &mut tellers };
-                    faults.extend(match &rule.when {
-                        When::Line { chain, .. } => first.shadows(chain, line, entry),
-                        When::FirstEver | When::State(_) => first.repeats(line, entry),
-                    });
+                    let (first, others) = if rule.is_silent() {
+                        (&mut silencers, &tellers)
+                    } else {
+                        (&mut tellers, &silencers)
+                    };
+                    let chain = match &rule.when {
+                        When::Line { chain, .. } => Some(chain),
+                        When::FirstEver | When::State(_) => None,
+                    };
+                    let repeated = match chain {
+                        Some(chain) => first.shadows(chain, line, entry),
+                        None => first.repeats(line, entry),
+                    };
+                    faults.extend(repeated.or_else(|| {
+                        others.line_of(chain, &entry.key).map(|other| contradicts(other, &rule, entry))
+                    }));
                     rules.push(rule);
                 }
                 Err(fault) => faults.push(fault),
@@ -137,6 +148,29 @@ impl NoticeRules {
     }
 }
 
+/// Two rules of one key, of which one keeps from being told what the other tells.
+fn contradicts(other: usize, rule: &NoticeRule, entry: &Entry) -> Fault {
+    let message = if rule.is_silent() {
+        format!(
+            "the rule in line {other} has the same key, and this one has no text, so neither tells of anything"
+        )
+    } else {
+        format!("the rule in line {other} has the same key and no text, so neither tells of anything")
+    };
+    Fault::new(entry.key_span(), message).with_help("take one of them out")
+}
+
+/// A key that looks like a word, and is a regex.
+fn almost_a_word(entry: &Entry) -> Option<Fault> {
+    let key = entry.key.to_ascii_lowercase();
+    let is_state = State::parse(&key).is_some();
+    (is_state || NOTICE_WORDS.iter().any(|(word, _)| *word == key)).then(|| {
+        let words = NOTICE_WORDS.map(|(word, _)| word).join(", ");
+        Fault::new(entry.key_span(), format!("{} is a regex here: the words are {words}", entry.key))
+            .with_help(format!("write a word, or /{}/ where the regex is meant", entry.key))
+    })
+}
+
 impl NoticeRule {
     fn compile(entry: &Entry, line: usize, lists: &Lists) -> Result<(Self, Vec<Fault>), Fault> {
         let skipped =
@@ -175,7 +209,7 @@ impl NoticeRule {
             When::Line { chain, target } => (chain, *target),
             When::FirstEver | When::State(_) => (&none, None),
         };
-        let (template, doubts) = read_template(entry, value.template, chain, target);
+        let (template, mut doubts) = read_template(entry, value.template, chain, target);
         if let Some(doubt) = doubts.first().filter(|_| is_word) {
             let help = "write a field such as {proc}, or $$ for a $";
             return Err(Fault::new(
@@ -189,6 +223,9 @@ impl NoticeRule {
             Part::Text(text) => Template::parse(&text).map(TextPart::Fields),
         });
         let text: Vec<_> = text.collect::<Result<_, _>>().map_err(|error| skipped(error.message))?;
+        if !is_word {
+            doubts.extend(almost_a_word(entry));
+        }
         Ok((Self { line, key: entry.key.clone(), when, text }, doubts))
     }
 
@@ -298,6 +335,10 @@ mod tests {
             ("/a/ && !/b/ = 2`x\n", "2:15", "no regex number 2"),
             ("a = b\nc = d\nA = e\n", "4:1", "line 2 matches the same lines"),
             ("new = b\nnew = c\n", "3:1", "line 2 has the same key"),
+            ("new = b\nnew =\n", "3:1", "and this one has no text, so neither tells"),
+            ("/a/ =\na = b\n", "3:1", "line 2 has the same key and no text, so neither tells"),
+            ("NEW = b\n", "2:1", "NEW is a regex here: the words are new, blocked, refused"),
+            ("timeout = b\n", "2:1", "timeout is a regex here"),
         ] {
             let config = config(&format!("[rx-notify]\n{rules}"));
             let told: Vec<_> = config.diagnostics.iter().map(ToString::to_string).collect();
@@ -308,7 +349,6 @@ mod tests {
                 "{rules}: {told:?}"
             );
         }
-        // One that tells and one that silences may have the same key.
-        assert_eq!(config("[rx-notify]\nnew = b\nnew =\n").diagnostics, []);
+        assert_eq!(config("[rx-notify]\n/timeout/ = b\nnew = c\n").diagnostics, []);
     }
 }

@@ -100,6 +100,16 @@ impl FirstOf {
     }
 }
 
+impl FirstOf {
+    /// The line of the rule that has the same key.
+    pub(super) fn line_of(&self, chain: Option<&Chain>, key: &str) -> Option<usize> {
+        match chain {
+            Some(chain) => self.keys.get(&chain.meaning()).map(|(line, _)| *line),
+            None => self.words.get(key).copied(),
+        }
+    }
+}
+
 fn never_applies(line: usize, has: &str, entry: &Entry) -> Fault {
     let message = format!("the rule in line {line} {has}, so this one never applies");
     Fault::new(entry.key_span(), message).with_help("take one of them out")

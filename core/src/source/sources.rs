@@ -142,8 +142,11 @@ impl SourceSpec {
         if spec.unknown_option().is_some() {
             return Err(fault(OPTIONS));
         }
+        if spec.repeated_option().is_some() {
+            return Err(fault("each option once"));
+        }
         let path = || PathBuf::from(spec.target);
-        let option = |key| spec.options.iter().rfind(|(name, _)| *name == key).map(|(_, value)| *value);
+        let option = |key| spec.options.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
         let token_file = option("token-file").map(PathBuf::from);
         let named_owner = option("owner").map(|owner| Owner::parse(owner).ok_or_else(|| fault("owner=any")));
         let named_owner = named_owner.transpose()?;

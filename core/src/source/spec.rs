@@ -45,6 +45,14 @@ impl<'t> Spec<'t> {
         let mut after = self.target.match_indices('?').map(|(at, _)| &self.target[at + 1..]);
         after.find_map(option_in)
     }
+
+    /// The key of an option that is there twice: one of them would not count.
+    #[must_use]
+    pub fn repeated_option(&self) -> Option<&'t str> {
+        let mut keys = self.options.iter().map(|(key, _)| *key).enumerate();
+        keys.find(|(at, key)| self.options[..*at].iter().any(|(earlier, _)| earlier == key))
+            .map(|(_, key)| key)
+    }
 }
 
 fn option_in(text: &str) -> Option<&str> {

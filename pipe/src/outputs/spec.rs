@@ -182,6 +182,9 @@ impl OutputSpec {
                 if key.is_empty() { "no option follows the ?".into() } else { format!("no option {key}") };
             return Err(format!("{what}, expected one of {}", KEYS.map(|key| format!("{key}=")).join(", ")));
         }
+        if let Some(key) = spec.repeated_option() {
+            return Err(format!("{key}= is there twice: take one out"));
+        }
         let path = || PathBuf::from(spec.target);
         let destination = match spec.kind {
             "-" => Destination::Stdout,
@@ -194,7 +197,7 @@ impl OutputSpec {
             other => return Err(format!("unknown kind {other}, expected {FORMS}")),
         };
         let mut output = Self::plain(destination);
-        let live = spec.options.iter().rfind(|(key, _)| *key == "live").copied();
+        let live = spec.options.iter().find(|(key, _)| *key == "live").copied();
         for (key, value) in spec.options {
             output.set(key, value).map_err(|reason| format!("{key}={value}: {reason}"))?;
         }
@@ -393,6 +396,7 @@ mod tests {
             ("-?history=soon", "expected a time ago like 8h"),
             ("udp:127.0.0.1:9?history=8h", "nobody connects"),
             ("file:/x?history=8h", "nobody connects"),
+            ("unix:/x?history=1h&history=2h", "history= is there twice"),
             ("unix:/x?live=off", "live=off: without history="),
             ("unix:/x?history=8h&live=perhaps", "live=perhaps: expected on or off"),
             ("fifo:/x?live=off&history=8h", "live=off: a fifo stays"),
