@@ -4,14 +4,15 @@
 //! Memory is bounded: of each machine's stored totals and of all that was seen so many are kept, the latest. What was seen
 //! is kept by the minute for two hours, then by the hour for a week, then by the day for a month.
 
+mod connections;
 mod flows;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use hashlink::LruCache;
 use leco_os::clock::{BootNs, Now};
 use leco_os::reclaim::give_back;
 
+use self::connections::{Connection, Connections};
 use self::flows::{FlowId, Flows, NO_HASH, flow_of, hash_of};
 use crate::model::machines::{MachineId, OurNs, Placed, ours};
 use crate::model::traffic::Bytes;
@@ -25,8 +26,6 @@ const MOST_CELLS: usize = 100_000;
 const MOST_FLOWS: usize = 20_000;
 /// Of these, flows that were seen here and of which nothing is stored: of more, those with the latest totals.
 const MOST_SEEN_FLOWS: usize = 2048;
-/// Connections of which it is known how much was counted; of more, those heard of least recently go.
-const MOST_CONNECTIONS: usize = 65_536;
 /// Pairs whose first connection is remembered.
 const MOST_NEWS: usize = 10_000;
 /// Machines whose stored totals are kept.
@@ -78,19 +77,6 @@ struct Stored {
     error: Option<String>,
 }
 
-/// What of a connection is in the totals.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    flow: FlowId,
-    /// Of what the flow was made.
-    hash: u32,
-    bytes: Bytes,
-    has_failed: bool,
-    /// It began since there is counting.
-    is_counted: bool,
-    is_new: bool,
-}
-
 /// From when on there is what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
@@ -115,7 +101,7 @@ pub struct History {
     /// Flows that became known by what was seen.
     seen_flows: usize,
     cut: Option<i64>,
-    known: LruCache<(MachineId, BootNs), Known>,
+    known: Connections,
     /// When pairs were seen for the first time, in seconds since 1970.
     news: VecDeque<i64>,
     /// Of the latest event.
@@ -133,7 +119,7 @@ impl History {
             seen: Cells::new(),
             seen_flows: 0,
             cut: None,
-            known: LruCache::new(MOST_CONNECTIONS),
+            known: Connections::default(),
             news: VecDeque::new(),
             minute: i64::MIN,
         }
@@ -156,7 +142,7 @@ impl History {
             let flows = &self.flows;
             let is_of = |flow: FlowId| flows.get(flow).is_some_and(|flow| flow.machine == machine);
             self.seen.retain(|(_, _, flow), _| !is_of(*flow));
-            self.known.retain(|(of, _), _| *of != machine);
+            self.known.forget(machine);
             self.stored.insert(machine, Stored { since, until, at, ..Stored::default() });
         }
         let Some(stored) = self.stored.get_mut(&machine) else { return };
@@ -189,11 +175,10 @@ impl History {
             self.minute = minute;
             self.tidy(minute);
         }
-        let key = (placed.machine, event.ns);
         let bytes = Bytes::of_event(event).unwrap_or_default();
         let has_failed = State::parse(&event.state.0).is_some_and(State::is_trouble);
         let hash = hash_of(&event.line);
-        let before = self.known.get(&key).copied();
+        let before = self.known.get(placed.machine, event.ns).copied();
         let flow = match before {
             Some(known) if known.hash == hash => known.flow,
             _ => match flow_of(&event.line, wire_line) {
@@ -213,7 +198,7 @@ impl History {
             moved.bytes = bytes.since(known.bytes);
             moved.failed = u32::from(has_failed && !known.has_failed);
             let bytes = Bytes { rx: bytes.rx.max(known.bytes.rx), tx: bytes.tx.max(known.bytes.tx) };
-            Known { flow, hash, bytes, has_failed: has_failed || known.has_failed, ..known }
+            Connection { flow, hash, bytes, has_failed: has_failed || known.has_failed, ..known }
         } else {
             let is_counted = match self.stored.get(&placed.machine) {
                 Some(stored) => event.ns > stored.at,
@@ -222,9 +207,10 @@ impl History {
             if is_counted {
                 moved = Moved { connections: 1, failed: u32::from(has_failed), bytes };
             }
-            Known { flow, hash, bytes, has_failed, is_counted, is_new: false }
+            let new = Connection::new(placed.machine, event.ns, flow);
+            Connection { hash, bytes, has_failed, is_counted, ..new }
         };
-        self.known.insert(key, known);
+        self.known.insert(known);
         if moved != Moved::default() {
             self.seen.entry((minute, MINUTE, flow)).or_default().add(&moved);
             if self.seen.len() > MOST_CELLS
@@ -259,7 +245,7 @@ impl History {
                 cells.entry((start, length, number(flow))).or_default().add(&moved);
             }
         }
-        for (_, known) in &mut self.known {
+        for known in self.known.iter_mut() {
             if !kept.contains(&known.flow) {
                 // It is looked up when the connection is told of again.
                 known.hash = NO_HASH;
@@ -275,7 +261,7 @@ impl History {
 
     /// Takes note that a connection which was counted is the first of its program with its peer.
     pub(super) fn see_new(&mut self, machine: MachineId, ns: BootNs, now: Now) {
-        let Some(known) = self.known.get_mut(&(machine, ns)) else { return };
+        let Some(known) = self.known.get_mut(machine, ns) else { return };
         if known.is_counted && !std::mem::replace(&mut known.is_new, true) {
             self.news.push_back(now.wall.div_euclid(1_000_000_000));
             if self.news.len() > MOST_NEWS {

@@ -9,13 +9,16 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Chart, Dataset, GraphType, LegendPosition, Widget};
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Widget};
 
 use crate::ui::theme::Theme;
 
 /// Seconds of a bucket, and of all.
 const BUCKET_S: u64 = BUCKET_NS / 1_000_000_000;
 const ALL_S: u64 = BUCKET_S * BUCKETS as u64;
+
+/// Cells of the axis that stay free of the key.
+const KEY_FROM: u16 = 20;
 
 /// Draws what went over a line into lines of this size.
 pub(crate) fn of_line(
@@ -57,15 +60,17 @@ pub(crate) fn lines(
         rates.iter().enumerate().map(|(at, rate)| (at as f64, *rate as f64)).collect()
     };
     let last = received.len().saturating_sub(1).max(1) as f64;
-    let (received, sent) = (points(received), points(sent));
-    let dataset = |name: &'static str, style: Style| {
-        Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style)
+    let (received, mut sent) = (points(received), points(sent));
+    // They would only hide a part of the line.
+    sent.retain(|(_, rate)| *rate > 0.0);
+    let dataset = |marker: Marker, graph: GraphType, style: Style| {
+        Dataset::default().marker(marker).graph_type(graph).style(style)
     };
     let faint = theme.faint(255);
     let rate = |rate: u64| format!("{}/s", units.amount(rate));
     let chart = Chart::new(vec![
-        dataset("received", theme.received()).data(&received),
-        dataset("sent", theme.sent()).data(&sent),
+        dataset(Marker::Braille, GraphType::Line, theme.received()).data(&received),
+        dataset(Marker::Dot, GraphType::Scatter, theme.sent()).data(&sent),
     ])
     .x_axis(Axis::default().bounds([0.0, last]).labels(labels).style(faint))
     .y_axis(
@@ -73,10 +78,20 @@ pub(crate) fn lines(
             .bounds([0.0, highest.max(1) as f64])
             .labels(["0".to_owned(), rate(highest / 2), rate(highest)])
             .style(faint),
-    )
-    .legend_position(Some(LegendPosition::TopLeft));
+    );
     let mut buffer = Buffer::empty(area);
     chart.render(area, &mut buffer);
+    // On the axis nothing is drawn.
+    let key = Line::from(vec![
+        Span::styled(" ⠤⠤", theme.received()),
+        Span::styled(" received ", faint),
+        Span::styled(" ••", theme.sent()),
+        Span::styled(" sent ", faint),
+    ]);
+    let width = u16::try_from(key.width()).unwrap_or(u16::MAX);
+    if width + KEY_FROM <= size.0 {
+        buffer.set_line(size.0 - width - 1, size.1 - 2, &key, width);
+    }
     area.rows().map(|row| line_of(&buffer, row)).collect()
 }
 
