@@ -195,15 +195,15 @@ fn metrics_are_what_programs_sent_and_received() {
 
     unit.run(&netns, &["tcp", &address, "recv", "54321", "send", "100000"]);
     assert_eq!(told.recv_timeout(leco_e2e::DEADLINE).unwrap(), 100_000);
-    let receiver = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
-    unit.run(&netns, &["udp", &receiver.local_addr().unwrap().to_string(), "send", "9", "send", "1000"]);
+    let far_socket = netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
+    unit.run(&netns, &["udp", &far_socket.local_addr().unwrap().to_string(), "send", "9", "send", "1000"]);
     let nobody = netns.at_far_end(|| TcpListener::bind((FAR_V4, 0)).unwrap().local_addr().unwrap());
     unit.run(&netns, &["try", &nobody.to_string()]);
     let here = netns.at_near_end(|| TcpListener::bind((NEAR_V4, 0)).unwrap().local_addr().unwrap());
     let called = unit.start(&netns, &["accept", &here.to_string(), "recv", "777", "send", "11", "hold"]);
-    let mut caller = netns.at_far_end(|| wait_for("who accepts", || TcpStream::connect(here).ok()));
-    caller.write_all(&[b'x'; 777]).unwrap();
-    caller.read_exact(&mut [0; 11]).unwrap();
+    let mut client = netns.at_far_end(|| wait_for("who accepts", || TcpStream::connect(here).ok()));
+    client.write_all(&[b'x'; 777]).unwrap();
+    client.read_exact(&mut [0; 11]).unwrap();
     let (udp, incoming) = (tcp.replace("tcp", "udp"), tcp.replace("out", "in"));
     let all = |open_incoming| {
         [
@@ -230,7 +230,7 @@ fn metrics_are_what_programs_sent_and_received() {
     expect_all(&path, 1);
     check(&path, &promtool);
     finish(called);
-    drop(caller);
+    drop(client);
     expect_all(&path, 0);
 
     // What is in the way is said once, and also when it is gone.
@@ -238,7 +238,7 @@ fn metrics_are_what_programs_sent_and_received() {
     fs::create_dir(&in_the_way).unwrap();
     let said = |what: &str| pipe.stderr.lines().iter().filter(|line| line.contains(what)).count();
     wait_for("a complaint", || (said("cannot write") == 1).then_some(()));
-    unit.run(&netns, &["udp", &receiver.local_addr().unwrap().to_string(), "send", "5"]);
+    unit.run(&netns, &["udp", &far_socket.local_addr().unwrap().to_string(), "send", "5"]);
     fs::remove_dir(&in_the_way).unwrap();
     wait_for("the end of it", || (said("leco.prom is written again") == 1).then_some(()));
     assert_eq!(said("cannot write"), 1);
@@ -327,9 +327,10 @@ fn a_real_prometheus_answers_with_them() {
             (format!("sum by (unit) (leco_connections_total{{unit=\"{}\"}})", unit.name), round),
             ("node_textfile_scrape_error".to_owned(), 0),
         ] {
+            let expected = expected.to_string();
             wait_or_explain(
                 || format!("{query} = {expected}, not {:?}: {:?}", ask(&query), logs()),
-                || (ask(&query)? == expected.to_string()).then_some(()),
+                || (ask(&query)? == expected).then_some(()),
             );
         }
     }

@@ -418,11 +418,10 @@ impl Target {
         match self {
             Self::Stdout(stdout) => act(&mut stdout.reader),
             Self::Fifo(fifo) if fifo.has_reader() => act(&mut fifo.reader),
-            Self::Fifo(_) => {}
+            Self::Fifo(_) | Self::Metrics(_) => {}
             Self::Listener(listener) => listener.readers().for_each(act),
             Self::Udp(udp) => act(&mut udp.reader),
             Self::Recording(recording) => act(&mut recording.reader),
-            Self::Metrics(_) => {}
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Metrics in a file that is replaced as a whole, for the textfile collector of node_exporter.
+//! Metrics in a file that is replaced as a whole, for the textfile collector of `node_exporter`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -102,18 +102,18 @@ impl Metrics {
     }
 
     fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let make = || {
+        let new_file = || {
             with_mode(MODE, |_| {
                 OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.unfinished)
             })
         };
-        let mut file = match make() {
+        let mut file = match new_file() {
             // A killed pipe left it, or somebody put a link there.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&self.unfinished)?;
-                make()?
+                new_file()?
             }
-            made => made?,
+            file => file?,
         };
         file.write_all(text)?;
         fs::rename(&self.unfinished, &self.path)
