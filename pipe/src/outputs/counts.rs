@@ -69,7 +69,7 @@ struct Counted {
     tx: u64,
     failure: Option<&'static str>,
     /// Where it counts as open.
-    open: Option<Series>,
+    open: Option<Box<Series>>,
 }
 
 /// Counters, and what they know of connections.
@@ -155,8 +155,7 @@ impl Counts {
             None => (false, Counted { rx: conn.rx, tx: conn.tx, failure, open: None }),
         };
         if let Some(open) = counted.open.take() {
-            let slot = self.slot(open);
-            *slot = slot.saturating_sub(1);
+            self.end(*open);
         }
         for (metric, more) in [
             (Metric::Connections, u64::from(is_new)),
@@ -176,7 +175,7 @@ impl Counts {
         if conn.is_open() {
             let open = of(Metric::Open, state_name(conn));
             *self.slot(open.clone()) += 1;
-            counted.open = Some(open);
+            counted.open = Some(Box::new(open));
         }
         counted.rx = counted.rx.max(conn.rx);
         counted.tx = counted.tx.max(conn.tx);
@@ -186,11 +185,16 @@ impl Counts {
         {
             self.horizon = self.horizon.max(ns);
             if let Some(open) = forgotten.open {
-                let slot = self.slot(open);
-                *slot = slot.saturating_sub(1);
+                self.end(*open);
             }
         }
         self.counted.insert(ns, counted);
+    }
+
+    /// One connection less is open there.
+    fn end(&mut self, open: Series) {
+        let slot = self.slot(open);
+        *slot = slot.saturating_sub(1);
     }
 
     /// The value of a series, or where there are too many of that of the others. Series stay, so that one leads to the
@@ -260,20 +264,23 @@ fn unit(who: &Who) -> Cow<'_, str> {
     let unit = who.unit.as_deref().unwrap_or_default();
     let Some((name, kind)) = unit.rsplit_once('.') else { return Cow::Borrowed(unit) };
     if let Some((template, instance)) = name.split_once('@') {
-        let is_a_run = instance.contains(':') || !instance.contains(|letter: char| letter.is_alphabetic());
+        let is_id = instance.len() >= 8 && is_number(instance);
+        let is_a_run =
+            is_id || instance.contains(':') || !instance.contains(|letter: char| letter.is_alphabetic());
         return if is_a_run { format!("{template}@.{kind}").into() } else { unit.into() };
     }
     if kind != "scope" && !name.starts_with("run-") {
         return Cow::Borrowed(unit);
     }
-    // Numbers of sessions and processes, and ids: `run-r0123abcd`, `run-p12-i34`.
-    let is_number = |part: &str| {
-        let digits = part.strip_prefix(['i', 'p', 'r', 'u']).unwrap_or(part);
-        digits.contains(|digit: char| digit.is_ascii_digit())
-            && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
     let parts: Vec<&str> = name.split('-').filter(|part| !is_number(part)).collect();
     format!("{}.{kind}", parts.join("-")).into()
+}
+
+/// A number of a session or process, or an id, as in `run-r0123abcd`, `run-p12-i34` and `session-c1`.
+fn is_number(part: &str) -> bool {
+    let digits = part.strip_prefix(['i', 'p', 'r', 'u']).unwrap_or(part);
+    digits.contains(|digit: char| digit.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn escaped(label: &str) -> String {
@@ -416,6 +423,8 @@ mod tests {
             ("sshd@7-fd83::1:22-fd83::2:3333.service", "sshd@.service"),
             ("helper@3-1234-1000.service", "helper@.service"),
             ("user@1000.service", "user@.service"),
+            ("app-org.kde.dolphin@0123456789abcdef.service", "app-org.kde.dolphin@.service"),
+            ("wg-quick@a1.service", "wg-quick@a1.service"),
             ("postgresql@15-main.service", "postgresql@15-main.service"),
             ("session-3.scope", "session.scope"),
             ("session-c1.scope", "session.scope"),
