@@ -140,10 +140,15 @@ fn metrics(folder: &Path, name: &str, every: &str) -> (PathBuf, String) {
     (path, output)
 }
 
-/// A pipe that has begun to count.
+/// A pipe that has begun to count, with the umask of a service.
 fn start(kernel: &Kernel, paths: &[&Path], outputs: &[&str]) -> EventPipe {
     let outputs: Vec<_> = outputs.iter().flat_map(|output| ["-o", output]).collect();
-    let pipe = EventPipe::start(kernel.pins(), &outputs);
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077 && exec \"$0\" \"$@\""]).arg(program("leco-event-pipe"));
+    let pipe = EventPipe::spawn({
+        command.arg("--pin").arg(kernel.pins()).args(outputs);
+        command
+    });
     for path in paths {
         wait_or_explain(
             || format!("{} {:?}", path.display(), pipe.stderr.lines()),
