@@ -183,6 +183,19 @@ impl OutputSpec {
         Ok(())
     }
 
+    /// Refuses outputs that need what only the pipe has, for programs that hand on events of others: nothing would come.
+    pub fn refuse_what_events_lack(specs: &[Self]) -> Result<(), OutputError> {
+        for spec in specs {
+            let reason = match &spec.destination {
+                Destination::Metrics { .. } => "only leco-event-pipe counts connections, on their machine",
+                _ if spec.stored.is_some() => "only leco-event-pipe stores totals: leave out history=",
+                _ => continue,
+            };
+            return Err(OutputError { text: spec.destination.to_string(), reason: reason.into() });
+        }
+        Ok(())
+    }
+
     /// The output that writes at a path, whatever it is called there.
     #[must_use]
     pub fn at<'s>(specs: &'s [Self], path: &Path) -> Option<&'s Self> {
@@ -451,6 +464,19 @@ mod tests {
         ] {
             let error = OutputSpec::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_needs_the_pipe_is_refused_elsewhere() {
+        for (text, expected) in [
+            ("metrics:/x.prom", "output metrics:/x.prom: only leco-event-pipe counts"),
+            ("unix:/x?history=8h", "output unix:/x: only leco-event-pipe stores totals"),
+        ] {
+            let specs = ["-", text].map(|text| OutputSpec::parse(text).unwrap());
+            let error = OutputSpec::refuse_what_events_lack(&specs).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            OutputSpec::refuse_what_events_lack(&specs[..1]).unwrap();
         }
     }
 
