@@ -12,17 +12,18 @@ use crate::tunables::{TUNABLES, Tunable};
 
 const OUTPUTS: &str = "\
 Outputs:
-  fifo:PATH         a fifo, created if missing (mode=0600)
-  unix:PATH         a socket for any number of readers (mode=0600, allow=USER,…)
-  tcp:ADDRESS:PORT  the same over TCP; addresses beyond loopback need token-file=PATH
-  udp:ADDRESS:PORT  a datagram for each event
-  file:PATH         appended to, if new, empty or a recording
-  fd:NAME           a listening socket passed by the service manager
-  -                 standard output
+  fifo:PATH          a fifo, created if missing (mode=0600)
+  unix:PATH          a socket for any number of readers (mode=0600, allow=USER,…)
+  tcp:ADDRESS:PORT   the same over TCP; addresses beyond loopback need token-file=PATH
+  udp:ADDRESS:PORT   a datagram for each event
+  file:PATH          appended to, if new, empty or a recording
+  metrics:PATH.prom  counters for Prometheus, in a file for its node_exporter (every=15s)
+  fd:NAME            a listening socket passed by the service manager
+  -                  standard output
 Options follow a `?` and are joined by `&`: filter=FILTER (as in leco-tui(1), without @NAME),
 share=I/N (of the connections), rate-limit=DURATION (between two events of a connection),
 history=WHEN (each reader that connects is told the totals since then first, as --since has it; not for udp: and
-file:), live=off (with history: and nothing else).";
+file:), live=off (with history: and nothing else). metrics: counts every connection and takes every= alone.";
 
 /// Outputs, and each tunable with its default.
 fn details() -> String {

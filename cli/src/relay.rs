@@ -120,7 +120,7 @@ pub struct Subscribe {
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true, value_parser = filter_without_names)]
     pub filter: Option<String>,
     /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, `file:PATH` or `-`, with its
-    /// options; may be given several times
+    /// options but history=; may be given several times
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, default_value = "-")]
     pub output: Vec<String>,
 }

@@ -2,6 +2,7 @@
 //! What tests and benchmarks of the whole system share: network namespaces, loaded programs, running
 //! processes, and waiting for a condition with a deadline.
 
+mod cgroup;
 pub mod debian;
 pub mod desktop;
 pub mod hijack;
@@ -20,6 +21,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use cgroup::Cgroup;
 pub use kernel::{Kernel, Loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;

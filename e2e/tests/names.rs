@@ -7,11 +7,10 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, Kernel, LineReader, NEAR_V4, NameServer, Netns, Side, can_test_the_kernel,
+    Cgroup, EventPipe, FAR_V4, Kernel, LineReader, NEAR_V4, NameServer, Netns, Side, can_test_the_kernel,
     program, wait_for,
 };
 use serde_json::{Value, json};
@@ -118,27 +117,6 @@ impl Stage {
     fn servant(&self, uid: u32) -> Servant {
         let port = self.listener.local_addr().unwrap().port();
         Servant::start(&self.netns, &self.server, uid, port)
-    }
-}
-
-/// A cgroup that goes with the test, whatever becomes of it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(name: &str) -> Self {
-        let folder = leco_bpf::load::cgroup2::root().unwrap().join(name);
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // A process leaves it a moment after its end.
-        let start = std::time::Instant::now();
-        while fs::remove_dir(&self.0).is_err() && start.elapsed() < DEADLINE {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
     }
 }
 
@@ -265,7 +243,7 @@ fn root_of_a_container_names_nothing_for_others() {
     let _container = Cgroup::new(&format!("libpod-{id}.scope"));
     let within = Cgroup::new(&format!("libpod-{id}.scope/container"));
     let mut evil = stage.servant(0);
-    fs::write(within.0.join("cgroup.procs"), evil.id().to_string()).unwrap();
+    fs::write(within.procs(), evil.id().to_string()).unwrap();
     evil.run("ask('evil.test')");
     // One that became root of a user namespace, as anybody may.
     let mut nested = stage.servant(SYSTEM);
@@ -323,8 +301,8 @@ fn a_pipe_in_a_cgroup_namespace_says_what_it_cannot_see() {
     let said = |prepare: &str| {
         let mut command = Command::new("sh");
         let script = format!(
-            "echo $$ > {}/cgroup.procs && exec unshare --cgroup --mount sh -c '{prepare} exec \"$@\"' sh \"$@\"",
-            folder.0.display()
+            "echo $$ > {} && exec unshare --cgroup --mount sh -c '{prepare} exec \"$@\"' sh \"$@\"",
+            folder.procs().display()
         );
         command.args(["-c", &script, "sh"]).arg(program("leco-event-pipe"));
         command.arg("--pin").arg(kernel.pins()).arg("--dump-cache");

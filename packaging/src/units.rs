@@ -47,3 +47,15 @@ fn a_unit_that_differs_is_made_equal() {
     assert_eq!(with_common(&unit, "a=1\n"), Some(format!("[Service]\n{BEGIN}a=1\n{END}\n[Install]\n")));
     assert_eq!(with_common("[Service]\na=1\n", "a=1\n"), None);
 }
+
+#[test]
+fn a_drop_in_that_runs_something_else_runs_what_the_unit_does_and_more() {
+    let systemd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    let command = |name: &str| {
+        let unit = fs::read_to_string(systemd.join(name)).expect(name);
+        let found = unit.lines().find(|line| line.starts_with("ExecStart=/")).map(ToOwned::to_owned);
+        found.expect(name)
+    };
+    let (unit, drop_in) = (command("system/leco.service"), command("drop-ins/metrics.conf"));
+    assert!(drop_in.starts_with(&format!("{unit} --output metrics:")), "{drop_in}");
+}

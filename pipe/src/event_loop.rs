@@ -87,16 +87,21 @@ impl Pipe {
         let unnamed_users = LruCache::new(self.kernel_events.capacity());
         let undecided = LinkedHashMap::new();
         let losses = Losses::default();
-        Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided }.run(signals)
+        let mut this = Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided };
+        let result = this.run(signals);
+        this.pipe.outputs.write_counts();
+        result
     }
 }
 
 impl Loop {
-    fn run(mut self, signals: &Signals) -> Result<(), RunError> {
+    fn run(&mut self, signals: &Signals) -> Result<(), RunError> {
         let mut look_at: Option<BootNs> = Some(boot_ns());
         let mut has_started = false;
         let Pipe { outputs, formatter, .. } = &mut self.pipe;
         outputs.tell_clock(&Now::read(), formatter.machine());
+        // What moved before does not count.
+        self.count_known()?;
         loop {
             if let Some(notice) = watch::take_notice() {
                 tracing::warn!("{notice}");
@@ -213,6 +218,7 @@ impl Loop {
         Watchdog::stopping();
         let now = Now::read();
         self.drain(&now)?;
+        self.count_known()?;
         self.remember_undecided(&now);
         self.pipe.outputs.set_clock(&now);
         let end = now.boot + FLUSH_NS;
@@ -287,10 +293,23 @@ impl Loop {
         }
         if self.losses != self.pipe.kernel_events.losses() {
             self.losses = self.pipe.kernel_events.losses();
+            self.pipe.outputs.count_losses(&self.losses);
             self.lost_ns = if self.lost_ns == 0 { now.boot } else { self.lost_ns };
             self.tell_losses(now);
         }
         Ok(news.look_again)
+    }
+
+    /// Counts what the kernel side holds, where anything is counted.
+    fn count_known(&mut self) -> Result<(), RunError> {
+        if self.pipe.outputs.counts() {
+            let now = boot_ns();
+            for conn in self.pipe.kernel_events.known()?.iter().filter(|conn| !is_own(conn)) {
+                let labels = self.pipe.labeler.labels(conn, now);
+                self.pipe.outputs.count(conn, &labels);
+            }
+        }
+        Ok(())
     }
 
     /// A tool that shows everything has to show, too, when it did not.
@@ -386,6 +405,7 @@ impl Loop {
             memory.keep_name(conn, &labels, now);
             memory.count(conn, &labels, now);
         }
+        self.pipe.outputs.count(conn, &labels);
         if labels.name.is_none() && !conn.is_listener() && self.pipe.labeler.resolver_fd().is_some() {
             self.unnamed.insert(conn.remote.to_canonical(), *conn);
         }

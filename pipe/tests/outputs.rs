@@ -269,3 +269,44 @@ fn a_recording_grows_by_whole_events_and_follows_its_path() {
     let error = open(&["file:/dev/null"]).unwrap_err().to_string();
     assert!(error.contains("/dev/null is a device, not an ordinary file"), "{error}");
 }
+
+#[test]
+fn metrics_replace_nothing_but_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let opened = |path: &Path| open(&[&format!("metrics:{}", path.display())]);
+    let refused = |path: &Path| opened(path).unwrap_err().to_string();
+    assert!(refused(&at("none/leco.prom")).contains("none is not a directory: create it"));
+    fs::write(at("file"), "").unwrap();
+    assert!(refused(&at("file/leco.prom")).contains("file is not a directory"));
+    fs::write(at("other.prom"), "# HELP node_x x\n").unwrap();
+    fs::create_dir(at("directory.prom")).unwrap();
+    fs::write(at("target"), "").unwrap();
+    symlink(at("target"), at("link.prom")).unwrap();
+    for name in ["other.prom", "directory.prom", "link.prom"] {
+        assert!(refused(&at(name)).contains("is not a file with metrics of LECO"), "{name}");
+    }
+    assert_eq!(fs::read_to_string(at("other.prom")).unwrap(), "# HELP node_x x\n");
+
+    // What was there stays open to who reads it, and what a killed pipe left is no obstacle.
+    let path = at("leco.prom");
+    fs::write(&path, "").unwrap();
+    symlink(at("target"), at(".leco.prom.unfinished")).unwrap();
+    let before = fs::File::open(&path).unwrap();
+    let mut outputs = opened(&path).unwrap();
+    assert!(!outputs.has_reader(), "events need not be written as text");
+    turn(&mut outputs, SECOND);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("# TYPE leco_connections_total counter\n"), "{text}");
+    assert_eq!((before.metadata().unwrap().len(), fs::metadata(at("target")).unwrap().len()), (0, 0));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+
+    // Every 15 s, and not before.
+    assert_eq!(outputs.due(), Some(16 * SECOND));
+    fs::write(&path, "").unwrap();
+    turn(&mut outputs, 16 * SECOND - 1);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    turn(&mut outputs, 16 * SECOND);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    opened(&path).unwrap();
+}

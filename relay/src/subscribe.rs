@@ -64,6 +64,7 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     });
     let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
     OutputSpec::refuse_same_places(&specs)?;
+    OutputSpec::refuse_what_events_lack(&specs)?;
     let link = Link::new(&options.server)?;
     let outputs = Outputs::open(&specs, CONNECTIONS, &mut PassedFds::new())?;
     let sandbox = with_server(Sandbox::default().with_network(Network::All), &options.server);

@@ -2,6 +2,7 @@
 //! Receivers of events, each with a queue of its own, so that none can hurt another.
 
 mod clock;
+mod counts;
 mod exact;
 mod queue;
 mod reader;
@@ -17,6 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use leco_bpf::PassedFds;
+use leco_bpf::read::record::Conn;
 use leco_core::source::recording::RecordError;
 use leco_os::causes::sentence;
 use leco_os::clock::BootNs;
@@ -30,16 +32,20 @@ use self::stored::Stored;
 pub use self::stored::{PageWish, StoredWish};
 pub use self::token::TokenError;
 use crate::clock::Now;
+use crate::enrich::labels::Labels;
 use crate::history::pages::Page;
 pub use crate::outputs::targets::fifo::FifoError;
 use crate::outputs::targets::fifo::FifoOutput;
 use crate::outputs::targets::listener::Listener;
 pub use crate::outputs::targets::listener::{ListenError, MAX_READERS};
+use crate::outputs::targets::metrics::Metrics;
+pub use crate::outputs::targets::metrics::MetricsError;
 use crate::outputs::targets::recording::Recording;
 use crate::outputs::targets::stdout::Stdout;
 pub use crate::outputs::targets::udp::MAX_DATAGRAM;
 use crate::outputs::targets::udp::UdpOutput;
 use crate::render::line::Machine;
+use crate::source::kernel_events::Losses;
 
 /// Why an output cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,9 @@ pub enum OpenError {
     /// A recording.
     #[error(transparent)]
     File(#[from] RecordError),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// A socket that was not passed.
     #[error("no socket named {0} was passed by the service manager: name it in FileDescriptorName=")]
     NotPassed(String),
@@ -74,6 +83,7 @@ enum Target {
     Listener(Listener),
     Udp(UdpOutput),
     Recording(Recording),
+    Metrics(Box<Metrics>),
 }
 
 /// One way out, and who reads there.
@@ -133,9 +143,12 @@ impl Outputs {
         let mut due = None;
         for output in &mut self.all {
             output.each_reader(|reader| due = due.into_iter().chain(reader.queue.due()).min());
-            if let Target::Listener(listener) = &output.target {
-                due = due.into_iter().chain(listener.due()).min();
-            }
+            let own = match &output.target {
+                Target::Listener(listener) => listener.due(),
+                Target::Metrics(metrics) => Some(metrics.due()),
+                _ => None,
+            };
+            due = due.into_iter().chain(own).min();
         }
         due
     }
@@ -144,10 +157,39 @@ impl Outputs {
     pub fn keep_time(&mut self, now: BootNs) {
         for output in &mut self.all {
             output.each_reader(|reader| reader.queue.release(now));
-            if let Target::Listener(listener) = &mut output.target {
-                listener.expire(now);
+            match &mut output.target {
+                Target::Listener(listener) => listener.expire(now),
+                Target::Metrics(metrics) => metrics.keep_time(now),
+                _ => {}
             }
         }
+    }
+
+    fn metrics(&mut self) -> impl Iterator<Item = &mut Metrics> {
+        self.all.iter_mut().filter_map(|output| match &mut output.target {
+            Target::Metrics(metrics) => Some(&mut **metrics),
+            _ => None,
+        })
+    }
+
+    /// Whether anything is counted.
+    pub fn counts(&mut self) -> bool {
+        self.metrics().next().is_some()
+    }
+
+    /// Counts what is known of a connection now.
+    pub fn count(&mut self, conn: &Conn, labels: &Labels) {
+        self.metrics().for_each(|metrics| metrics.counts.see(conn, &labels.who));
+    }
+
+    /// Counts what was lost so far.
+    pub fn count_losses(&mut self, losses: &Losses) {
+        self.metrics().for_each(|metrics| metrics.counts.lose(losses));
+    }
+
+    /// Writes what was counted, however long ago that was done last.
+    pub fn write_counts(&mut self) {
+        self.metrics().for_each(Metrics::write);
     }
 
     /// Whether a reader waits to be told everything that is known.
@@ -254,7 +296,7 @@ impl Outputs {
     pub fn reopen(&mut self) {
         for output in &mut self.all {
             let result = match &mut output.target {
-                Target::Stdout(_) | Target::Udp(_) => Ok(()),
+                Target::Stdout(_) | Target::Udp(_) | Target::Metrics(_) => Ok(()),
                 Target::Fifo(fifo) => {
                     fifo.reattach();
                     Ok(())
@@ -303,6 +345,7 @@ impl Output {
                 UdpOutput::open(*address, limits).map_err(|error| OpenError::Udp(*address, error))?,
             ),
             Destination::File(path) => Target::Recording(Recording::open(path, limits)?),
+            Destination::Metrics { path, every } => Target::Metrics(Box::new(Metrics::open(path, *every)?)),
             Destination::Passed(name) => {
                 let sockets = passed.remove(name).ok_or_else(|| OpenError::NotPassed(name.clone()))?;
                 let listeners = sockets.into_iter().map(|socket| {
@@ -321,7 +364,7 @@ impl Output {
             Target::Fifo(fifo) => fifo.poll().collect(),
             Target::Listener(listener) => listener.poll().collect(),
             Target::Udp(udp) => udp.poll().into_iter().collect(),
-            Target::Recording(_) => Vec::new(),
+            Target::Recording(_) | Target::Metrics(_) => Vec::new(),
         }
     }
 
@@ -348,7 +391,7 @@ impl Output {
                     udp.look();
                 }
             }
-            Target::Recording(_) => {}
+            Target::Recording(_) | Target::Metrics(_) => {}
         }
         ready.for_each(drop);
     }
@@ -364,6 +407,7 @@ impl Output {
             Target::Listener(listener) => listener.flush(clock),
             Target::Udp(udp) => udp.flush(clock),
             Target::Recording(recording) => recording.flush(clock),
+            Target::Metrics(_) => {}
         }
         Ok(true)
     }
@@ -374,7 +418,7 @@ impl Target {
         match self {
             Self::Stdout(stdout) => act(&mut stdout.reader),
             Self::Fifo(fifo) if fifo.has_reader() => act(&mut fifo.reader),
-            Self::Fifo(_) => {}
+            Self::Fifo(_) | Self::Metrics(_) => {}
             Self::Listener(listener) => listener.readers().for_each(act),
             Self::Udp(udp) => act(&mut udp.reader),
             Self::Recording(recording) => act(&mut recording.reader),

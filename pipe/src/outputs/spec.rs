@@ -54,6 +54,13 @@ pub enum Destination {
     Udp(SocketAddr),
     /// A file to which events are appended.
     File(PathBuf),
+    /// A file of metrics for Prometheus, which is replaced now and then.
+    Metrics {
+        /// Where it is.
+        path: PathBuf,
+        /// How often.
+        every: Duration,
+    },
     /// A listening socket that the service manager passed by this name.
     Passed(String),
 }
@@ -109,8 +116,15 @@ pub struct OutputError {
     reason: String,
 }
 
-const KEYS: [&str; 8] = ["filter", "share", "rate-limit", "mode", "allow", "token-file", "history", "live"];
-const FORMS: &str = "fifo:PATH, unix:PATH, tcp:ADDRESS:PORT, udp:ADDRESS:PORT, file:PATH, fd:NAME or -";
+const KEYS: [&str; 9] =
+    ["filter", "share", "rate-limit", "mode", "allow", "token-file", "history", "live", "every"];
+const FORMS: &str =
+    "fifo:PATH, unix:PATH, tcp:ADDRESS:PORT, udp:ADDRESS:PORT, file:PATH, metrics:PATH.prom, fd:NAME or -";
+
+/// Prometheus asks as often by itself.
+const METRICS_EVERY: Duration = Duration::from_secs(15);
+/// More often nobody reads.
+const METRICS_EVERY_LEAST: Duration = Duration::from_secs(1);
 
 impl OutputSpec {
     /// One without options.
@@ -147,9 +161,10 @@ impl OutputSpec {
     #[must_use]
     pub fn writes(&self) -> Option<&Path> {
         match &self.destination {
-            Destination::Fifo { path, .. } | Destination::Unix { path, .. } | Destination::File(path) => {
-                Some(path)
-            }
+            Destination::Fifo { path, .. }
+            | Destination::Unix { path, .. }
+            | Destination::Metrics { path, .. }
+            | Destination::File(path) => Some(path),
             Destination::Stdout | Destination::Tcp { .. } | Destination::Udp(_) | Destination::Passed(_) => {
                 None
             }
@@ -164,6 +179,19 @@ impl OutputSpec {
                 let reason = format!("{} leads to the same place: name another path", other.destination);
                 return Err(OutputError { text: spec.destination.to_string(), reason });
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses outputs that need what only the pipe has, for programs that hand on events of others: nothing would come.
+    pub fn refuse_what_events_lack(specs: &[Self]) -> Result<(), OutputError> {
+        for spec in specs {
+            let reason = match &spec.destination {
+                Destination::Metrics { .. } => "only leco-event-pipe counts connections, on their machine",
+                _ if spec.stored.is_some() => "only leco-event-pipe stores totals: leave out history=",
+                _ => continue,
+            };
+            return Err(OutputError { text: spec.destination.to_string(), reason: reason.into() });
         }
         Ok(())
     }
@@ -193,6 +221,7 @@ impl OutputSpec {
             "tcp" => Destination::Tcp { address: address(spec.target)?, token_file: None },
             "udp" => Destination::Udp(address(spec.target)?),
             "file" => Destination::File(path()),
+            "metrics" => Destination::Metrics { path: metrics_path(spec.target)?, every: METRICS_EVERY },
             "fd" => Destination::Passed(spec.target.to_owned()),
             other => return Err(format!("unknown kind {other}, expected {FORMS}")),
         };
@@ -236,6 +265,15 @@ impl OutputSpec {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match (key, &mut self.destination) {
+            ("every", Destination::Metrics { every, .. }) => {
+                *every = parse_duration(value)
+                    .ok()
+                    .filter(|every| *every >= METRICS_EVERY_LEAST)
+                    .ok_or("expected a duration of 1 s or more, like 15 or 1m")?;
+            }
+            (_, Destination::Metrics { .. }) => {
+                return Err("metrics count every connection: every= is their only option".into());
+            }
             ("filter", _) => {
                 self.selection.filter = Some(Filter::parse(value)?);
             }
@@ -273,6 +311,7 @@ impl fmt::Display for Destination {
             Self::Tcp { address, .. } => write!(f, "tcp:{address}"),
             Self::Udp(address) => write!(f, "udp:{address}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Metrics { path, .. } => write!(f, "metrics:{}", path.display()),
             Self::Passed(name) => write!(f, "fd:{name}"),
         }
     }
@@ -342,6 +381,18 @@ impl Share {
     }
 }
 
+/// Relative paths would be those of who starts the pipe, and are none in a unit.
+fn metrics_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if path.extension().is_none_or(|extension| extension != "prom") {
+        return Err("expected a path that ends in .prom: node_exporter reads no other files".into());
+    }
+    if path.is_relative() {
+        return Err("expected an absolute path, like that of --collector.textfile.directory".into());
+    }
+    Ok(path.to_owned())
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| format!("expected ADDRESS:PORT ({error})"))?;
     found.into_iter().next().ok_or_else(|| "there is no such address".into())
@@ -367,6 +418,9 @@ mod tests {
         assert_eq!(spec.rate_limit, Duration::from_secs(10));
         assert!(spec.selection.filter.is_some());
         assert_eq!(OutputSpec::parse("-").unwrap(), OutputSpec::plain(Destination::Stdout));
+        let metrics = OutputSpec::parse("metrics:/run/leco.prom?every=1m").unwrap();
+        let path = PathBuf::from("/run/leco.prom");
+        assert_eq!(metrics.destination, Destination::Metrics { path, every: Duration::from_mins(1) });
         let udp = OutputSpec::parse("udp:127.0.0.1:9").unwrap();
         assert_eq!(udp.destination, Destination::Udp("127.0.0.1:9".parse().unwrap()));
     }
@@ -402,9 +456,31 @@ mod tests {
             ("fifo:/x?live=off&history=8h", "live=off: a fifo stays"),
             ("unix:/x?history=8h&share=1/2", "share= is of connections"),
             ("unix:/x?history=8h&filter=rtt>1s", "filter= asks for what totals do not have"),
+            ("metrics:/x", "expected a path that ends in .prom"),
+            ("metrics:/x.prom.gz", "expected a path that ends in .prom"),
+            ("metrics:/.prom", "expected a path that ends in .prom"),
+            ("metrics:x.prom", "expected an absolute path"),
+            ("metrics:/x.prom?every=0.5s", "every=0.5s: expected a duration of 1 s or more"),
+            ("metrics:/x.prom?every=0", "every=0: expected a duration of 1 s or more"),
+            ("metrics:/x.prom?filter=proc:x", "filter=proc:x: metrics count every connection"),
+            ("metrics:/x.prom?live=off", "live=off: metrics count every connection"),
+            ("file:/x?every=15", "every=15: this kind of output has no such option"),
         ] {
             let error = OutputSpec::parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_needs_the_pipe_is_refused_elsewhere() {
+        for (text, expected) in [
+            ("metrics:/x.prom", "output metrics:/x.prom: only leco-event-pipe counts"),
+            ("unix:/x?history=8h", "output unix:/x: only leco-event-pipe stores totals"),
+        ] {
+            let specs = ["-", text].map(|text| OutputSpec::parse(text).unwrap());
+            let error = OutputSpec::refuse_what_events_lack(&specs).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            OutputSpec::refuse_what_events_lack(&specs[..1]).unwrap();
         }
     }
 

@@ -17,6 +17,11 @@ impl WarnOnce {
         }
     }
 
+    /// Whether there is trouble.
+    pub(crate) fn lasts(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The trouble is over: the next one is said again.
     pub(crate) fn settle(&mut self) {
         self.0 = None;

@@ -395,7 +395,7 @@ pub(crate) fn proto(protocol: u16, number: &mut String) -> &str {
     }
 }
 
-fn state_name(conn: &Conn) -> &'static str {
+pub(crate) fn state_name(conn: &Conn) -> &'static str {
     match conn.state {
         State::Open | State::Connecting if conn.is_listener() => "listening",
         state => name_of(state),
@@ -417,7 +417,7 @@ fn name_of(state: State) -> &'static str {
 }
 
 /// What went wrong, if anything did.
-fn outcome(state: State) -> Option<&'static str> {
+pub(crate) fn outcome(state: State) -> Option<&'static str> {
     (!matches!(state, State::Open | State::Connecting | State::Closed)).then(|| name_of(state))
 }
 

@@ -408,6 +408,13 @@ impl KernelEvents {
         self.replay.of(&self.reader, &mut self.listeners, now)
     }
 
+    /// All that the kernel side holds now, however old.
+    pub fn known(&self) -> Result<Vec<Conn>, ReadError> {
+        let mut conns = self.reader.snapshot()?.conns;
+        end_with_processes(&mut conns, 0);
+        Ok(conns)
+    }
+
     /// Marks a replayed connection as told; tells whether it was news to the other readers.
     pub fn tell(&mut self, conn: &Conn, now: BootNs) -> bool {
         self.reported.tell(conn, now)

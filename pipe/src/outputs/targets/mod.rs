@@ -3,6 +3,7 @@
 
 pub(super) mod fifo;
 pub(super) mod listener;
+pub(super) mod metrics;
 pub(super) mod recording;
 pub(super) mod stdout;
 pub(super) mod udp;
