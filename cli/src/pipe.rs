@@ -19,7 +19,7 @@ Outputs:
   file:PATH         appended to, if new, empty or a recording
   fd:NAME           a listening socket passed by the service manager
   -                 standard output
-Options follow a `?` and are joined by `&`: filter=FILTER (as in leco-tui(1), without @NAME),
+Options follow a ? and are joined by &: filter=FILTER (as in leco-tui(1), without @NAME),
 share=I/N (of the connections), rate-limit=DURATION (between two events of a connection),
 history=WHEN (each reader that connects is told the totals since then first, as --since has it; not for udp: and
 file:), live=off (with history: and nothing else).";

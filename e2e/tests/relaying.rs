@@ -460,18 +460,25 @@ fn a_server_refuses_in_one_line() {
         assert_eq!(run(&["setup"], &admin), (Some(0), Vec::new()));
         assert_eq!(run(&["setup", "--check"], &user("reader")), (Some(0), Vec::new()));
         let event = server.path("events");
-        let publish = |host: &str| {
-            fs::write(&event, json!({"ns": 1, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n")
-                .unwrap();
-            let (file, spool) = (format!("file:{}", event.display()), server.path(host));
+        let publish = |hosts: &[&str]| {
+            let of = |(ns, host)| json!({"ns": ns, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n";
+            fs::write(&event, (1..).zip(hosts).map(of).collect::<String>()).unwrap();
+            let (file, spool) = (format!("file:{}", event.display()), server.path("spool"));
             let spool = spool.to_str().unwrap();
             run(&["publish", "-s", &file, "--spool", spool], &user("web1"))
         };
-        assert_eq!(publish("web1"), (Some(0), Vec::new()));
-        let (code, said) = publish("db1");
-        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
-        assert_eq!(spooled(&server, "db1"), 1, "it is not lost");
-        assert!(said[0].contains("ermissions Violation for Publish to \"leco.db1.-\""), "{said:?}");
+        assert_eq!(publish(&["web1"]), (Some(0), Vec::new()));
+        // What is in the spool is sent by the next one, and what is forbidden of it keeps nothing else back.
+        fs::write(server.path("spool/000000000007.events"), "leco.db1.- x-1-1-0 {\"ns\":1}\n").unwrap();
+        let (code, said) = publish(&["db1", "web1", "db1"]);
+        let kept = server.path("spool/refused.json");
+        let expected =
+            format!("this user may not publish to leco.db1.-: kept in {}", kept.display());
+        assert_eq!(code, Some(1), "{said:?}");
+        assert!(said.iter().all(|line| line.ends_with(&expected)), "{said:?}");
+        assert!(said.len() <= 2, "once at the first, once at the end: {said:?}");
+        assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 3, "none is lost");
+        assert_eq!(spooled(&server, "spool"), 3, "nothing else waits");
         let (code, said) = run(&["subscribe"], &user("web1"));
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
         let (code, said) = run(
@@ -482,7 +489,7 @@ fn a_server_refuses_in_one_line() {
         let reader = user("reader");
         let reader: Vec<&str> = reader.iter().map(String::as_str).collect();
         let reader = Relay::start(&[&["subscribe"], reader.as_slice()].concat());
-        reader.wait_for_all(&BTreeMap::from([(1, 2)]));
+        reader.wait_for_all(&BTreeMap::from([(1, 2), (2, 2)]));
         fs::write(password, "wrong").unwrap();
         let (code, said) = run(&["subscribe"], &user("reader"));
         let expected = format!("leco-relay: localhost:{} refuses: wrong credentials", server.port);
@@ -514,6 +521,18 @@ fn a_stream_that_is_missing_or_has_other_limits_is_told() {
         let said = String::from_utf8_lossy(&run_to_end(command).stdout).into_owned();
         assert!(said.contains("stream LECO: max-age: 86400 s, not 3600 s\n"), "{said}");
         assert_eq!([check(&[]), check(&limits)], [Some(1), Some(0)]);
+    }
+}
+
+#[test]
+fn setup_gives_up_where_no_server_answers() {
+    // Nobody listens there, or nobody accepts.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for port in [free, silent.local_addr().unwrap().port()] {
+        let (code, said) = refused(&["setup", "--nats", &format!("nats://localhost:{port}")]);
+        let expected = format!("leco-relay: localhost:{port} does not answer: gave up after 5 s");
+        assert_eq!((code, said.last()), (Some(1), Some(&expected)));
     }
 }
 
