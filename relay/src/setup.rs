@@ -33,7 +33,8 @@ pub(crate) fn run(options: &Setup) -> anyhow::Result<ExitCode> {
             }
         });
         let seconds = ANSWER.as_secs();
-        let client = connected.await.map_err(|_| anyhow!("{name} does not answer: gave up after {seconds} s"))??;
+        let client =
+            connected.await.map_err(|_| anyhow!("{name} does not answer: gave up after {seconds} s"))??;
         // What the server does not permit is told as a change: the answer never comes.
         let refused = async {
             loop {
