@@ -108,6 +108,7 @@ pub struct Input {
     /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -;
     /// may be given several times. With ?owner=any after it, a path may belong to any user [default:
     /// leco.fifo in the runtime directory]
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(short, long, value_name = "SOURCE", allow_hyphen_values = true, value_parser = SourceSpec::parse, conflicts_with_all = ["rx_test", "check_config"])]
     pub source: Vec<SourceSpec>,
     /// The same as --source fifo:PATH

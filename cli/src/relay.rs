@@ -67,6 +67,7 @@ pub struct Server {
     pub password_file: Option<PathBuf>,
     /// First words of the subjects on which this program gets answers: who may subscribe to another one's sees its
     /// events [default: _INBOX_NAME with --user NAME, else _INBOX]
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(long, value_name = "SUBJECT", value_parser = inbox)]
     pub inbox: Option<String>,
     /// Certificates (PEM) to trust beside those of the system
@@ -121,6 +122,7 @@ pub struct Subscribe {
     pub filter: Option<String>,
     /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, file:PATH or -, with its
     /// options; may be given several times
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, default_value = "-")]
     pub output: Vec<String>,
 }

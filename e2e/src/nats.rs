@@ -108,7 +108,7 @@ impl NatsServer {
     /// While it does not run.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.running.as_ref().map(|running| running.0.id()).unwrap_or_else(|| panic!("the server is killed"))
+        self.running.as_ref().map_or_else(|| panic!("the server is killed"), |running| running.0.id())
     }
 
     /// Sends it a signal.

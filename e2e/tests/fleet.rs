@@ -310,9 +310,11 @@ fn three_machines_lose_nothing_whatever_is_killed_or_cut() {
 
     println!("all run after {:.1?}", start_time.elapsed());
     let (mut round, mut killed) = (0, [0; 3]);
-    let mut make_connections = |hosts: &mut Vec<Host>, terminal: &mut Terminal| {
+    let mut make_connections = |hosts: &mut [Host], terminal: &mut Terminal| {
         round += 1;
-        hosts.iter_mut().for_each(|host| host.make_connections(round));
+        for host in &mut *hosts {
+            host.make_connections(round);
+        }
         terminal.drain(Duration::from_millis(200)).unwrap();
         round
     };

@@ -135,7 +135,7 @@ for relay in publish subscribe; do
 	echo secret >"/etc/leco/relay-$relay.password"
 	chmod 600 "/etc/leco/relay-$relay.password"
 done
-check "the stream is made" leco-relay setup --max-bytes 16M --nats nats://127.0.0.1 --user relay --password-file /etc/leco/relay-publish.password
+check "the stream is made" eventually leco-relay setup --max-bytes 16M --nats nats://127.0.0.1 --user relay --password-file /etc/leco/relay-publish.password
 check "the relays start" systemctl start "${relays[@]}"
 send 28000 6400
 check "a connection comes through the server" eventually lists from_relay 28000 6400
