@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use leco_e2e::debian::{Debian, package};
 use leco_e2e::vm::VmKernel;
-use leco_e2e::{nats_servers, program, skip};
+use leco_e2e::{program, skip};
 
 const PROGRAMS: [&str; 6] =
     ["leco-ebpf-load", "leco-event-pipe", "leco-notify", "leco-relay", "leco-sdl-widget", "leco-tui"];
@@ -115,9 +115,6 @@ fn systemd_runs_restarts_upgrades_and_stops_it() {
     let Some(kernel) = VmKernel::find("6.12") else { return };
     debian.copy(&first, "/srv/first.deb");
     debian.copy(&second, "/srv/second.deb");
-    // The relays need a server: any that runs in this system.
-    let Some(server) = nats_servers().pop() else { return };
-    fs::copy(server, debian.path("/usr/local/bin/nats-server")).unwrap();
     let peer = debian.path("/usr/local/bin/leco-e2e-peer");
     let stripped = Command::new("strip").arg("-o").arg(&peer).arg(program("leco-e2e-peer")).status();
     assert!(stripped.unwrap().success());
