@@ -4,14 +4,15 @@
 //! `leco-bench [--quick] [--json FILE] [PART…]` prints a line per figure and ends with 1 if a limit was missed. Parts are
 //! `programs` (how long the kernel side's programs run), `cost` (what they leave of throughput; `cost=UDP` for that kind of
 //! traffic alone), `pipe`, `receivers`, `together`, `tui`, `overlay`, `notify`, `views` (beside other programs), `model`,
-//! `scaling` and `history`; without any, all of them. `--quick` scales durations down, for rough figures; `--json` also writes
+//! `scaling`, `history` and `fleet` (many machines over a NATS server); without any, all of them. `--quick` scales durations down, for rough figures; `--json` also writes
 //! the figures to a file, of which `leco-bench render FILE DOCUMENT` makes Markdown with plots. `leco-bench soak 30m` (and a seed) tells whether
-//! anything grows meanwhile. `LECO_TEST_HOOKS=peer=off`
+//! anything grows meanwhile, `leco-bench soak-fleet 30m` the same of relays of 100 hosts. `LECO_TEST_HOOKS=peer=off`
 //! chooses hooks. Needs root; its traffic goes over loopback and through network namespaces. Figures are of one run on
 //! one machine: compare within a run, not between machines.
 
 mod cost;
 mod cpus;
+mod fleet;
 mod history;
 mod latency;
 mod machine;
@@ -52,7 +53,7 @@ const ROWS: u16 = 40;
 type Measure = fn(&mut Report) -> Result<()>;
 
 /// Chapter, part, and what measures it, in the report's order. What needs a quiet machine most comes first.
-const PARTS: [(&str, &str, Measure); 16] = [
+const PARTS: [(&str, &str, Measure); 17] = [
     ("Kernel", "cost", |report| cost::measure_throughput("", report)),
     ("Kernel", "programs", cost::measure_programs),
     ("Pipe", "pipe", throughput::measure),
@@ -69,6 +70,7 @@ const PARTS: [(&str, &str, Measure); 16] = [
     ("Scaling", "scaling: screen", scaling::measure_screen),
     ("History", "history", history::measure),
     ("History", "history: CPU", history::measure_busy),
+    ("Many machines", "fleet", fleet::measure),
 ];
 
 fn main() -> ExitCode {
@@ -95,11 +97,14 @@ fn run() -> Result<bool> {
                 render::write(Path::new(&json), Path::new(&document))?;
                 return Ok(true);
             }
-            "soak" => {
+            "soak" | "soak-fleet" => {
                 let duration = parse_duration(&arguments.next().unwrap_or_else(|| "5m".into()))?;
                 let seed = arguments.next().map(|seed| seed.parse()).transpose()?;
                 let mut report = Report::new(false);
-                report.part("Soak", "soak", |report| soak::measure(duration, seed, report));
+                report.part("Soak", &argument, |report| match argument.as_str() {
+                    "soak" => soak::measure(duration, seed, report),
+                    _ => fleet::soak(duration, report),
+                });
                 return Ok(!report.results().missed());
             }
             // What this program starts of itself.

@@ -34,7 +34,7 @@ const WINDOW: (u32, u32) = (600, 400);
 
 /// What a part has at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sample {
+pub(crate) struct Sample {
     /// MB, without pages of files: which of these are there is the kernel's choice.
     memory: f64,
     descriptors: u64,
@@ -42,7 +42,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn of(process: u32) -> Result<Self> {
+    pub(crate) fn of(process: u32) -> Result<Self> {
         let count = |what: &str| -> Result<u64> {
             Ok(std::fs::read_dir(format!("/proc/{process}/{what}"))?.count() as u64)
         };
@@ -122,11 +122,17 @@ pub(crate) fn measure(duration: Duration, seed: Option<u64>, report: &mut Report
     }
     report.note(&format!("{turns} rounds of connections, {restarts} restarts"));
     for kept in &steady {
-        let window = kept.samples.len() / PARTS;
-        ensure!(window > 0, "it was too short to tell growth");
-        let [first, last] = [&kept.samples[..window], &kept.samples[kept.samples.len() - window..]];
-        tell_growth(kept.name, Sample::least(first), Sample::least(last), report);
+        tell_growth_of(kept.name, &kept.samples, report)?;
     }
+    Ok(())
+}
+
+/// Holds the growth between the first and the last samples of a process against its limits.
+pub(crate) fn tell_growth_of(name: &str, samples: &[Sample], report: &mut Report) -> Result<()> {
+    let window = samples.len() / PARTS;
+    ensure!(window > 0, "it was too short to tell growth");
+    let [first, last] = [&samples[..window], &samples[samples.len() - window..]];
+    tell_growth(name, Sample::least(first), Sample::least(last), report);
     Ok(())
 }
 

@@ -105,9 +105,10 @@ pub fn report<C: Parser>(notice: impl Display) {
 pub struct Input {
     /// Settings and rules [default: leco/widget.ini in the config directory, if it exists]
     pub config: Option<PathBuf>,
-    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, `file:PATH` or `-`;
+    /// Read events from here: fifo:PATH, unix:PATH, tcp:HOST:PORT, udp:ADDRESS:PORT, file:PATH or -;
     /// may be given several times. With ?owner=any after it, a path may belong to any user [default:
     /// leco.fifo in the runtime directory]
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(short, long, value_name = "SOURCE", allow_hyphen_values = true, value_parser = SourceSpec::parse, conflicts_with_all = ["rx_test", "check_config"])]
     pub source: Vec<SourceSpec>,
     /// The same as --source fifo:PATH

@@ -20,6 +20,9 @@ pub enum By {
     Peer,
     /// Port of the service.
     Port,
+    /// Machine: a pipe has one, a view may have many.
+    #[value(skip)]
+    Host,
     /// Hour.
     Hour,
     /// Day.
@@ -36,6 +39,7 @@ impl By {
             Self::User => "user",
             Self::Peer => "peer",
             Self::Port => "port",
+            Self::Host => "host",
             Self::Hour => "hour",
             Self::Day => "day",
         }

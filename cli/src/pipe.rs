@@ -20,7 +20,7 @@ Outputs:
   metrics:PATH.prom  counters for Prometheus, in a file for its node_exporter (every=15s)
   fd:NAME            a listening socket passed by the service manager
   -                  standard output
-Options follow a `?` and are joined by `&`: filter=FILTER (as in leco-tui(1), without @NAME),
+Options follow a ? and are joined by &: filter=FILTER (as in leco-tui(1), without @NAME),
 share=I/N (of the connections), rate-limit=DURATION (between two events of a connection),
 history=WHEN (each reader that connects is told the totals since then first, as --since has it; not for udp: and
 file:), live=off (with history: and nothing else). metrics: counts every connection and takes every= alone.";

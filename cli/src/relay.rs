@@ -23,7 +23,7 @@ fn details() -> String {
     )
 }
 
-/// Carries events between machines over NATS (`JetStream`).
+/// Carries events between machines over NATS (JetStream).
 ///
 /// Each machine publishes to subjects leco.HOST.UNIT of a stream; a subscriber gets the latest event of each connection
 /// first, then live events. While the server is away, events wait in a spool on disk.
@@ -66,7 +66,8 @@ pub struct Server {
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
     /// First words of the subjects on which this program gets answers: who may subscribe to another one's sees its
-    /// events [default: `_INBOX_NAME` with --user NAME, else `_INBOX`]
+    /// events [default: _INBOX_NAME with --user NAME, else _INBOX]
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(long, value_name = "SUBJECT", value_parser = inbox)]
     pub inbox: Option<String>,
     /// Certificates (PEM) to trust beside those of the system
@@ -92,7 +93,7 @@ pub struct Publish {
     /// Name of the machine where events do not say one [default: its host name]
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// Directory for events that wait while the server is away [default: `$STATE_DIRECTORY`; without either they
+    /// Directory for events that wait while the server is away [default: $STATE_DIRECTORY; without either they
     /// wait in memory]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -108,7 +109,7 @@ pub struct Subscribe {
     #[command(flatten)]
     pub server: Server,
     /// Name of the stream
-    #[arg(long, value_name = "NAME", default_value = STREAM)]
+    #[arg(long, value_name = "NAME", value_parser = stream, default_value = STREAM)]
     pub stream: String,
     /// Only these machines; * stands for any characters
     #[arg(long, value_name = "PATTERN", default_value = "*")]
@@ -119,8 +120,9 @@ pub struct Subscribe {
     /// Only connections that this chooses: words, /regex/, field:value, -not
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true, value_parser = filter_without_names)]
     pub filter: Option<String>,
-    /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, `file:PATH` or `-`, with its
+    /// Send events here, as leco-event-pipe does: unix:PATH, tcp:ADDRESS:PORT, fifo:PATH, file:PATH or -, with its
     /// options but history=; may be given several times
+    #[allow(clippy::doc_markdown, reason = "help is printed as it is, without Markdown")]
     #[arg(short, long, value_name = "OUTPUT", allow_hyphen_values = true, default_value = "-")]
     pub output: Vec<String>,
 }
@@ -132,10 +134,10 @@ pub struct Setup {
     #[command(flatten)]
     pub server: Server,
     /// Name of the stream
-    #[arg(long, value_name = "NAME", default_value = STREAM)]
+    #[arg(long, value_name = "NAME", value_parser = stream, default_value = STREAM)]
     pub stream: String,
     /// Events are kept for this time
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "24h")]
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "24h")]
     pub max_age: Duration,
     /// Size of the stream; beyond it the oldest events go
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "1G")]
@@ -150,16 +152,26 @@ pub struct Setup {
 
 const STREAM: &str = "LECO";
 
+/// Words without what has a meaning in subjects.
+fn is_word(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|char| char.is_ascii_alphanumeric() || "-_$".contains(char))
+}
+
 /// A subject without wildcards.
-fn inbox(text: &str) -> Result<String, String> {
-    let is_word = |word: &str| {
-        !word.is_empty() && word.chars().all(|char| char.is_ascii_alphanumeric() || "-_$".contains(char))
-    };
-    if text.split('.').all(is_word) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected words like _INBOX_web1".to_owned())
-    }
+fn inbox(text: &str) -> Result<String, &'static str> {
+    let is_subject = text.split('.').all(is_word);
+    is_subject.then(|| text.to_owned()).ok_or("expected words like _INBOX_web1")
+}
+
+/// The name of a stream: it is a word of subjects by which the server is asked for it.
+fn stream(text: &str) -> Result<String, &'static str> {
+    is_word(text).then(|| text.to_owned()).ok_or("expected letters, digits, -, _ and $, such as LECO")
+}
+
+/// How long a stream keeps events: none is for ever to a server, which counts nanoseconds.
+fn age(text: &str) -> Result<Duration, &'static str> {
+    let age = parse_duration(text).ok().filter(|age| (1..=36_500 * 86_400).contains(&age.as_secs()));
+    age.ok_or("expected 1s to 36500d, such as 24h or 7d")
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -167,4 +179,30 @@ fn size(text: &str) -> Result<u64, String> {
     bytes
         .filter(|bytes| *bytes >= 1 << 20)
         .ok_or_else(|| "expected at least 1M, such as 64M or 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_server_takes_is_refused_at_once() {
+        for (option, value) in [
+            ("--stream", "a b.c"),
+            ("--stream", ""),
+            ("--stream", "leco.>"),
+            ("--max-age", "0"),
+            ("--max-age", "0.5s"),
+            ("--max-age", "40000d"),
+            ("--max-bytes", "1K"),
+            ("--inbox", "a..b"),
+        ] {
+            let given = ["leco-relay", "setup", "--nats", "nats://localhost", option, value];
+            assert!(Cli::try_parse_from(given).is_err(), "{option} {value}");
+        }
+        let given = ["leco-relay", "setup", "--nats", "x", "--stream", "LECO_2", "--max-age", "1s"];
+        Cli::try_parse_from(given).unwrap();
+        let given = ["leco-relay", "subscribe", "--nats", "x", "--stream", "a b"];
+        Cli::try_parse_from(given).unwrap_err();
+    }
 }

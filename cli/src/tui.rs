@@ -15,7 +15,7 @@ use crate::keys::KEYS;
 use crate::listed;
 
 /// Commands, each with what it does.
-pub const EXAMPLES: [(&str, &str); 9] = [
+pub const EXAMPLES: [(&str, &str); 10] = [
     ("leco-tui --filter 'trouble -port:53'", "the view of what went wrong, but for DNS"),
     ("leco-tui --once --filter 'proc:firefox open'", "what firefox is connected to now"),
     ("leco-tui --once --json | jq -r .shown", "what is known, read by a program"),
@@ -30,6 +30,7 @@ pub const EXAMPLES: [(&str, &str); 9] = [
     ),
     ("leco-tui --follow --format waybar", "an object for a bar, rewritten with each change"),
     ("leco-tui --follow --format '{time} {user} {proc} {peer} {rx}'", "a line whenever one of these changes"),
+    ("leco-tui -s - -s unix:/tmp/web1.sock -s tcp:127.0.0.1:7001", "three machines, each line with its own"),
     ("leco-tui -r '18:32 :: me :: curl :: www.example.org 443 :: '", "what the rules make of a line"),
 ];
 

@@ -9,6 +9,7 @@ pub mod hijack;
 mod kernel;
 mod manager;
 mod name_server;
+mod nats;
 mod netns;
 mod process;
 mod sctp;
@@ -25,12 +26,13 @@ pub use cgroup::Cgroup;
 pub use kernel::{Kernel, Loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;
+pub use nats::{NatsServer, nats_servers};
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
 pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end, validate};
 pub use sctp::{sctp_connect, sctp_listen};
 pub use terminal::Terminal;
 pub use tmux::Tmux;
-pub use whole::{LATE, Part, Random, Wanted, Whole};
+pub use whole::{LATE, Part, Random, Wanted, Whole, screen_differs};
 
 /// Nothing in these tests takes so long unless it never comes.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -20,8 +20,6 @@ use crate::{FAR_V4, Loader, Netns, Running, Terminal, program};
 
 /// Size of the terminal: all that a round makes has room.
 const SIZE: (u16, u16) = (160, 40);
-/// The mark of what has ended stands behind the tag and the mark of what is new.
-const ENDED_AT: usize = 6;
 /// So long may the screen say anything else than the maps.
 pub const LATE: Duration = Duration::from_secs(2);
 /// Each time so many connections of others are known it may take as long again: a new reader is told all of them first.
@@ -398,15 +396,23 @@ impl Row {
     }
 }
 
-/// In what the screen differs from what is known, if it does. What has ended may be known to the screen alone: the maps
+/// In what a screen differs from events of all connections of a process of this name, if it does.
+#[must_use]
+pub fn screen_differs(screen: &str, name: &str, events: &[Value]) -> Option<String> {
+    let rows = events.iter().map(Row::of).collect::<Option<Vec<_>>>();
+    rows.map_or_else(|| Some("a line without its parts".to_owned()), |rows| difference(screen, name, &rows))
+}
+
+/// In what the screen differs from what is known, if it does: the mark of what has ended stands behind the tag. What has ended may be known to the screen alone: the maps
 /// forget it.
 fn difference(screen: &str, name: &str, known: &[Row]) -> Option<String> {
     let mut shown: Vec<(bool, String)> = screen
         .lines()
         .filter_map(|line| {
             let words = line.split_whitespace().collect::<Vec<_>>().join(" ") + " ";
-            let (_, after) = words.split_once(&format!(" {name} "))?;
-            Some((line.chars().nth(ENDED_AT) == Some('-'), after.to_owned()))
+            let (before, after) = words.split_once(&format!(" {name} "))?;
+            let has_ended = before.split(' ').nth(1).is_some_and(|mark| mark.ends_with('-'));
+            Some((has_ended, after.to_owned()))
         })
         .collect();
     for row in known {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,80 +15,16 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use leco_e2e::{LineReader, Running, boot_clock, program, run_to_end, skip, wait_for, wait_or_explain};
+use leco_e2e::{
+    LineReader, NatsServer, Running, boot_clock, nats_servers, program, run_to_end, skip, wait_for,
+    wait_or_explain,
+};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// What the manual has as an example of permissions.
 const FLEET: &str = include_str!("../../docs/FLEET.md");
-
-/// The distribution's server, and a current one where there is one.
-fn servers() -> Vec<PathBuf> {
-    let this = std::env::current_exe().unwrap();
-    let fetched = this.ancestors().map(|folder| folder.join("tools/nats/bin/nats-server"));
-    let installed = ["/usr/sbin/nats-server", "/usr/bin/nats-server"].map(PathBuf::from);
-    let found: Vec<_> =
-        [installed.into_iter().find(|path| path.exists()), fetched.into_iter().find(|path| path.exists())]
-            .into_iter()
-            .flatten()
-            .collect();
-    if found.is_empty() {
-        let _ = skip("there is no nats-server");
-    }
-    found
-}
-
-/// A server that keeps its store when it is killed.
-struct Server {
-    program: PathBuf,
-    folder: TempDir,
-    port: u16,
-    running: Option<Running>,
-}
-
-impl Server {
-    fn start(program: &Path, config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        fs::write(folder.path().join("server.conf"), config).unwrap();
-        let mut server = Self { program: program.to_owned(), folder, port, running: None };
-        server.start_again();
-        server
-    }
-
-    fn start_again(&mut self) {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd"])
-            .arg(self.folder.path().join("store"));
-        command.arg("-c").arg(self.folder.path().join("server.conf"));
-        let log = fs::File::create(self.folder.path().join("log")).unwrap();
-        self.running = Some(Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap()));
-        // It greets whoever connects.
-        wait_for("the server", || {
-            let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-            socket.read_exact(&mut [0; 4]).ok()
-        });
-    }
-
-    fn kill(&mut self) {
-        self.running = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.running.as_ref().unwrap().0), signal).unwrap();
-    }
-
-    fn url(&self) -> String {
-        format!("nats://localhost:{}", self.port)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-}
 
 fn event(connection: u64, ns_trx: u64, text: &str) -> String {
     let clock =
@@ -163,14 +99,14 @@ impl Relay {
         Self { child, stdout, stderr }
     }
 
-    fn publish(server: &Server, source: &Source, more: &[&str]) -> Self {
+    fn publish(server: &NatsServer, source: &Source, more: &[&str]) -> Self {
         let (url, spec, spool) = (server.url(), source.spec(), server.path("spool"));
         let spool = spool.to_str().unwrap();
         let arguments = ["publish", "--nats", &url, "--source", &spec, "--spool", spool];
         Self::start(&[&arguments, more].concat())
     }
 
-    fn subscribe(server: &Server, more: &[&str]) -> Self {
+    fn subscribe(server: &NatsServer, more: &[&str]) -> Self {
         Self::start(&[&["subscribe", "--nats", &server.url()], more].concat())
     }
 
@@ -219,7 +155,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, Vec<String>) {
     (output.status.code(), said.lines().filter(is_news).map(ToOwned::to_owned).collect())
 }
 
-fn set_up(server: &Server) {
+fn set_up(server: &NatsServer) {
     assert_eq!(refused(&["setup", "--nats", &server.url()]), (Some(0), Vec::new()));
 }
 
@@ -241,9 +177,9 @@ fn nothing_is_lost_or_doubled_whatever_is_killed() {
     let seed =
         std::env::var("LECO_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(boot_clock);
     println!("LECO_TEST_SEED={seed}");
-    for path in servers() {
+    for path in nats_servers() {
         let mut chance = Chance(seed | 1);
-        let mut server = Server::start(&path, "");
+        let mut server = NatsServer::start(&path, "");
         set_up(&server);
         let source = Source::listen(server.path("source.sock"));
         let mut publisher = Relay::publish(&server, &source, &[]);
@@ -301,8 +237,8 @@ fn nothing_is_lost_or_doubled_whatever_is_killed() {
 
 #[test]
 fn what_happens_while_the_server_is_away_is_on_disk() {
-    for path in servers() {
-        let mut server = Server::start(&path, "");
+    for path in nats_servers() {
+        let mut server = NatsServer::start(&path, "");
         set_up(&server);
         let source = Source::listen(server.path("source.sock"));
         server.kill();
@@ -327,15 +263,15 @@ fn what_happens_while_the_server_is_away_is_on_disk() {
 }
 
 /// How many messages are in a spool.
-fn spooled(server: &Server, spool: &str) -> usize {
+fn spooled(server: &NatsServer, spool: &str) -> usize {
     let files = fs::read_dir(server.path(spool)).unwrap().map(|file| file.unwrap().path());
     files.map(|file| fs::read_to_string(file).unwrap_or_default().lines().count()).sum()
 }
 
 #[test]
 fn a_spool_that_is_full_loses_the_oldest_and_says_so() {
-    let Some(path) = servers().pop() else { return };
-    let mut server = Server::start(&path, "");
+    let Some(path) = nats_servers().pop() else { return };
+    let mut server = NatsServer::start(&path, "");
     set_up(&server);
     let source = Source::listen(server.path("source.sock"));
     let publisher = Relay::publish(&server, &source, &["--spool-max", "1M"]);
@@ -358,8 +294,8 @@ fn a_spool_that_is_full_loses_the_oldest_and_says_so() {
 
 #[test]
 fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
-    let Some(path) = servers().pop() else { return };
-    let server = Server::start(&path, "");
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
     set_up(&server);
     let path = server.path("source.fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -382,7 +318,7 @@ fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
 }
 
 /// Publishes as any client may, without an id: <https://docs.nats.io/reference/reference-protocols/nats-protocol>.
-fn publish_plainly(server: &Server, subject: &str, payloads: &[&str]) {
+fn publish_plainly(server: &NatsServer, subject: &str, payloads: &[&str]) {
     let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let mut told = String::from("CONNECT {\"verbose\":false}\r\n");
     for payload in payloads {
@@ -395,8 +331,8 @@ fn publish_plainly(server: &Server, subject: &str, payloads: &[&str]) {
 
 #[test]
 fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
-    for path in servers() {
-        let server = Server::start(&path, "");
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, "");
         set_up(&server);
         let (first, second) = (event(1, 5, "x"), event(1, 6, "x"));
         let two_lines = event(2, 1, "x").replace(',', ",\n");
@@ -420,8 +356,8 @@ fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
 
 #[test]
 fn frontends_read_a_subscriber_as_any_other_source() {
-    let Some(path) = servers().pop() else { return };
-    let server = Server::start(&path, "");
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
     set_up(&server);
     let source = Source::listen(server.path("source.sock"));
     for connection in 0..5 {
@@ -443,8 +379,8 @@ fn frontends_read_a_subscriber_as_any_other_source() {
 #[test]
 fn a_server_refuses_in_one_line() {
     let config = FLEET.split("```conf\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    for path in servers() {
-        let server = Server::start(&path, config);
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, config);
         let url = server.url();
         let password = server.path("password");
         fs::write(&password, "change-me\n").unwrap();
@@ -460,18 +396,25 @@ fn a_server_refuses_in_one_line() {
         assert_eq!(run(&["setup"], &admin), (Some(0), Vec::new()));
         assert_eq!(run(&["setup", "--check"], &user("reader")), (Some(0), Vec::new()));
         let event = server.path("events");
-        let publish = |host: &str| {
-            fs::write(&event, json!({"ns": 1, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n")
-                .unwrap();
-            let (file, spool) = (format!("file:{}", event.display()), server.path(host));
+        let publish = |hosts: &[&str]| {
+            let of =
+                |(ns, host)| json!({"ns": ns, "ns_trx": 2, "line": "x", "host": host}).to_string() + "\n";
+            fs::write(&event, (1..).zip(hosts).map(of).collect::<String>()).unwrap();
+            let (file, spool) = (format!("file:{}", event.display()), server.path("spool"));
             let spool = spool.to_str().unwrap();
             run(&["publish", "-s", &file, "--spool", spool], &user("web1"))
         };
-        assert_eq!(publish("web1"), (Some(0), Vec::new()));
-        let (code, said) = publish("db1");
-        assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
-        assert_eq!(spooled(&server, "db1"), 1, "it is not lost");
-        assert!(said[0].contains("ermissions Violation for Publish to \"leco.db1.-\""), "{said:?}");
+        assert_eq!(publish(&["web1"]), (Some(0), Vec::new()));
+        // What is in the spool is sent by the next one, and what is forbidden of it keeps nothing else back.
+        fs::write(server.path("spool/000000000007.events"), "leco.db1.- x-1-1-0 {\"ns\":1}\n").unwrap();
+        let (code, said) = publish(&["db1", "web1", "db1"]);
+        let kept = server.path("spool/refused.json");
+        let expected = format!("this user may not publish to leco.db1.-: kept in {}", kept.display());
+        assert_eq!(code, Some(1), "{said:?}");
+        assert!(said.iter().all(|line| line.ends_with(&expected)), "{said:?}");
+        assert!(said.len() <= 2, "once at the first, once at the end: {said:?}");
+        assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 3, "none is lost");
+        assert_eq!(spooled(&server, "spool"), 3, "nothing else waits");
         let (code, said) = run(&["subscribe"], &user("web1"));
         assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
         let (code, said) = run(
@@ -482,7 +425,7 @@ fn a_server_refuses_in_one_line() {
         let reader = user("reader");
         let reader: Vec<&str> = reader.iter().map(String::as_str).collect();
         let reader = Relay::start(&[&["subscribe"], reader.as_slice()].concat());
-        reader.wait_for_all(&BTreeMap::from([(1, 2)]));
+        reader.wait_for_all(&BTreeMap::from([(1, 2), (2, 2)]));
         fs::write(password, "wrong").unwrap();
         let (code, said) = run(&["subscribe"], &user("reader"));
         let expected = format!("leco-relay: localhost:{} refuses: wrong credentials", server.port);
@@ -492,8 +435,8 @@ fn a_server_refuses_in_one_line() {
 
 #[test]
 fn a_stream_that_is_missing_or_has_other_limits_is_told() {
-    for path in servers() {
-        let server = Server::start(&path, "");
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, "");
         let url = server.url();
         let missing = "leco-relay: there is no stream LECO: run leco-relay setup without --check".to_owned();
         assert_eq!(refused(&["setup", "--nats", &url, "--check"]), (Some(1), vec![missing]));
@@ -518,9 +461,21 @@ fn a_stream_that_is_missing_or_has_other_limits_is_told() {
 }
 
 #[test]
+fn setup_gives_up_where_no_server_answers() {
+    // Nobody listens there, or nobody accepts.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for port in [free, silent.local_addr().unwrap().port()] {
+        let (code, said) = refused(&["setup", "--nats", &format!("nats://localhost:{port}")]);
+        let expected = format!("leco-relay: localhost:{port} does not answer: gave up after 5 s");
+        assert_eq!((code, said.last()), (Some(1), Some(&expected)));
+    }
+}
+
+#[test]
 fn a_recording_is_read_no_faster_than_the_server_takes_it() {
-    let Some(path) = servers().pop() else { return };
-    let server = Server::start(&path, "");
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
     set_up(&server);
     let (file, url) = (server.path("events"), server.url());
     let last: BTreeMap<u64, u64> = (0..12_000).map(|connection| (connection, 3)).collect();
@@ -536,8 +491,8 @@ fn an_nkey_lets_in() {
     // The pair of the manual of nats-server.
     let config =
         "authorization { users = [ { nkey: UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 } ] }";
-    for path in servers() {
-        let server = Server::start(&path, config);
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, config);
         let seed = server.path("seed");
         fs::write(&seed, "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n").unwrap();
         let (url, seed) = (server.url(), seed.to_str().unwrap().to_owned());
@@ -582,7 +537,7 @@ fn a_certificate_is_checked() {
         let _ = skip("there is no openssl");
         return;
     }
-    let Some(path) = servers().pop() else { return };
+    let Some(path) = nats_servers().pop() else { return };
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "good", [2020, 2045]);
     certificate(folder.path(), "old", [2020, 2021]);
@@ -594,7 +549,7 @@ fn a_certificate_is_checked() {
             let file = folder.path().join(format!("{name}.{ending}"));
             writeln!(config, "{key}: \"{}\"", file.display()).unwrap();
         }
-        Server::start(&path, &(config + "}\n"))
+        NatsServer::start(&path, &(config + "}\n"))
     };
     let good = start("good");
     let url = good.url().replace("nats:", "tls:");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `leco-relay publish`: from sources to the stream.
 
+use std::collections::HashSet;
 use std::env;
 use std::future::Future;
 use std::io;
@@ -35,6 +36,8 @@ const IN_MEMORY: usize = 4096;
 const READ: usize = 1024;
 /// After a refusal nothing is sent for this time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Subjects of which it is remembered that they are forbidden.
+const FORBIDDEN: usize = 4096;
 /// What is lost is said once in this time.
 const LOSS: Duration = Duration::from_secs(60);
 
@@ -64,7 +67,9 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
         waiting: Waiting::default(),
         sent: FuturesUnordered::new(),
         pause: None,
-        losses: Losses::default(),
+        losses: Losses::of("lost"),
+        forbidden: HashSet::new(),
+        refusals: Losses::of("refused"),
         said: String::new(),
     };
     block_on(async {
@@ -72,7 +77,7 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
         publisher.leave();
         done
     })??;
-    Ok(ExitCode::SUCCESS)
+    Ok(if publisher.refusals.said.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Reads sources in a thread of its own, until all have ended.
@@ -116,6 +121,9 @@ struct Publisher {
     /// Until then nothing is sent.
     pause: Option<Instant>,
     losses: Losses,
+    /// Subjects under which this user may not publish.
+    forbidden: HashSet<String>,
+    refusals: Losses,
     /// The last refusal, which is said once.
     said: String,
 }
@@ -133,6 +141,10 @@ impl Publisher {
             self.refill();
             self.send();
             let is_spooled = self.spool.as_ref().is_some_and(Spool::is_in_use);
+            if self.waiting.is_empty() && is_spooled && self.streams.is_some() {
+                // All that was taken from disk was refused.
+                continue;
+            }
             if has_ended && self.waiting.is_empty() && !is_spooled {
                 return Ok(());
             }
@@ -147,11 +159,21 @@ impl Publisher {
                     Change::Connected(client) => {
                         self.lose_touch();
                         self.losses.tell();
+                        self.refusals.tell();
+                        // It may be permitted by now.
+                        self.forbidden.clear();
                         self.streams = Some(streams(client));
                     }
                     Change::Lost => {
                         self.streams = None;
                         self.lose_touch();
+                    }
+                    // What is on its way under it is never acknowledged, and set aside when it is to be sent again.
+                    Change::Forbidden(subject) => {
+                        if self.forbidden.len() >= FORBIDDEN {
+                            self.forbidden.clear();
+                        }
+                        self.forbidden.insert(subject);
                     }
                 },
                 () = tokio::time::sleep_until(pause.into()), if self.pause.is_some() => self.pause = None,
@@ -219,6 +241,19 @@ impl Publisher {
         while self.waiting.sent() < IN_FLIGHT
             && let Some(message) = self.waiting.send()
         {
+            if self.forbidden.contains(&message.subject) {
+                self.waiting.settle(message.connection());
+                let kept = self.spool.as_mut().map(|spool| spool.set_aside(&message));
+                let fate = match kept {
+                    Some(Ok(Some(path))) => format!("kept in {}", path.display()),
+                    Some(Ok(None)) => "lost: too many were kept".to_owned(),
+                    Some(Err(error)) => format!("lost: cannot write the spool: {error}"),
+                    None => "lost: there is no spool".to_owned(),
+                };
+                let reason = format!("this user may not publish to {}: {fate}", message.subject);
+                self.refusals.add(1, &reason);
+                continue;
+            }
             let streams = streams.clone();
             self.sent.push(Box::pin(async move {
                 let connection = message.connection().to_owned();
@@ -280,6 +315,7 @@ impl Publisher {
             self.losses.add(self.waiting.len(), "there is no spool");
         }
         self.losses.tell();
+        self.refusals.tell();
     }
 }
 
@@ -291,14 +327,20 @@ fn is_too_large(error: &PublishError) -> bool {
 }
 
 /// Counts what is lost, and says it now and then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Losses {
+    /// What became of them.
+    what: &'static str,
     count: usize,
     reason: String,
     said: Option<Instant>,
 }
 
 impl Losses {
+    fn of(what: &'static str) -> Self {
+        Self { what, count: 0, reason: String::new(), said: None }
+    }
+
     fn add(&mut self, count: usize, reason: &str) {
         if count > 0 {
             self.count += count;
@@ -312,8 +354,8 @@ impl Losses {
     /// Says what was not said yet.
     fn tell(&mut self) {
         if self.count > 0 {
-            let Self { count, reason, .. } = self;
-            report(format_args!("{count} event{} lost: {reason}", if *count == 1 { "" } else { "s" }));
+            let Self { what, count, reason, .. } = self;
+            report(format_args!("{count} event{} {what}: {reason}", if *count == 1 { "" } else { "s" }));
             (self.count, self.said) = (0, Some(Instant::now()));
         }
     }

@@ -15,7 +15,7 @@ use leco_os::files::read_file;
 use leco_os::sandbox::{Network, Sandbox};
 use tokio::sync::mpsc;
 
-use crate::message::token;
+use crate::message::{ROOT, token};
 use crate::report;
 
 /// A server answers within this time, or counts as away.
@@ -45,6 +45,8 @@ pub(crate) enum Change {
     Connected(Client),
     /// It is lost.
     Lost,
+    /// This user may not publish under a subject of events.
+    Forbidden(String),
 }
 
 /// Every change of a connection; an error where the server will not have this program.
@@ -99,6 +101,11 @@ impl Link {
         Ok(Self { addresses, options, name: name.join(", "), events, said: String::new() })
     }
 
+    /// Which server it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Connects in the background, and again whenever the connection is lost, and says so.
     pub(crate) fn start(mut self) -> Changes {
         let (sender, changes) = mpsc::channel(EVENTS);
@@ -148,6 +155,9 @@ impl Link {
             Event::ServerError(ServerError::Other(text))
                 if text.to_lowercase().contains("permissions violation") =>
             {
+                if let Some(subject) = forbidden_subject(&text) {
+                    return Ok(Some(Change::Forbidden(subject.to_owned())));
+                }
                 bail!("{} refuses: {}: let this user do so", self.name, text.trim_matches('\''));
             }
             Event::ServerError(error) => self.say(format!("{}: {error}", self.name)),
@@ -167,6 +177,13 @@ impl Link {
             self.said = text;
         }
     }
+}
+
+/// The subject of events that a server names in its refusal. What it refuses otherwise, nothing goes on without.
+fn forbidden_subject(refusal: &str) -> Option<&str> {
+    let subject = refusal.split('"').nth(1)?;
+    let is_of_events = subject.split_once('.').is_some_and(|(root, _)| root == ROOT);
+    (refusal.to_lowercase().contains("publish") && is_of_events).then_some(subject)
 }
 
 /// The streams of a server.

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
@@ -13,7 +13,7 @@ use leco_os::sandbox::Sandbox;
 use leco_os::say;
 
 use crate::message::ROOT;
-use crate::server::{Change, Changes, Link, streams, with_server};
+use crate::server::{ANSWER, Change, Changes, Link, streams, with_server};
 use crate::{block_on, confine};
 
 /// A double is known as one for this time.
@@ -22,13 +22,19 @@ const DOUBLES: Duration = Duration::from_secs(120);
 pub(crate) fn run(options: &Setup) -> anyhow::Result<ExitCode> {
     let link = Link::new(&options.server)?;
     confine(&with_server(Sandbox::default(), &options.server));
+    let name = link.name().to_owned();
     block_on(async {
         let mut changes = link.start();
-        let client = loop {
-            if let Change::Connected(client) = next(&mut changes).await? {
-                break client;
+        let connected = tokio::time::timeout(ANSWER, async {
+            loop {
+                if let Change::Connected(client) = next(&mut changes).await? {
+                    break anyhow::Ok(client);
+                }
             }
-        };
+        });
+        let seconds = ANSWER.as_secs();
+        let client =
+            connected.await.map_err(|_| anyhow!("{name} does not answer: gave up after {seconds} s"))??;
         // What the server does not permit is told as a change: the answer never comes.
         let refused = async {
             loop {

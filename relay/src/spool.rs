@@ -17,6 +17,8 @@ const FILES: u64 = 16;
 /// A file is held in memory while it is sent.
 const LARGEST: u64 = 4 << 20;
 const ENDING: &str = "events";
+/// What the server will not have of this user.
+const REFUSED: &str = "refused.json";
 
 /// One file.
 #[derive(Debug)]
@@ -148,6 +150,17 @@ impl Spool {
         self.segments.pop_front().map_or(0, |first| first.messages)
     }
 
+    /// Writes the event of a message to a recording that nobody sends by itself; `None` where that is full.
+    pub(crate) fn set_aside(&mut self, message: &Message) -> io::Result<Option<PathBuf>> {
+        let path = self.folder.join(REFUSED);
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        if file.metadata()?.len() + message.payload.len() as u64 >= (self.limit / FILES).min(LARGEST) {
+            return Ok(None);
+        }
+        file.write_all(&[message.payload.trim_ascii_end(), b"\n"].concat())?;
+        Ok(Some(path))
+    }
+
     fn remove_first(&mut self) -> io::Result<usize> {
         let Some(first) = self.segments.pop_front() else { return Ok(0) };
         fs::remove_file(self.path(first.number))?;
@@ -224,5 +237,18 @@ mod tests {
         let left = drain(&mut spool);
         assert_eq!(left.len() + lost, 3000);
         assert_eq!(left, (lost..3000).map(message).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_refused_is_a_recording_of_its_own_and_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(folder.path(), 1 << 20).unwrap();
+        let kept =
+            (0..1000).take_while(|number| spool.set_aside(&message(*number)).unwrap().is_some()).count();
+        assert!((50..70).contains(&kept), "{kept}: a file's share of the spool");
+        let text = fs::read(folder.path().join(REFUSED)).unwrap();
+        assert!(text.ends_with(b"\"}\n") && text.split(|byte| *byte == b'\n').count() == kept + 1);
+        drop(spool);
+        assert!(!Spool::open(folder.path(), 1 << 20).unwrap().is_in_use(), "nobody sends it by itself");
     }
 }

@@ -269,6 +269,8 @@ async fn follow(link: Link, mut place: Place, sender: &Sender) -> anyhow::Result
             change = changes.recv() => match change.context("the connection is lost")?? {
                 Change::Connected(client) => streams = self::streams(client),
                 Change::Lost => streams = connected(&mut changes).await?,
+                // It publishes no events.
+                Change::Forbidden(_) => {}
             }
         }
     }

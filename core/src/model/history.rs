@@ -131,7 +131,8 @@ impl History {
     }
 
     /// Takes a part of what is stored on a machine.
-    pub(super) fn take(&mut self, machine: MachineId, part: StoredHistory) {
+    pub(super) fn take(&mut self, placed: &Placed, part: StoredHistory) {
+        let machine = placed.machine;
         let StoredHistory { since, until, at, totals, error, .. } = part;
         let is_known = |stored: &Stored| (stored.since, stored.until, stored.at) == (since, until, at);
         if !self.stored.get(&machine).is_some_and(is_known) {
@@ -154,7 +155,8 @@ impl History {
                 continue;
             }
             let length = if total.by == Span::Day { DAY } else { HOUR };
-            let flow = self.flows.id(machine, &HistoryFlow::from(&total), MOST_FLOWS);
+            let flow = HistoryFlow { host: placed.host(), ..HistoryFlow::from(&total) };
+            let flow = self.flows.id(machine, &flow, MOST_FLOWS);
             let StoredTotal { start, connections, rx, tx, failures, .. } = total;
             let failed = failures.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
             let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -182,7 +184,10 @@ impl History {
         let flow = match before {
             Some(known) if known.hash == hash => known.flow,
             _ => match flow_of(&event.line, wire_line) {
-                Some(flow) => {
+                Some(mut flow) => {
+                    if flow.host.is_empty() {
+                        flow.host = placed.host();
+                    }
                     let before = self.flows.all.len();
                     // There is room again in the next minute.
                     let most = if self.seen_flows < MOST_SEEN_FLOWS { MOST_FLOWS } else { 0 };
@@ -235,9 +240,9 @@ impl History {
         }
         let mut numbers = Vec::new();
         for (id, flow) in (0..).zip(std::mem::take(&mut self.flows).all) {
-            let machine = flow.machine;
+            let (machine, host) = (flow.machine, flow.unpack().host);
             let place = if kept.contains(&id) { self.flows.place(flow, usize::MAX) } else { None };
-            numbers.push(place.unwrap_or_else(|| self.flows.others(machine)));
+            numbers.push(place.unwrap_or_else(|| self.flows.others(machine, &host)));
         }
         let number = |id: FlowId| numbers.get(id as usize).copied().unwrap_or(0);
         for cells in self.stored.values_mut().map(|stored| &mut stored.cells).chain([&mut self.seen]) {
@@ -544,12 +549,13 @@ mod tests {
             history.flows.id(0, &flow, MOST_FLOWS);
         }
         assert_eq!(history.flows.all.len(), MOST_FLOWS + 1);
+        let placed = Placed { machine: 0, epoch: 0, first: 0, updated: 0, boot: None, host: None };
         let part = |start: usize| StoredHistory {
             totals: vec![StoredTotal { start: i64::try_from(start).unwrap(), ..StoredTotal::default() }],
             ..StoredHistory::default()
         };
         for start in (0..MOST_CELLS + 10).rev() {
-            history.take(0, part(start));
+            history.take(&placed, part(start));
         }
         assert_eq!((history.stored[&0].cells.len(), history.coverage().cut), (MOST_CELLS, Some(9)));
     }

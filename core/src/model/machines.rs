@@ -134,6 +134,13 @@ pub(crate) struct Placed {
     pub(crate) host: Option<Arc<str>>,
 }
 
+impl Placed {
+    /// What the machine is called; nothing where that is not known.
+    pub(crate) fn host(&self) -> String {
+        self.host.as_deref().unwrap_or_default().to_owned()
+    }
+}
+
 /// Every machine that was heard of.
 #[derive(Debug)]
 pub(crate) struct Machines {

@@ -365,7 +365,7 @@ impl Overseer {
         if event.is_history.0 {
             let part = self.history.as_mut().and_then(|_| StoredHistory::of(wire_line));
             if let (Some(history), Some(part)) = (&mut self.history, part) {
-                history.take(placed.machine, part);
+                history.take(&placed, part);
             }
             return Received::History;
         }

@@ -100,6 +100,8 @@ pub struct HistoryFlow {
     pub port: u16,
     /// Name of the other end, operator of its network, or its network.
     pub peer: String,
+    /// Name of the machine, where a reader knows it.
+    pub host: String,
 }
 
 /// Fields of events that totals have: a filter can ask for these.
@@ -127,6 +129,7 @@ impl HistoryFlow {
             peers: vec![self.peer.clone()],
             port: Some(self.port),
             direction: self.direction,
+            host: self.host.clone(),
             ..ConnectionDetails::default()
         }
     }
@@ -149,6 +152,7 @@ impl From<&StoredTotal> for HistoryFlow {
             protocol: protocol_number(&total.proto),
             port: total.port,
             peer: total.peer.clone(),
+            host: String::new(),
         }
     }
 }

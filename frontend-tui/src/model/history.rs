@@ -23,7 +23,7 @@ const DAY: i64 = 24 * HOUR;
 const NEVER_SET: i64 = 1_000_000_000;
 
 /// By what rows are put together, in the order of the key.
-const ALL: [By; 5] = [By::Program, By::Unit, By::User, By::Peer, By::Port];
+const ALL: [By; 6] = [By::Program, By::Unit, By::User, By::Peer, By::Port, By::Host];
 
 /// Of which time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -281,8 +281,8 @@ impl HistoryView {
 /// Reads a filter. What totals do not have cannot be asked for.
 pub(super) fn read(text: &str, names: &Names) -> Result<Query, QueryError> {
     let query = Query::parse_with(text, names)?;
-    if query.asks_beyond(&HISTORY_FIELDS) {
-        return Err(QueryError::whole(text, "the history knows user, proc, unit, peer, port and dir"));
+    if query.asks_beyond(&[&HISTORY_FIELDS[..], &["host"]].concat()) {
+        return Err(QueryError::whole(text, "the history knows user, proc, unit, peer, port, dir and host"));
     }
     Ok(query)
 }
@@ -295,6 +295,7 @@ fn label(by: By, flow: &HistoryFlow) -> String {
         By::User => flow.user.clone(),
         By::Peer => flow.peer.clone(),
         By::Port => flow.port(),
+        By::Host => flow.host.clone(),
     }
 }
 
@@ -304,6 +305,7 @@ fn exact<'r, I: Iterator<Item = &'r str>>(by: By, value: &str, others: impl Fn()
         By::Unit => "unit",
         By::User => "user",
         By::Peer => "peer",
+        By::Host => "host",
         By::Port => {
             let (number, _) = value.split_once('/').unwrap_or((value, ""));
             // A filter knows no protocol, but a line ends with it.
@@ -391,6 +393,30 @@ mod tests {
     }
 
     #[test]
+    fn machines_are_told_apart() {
+        let mut overseer = overseer();
+        for (at, (host, rx)) in (1..).zip([("web1", 1), ("web2", 2), ("web1", 4)]) {
+            let ns = u64::try_from(START).unwrap() * SECOND + at;
+            let boot = format!("{host}00000000");
+            let event = json!({"ns": ns, "ns_trx": ns, "line": "08:00 :: me :: curl :: a.test 443 :: ", "rx": rx,
+                "tx": 0, "boot": &boot[..8], "clock": {"boot": boot, "host": host, "ns": ns, "wall": START * 1_000_000_000}});
+            let _ = overseer.receive(event.to_string().as_bytes(), ns);
+        }
+        let mut view = HistoryView { by: By::Host, ..HistoryView::default() };
+        let names = overseer.names().clone();
+        let mut rows = || {
+            let rows = &view.look(overseer.history(), &names, START + 60).rows;
+            let rows =
+                rows.iter().map(|(name, moved)| (name.clone(), moved.connections, moved.bytes.rx)).collect();
+            view.go_into();
+            rows
+        };
+        let all: Vec<_> = rows();
+        assert_eq!(all, [("web1".to_owned(), 2, 5), ("web2".to_owned(), 1, 2)]);
+        assert_eq!(rows(), [("curl".to_owned(), 2, 5)], "of web1 alone");
+    }
+
+    #[test]
     fn ranges_begin_with_the_hours_and_days_that_totals_are_of() {
         let zone = TimeZone::posix("ABC-5:30").unwrap();
         let now = START + 1234;
@@ -458,10 +484,10 @@ mod tests {
 
     #[test]
     fn a_filter_asks_only_for_what_is_known() {
-        for known in ["", "curl", "user:me proc:/a/ unit:x peer:b port:80-90 dir:in -dir:out"] {
+        for known in ["", "curl", "user:me proc:/a/ unit:x peer:b port:80-90 dir:in -dir:out host:nas"] {
             assert!(read(known, &Names::default()).is_ok(), "{known}");
         }
-        for unknown in ["rtt>1ms", "new", "state:refused", "host:nas", "open", "trouble", "country:DE"] {
+        for unknown in ["rtt>1ms", "new", "state:refused", "open", "trouble", "country:DE"] {
             let error = read(unknown, &Names::default()).unwrap_err();
             assert!(error.message.starts_with("the history knows"), "{unknown}: {error}");
         }

@@ -147,7 +147,7 @@ impl PageQuestion {
 }
 
 fn stored(total: &Total, flow: HistoryFlow) -> StoredTotal {
-    let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer } = flow;
+    let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer, host: _ } = flow;
     let mut number = String::new();
     StoredTotal {
         start: total.start,

@@ -135,7 +135,7 @@ impl Question<'_> {
             By::Program => Some(Column::Program),
             By::Unit => Some(Column::Unit),
             By::Peer => Some(Column::Peer),
-            By::User | By::Port | By::Hour | By::Day => None,
+            By::User | By::Port | By::Host | By::Hour | By::Day => None,
         };
         if let Some(column) = column {
             store.labels(column, |id, label| {
@@ -173,7 +173,7 @@ impl Question<'_> {
             By::User => user.to_owned(),
             By::Peer => flow.peer.clone(),
             By::Port => known(flow, user).port(),
-            By::Hour | By::Day => String::new(),
+            By::Host | By::Hour | By::Day => String::new(),
         }
     }
 
@@ -233,6 +233,7 @@ pub(super) fn known(flow: &Flow, user: &str) -> HistoryFlow {
         protocol: flow.protocol,
         port: flow.port,
         peer: flow.peer.clone(),
+        host: String::new(),
     }
 }
 

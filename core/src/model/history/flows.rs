@@ -30,7 +30,7 @@ pub(super) struct Flows {
 #[derive(Debug)]
 pub(super) struct PackedFlow {
     pub(super) machine: MachineId,
-    /// User, program, unit and peer, each with [`END`] behind it.
+    /// User, program, unit, peer and host, each with [`END`] behind it.
     texts: Box<str>,
     direction: Direction,
     protocol: u16,
@@ -44,9 +44,9 @@ const END: char = '\n';
 
 impl PackedFlow {
     fn pack(machine: MachineId, flow: &HistoryFlow) -> Self {
-        let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer } = flow;
+        let HistoryFlow { user, uid, program, unit, direction, protocol, port, peer, host } = flow;
         let mut texts = String::new();
-        for text in [user, program, unit, peer] {
+        for text in [user, program, unit, peer, host] {
             // A pipe may tell anything.
             texts.push_str(&clean(text));
             texts.push(END);
@@ -62,21 +62,21 @@ impl PackedFlow {
     pub(super) fn unpack(&self) -> HistoryFlow {
         let mut texts = self.texts.split(END).map(ToOwned::to_owned);
         let mut next = || texts.next().unwrap_or_default();
-        let (user, program, unit, peer) = (next(), next(), next(), next());
+        let (user, program, unit, peer, host) = (next(), next(), next(), next(), next());
         let Self { direction, protocol, port, uid, .. } = *self;
-        HistoryFlow { user, uid, program, unit, direction, protocol, port, peer }
+        HistoryFlow { user, uid, program, unit, direction, protocol, port, peer, host }
     }
 }
 
 impl Flows {
     pub(super) fn id(&mut self, machine: MachineId, flow: &HistoryFlow, most: usize) -> FlowId {
         let id = self.place(PackedFlow::pack(machine, flow), most);
-        id.unwrap_or_else(|| self.others(machine))
+        id.unwrap_or_else(|| self.others(machine, &flow.host))
     }
 
     /// What is not told apart any more.
-    pub(super) fn others(&mut self, machine: MachineId) -> FlowId {
-        let others = HistoryFlow { program: "(others)".into(), ..HistoryFlow::default() };
+    pub(super) fn others(&mut self, machine: MachineId, host: &str) -> FlowId {
+        let others = HistoryFlow { program: "(others)".into(), host: host.into(), ..HistoryFlow::default() };
         self.place(PackedFlow::pack(machine, &others), usize::MAX).unwrap_or(0)
     }
 
@@ -152,5 +152,6 @@ pub(super) fn flow_of(line: &str, wire_line: &[u8]) -> Option<HistoryFlow> {
     };
     let direction = if details.direction == Direction::In { Direction::In } else { Direction::Out };
     let ConnectionDetails { user, uid, process: program, .. } = details;
-    Some(HistoryFlow { user, uid, program, unit, direction, protocol, port, peer })
+    let host = details.host;
+    Some(HistoryFlow { user, uid, program, unit, direction, protocol, port, peer, host })
 }
