@@ -353,9 +353,9 @@ impl Whole {
         } else {
             self.terminal.wait_for(" leco ")?;
         }
-        let filter = format!("proc:{}", self.round_name());
-        self.terminal.press(format!("f{filter}\r").as_bytes())?;
-        self.terminal.wait_for(&format!("filter: {filter}"))?;
+        self.terminal.press(format!("fproc:{}\r", self.round_name()).as_bytes())?;
+        // The header has no room for it where it has much to say.
+        self.terminal.wait_for("f change")?;
         Ok(())
     }
 
