@@ -20,7 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use kernel::{Kernel, Loader};
+pub use kernel::{Kernel, Loader, can_test_the_loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;
 pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
