@@ -79,7 +79,7 @@ impl WarmPath {
         let mut labels = self.labeler.labels(&conn, self.now.boot);
         labels.is_new = self.memory.see(&conn, &labels, &self.now);
         let event = self.formatter.event(&conn, &labels, &self.now);
-        self.outputs.push(conn.ns, event.line, &Rc::from(event.json), self.now.boot);
+        self.outputs.push(conn.ns, event.line, &Rc::from(event.json), conn.is_open(), self.now.boot);
         Ok(())
     }
 

@@ -5,7 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::program;
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+use crate::{can_test_the_kernel, program};
+
+/// Whether the loader can be tested here, as [`can_test_the_kernel`] says; gives this thread and what it starts a bpffs
+/// of their own, of which modes and lock are no matter to other tests.
+///
+/// # Panics
+/// With `LECO_TEST_REQUIRE=all` instead of skipping, and when there can be none.
+#[must_use]
+pub fn can_test_the_loader() -> bool {
+    let alone = || -> std::io::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+        Ok(mount("bpf", "/sys/fs/bpf", "bpf", MountFlags::empty(), None)?)
+    };
+    let can = can_test_the_kernel();
+    if can {
+        alone().unwrap_or_else(|error| panic!("a bpffs of its own: {error}"));
+    }
+    can
+}
 
 /// `leco-ebpf-load` with a pin folder that no other test has.
 pub struct Loader {

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use leco_e2e::{
-    EventPipe, FAR_V4, Kernel, Loader, NEAR_V4, Netns, Peer, can_test_the_kernel, program,
+    EventPipe, FAR_V4, Kernel, Loader, NEAR_V4, Netns, Peer, can_test_the_loader, program,
     program_for_everybody,
 };
 use serde_json::json;
 
 #[test]
 fn loads_once_replaces_other_versions_and_leaves_nothing() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -55,7 +55,7 @@ fn loads_once_replaces_other_versions_and_leaves_nothing() {
 
 #[test]
 fn refuses_foreign_folders() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -147,7 +147,7 @@ fn survives_kills(loader: &Loader, options: &[&str], before: &dyn Fn()) {
 
 #[test]
 fn a_loader_that_is_killed_at_any_stage_leaves_all_pins_or_none() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -161,7 +161,7 @@ fn a_loader_that_is_killed_at_any_stage_leaves_all_pins_or_none() {
 
 #[test]
 fn a_loader_that_is_killed_while_it_replaces_leaves_the_old_pins_or_the_new() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -172,7 +172,7 @@ fn a_loader_that_is_killed_while_it_replaces_leaves_the_old_pins_or_the_new() {
 
 #[test]
 fn loaders_at_the_same_time_take_turns() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -197,7 +197,7 @@ fn loaders_at_the_same_time_take_turns() {
 
 #[test]
 fn a_read_only_bpffs_is_named() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -216,7 +216,7 @@ fn a_read_only_bpffs_is_named() {
 
 #[test]
 fn what_the_kernel_can_do_is_told_and_nothing_stays() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let check = |options: &[&str]| {
@@ -249,7 +249,7 @@ fn what_the_kernel_can_do_is_told_and_nothing_stays() {
 
 #[test]
 fn wrong_options_and_folders_have_their_own_exit_codes() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -276,7 +276,7 @@ fn wrong_options_and_folders_have_their_own_exit_codes() {
 
 #[test]
 fn an_ordinary_user_is_told_to_use_root() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let (_folder, loader) = program_for_everybody("leco-ebpf-load");
@@ -307,7 +307,7 @@ fn state_of(folder: &Path) -> String {
 /// A bpffs that was mounted without options lets everybody put things into it, as into /tmp.
 #[test]
 fn nobody_can_make_the_loader_work_outside_its_folder() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let victim = Loader::default();
@@ -383,7 +383,7 @@ const EACCES: &str = "refused -13";
 
 #[test]
 fn only_the_group_reads_the_maps_and_nobody_writes_them() {
-    if !can_test_the_kernel() || std::env::consts::ARCH != "x86_64" {
+    if !can_test_the_loader() || std::env::consts::ARCH != "x86_64" {
         return;
     }
     let loader = Loader::default();
@@ -411,7 +411,7 @@ fn only_the_group_reads_the_maps_and_nobody_writes_them() {
 
 #[test]
 fn a_lock_that_somebody_holds_is_named() {
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let loader = Loader::default();
@@ -445,7 +445,7 @@ fn kernels_without_mptcp_or_ipv6_show_everything_else() {
     const MPTCP: &[&str] = &["tcp_sock.is_mptcp"];
     const IPV6: &[&str] =
         &["sock_common.skc_v6_daddr", "sock_common.skc_v6_rcv_saddr", "rt6_info.rt6i_flags"];
-    if !can_test_the_kernel() {
+    if !can_test_the_loader() {
         return;
     }
     let check = |options: &[&str]| -> serde_json::Value {

@@ -81,6 +81,22 @@ fn refused(output: &Output, holder: u32) -> String {
 }
 
 #[test]
+fn a_new_reader_is_told_of_what_is_open_however_much_has_ended() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let kernel = Kernel::load(&["--max-conns", "64"]);
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let open = UdpSocket::bind("127.0.0.1:0").unwrap();
+    open.connect(peer.local_addr().unwrap()).unwrap();
+    open.send(b"x").unwrap();
+    assert!(connections().len() > 64);
+    let pipe = EventPipe::start(kernel.pins(), &[]);
+    let port = open.local_addr().unwrap().port();
+    let _ = pipe.latest(std::process::id(), &json!({"lport": port, "state": "open"}));
+}
+
+#[test]
 fn a_second_reader_is_refused_and_told_what_to_use_instead() {
     if !can_test_the_kernel() {
         return;

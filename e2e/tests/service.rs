@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +13,7 @@ use std::thread;
 use leco_e2e::{
     EventPipe, FAR_V4, Loader, Netns, Peer, ServiceManager, can_test_the_kernel, program, wait_for,
 };
-use libbpf_rs::query::ProgInfoIter;
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -47,9 +49,25 @@ fn start_pipe(manager: &mut ServiceManager) -> EventPipe {
     pipe
 }
 
-/// The programs that are in the kernel.
-fn loaded_programs() -> usize {
-    ProgInfoIter::default().filter(|program| program.name == "send_length").count()
+/// Ids of the programs that fill the maps that are kept: others load the same ones at the same time.
+fn programs_of(manager: &ServiceManager) -> Vec<u32> {
+    let map_of = |fd: &OwnedFd| -> Option<u32> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
+        info.lines().find_map(|line| line.strip_prefix("map_id:"))?.trim().parse().ok()
+    };
+    let maps: Vec<_> = manager.store.iter().filter_map(|(_, fd)| map_of(fd)).collect();
+    let all = ProgInfoIter::with_query_opts(ProgInfoQueryOptions::default().include_map_ids(true));
+    let ids =
+        all.filter(|program| program.map_ids.iter().any(|id| maps.contains(id))).map(|program| program.id);
+    let ids: Vec<_> = ids.collect();
+    assert!(ids.len() > 5, "{ids:?}");
+    ids
+}
+
+fn wait_until_gone(programs: &[u32]) {
+    wait_for("the programs to go", || {
+        ProgInfoIter::default().all(|program| !programs.contains(&program.id)).then_some(())
+    });
 }
 
 fn has(events: &[Value], pid: u32, fields: &Value) -> bool {
@@ -105,9 +123,9 @@ fn no_connection_is_lost_over_twenty_restarts() {
 
     // Stopped, the service manager closes what it kept, and nothing is left.
     drop(pipe);
-    let loaded = loaded_programs();
+    let programs = programs_of(&manager);
     manager.store.clear();
-    wait_for("the programs to go", || (loaded_programs() == loaded - 1).then_some(()));
+    wait_until_gone(&programs);
 }
 
 #[test]
@@ -117,8 +135,8 @@ fn an_upgrade_takes_over_what_was_known() {
     }
     let netns = Netns::new();
     let mut manager = ServiceManager::default();
-    let loaded_by_others = loaded_programs();
     let first = manager.load(&[]);
+    let old = programs_of(&manager);
     let mut pipe = start_pipe(&mut manager);
     let held = long_lived(&netns, 5000);
     let (gone, port) = send(&netns, 11);
@@ -135,7 +153,7 @@ fn an_upgrade_takes_over_what_was_known() {
         "{upgrade}"
     );
     assert!(manager.store.iter().all(|(name, _)| !name.ends_with(version)), "{:?}", manager.store);
-    wait_for("the old programs to go", || (loaded_programs() <= loaded_by_others + 1).then_some(()));
+    wait_until_gone(&old);
     let pipe = start_pipe(&mut manager);
     let after = pipe.latest(held.id(), &json!({"tx": 5000}));
     assert_eq!((&after["ns"], &after["rx"]), (&before["ns"], &before["rx"]));
@@ -180,7 +198,10 @@ fn bytes_are_counted_by_one_version_at_a_time() {
         wait_for("the first datagram", || begun.load(Ordering::Relaxed).then_some(()));
         for round in 0..ROUNDS {
             let interval = format!("{}s", 1 + round % 2);
-            let output = loader.run(&["--update-interval", &interval]);
+            // So that no other process has its processor in between.
+            let mut command = Command::new("nice");
+            command.args(["-n", "-20"]).arg(program("leco-ebpf-load")).arg("--pin").arg(loader.pins());
+            let output = command.args(["--update-interval", &interval]).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(output.status.success() && !said.contains("forgotten"), "{output:?}");
         }

@@ -316,7 +316,7 @@ impl Loop {
     fn tell_losses(&mut self, now: &Now) {
         if self.pipe.outputs.has_reader() {
             let event = self.pipe.formatter.losses(&self.losses, self.lost_ns, now);
-            self.pipe.outputs.push(self.lost_ns, event.line, &Rc::from(event.json), now.boot);
+            self.pipe.outputs.push(self.lost_ns, event.line, &Rc::from(event.json), false, now.boot);
         }
     }
 
@@ -416,9 +416,9 @@ impl Loop {
             let event = self.pipe.formatter.event(conn, &labels, now);
             let json = Rc::from(event.json);
             if is_news {
-                self.pipe.outputs.push(conn.ns, event.line, &json, now.boot);
+                self.pipe.outputs.push(conn.ns, event.line, &json, conn.is_open(), now.boot);
             } else {
-                self.pipe.outputs.push_old(conn.ns, event.line, &json, now.boot);
+                self.pipe.outputs.push_old(conn.ns, event.line, &json, conn.is_open(), now.boot);
             }
         }
     }

@@ -49,7 +49,7 @@ fn turn_until(outputs: &mut Outputs, what: &str, mut done: impl FnMut(&mut Outpu
 
 fn push(outputs: &mut Outputs, ns: u64, line: &str) {
     let event = format!("{{\"ns\":{ns},\"ns_trx\":{ns},\"line\":\"{line}\"}}\n");
-    outputs.push(ns, line, &Rc::from(event.as_bytes()), SECOND);
+    outputs.push(ns, line, &Rc::from(event.as_bytes()), false, SECOND);
 }
 
 /// Lines of this reader until one holds `last`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hashlink::{LinkedHashMap, LruCache};
 use leco_core::source::MAX_PARTIAL_LINE;
-use leco_core::wire::event::Event;
+use leco_core::wire::event::{Event, Phase};
 use leco_os::clock::BootNs;
 
 use crate::message::{boot_of, hash_of, token};
@@ -26,6 +26,8 @@ pub(crate) struct Heard {
     pub(crate) line: String,
     /// With a newline.
     pub(crate) event: Rc<[u8]>,
+    /// Whether its connection is open.
+    pub(crate) is_open: bool,
 }
 
 /// Why an event is not handed on.
@@ -98,7 +100,8 @@ impl Seen {
         let known = Known { ns_trx: event.ns_trx, hash, at, event: Rc::clone(&event_bytes) };
         self.connections.insert(key, known);
         self.forget(at);
-        Ok(Heard { key, line: event.line, event: event_bytes })
+        let is_open = event.phase() == Phase::Open;
+        Ok(Heard { key, line: event.line, event: event_bytes, is_open })
     }
 
     fn forget(&mut self, now: i64) {
@@ -112,8 +115,9 @@ impl Seen {
     /// The latest event of each connection, the longest unheard first.
     pub(crate) fn all(&self) -> impl Iterator<Item = Heard> {
         self.connections.iter().filter_map(|(key, known)| {
-            let line = Event::parse(&known.event).ok()?.line;
-            Some(Heard { key: *key, line, event: Rc::clone(&known.event) })
+            let event = Event::parse(&known.event).ok()?;
+            let is_open = event.phase() == Phase::Open;
+            Some(Heard { key: *key, line: event.line, event: Rc::clone(&known.event), is_open })
         })
     }
 }

@@ -153,7 +153,7 @@ impl Hub {
                 let now = boot_ns();
                 self.outputs.begin_replay();
                 for heard in self.seen.all() {
-                    self.outputs.push_old(heard.key, &heard.line, &heard.event, now);
+                    self.outputs.push_old(heard.key, &heard.line, &heard.event, heard.is_open, now);
                 }
                 self.outputs.end_replay();
             }
@@ -185,7 +185,7 @@ impl Hub {
         match self.seen.hear(host, payload, at) {
             // Before that a connection's last event is not known.
             Ok(heard) if self.is_caught_up => {
-                self.outputs.push(heard.key, &heard.line, &heard.event, boot_ns());
+                self.outputs.push(heard.key, &heard.line, &heard.event, heard.is_open, boot_ns());
             }
             Ok(_) | Err(Refusal::Double) => {}
             Err(Refusal::Malformed) => self.say_ignored(host, "malformed"),

@@ -242,22 +242,31 @@ impl Outputs {
         self.any_reader(|_| true)
     }
 
-    /// Queues an event of the connection `ns` for everybody.
-    pub fn push(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
-        self.push_to(|_| true, ns, line, event, now);
+    /// Queues an event of the connection `ns` for everybody. One that is open is kept for a receiver that stalls, however
+    /// many others ended meanwhile.
+    pub fn push(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, is_open: bool, now: BootNs) {
+        self.push_to(|_| true, ns, line, event, is_open, now);
     }
 
     /// Queues an event that only those do not know who are told everything.
-    pub fn push_old(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
-        self.push_to(Reader::is_replayed_to, ns, line, event, now);
+    pub fn push_old(&mut self, ns: BootNs, line: &str, event: &Rc<[u8]>, is_open: bool, now: BootNs) {
+        self.push_to(Reader::is_replayed_to, ns, line, event, is_open, now);
     }
 
-    fn push_to(&mut self, to: fn(&Reader) -> bool, ns: BootNs, line: &str, event: &Rc<[u8]>, now: BootNs) {
+    fn push_to(
+        &mut self,
+        to: fn(&Reader) -> bool,
+        ns: BootNs,
+        line: &str,
+        event: &Rc<[u8]>,
+        is_open: bool,
+        now: BootNs,
+    ) {
         for output in &mut self.all {
             if output.selection.holds(ns, line, event) {
                 output.each_reader(|reader| {
                     if to(reader) {
-                        reader.push(ns, event, now);
+                        reader.push(ns, event, is_open, now);
                     }
                 });
             }

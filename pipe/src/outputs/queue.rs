@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashlink::{LinkedHashMap, LruCache};
+use hashlink::{LinkedHashMap, LinkedHashSet, LruCache};
 use leco_os::clock::BootNs;
 
 use super::clock::{ClockField, ClockSent};
@@ -15,6 +15,9 @@ use super::clock::{ClockField, ClockSent};
 #[derive(Debug)]
 pub(crate) struct Queue {
     events: LinkedHashMap<BootNs, Rc<[u8]>>,
+    /// Connections of which an event is queued that are not open.
+    ended: LinkedHashSet<BootNs>,
+    /// How many of these there may be.
     capacity: usize,
     pace: Option<Pace>,
 }
@@ -23,51 +26,67 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Pace {
     interval: u64,
+    capacity: usize,
     /// When each connection's latest event was let through.
     latest: LruCache<BootNs, BootNs>,
-    held: HashMap<BootNs, Rc<[u8]>>,
+    held: HashMap<BootNs, Event>,
     /// When which connection's held event may go.
     due: BTreeSet<(BootNs, BootNs)>,
 }
 
+/// One that is held back.
+#[derive(Debug)]
+struct Event {
+    json: Rc<[u8]>,
+    is_open: bool,
+}
+
+/// Events of open connections that are queued at most.
+const MAX_OPEN: usize = 50_000;
+
 impl Queue {
-    /// For so many connections, each at most once in `rate_limit`.
+    /// For so many connections that are not open, each at most once in `rate_limit`.
     pub(crate) fn new(capacity: usize, rate_limit: Duration) -> Self {
         let pace = (!rate_limit.is_zero()).then(|| Pace {
             interval: u64::try_from(rate_limit.as_nanos()).unwrap_or(u64::MAX),
+            capacity,
             latest: LruCache::new(capacity),
             held: HashMap::new(),
             due: BTreeSet::new(),
         });
-        Self { events: LinkedHashMap::new(), capacity, pace }
+        Self { events: LinkedHashMap::new(), ended: LinkedHashSet::new(), capacity, pace }
     }
 
-    /// Adds an event at the end; above the capacity the oldest goes, as it goes from the kernel's map.
-    pub(crate) fn push(&mut self, ns: BootNs, event: Rc<[u8]>, now: BootNs) {
-        if let Some(pace) = &mut self.pace
-            && let Some(due) = pace.due(ns, now)
+    /// Adds an event at the end. Above the capacity the oldest of those goes that are not open, as it goes from the
+    /// kernel's map: an open connection may have nothing more to tell for days.
+    pub(crate) fn push(&mut self, ns: BootNs, json: Rc<[u8]>, is_open: bool, now: BootNs) {
+        let event = Event { json, is_open };
+        match &mut self.pace {
+            Some(pace) => {
+                if let Some((ns, event)) = pace.push(ns, event, now) {
+                    self.add(ns, event);
+                }
+            }
+            None => self.add(ns, event),
+        }
+    }
+
+    fn add(&mut self, ns: BootNs, event: Event) {
+        match self.events.to_back(&ns) {
+            Some(queued) => *queued = event.json,
+            None => _ = self.events.insert(ns, event.json),
+        }
+        self.ended.remove(&ns);
+        if !event.is_open {
+            self.ended.insert(ns);
+        }
+        if self.ended.len() > self.capacity
+            && let Some(oldest) = self.ended.pop_front()
         {
-            if pace.held.insert(ns, event).is_none() {
-                pace.due.insert((due, ns));
-            }
-            if pace.held.len() > self.capacity
-                && let Some((_, ns)) = pace.due.pop_first()
-            {
-                pace.held.remove(&ns);
-            }
-            return;
+            self.events.remove(&oldest);
         }
-        self.add(ns, event);
-    }
-
-    fn add(&mut self, ns: BootNs, event: Rc<[u8]>) {
-        if let Some(queued) = self.events.to_back(&ns) {
-            *queued = event;
-            return;
-        }
-        self.events.insert(ns, event);
-        if self.events.len() > self.capacity {
-            self.events.pop_front();
+        if self.events.len() - self.ended.len() > MAX_OPEN {
+            self.pop();
         }
     }
 
@@ -88,7 +107,7 @@ impl Queue {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.events = LinkedHashMap::new();
+        (self.events, self.ended) = Default::default();
         if let Some(pace) = &mut self.pace {
             pace.latest.clear();
             pace.held = HashMap::new();
@@ -103,9 +122,11 @@ impl Queue {
 
     /// Takes the oldest event out.
     pub(crate) fn pop(&mut self) {
-        self.events.pop_front();
+        if let Some((ns, _)) = self.events.pop_front() {
+            self.ended.remove(&ns);
+        }
         if self.events.is_empty() && self.events.capacity() > KEPT_CAPACITY {
-            self.events = LinkedHashMap::new();
+            (self.events, self.ended) = Default::default();
         }
     }
 
@@ -131,6 +152,20 @@ impl Queue {
 const KEPT_CAPACITY: usize = 256;
 
 impl Pace {
+    /// Takes an event; what may go now comes back, and so does the next one where more are held than may be.
+    fn push(&mut self, ns: BootNs, event: Event, now: BootNs) -> Option<(BootNs, Event)> {
+        let Some(due) = self.due(ns, now) else { return Some((ns, event)) };
+        if self.held.insert(ns, event).is_none() {
+            self.due.insert((due, ns));
+        }
+        if self.held.len() <= self.capacity {
+            return None;
+        }
+        let (_, first) = self.due.pop_first()?;
+        self.latest.insert(first, now);
+        Some((first, self.held.remove(&first)?))
+    }
+
     /// When an event of this connection may go; `None`: now, and from now on the next has to wait.
     fn due(&mut self, ns: BootNs, now: BootNs) -> Option<BootNs> {
         let due = self.latest.get(&ns).map(|latest| latest.saturating_add(self.interval));
@@ -141,7 +176,7 @@ impl Pace {
         None
     }
 
-    fn release(&mut self, now: BootNs) -> Option<(BootNs, Rc<[u8]>)> {
+    fn release(&mut self, now: BootNs) -> Option<(BootNs, Event)> {
         let (_, ns) = *self.due.first().filter(|(due, _)| *due <= now)?;
         self.due.pop_first();
         self.latest.insert(ns, now);
@@ -167,7 +202,7 @@ mod tests {
     fn a_newer_event_takes_the_place_of_the_older_one() {
         let mut queue = Queue::new(10, Duration::ZERO);
         for (ns, text) in [(1, "a1\n"), (2, "b1\n"), (1, "a2\n"), (3, "c1\n")] {
-            queue.push(ns, event(text), 0);
+            queue.push(ns, event(text), false, 0);
         }
         let mut batch = Vec::new();
         queue.fill(&mut batch, 6, &mut ClockSent::default(), &ClockField::default());
@@ -184,7 +219,7 @@ mod tests {
             let mut queue = Queue::new(10, rate_limit);
             for ns in 0..1000 {
                 for _ in 0..3 {
-                    queue.push(ns, event("x\n"), 5);
+                    queue.push(ns, event("x\n"), false, 5);
                 }
             }
             assert_eq!(taken(&mut queue).len(), 20);
@@ -194,12 +229,43 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_takes_no_place_of_what_is_open() {
+        for rate_limit in [Duration::ZERO, Duration::from_nanos(10)] {
+            let mut queue = Queue::new(10, rate_limit);
+            queue.push(1, event("open\n"), true, 0);
+            queue.push(2, event("ends\n"), true, 0);
+            queue.push(2, event("ended\n"), false, 20);
+            for ns in 3..1000 {
+                queue.push(ns, event("x\n"), false, 30);
+            }
+            assert_eq!(taken(&mut queue), format!("open\n{}", "x\n".repeat(10)));
+            assert!(queue.is_empty());
+            for ns in 0..2 * MAX_OPEN as u64 {
+                queue.push(ns, event("x\n"), true, 100);
+            }
+            assert_eq!(queue.events.len(), MAX_OPEN);
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_where_more_would_be_held_back_than_may_be() {
+        let mut queue = Queue::new(2, Duration::from_nanos(100));
+        for text in ["open\n", "changed\n"] {
+            for ns in 1..=4 {
+                queue.push(ns, event(text), true, ns);
+            }
+        }
+        queue.release(200);
+        assert_eq!(taken(&mut queue), "changed\n".repeat(4));
+    }
+
+    #[test]
     fn what_follows_too_soon_waits_and_then_the_latest_goes() {
         let mut queue = Queue::new(10, Duration::from_nanos(100));
-        queue.push(1, event("a1\n"), 1000);
-        queue.push(1, event("a2\n"), 1010);
-        queue.push(2, event("b1\n"), 1020);
-        queue.push(1, event("a3\n"), 1030);
+        queue.push(1, event("a1\n"), true, 1000);
+        queue.push(1, event("a2\n"), true, 1010);
+        queue.push(2, event("b1\n"), true, 1020);
+        queue.push(1, event("a3\n"), true, 1030);
         assert_eq!(taken(&mut queue), "a1\nb1\n");
         assert_eq!(queue.due(), Some(1100));
         queue.release(1099);
@@ -207,9 +273,9 @@ mod tests {
         queue.release(1100);
         assert_eq!(taken(&mut queue), "a3\n");
         assert_eq!(queue.due(), None);
-        queue.push(1, event("a4\n"), 1150);
+        queue.push(1, event("a4\n"), true, 1150);
         assert_eq!(queue.due(), Some(1200), "counted from when the last one went");
-        queue.push(2, event("b2\n"), 1150);
+        queue.push(2, event("b2\n"), true, 1150);
         assert_eq!(taken(&mut queue), "b2\n");
     }
 }

@@ -81,9 +81,9 @@ impl Reader {
         self.is_replayed_to
     }
 
-    pub(crate) fn push(&mut self, ns: BootNs, event: &Rc<[u8]>, now: BootNs) {
+    pub(crate) fn push(&mut self, ns: BootNs, event: &Rc<[u8]>, is_open: bool, now: BootNs) {
         if self.is_live() {
-            self.queue.push(ns, Rc::clone(event), now);
+            self.queue.push(ns, Rc::clone(event), is_open, now);
         }
     }
 
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_stored_comes_first_then_what_is_known_and_then_events() {
         let mut reader = reader(true);
-        reader.push(1, &Rc::from(*b"event\n"), 0);
+        reader.push(1, &Rc::from(*b"event\n"), true, 0);
         assert_eq!(flushed(&mut reader), "");
         take(&mut reader, "first\nsecond\n", true);
         assert_eq!(flushed(&mut reader), "first\nsecond\n");
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn where_nothing_follows_it_is_over_then() {
         let mut reader = reader(false);
-        reader.push(1, &Rc::from(*b"event\n"), 0);
+        reader.push(1, &Rc::from(*b"event\n"), true, 0);
         assert!(!reader.is_over());
         take(&mut reader, "all\n", false);
         assert_eq!(flushed(&mut reader), "all\n");
