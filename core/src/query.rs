@@ -16,6 +16,7 @@ use crate::matching::{Case, Pattern};
 use crate::text::{FLAG_WORDS, parse_flag};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{ConnectionState, Direction, State};
+use crate::wire::history::HistoryFlow;
 
 /// Fields that can be asked for, with what they are.
 pub const FIELDS: [(&str, &str); 13] = [
@@ -225,6 +226,12 @@ impl Query {
     #[must_use]
     pub fn holds(&self, shown: &str, details: &ConnectionDetails, state: ConnectionState) -> bool {
         self.terms.iter().all(|term| term.test.holds(shown, details, state) != term.is_negated)
+    }
+
+    /// Whether it chooses what totals are of.
+    #[must_use]
+    pub fn chooses(&self, flow: HistoryFlow) -> bool {
+        self.is_empty() || self.holds(&flow.line(), &flow.into_details(), ConnectionState::Ordinary)
     }
 
     /// The same of those terms in which time has no say: so it stays while a line does not change.

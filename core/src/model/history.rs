@@ -203,7 +203,7 @@ impl History {
             moved.bytes = bytes.since(known.bytes);
             moved.failed = u32::from(has_failed && !known.has_failed);
             let bytes = Bytes { rx: bytes.rx.max(known.bytes.rx), tx: bytes.tx.max(known.bytes.tx) };
-            Connection { flow, hash, bytes, has_failed: has_failed || known.has_failed, ..known }
+            Connection { bytes, flow, hash, has_failed: has_failed || known.has_failed, ..known }
         } else {
             let is_counted = match self.stored.get(&placed.machine) {
                 Some(stored) => event.ns > stored.at,
@@ -213,7 +213,7 @@ impl History {
                 moved = Moved { connections: 1, failed: u32::from(has_failed), bytes };
             }
             let new = Connection::new(placed.machine, event.ns, flow);
-            Connection { hash, bytes, has_failed, is_counted, ..new }
+            Connection { bytes, hash, has_failed, is_counted, ..new }
         };
         self.known.insert(known);
         if moved != Moved::default() {

@@ -120,16 +120,17 @@ impl HistoryFlow {
 
     /// What a filter may ask for.
     #[must_use]
-    pub fn details(&self) -> ConnectionDetails {
+    pub fn into_details(self) -> ConnectionDetails {
+        let Self { user, uid, program, unit, direction, protocol: _, port, peer, host } = self;
         ConnectionDetails {
-            user: self.user.clone(),
-            uid: self.uid,
-            process: self.program.clone(),
-            units: vec![self.unit.clone()],
-            peers: vec![self.peer.clone()],
-            port: Some(self.port),
-            direction: self.direction,
-            host: self.host.clone(),
+            user,
+            uid,
+            process: program,
+            units: vec![unit],
+            peers: vec![peer],
+            port: Some(port),
+            direction,
+            host,
             ..ConnectionDetails::default()
         }
     }

@@ -12,7 +12,7 @@ use leco_os::causes::{causes, sentence};
 use leco_os::clock::BootNs;
 
 use crate::history::errors::StoreError;
-use crate::history::question::{Users, is_chosen, known};
+use crate::history::question::{Users, known};
 use crate::history::store::Store;
 use crate::history::totals::Total;
 use crate::render::line::proto;
@@ -111,8 +111,8 @@ impl PageQuestion {
             for (total, flow) in rows {
                 (place.start, place.flow) = (total.start, total.flow);
                 let Some(flow) = flow else { continue };
-                let flow = known(&flow, users.name(flow.uid));
-                if !self.filter.as_ref().is_none_or(|filter| is_chosen(&flow, filter)) {
+                let flow = known(&flow.as_ref(), users.name(flow.uid));
+                if !self.filter.as_ref().is_none_or(|filter| filter.chooses(flow.clone())) {
                     continue;
                 }
                 let total = stored(&total, flow);

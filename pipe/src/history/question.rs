@@ -12,7 +12,7 @@ use leco_bpf::read::record::Direction;
 use leco_cli::history::{By, Moment};
 use leco_core::query::Query;
 use leco_core::text::bytes;
-use leco_core::wire::event::{ConnectionState, Direction as WireDirection};
+use leco_core::wire::event::Direction as WireDirection;
 use leco_core::wire::history::HistoryFlow;
 use leco_os::clean::clean;
 use leco_os::time_zone::{midnight, start_of_day};
@@ -23,7 +23,7 @@ use crate::history::by_flow::ByFlow;
 use crate::history::errors::StoreError;
 use crate::history::seen::user_name;
 use crate::history::store::Store;
-use crate::history::totals::{Column, Flow, Sums};
+use crate::history::totals::{Column, FlowRef, Sums};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;
@@ -95,7 +95,7 @@ impl Question<'_> {
             store.flows(
                 |_| true,
                 |id, flow| {
-                    if self.chooses(&flow, users.name(flow.uid)) {
+                    if self.chooses(flow, users.name(flow.uid)) {
                         chosen.insert(id);
                     }
                 },
@@ -145,12 +145,24 @@ impl Question<'_> {
             })?;
         } else {
             let mut users = Users::default();
+            let mut ports = HashMap::new();
             store.flows(
                 |id| by_flow.of(id).is_some(),
                 |id, flow| {
                     let user = users.name(flow.uid);
-                    if let Some(sums) = by_flow.of(id).filter(|_| self.chooses(&flow, user)) {
-                        by_label.add(&self.label(&flow, user), &sums);
+                    if let Some(sums) = by_flow.of(id).filter(|_| self.chooses(flow, user)) {
+                        let label = match self.by {
+                            By::Program => flow.program,
+                            By::Unit => flow.unit,
+                            By::User => user,
+                            By::Peer => flow.peer,
+                            By::Port => {
+                                let port = || known(flow, user).port();
+                                ports.entry((flow.protocol, flow.port)).or_insert_with(port).as_str()
+                            }
+                            By::Host | By::Hour | By::Day => "",
+                        };
+                        by_label.add(label, &sums);
                     }
                 },
             )?;
@@ -161,20 +173,8 @@ impl Question<'_> {
         Ok(rows)
     }
 
-    fn chooses(&self, flow: &Flow, user: &str) -> bool {
-        self.filter.is_empty() || is_chosen(&known(flow, user), self.filter)
-    }
-
-    /// What a flow is put together by.
-    fn label(&self, flow: &Flow, user: &str) -> String {
-        match self.by {
-            By::Program => flow.program.clone(),
-            By::Unit => flow.unit.clone(),
-            By::User => user.to_owned(),
-            By::Peer => flow.peer.clone(),
-            By::Port => known(flow, user).port(),
-            By::Host | By::Hour | By::Day => String::new(),
-        }
+    fn chooses(&self, flow: &FlowRef<'_>, user: &str) -> bool {
+        self.filter.is_empty() || self.filter.chooses(known(flow, user))
     }
 
     fn time(&self, start: i64) -> String {
@@ -220,26 +220,21 @@ impl Users {
 }
 
 /// The same as everybody knows it.
-pub(super) fn known(flow: &Flow, user: &str) -> HistoryFlow {
+pub(super) fn known(flow: &FlowRef<'_>, user: &str) -> HistoryFlow {
     HistoryFlow {
         user: user.to_owned(),
         uid: Some(flow.uid),
-        program: flow.program.clone(),
-        unit: flow.unit.clone(),
+        program: flow.program.to_owned(),
+        unit: flow.unit.to_owned(),
         direction: match flow.direction {
             Direction::Incoming => WireDirection::In,
             Direction::Outgoing | Direction::Listening => WireDirection::Out,
         },
         protocol: flow.protocol,
         port: flow.port,
-        peer: flow.peer.clone(),
+        peer: flow.peer.to_owned(),
         host: String::new(),
     }
-}
-
-/// Whether a filter chooses it.
-pub(super) fn is_chosen(flow: &HistoryFlow, filter: &Query) -> bool {
-    filter.is_empty() || filter.holds(&flow.line(), &flow.details(), ConnectionState::Ordinary)
 }
 
 impl Answer {

@@ -19,7 +19,7 @@ use crate::history::mark;
 use crate::history::mark::{APPLICATION_ID, Found, INDEX, TABLE, beside};
 use crate::history::names::{self, KeptName, NAMES};
 use crate::history::pages::Place;
-use crate::history::totals::{self, Column, Flow, Limits, TABLES, Total, Totals, TotalsBatch};
+use crate::history::totals::{self, Column, Flow, FlowRef, Limits, TABLES, Total, Totals, TotalsBatch};
 
 /// Pairs that are kept; of more, those seen least recently go.
 pub const SEEN_ROWS: usize = 10_000;
@@ -238,7 +238,7 @@ impl Store {
     pub fn flows(
         &self,
         is_wanted: impl Fn(i64) -> bool,
-        each: impl FnMut(i64, Flow),
+        each: impl FnMut(i64, &FlowRef<'_>),
     ) -> Result<(), StoreError> {
         totals::flows(&self.connection, is_wanted, each).map_err(|error| self.unreadable(error))
     }

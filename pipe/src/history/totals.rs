@@ -45,7 +45,34 @@ pub struct Flow {
     pub peer: String,
 }
 
+/// The same, where it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct FlowRef<'f> {
+    /// Script or process name.
+    pub program: &'f str,
+    /// Unit or container; empty where there is none.
+    pub unit: &'f str,
+    /// User of the process.
+    pub uid: u32,
+    /// Who opened it.
+    pub direction: Direction,
+    /// `IPPROTO_*`.
+    pub protocol: u16,
+    /// Port of the end that was called.
+    pub port: u16,
+    /// Name of the peer, operator of its network, or its network.
+    pub peer: &'f str,
+}
+
 impl Flow {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> FlowRef<'_> {
+        let Self { program, unit, uid, direction, protocol, port, peer } = self;
+        let (uid, direction, protocol, port) = (*uid, *direction, *protocol, *port);
+        FlowRef { program, unit, uid, direction, protocol, port, peer }
+    }
+
     /// The same on each machine and in each version, since it is in the file.
     fn hash(&self) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(0x6c65_636f, 2);
@@ -58,6 +85,14 @@ impl Flow {
         hasher.write(&self.protocol.to_le_bytes());
         hasher.write(&self.port.to_le_bytes());
         hasher.finish()
+    }
+}
+
+impl From<FlowRef<'_>> for Flow {
+    fn from(flow: FlowRef<'_>) -> Self {
+        let FlowRef { program, unit, uid, direction, protocol, port, peer } = flow;
+        let (program, unit, peer) = (program.to_owned(), unit.to_owned(), peer.to_owned());
+        Self { program, unit, uid, direction, protocol, port, peer }
     }
 }
 

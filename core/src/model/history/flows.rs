@@ -12,7 +12,7 @@ use crate::model::machines::MachineId;
 use crate::query::Query;
 use crate::text::{SEPARATOR, network};
 use crate::wire::details::ConnectionDetails;
-use crate::wire::event::{ConnectionState, Direction};
+use crate::wire::event::Direction;
 use crate::wire::history::{HistoryFlow, protocol_number};
 
 /// Number of a flow.
@@ -100,9 +100,7 @@ impl Flows {
     }
 
     pub(super) fn chosen(&self, filter: &Query) -> Vec<bool> {
-        let holds =
-            |flow: HistoryFlow| filter.holds(&flow.line(), &flow.details(), ConnectionState::Ordinary);
-        self.all.iter().map(|flow| filter.is_empty() || holds(flow.unpack())).collect()
+        self.all.iter().map(|flow| filter.is_empty() || filter.chooses(flow.unpack())).collect()
     }
 }
 

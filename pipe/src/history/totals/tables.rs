@@ -8,7 +8,7 @@ use leco_os::time_zone::{start_of_day, start_of_hour};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, params};
 
 use super::packed::{Packed, Unpacked};
-use super::{Counted, Flow, Sums, TotalsBatch, direction_of, number_of};
+use super::{Counted, Flow, FlowRef, Sums, TotalsBatch, direction_of, number_of};
 use crate::history::by_flow::DENSE;
 use crate::history::pages::Place;
 
@@ -334,7 +334,7 @@ pub(in crate::history) fn labels(
 pub(in crate::history) fn flows(
     connection: &Connection,
     is_wanted: impl Fn(i64) -> bool,
-    mut each: impl FnMut(i64, Flow),
+    mut each: impl FnMut(i64, &FlowRef<'_>),
 ) -> rusqlite::Result<()> {
     let mut query =
         connection.prepare("SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow")?;
@@ -342,22 +342,23 @@ pub(in crate::history) fn flows(
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         if is_wanted(id) {
-            each(id, flow_of(row, 1)?);
+            each(id, &flow_of(row, 1)?);
         }
     }
     Ok(())
 }
 
 /// A flow whose columns begin with this one.
-fn flow_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Flow> {
-    Ok(Flow {
-        program: row.get(first)?,
-        unit: row.get(first + 1)?,
+fn flow_of<'r>(row: &'r Row<'_>, first: usize) -> rusqlite::Result<FlowRef<'r>> {
+    let text = |at| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()?);
+    Ok(FlowRef {
+        program: text(first)?,
+        unit: text(first + 1)?,
         uid: row.get(first + 2)?,
         direction: direction_of(row.get(first + 3)?),
         protocol: row.get(first + 4)?,
         port: row.get(first + 5)?,
-        peer: row.get(first + 6)?,
+        peer: text(first + 6)?,
     })
 }
 
@@ -418,7 +419,7 @@ pub(in crate::history) fn read_before(
         .prepare("SELECT program, unit, uid, direction, protocol, port, peer FROM flow WHERE id = ?1")?;
     let mut with_flow = |(start, flow, sums)| {
         let total = Total { start, is_day: place.is_day, flow, sums };
-        Ok((total, query.query_row([flow], |row| flow_of(row, 0)).optional()?))
+        Ok((total, query.query_row([flow], |row| Ok(Flow::from(flow_of(row, 0)?))).optional()?))
     };
     found.into_iter().map(&mut with_flow).collect()
 }
