@@ -201,9 +201,15 @@ mod tests {
         let pids = std::fs::read_to_string(pids).unwrap();
         assert_eq!(pids.split_whitespace().count(), 2);
         for pid in pids.split_whitespace() {
-            // Its parent may not have waited for it yet.
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            assert!(status.is_empty() || status.contains("State:\tZ"), "{status}");
+            // A kill takes a moment, and its parent may not have waited for it yet.
+            loop {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                if status.is_empty() || status.contains("State:\tZ") {
+                    break;
+                }
+                assert!(start.elapsed() < Duration::from_secs(30), "{status}");
+                std::thread::yield_now();
+            }
         }
     }
 }

@@ -245,7 +245,7 @@ impl Answer {
         let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), sums));
         rows.extend(rest);
         let total = ("total".to_owned(), &self.total);
-        let width = rows.iter().chain([&total]).map(|(label, _)| label.width()).max().unwrap_or(0);
+        let width = rows.iter().chain([&total]).map(|(label, _)| cells(label)).max().unwrap_or(0);
         let width = width.max(by.word().len());
         let most = self.rows.iter().map(|(_, sums)| moved(sums)).max().unwrap_or(0);
         writeln!(out, "{:<width$}  received      sent  connections  failed", by.word())?;
@@ -290,11 +290,16 @@ fn moved(sums: &Sums) -> u64 {
 }
 
 fn row(label: &str, width: usize, sums: &Sums, bar: &str) -> String {
-    let padding = " ".repeat(width.saturating_sub(label.width()));
+    let padding = " ".repeat(width.saturating_sub(cells(label)));
     let failed: u64 = sums.failures.iter().sum();
     let failed = if failed > 0 { failed.to_string() } else { String::new() };
     let (rx, tx) = (bytes(sums.rx).to_string(), bytes(sums.tx).to_string());
     format!("{label}{padding}  {rx:>8}  {tx:>8}  {:>11}  {failed:>6}  {bar}", sums.connections)
+}
+
+/// Its width; most names are plain, and of very many that takes no time.
+fn cells(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 /// A bar in eighths of cells.
@@ -306,7 +311,7 @@ fn bar(part: u64, most: u64) -> String {
 }
 
 fn shortened(label: &str) -> String {
-    if label.width() <= LABEL {
+    if cells(label) <= LABEL {
         return label.to_owned();
     }
     let mut short = String::new();
