@@ -168,6 +168,25 @@ fn a_pipe_that_stores_nothing_says_so_and_goes_on() {
     assert!(said.contains("-?history=… has nothing to tell"), "{said}");
 }
 
+#[test]
+fn what_moved_while_no_pipe_ran_is_in_the_totals_of_the_next_one() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let stored = Stored::new();
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(stored.kernel.pins()).args(["-E", "-c", "memory=off"]);
+    let forgetful = EventPipe::spawn(command);
+    let name = own("unheard");
+    stored.send(&forgetful, &name, &[9, 10]);
+    drop(forgetful);
+    // Nobody reads events.
+    let _pipe = stored.pipe(&[("totals", "history=24h&live=off")]);
+    let lines = read_as_member(&stored.path("totals"), GID).stdout;
+    let parts: Vec<_> = lines.split(|byte| *byte == b'\n').filter_map(StoredHistory::of).collect();
+    assert_eq!(sums(&parts, &name), (1, 19));
+}
+
 /// Whether a row of the table says this of a program, whatever space is between.
 fn has_row(screen: &str, row: &str) -> bool {
     screen.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row))

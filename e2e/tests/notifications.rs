@@ -410,7 +410,7 @@ fn a_program_gets_every_event_of_a_recording() {
     let events: Vec<_> = (1..=300).map(|ns| event(ns, &format!("p{ns}"), false, "a.test")).collect();
     fs::write(&recording, events.concat()).unwrap();
     let mut notifier = Command::new(program("leco-notify"));
-    notifier.arg("--config").arg(&config).arg("--source").arg(format!("file:{}", recording.display()));
+    notifier.arg(&config).arg("--source").arg(format!("file:{}", recording.display()));
     notifier.args(["--exec", "sh", "-c", "cat >>\"$0\""]).arg(&told);
     let said = notifier.output().unwrap();
     assert!(said.status.success(), "{said:?}");

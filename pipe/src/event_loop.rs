@@ -102,6 +102,10 @@ impl Loop {
         outputs.tell_clock(&Now::read(), formatter.machine());
         // What moved before does not count.
         self.count_known()?;
+        if self.pipe.memory.is_some() && !self.pipe.outputs.wants_replay() {
+            // What moved while no pipe ran is remembered, although nobody reads yet.
+            self.replay(&Now::read())?;
+        }
         loop {
             if let Some(notice) = watch::take_notice() {
                 tracing::warn!("{notice}");
@@ -169,10 +173,11 @@ impl Loop {
         self.pipe.outputs.look(ready, now.boot);
         self.pipe.outputs.keep_time(now.boot);
         loop {
-            self.ask_for_pages(now);
             if self.pipe.outputs.wants_replay() {
                 self.replay(now)?;
             }
+            // After what is told first: all that is known by now is in them.
+            self.ask_for_pages(now);
             if !self.pipe.outputs.flush().map_err(RunError::Output)? {
                 return Ok(false);
             }
