@@ -4,11 +4,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction, State, Tcp};
 use leco_e2e::program;
 use leco_pipe::clock::Now;
@@ -125,7 +124,7 @@ fn connection(number: u64, pair: u64, at: u64) -> (Conn, Labels) {
 }
 
 fn saved() -> Saved {
-    Saved { totals: Some(LIMITS), zone: TimeZone::UTC, learn: Duration::ZERO }
+    Saved { totals: Some(LIMITS), ..Saved::default() }
 }
 
 /// A month through the writer, as a pipe writes it, which ends now. It writes as often as many connections make it, not

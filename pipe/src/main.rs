@@ -148,7 +148,7 @@ fn serve(
     let labeler = Labeler::new(&tunables, cgroup_root())?.with_connections(2 * capacity);
     let mut labeler = labeler.with_programs(programs);
     let machine = Machine::this();
-    let memory = remember(&tunables, &machine.boot_id, &zone).map(|(memory, names)| {
+    let memory = remember(&tunables, &machine.boot_id, &zone, capacity).map(|(memory, names)| {
         labeler.restore(names);
         memory
     });
@@ -213,7 +213,12 @@ fn confine(specs: &[OutputSpec], tunables: &Tunables) -> Option<Confinement> {
 }
 
 /// Opens the memory of who talked to whom. Without it the pipe goes on: nothing is then known to be new.
-fn remember(tunables: &Tunables, boot: &str, zone: &TimeZone) -> Option<(Memory, Vec<KeptName>)> {
+fn remember(
+    tunables: &Tunables,
+    boot: &str,
+    zone: &TimeZone,
+    ended: usize,
+) -> Option<(Memory, Vec<KeptName>)> {
     if tunables.memory == MemoryPlace::Off {
         return None;
     }
@@ -224,7 +229,7 @@ fn remember(tunables: &Tunables, boot: &str, zone: &TimeZone) -> Option<(Memory,
     let days = tunables.history.as_secs().div_ceil(24 * 3600);
     let limits = Limits { days: i64::try_from(days).unwrap_or(i64::MAX), bytes: tunables.history_max };
     let totals = (!tunables.history.is_zero()).then_some(limits);
-    let saved = Saved { totals, zone: zone.clone(), learn: tunables.learn };
+    let saved = Saved { totals, zone: zone.clone(), learn: tunables.learn, ended };
     match Memory::open(&path, boot, &saved) {
         Ok(opened) => Some(opened),
         Err(error) => {

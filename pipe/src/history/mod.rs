@@ -119,11 +119,13 @@ pub struct Saved {
     pub zone: TimeZone,
     /// For so long after the first pair nothing is told to be new.
     pub learn: Duration,
+    /// Connections that the kernel side remembers when they have ended.
+    pub ended: usize,
 }
 
 impl Default for Saved {
     fn default() -> Self {
-        Self { totals: None, zone: TimeZone::UTC, learn: Duration::ZERO }
+        Self { totals: None, zone: TimeZone::UTC, learn: Duration::ZERO, ended: 8192 }
     }
 }
 
@@ -137,7 +139,7 @@ impl Memory {
         let mut memory = Self { learn: saved.learn, ..Self::default() };
         memory.began = store.began()?;
         if saved.totals.is_some() {
-            let mut totals = Totals::new(saved.zone.clone());
+            let mut totals = Totals::new(saved.zone.clone(), saved.ended);
             store.restore_totals(&mut totals, &boot)?;
             memory.totals = Some(totals);
         }

@@ -22,8 +22,8 @@ pub(super) use self::tables::{
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 
-/// Connections of which it is known how much was counted; of more, those heard of least recently go.
-const COUNTED: usize = 65_536;
+/// Open connections of which it is known how much was counted; of more, those heard of least recently go.
+const OPEN: usize = 65_536;
 pub(super) const HOUR: i64 = 3600;
 
 /// What is counted together.
@@ -166,6 +166,53 @@ struct Counted {
     tx: u64,
     /// As [`failure`] numbers it.
     failure: u8,
+    is_open: bool,
+}
+
+impl Counted {
+    /// In the file, what ended without failing.
+    const ENDED: u8 = 255;
+
+    /// How it ended, as the file has it; 0 where it has not, or nobody told.
+    fn state(self) -> u8 {
+        if self.failure == 0 && !self.is_open { Self::ENDED } else { self.failure }
+    }
+
+    fn of_file(rx: u64, tx: u64, state: u8) -> Self {
+        Self { rx, tx, failure: if state == Self::ENDED { 0 } else { state }, is_open: state == 0 }
+    }
+}
+
+/// How much was counted of each connection that the kernel side may tell of again.
+#[derive(Debug)]
+struct Known {
+    open: LruCache<BootNs, Counted>,
+    ended: LruCache<BootNs, Counted>,
+}
+
+impl Known {
+    /// The kernel side remembers so many connections that have ended, and as many flows without a socket.
+    fn new(ended: usize) -> Self {
+        Self { open: LruCache::new(OPEN), ended: LruCache::new(ended.saturating_mul(2).max(1)) }
+    }
+
+    fn get(&mut self, ns: BootNs) -> Option<Counted> {
+        self.open.get(&ns).or_else(|| self.ended.get(&ns)).copied()
+    }
+
+    /// Takes what is counted now. Gives back the connection that has to go for it.
+    fn insert(&mut self, ns: BootNs, counted: Counted) -> Option<BootNs> {
+        let (own, other) = if counted.is_open {
+            (&mut self.open, &mut self.ended)
+        } else {
+            (&mut self.ended, &mut self.open)
+        };
+        other.remove(&ns);
+        let is_full = own.len() == own.capacity() && !own.contains_key(&ns);
+        let gone = if is_full { own.remove_lru() } else { None };
+        own.insert(ns, counted);
+        gone.map(|(ns, _)| ns)
+    }
 }
 
 /// What was heard of a connection last, and is not in the totals yet.
@@ -176,6 +223,7 @@ struct Waiting {
     rx: u64,
     tx: u64,
     failure: u8,
+    is_open: bool,
 }
 
 /// What goes to the disk at once.
@@ -184,6 +232,8 @@ pub(super) struct TotalsBatch {
     /// By the hour's begin in seconds since 1970.
     sums: HashMap<(i64, Flow), Sums>,
     counted: HashMap<BootNs, Counted>,
+    /// Connections of which nothing is told any more.
+    forgotten: Vec<BootNs>,
 }
 
 impl TotalsBatch {
@@ -192,20 +242,27 @@ impl TotalsBatch {
     }
 
     /// Takes what could not be written before.
-    pub(super) fn join(&mut self, earlier: Self) {
+    pub(super) fn join(&mut self, mut earlier: Self) {
         for (key, sums) in earlier.sums {
             self.sums.entry(key).or_default().add(&sums);
+        }
+        for ns in &self.forgotten {
+            earlier.counted.remove(ns);
         }
         for (ns, counted) in earlier.counted {
             self.counted.entry(ns).or_insert(counted);
         }
+        // Of more the rows stay until there are too many.
+        earlier.forgotten.truncate(OPEN);
+        earlier.forgotten.append(&mut self.forgotten);
+        self.forgotten = earlier.forgotten;
     }
 }
 
 /// Counts in memory, until it is written.
 #[derive(Debug)]
 pub(super) struct Totals {
-    counted: LruCache<BootNs, Counted>,
+    known: Known,
     waiting: HashMap<BootNs, Waiting>,
     batch: TotalsBatch,
     zone: TimeZone,
@@ -214,9 +271,10 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn new(zone: TimeZone) -> Self {
+    /// `ended`: connections that the kernel side remembers when they have ended.
+    pub(super) fn new(zone: TimeZone, ended: usize) -> Self {
         Self {
-            counted: LruCache::new(COUNTED),
+            known: Known::new(ended),
             waiting: HashMap::new(),
             batch: TotalsBatch::default(),
             zone,
@@ -230,11 +288,12 @@ impl Totals {
             connection.prepare("SELECT ns, rx, tx, state FROM counted WHERE boot = ?1 ORDER BY last")?;
         let rows = query.query_map([boot], |row| {
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
-            Ok((number(0)?, Counted { rx: number(1)?, tx: number(2)?, failure: row.get(3)? }))
+            Ok((number(0)?, Counted::of_file(number(1)?, number(2)?, row.get(3)?)))
         })?;
         for row in rows {
             let (ns, counted) = row?;
-            self.counted.insert(ns, counted);
+            let gone = self.known.insert(ns, counted);
+            self.forget(gone);
         }
         Ok(())
     }
@@ -250,9 +309,11 @@ impl Totals {
             return;
         }
         let failure = failure(conn.state);
-        let known = self.counted.get(&conn.ns);
         let is_told = |known: &Counted| (known.rx, known.tx, known.failure) == (conn.rx, conn.tx, failure);
-        if known.is_some_and(is_told) && !self.waiting.contains_key(&conn.ns) {
+        let known = self.known.get(conn.ns).filter(is_told);
+        if let Some(known) = known.filter(|_| !self.waiting.contains_key(&conn.ns)) {
+            let gone = self.known.insert(conn.ns, Counted { is_open: conn.is_open(), ..known });
+            self.forget(gone);
             return;
         }
         let hour = self.hour_of(now.wall.as_second());
@@ -269,7 +330,8 @@ impl Totals {
             port: if conn.direction == Direction::Incoming { conn.local_port } else { conn.remote_port },
             peer,
         };
-        self.waiting.insert(conn.ns, Waiting { hour, flow, rx: conn.rx, tx: conn.tx, failure });
+        let (rx, tx, is_open) = (conn.rx, conn.tx, conn.is_open());
+        self.waiting.insert(conn.ns, Waiting { hour, flow, rx, tx, failure, is_open });
     }
 
     /// The begin of the hour, as clocks on the wall have it: zones may be half an hour off.
@@ -284,8 +346,8 @@ impl Totals {
 
     /// Adds what is new of a connection.
     fn settle(&mut self, ns: BootNs) {
-        let Some(Waiting { hour, flow, rx, tx, failure }) = self.waiting.remove(&ns) else { return };
-        let known = self.counted.get(&ns).copied();
+        let Some(Waiting { hour, flow, rx, tx, failure, is_open }) = self.waiting.remove(&ns) else { return };
+        let known = self.known.get(ns);
         let before = known.unwrap_or_default();
         let mut sums = Sums {
             connections: u64::from(known.is_none()),
@@ -297,11 +359,24 @@ impl Totals {
         if failure != before.failure && failure > 0 {
             sums.failures[usize::from(failure) - 1] = 1;
         }
-        let counted =
-            Counted { rx: rx.max(before.rx), tx: tx.max(before.tx), failure: failure.max(before.failure) };
-        self.counted.insert(ns, counted);
+        let counted = Counted {
+            rx: rx.max(before.rx),
+            tx: tx.max(before.tx),
+            failure: failure.max(before.failure),
+            is_open,
+        };
+        let gone = self.known.insert(ns, counted);
+        self.forget(gone);
         self.batch.sums.entry((hour, flow)).or_default().add(&sums);
         self.batch.counted.insert(ns, counted);
+    }
+
+    /// Nothing is told of it any more.
+    fn forget(&mut self, gone: Option<BootNs>) {
+        if let Some(ns) = gone {
+            self.batch.counted.remove(&ns);
+            self.batch.forgotten.push(ns);
+        }
     }
 
     /// All that waits, to be written.
@@ -371,7 +446,6 @@ pub(in crate::history) mod fixtures {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
 
     use jiff::Timestamp;
     use leco_cli::history::By;
@@ -386,7 +460,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const DAY: i64 = 24 * HOUR;
     fn saved(zone: &TimeZone) -> Saved {
-        Saved { totals: Some(LIMITS), zone: zone.clone(), learn: Duration::ZERO }
+        Saved { totals: Some(LIMITS), zone: zone.clone(), ..Saved::default() }
     }
 
     fn at(second: i64) -> Now {
@@ -439,6 +513,29 @@ mod tests {
         memory.count(&conn(1, 7, 7), &labels, &at(START + 50));
         memory.finish();
         assert_eq!(ask(&path, By::Program, &zone, "").total.rx, 6007);
+    }
+
+    #[test]
+    fn of_what_has_ended_so_much_is_known_as_may_be_told_again_and_of_what_is_open_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seen.sqlite");
+        let labels = fixtures::labels("curl", None);
+        let saved = Saved { ended: 10, ..saved(&TimeZone::UTC) };
+        for round in 0..3 {
+            let mut memory = Memory::open(&path, "boot", &saved).unwrap().0;
+            // What is open is told again, and then what ended in the meantime.
+            memory.count(&conn(1, 500, 5), &labels, &at(START + round));
+            let ended = |ns| Conn { state: State::Closed, ..conn(ns, 1, 1) };
+            let first = 10 + u64::try_from(round).unwrap() * 1000;
+            for ns in first..first + 1000 {
+                memory.count(&ended(ns), &labels, &at(START + round));
+            }
+            memory.finish();
+            let counted = Connection::open(&path).unwrap();
+            let rows = counted.query_row("SELECT count(*) FROM counted", [], |row| row.get(0));
+            assert_eq!(rows, Ok(21));
+        }
+        assert_eq!(ask(&path, By::Program, &TimeZone::UTC, "").total, sums(3001, 3500, 3005));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use leco_os::time_zone::{start_of_day, start_of_hour};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, params};
 
 use super::packed::{Packed, Unpacked};
-use super::{Counted, Flow, FlowRef, Sums, TotalsBatch, direction_of, number_of};
+use super::{Flow, FlowRef, Sums, TotalsBatch, direction_of, number_of};
 use crate::history::by_flow::DENSE;
 use crate::history::pages::Place;
 
-/// Connections of which it is saved how much was counted, for the next pipe of the same boot.
+/// Connections of which it is saved how much was counted, for the next pipe of the same boot: what a pipe that was killed had
+/// not forgotten yet is bounded by it.
 const COUNTED_ROWS: i64 = 65_536;
 /// Hours become days after so many days.
 const HOURLY_DAYS: i64 = 7;
@@ -81,9 +82,14 @@ pub(in crate::history) fn write(
             fail.execute(params![hour, id, kind, number(count)])?;
         }
     }
+    let mut forget = transaction.prepare("DELETE FROM counted WHERE boot = ?1 AND ns = ?2")?;
+    for ns in &batch.forgotten {
+        forget.execute(params![boot, ns.cast_signed()])?;
+    }
     let mut keep = transaction.prepare("INSERT OR REPLACE INTO counted VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for (ns, Counted { rx, tx, failure }) in &batch.counted {
-        keep.execute(params![boot, ns.cast_signed(), number(*rx), number(*tx), failure, now])?;
+    for (ns, counted) in &batch.counted {
+        let (rx, tx) = (number(counted.rx), number(counted.tx));
+        keep.execute(params![boot, ns.cast_signed(), rx, tx, counted.state(), now])?;
     }
     Ok(())
 }
