@@ -405,15 +405,19 @@ pub fn screen_differs(screen: &str, name: &str, events: &[Value]) -> Option<Stri
     rows.map_or_else(|| Some("a line without its parts".to_owned()), |rows| difference(screen, name, &rows))
 }
 
-/// In what the screen differs from what is known, if it does: the mark of what has ended stands behind the tag. What has ended may be known to the screen alone: the maps
-/// forget it.
+/// Characters of a tag. Marks of what is new and of what has ended may follow at once.
+const TAG: usize = 4;
+
+/// In what the screen differs from what is known, if it does: the mark of what has ended stands behind the tag. What has
+/// ended may be known to the screen alone: the maps forget it.
 fn difference(screen: &str, name: &str, known: &[Row]) -> Option<String> {
     let mut shown: Vec<(bool, String)> = screen
         .lines()
         .filter_map(|line| {
             let words = line.split_whitespace().collect::<Vec<_>>().join(" ") + " ";
-            let (before, after) = words.split_once(&format!(" {name} "))?;
-            let has_ended = before.split(' ').nth(1).is_some_and(|mark| mark.ends_with('-'));
+            let (_, after) = words.split_once(&format!(" {name} "))?;
+            let marks = line.trim_start().chars().skip(TAG).take_while(|c| !c.is_ascii_digit());
+            let has_ended = marks.into_iter().any(|mark| mark == '-');
             Some((has_ended, after.to_owned()))
         })
         .collect();
@@ -498,4 +502,19 @@ fn start_overlay(folder: &Path, server: &XServer) -> Result<Running> {
     command.envs([("DISPLAY", &*server.display), ("DBUS_SESSION_BUS_ADDRESS", "disabled:")]);
     command.env_remove("WAYLAND_DISPLAY").stdin(Stdio::null()).stdout(Stdio::null());
     Ok(Running(command.stderr(log(folder)?).spawn()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_follow_a_tag_at_once_or_not() {
+        let row = |has_ended| Row { has_ended, text: "10.83.1.2 9 !refused 0B 0B".to_owned() };
+        for (marks, has_ended) in [("   ", false), ("+  ", false), (" - ", true), ("+- ", true)] {
+            let screen = format!(" #Av3{marks}10:47  root  full1  10.83.1.2 9 !refused  0B   0B  \n");
+            assert_eq!(difference(&screen, "full1", &[row(has_ended)]), None, "{screen}");
+            assert!(difference(&screen, "full1", &[row(!has_ended)]).is_some(), "{screen}");
+        }
+    }
 }
