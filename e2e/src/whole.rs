@@ -416,8 +416,9 @@ fn difference(screen: &str, name: &str, known: &[Row]) -> Option<String> {
         .filter_map(|line| {
             let words = line.split_whitespace().collect::<Vec<_>>().join(" ") + " ";
             let (_, after) = words.split_once(&format!(" {name} "))?;
-            let marks = line.trim_start().chars().skip(TAG).take_while(|c| !c.is_ascii_digit());
-            let has_ended = marks.into_iter().any(|mark| mark == '-');
+            // A host may stand before the tag, and the time stands behind the marks.
+            let tag = line.chars().skip_while(|c| *c != '#');
+            let has_ended = tag.skip(TAG).take_while(|c| !c.is_ascii_digit()).any(|mark| mark == '-');
             Some((has_ended, after.to_owned()))
         })
         .collect();
@@ -512,9 +513,11 @@ mod tests {
     fn marks_follow_a_tag_at_once_or_not() {
         let row = |has_ended| Row { has_ended, text: "10.83.1.2 9 !refused 0B 0B".to_owned() };
         for (marks, has_ended) in [("   ", false), ("+  ", false), (" - ", true), ("+- ", true)] {
-            let screen = format!(" #Av3{marks}10:47  root  full1  10.83.1.2 9 !refused  0B   0B  \n");
-            assert_eq!(difference(&screen, "full1", &[row(has_ended)]), None, "{screen}");
-            assert!(difference(&screen, "full1", &[row(!has_ended)]).is_some(), "{screen}");
+            for tag in [" #Av3", " #-7i", " a-1#7-_", " web1#rf-"] {
+                let screen = format!("{tag}{marks}10:47  root  full1  10.83.1.2 9 !refused  0B   0B  \n");
+                assert_eq!(difference(&screen, "full1", &[row(has_ended)]), None, "{screen}");
+                assert!(difference(&screen, "full1", &[row(!has_ended)]).is_some(), "{screen}");
+            }
         }
     }
 }
