@@ -680,7 +680,7 @@ mod tests {
         all
     }
 
-    /// What a pipe of before databases were marked made.
+    /// What a pipe made when databases were not marked yet.
     fn make_unmarked(path: &Path) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(path).unwrap();
         let tables = "PRAGMA journal_mode=WAL;

@@ -2,6 +2,7 @@
 //! How much each program moved with whom, by hour and later by day.
 
 mod packed;
+mod reading;
 mod tables;
 
 use std::collections::HashMap;
@@ -15,10 +16,10 @@ use leco_os::time_zone::start_of_hour;
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 
-pub use self::tables::{Column, Limits, Total, start_of_total};
-pub(super) use self::tables::{
-    TABLES, bound, check, first_hour, flows, labels, pack_days, read, read_before, tidy, write,
-};
+pub use self::reading::{Column, Total};
+pub(super) use self::reading::{flows, labels, read, read_before};
+pub use self::tables::{Limits, start_of_total};
+pub(super) use self::tables::{TABLES, bound, check, first_hour, pack_days, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 

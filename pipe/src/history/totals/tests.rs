@@ -215,7 +215,8 @@ fn a_memory_of_before_gets_totals_and_keeps_its_pairs() {
     assert_eq!(Store::open_to_read(&path).unwrap().pairs().unwrap().len(), 1);
 }
 
-/// What version 3 kept in a row each. It is read as it is, and by whoever opens it for writing packed, all the same.
+/// Version 3 kept each total in a row of its own. Reading leaves the file alone, opening it for writing packs it, and
+/// both find the same totals.
 #[test]
 fn totals_are_the_same_after_an_upgrade() {
     let dir = tempfile::tempdir().unwrap();
