@@ -89,7 +89,7 @@ impl NatsServer {
         let is_here = self.address.is_loopback();
         wait_for("the server", || {
             if is_here {
-                // It greets whoever connects.
+                // It greets each client.
                 let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
                 return socket.read_exact(&mut [0; 4]).ok();
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Words for whoever started it.
+//! Words for the one who started it.
 
 use std::fmt::Display;
 

@@ -62,7 +62,7 @@ def text(value):
 
 
 def row(message):
-    """What is stored of a message, or None: whoever may publish may publish anything."""
+    """What is stored of a message, or None: a publisher may send anything."""
     try:
         event = json.loads(message.data)
         # The server checks who publishes under a subject, and nobody what an event says of its host.

@@ -292,7 +292,7 @@ impl Loop {
             self.tell(conn, true, now);
         }
         named.extend(sent.into_iter().filter_map(|ns| self.pipe.kernel_events.open(ns)));
-        // Connections of before that got a name by it are told anew.
+        // Earlier connections that got a name by it are told anew.
         for conn in named.iter().filter(|conn| news.conns.iter().all(|told| told.ns != conn.ns)) {
             self.tell(conn, true, now);
         }

@@ -71,7 +71,7 @@ impl Seen {
         }
     }
 
-    /// Takes an event that the server got at a moment, under the subject of a machine: whoever may publish as one machine
+    /// Takes an event that the server got at a moment, under the subject of a machine: one that may publish as one machine
     /// speaks for no other.
     pub(crate) fn hear(&mut self, host: &str, payload: &[u8], at: i64) -> Result<Heard, Refusal> {
         if payload.len() >= MAX_PARTIAL_LINE {

@@ -179,7 +179,8 @@ impl Link {
     }
 }
 
-/// The subject of events that a server names in its refusal. What it refuses otherwise, nothing goes on without.
+/// The subject of events that a server names in its refusal; none where it refuses something without which the relay
+/// cannot go on.
 fn forbidden_subject(refusal: &str) -> Option<&str> {
     let subject = refusal.split('"').nth(1)?;
     let is_of_events = subject.split_once('.').is_some_and(|(root, _)| root == ROOT);

@@ -128,7 +128,7 @@ impl Counts {
     /// Counts what was heard.
     fn settle(&mut self) {
         let mut waiting: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();
-        // The horizon moves when connections are forgotten: those of before come first.
+        // The horizon moves when connections are forgotten, so the earliest come first.
         waiting.sort_unstable_by_key(|(ns, _)| *ns);
         for (ns, (conn, who)) in waiting {
             self.count(ns, &conn, &who);
@@ -324,7 +324,7 @@ mod tests {
             (state(State::Connecting, conn(101, 0, 0)), [1, 0, 0]),
             (conn(101, 10, 3), [1, 10, 3]),
             (conn(101, 10, 3), [1, 10, 3]),
-            // A slower word of before.
+            // An earlier word that arrives late.
             (conn(101, 7, 2), [1, 10, 3]),
             (conn(102, 5, 0), [2, 15, 3]),
             (state(State::Reset, conn(101, 20, 3)), [2, 25, 3]),

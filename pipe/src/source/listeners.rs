@@ -88,7 +88,7 @@ impl Listeners {
             return (group.first.ns == conn.ns).then_some(conn);
         }
         let Some(group) = self.groups.get_mut(&place) else { return Some(conn) };
-        // It may be one of before all that are there now.
+        // It may be older than all that are there now.
         if !group.sockets.remove(&conn.ns) || !group.sockets.is_empty() {
             return None;
         }

@@ -92,7 +92,7 @@ pub(crate) struct Names {
     shares: HashMap<Owner, Share>,
     count: usize,
     lifetime: u64,
-    /// Answers were heard from then on: a connection of before may have a name that was not heard.
+    /// Answers were heard from then on: an earlier connection may have a name that was not heard.
     since: BootNs,
     /// Names of connections, by begin and peer.
     decided: LruCache<(BootNs, IpAddr), PeerName>,
