@@ -12,6 +12,7 @@ mod name_server;
 mod nats;
 mod netns;
 mod process;
+mod rows;
 mod sctp;
 mod terminal;
 mod tmux;
@@ -27,12 +28,13 @@ pub use kernel::{Kernel, Loader, can_test_the_loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;
 pub use nats::{NatsServer, nats_servers};
-pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side};
+pub use netns::{FAR_V4, FAR_V6, NEAR_V4, Netns, Side, echo};
 pub use process::{EventPipe, LineReader, Peer, Running, boot_clock, run_to_end, validate};
+pub use rows::screen_differs;
 pub use sctp::{sctp_connect, sctp_listen};
 pub use terminal::Terminal;
 pub use tmux::Tmux;
-pub use whole::{LATE, Part, Random, Wanted, Whole, screen_differs};
+pub use whole::{LATE, Part, Random, Wanted, Whole};
 
 /// Nothing in these tests takes so long unless it never comes.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -2,11 +2,13 @@
 //! Two network namespaces with a wire between them, removed with the test.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -101,7 +103,7 @@ impl Netns {
 
     fn at<T: Send>(&self, side: Side, run: impl FnOnce() -> T + Send) -> T {
         let path = self.path(side);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let namespace =
                     File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -136,4 +138,21 @@ fn ip(arguments: &[&str]) {
         arguments.join(" "),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Sends back what each connection sends, for as long as the test runs, and keeps a socket that answers nothing.
+pub fn echo(listener: TcpListener, silent: UdpSocket) {
+    thread::spawn(move || {
+        let _silent = silent;
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut buffer = [0; 1024];
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(&buffer[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
 }

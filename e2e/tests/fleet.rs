@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use leco_e2e::{
     EventPipe, Kernel, LineReader, NatsServer, Random, Running, Terminal, boot_clock, can_test_the_kernel,
-    nats_servers, program, run_to_end, screen_differs, wait_for,
+    echo, nats_servers, program, run_to_end, screen_differs, wait_for,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
@@ -142,19 +142,7 @@ impl Host {
             (listener, silent)
         });
         let address = listener.local_addr().unwrap().to_string();
-        thread::spawn(move || {
-            let _silent = silent;
-            for mut stream in listener.incoming().flatten() {
-                thread::spawn(move || {
-                    let mut buffer = [0; 1024];
-                    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                        if stream.write_all(&buffer[..count]).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
+        echo(listener, silent);
         let mut traffic = command(&before, program("leco-e2e-peer"));
         traffic.args(["", "rounds", &address]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut traffic = Running(traffic.spawn().unwrap());

@@ -148,15 +148,20 @@ fn events_follow_what_is_stored_and_other_readers_see_none_of_it() {
     assert!(pipe.events().iter().all(|event| event.get("history").is_none()));
 }
 
+/// One that stores nothing.
+fn forgetful_pipe(stored: &Stored, more: &[&str]) -> EventPipe {
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(stored.kernel.pins()).args(["-E", "-c", "memory=off"]).args(more);
+    EventPipe::spawn(command)
+}
+
 #[test]
 fn a_pipe_that_stores_nothing_says_so_and_goes_on() {
     if !can_test_the_kernel() {
         return;
     }
     let stored = Stored::new();
-    let mut command = Command::new(program("leco-event-pipe"));
-    command.arg("--pin").arg(stored.kernel.pins()).args(["-E", "-c", "memory=off", "-o", "-?history=8h"]);
-    let pipe = EventPipe::spawn(command);
+    let pipe = forgetful_pipe(&stored, &["-o", "-?history=8h"]);
     let name = own("memoryless");
     stored.send(&pipe, &name, &[9]);
     let events = pipe.events();
@@ -174,9 +179,7 @@ fn what_moved_while_no_pipe_ran_is_in_the_totals_of_the_next_one() {
         return;
     }
     let stored = Stored::new();
-    let mut command = Command::new(program("leco-event-pipe"));
-    command.arg("--pin").arg(stored.kernel.pins()).args(["-E", "-c", "memory=off"]);
-    let forgetful = EventPipe::spawn(command);
+    let forgetful = forgetful_pipe(&stored, &[]);
     let name = own("unheard");
     stored.send(&forgetful, &name, &[9, 10]);
     drop(forgetful);
