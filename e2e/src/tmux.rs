@@ -106,19 +106,23 @@ impl Tmux {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Waits until the screen shows what is wanted.
+    /// Waits until the screen shows what is wanted and is whole: tmux before 3.4 shows frames that it has read in part.
     ///
     /// # Panics
     /// When it does not by the deadline.
     pub fn wait_for(&self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
-        let mut last = String::new();
+        // What moves without pause is taken as it is after so many looks.
+        const LOOKS: u32 = 20;
+        let (mut last, mut wanted_looks) = (String::new(), 0);
         let start = std::time::Instant::now();
         while start.elapsed() < crate::DEADLINE {
-            last = self.screen();
-            if wanted(&last) {
+            let screen = self.screen();
+            let is_still = std::mem::replace(&mut last, screen) == last;
+            wanted_looks = if wanted(&last) { wanted_looks + 1 } else { 0 };
+            if wanted_looks > LOOKS || wanted_looks > 1 && is_still {
                 return last;
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(std::time::Duration::from_millis(if wanted_looks > 0 { 10 } else { 5 }));
         }
         panic!("waited in vain for {what}, the screen is:\n{last}");
     }
