@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The programs, loaded for one test and gone with it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use crate::{can_test_the_kernel, program};
@@ -29,16 +31,47 @@ pub fn can_test_the_loader() -> bool {
     can
 }
 
+/// More may happen meanwhile than what is loaded for other tests can hold: they wait, and are waited for.
+pub struct Flood(#[expect(dead_code, reason = "it is locked while it is open")] File);
+
+static IS_FLOODED: AtomicBool = AtomicBool::new(false);
+
+impl Flood {
+    /// Waits until nothing is loaded for a test, also of another process. Begun before the test loads something itself.
+    #[must_use]
+    pub fn begin() -> Self {
+        let this = Self(lock(FlockOperation::LockExclusive));
+        IS_FLOODED.store(true, Ordering::Relaxed);
+        this
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        IS_FLOODED.store(false, Ordering::Relaxed);
+    }
+}
+
+fn lock(operation: FlockOperation) -> File {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/flood.lock");
+    let locked = File::create(path).and_then(|file| Ok(flock(&file, operation).map(|()| file)?));
+    locked.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// `leco-ebpf-load` with a pin folder that no other test has.
 pub struct Loader {
     pins: PathBuf,
+    _no_flood: Option<File>,
 }
 
 impl Default for Loader {
     fn default() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self { pins: format!("/sys/fs/bpf/leco-test-{}-{number}", std::process::id()).into() }
+        let pins = format!("/sys/fs/bpf/leco-test-{}-{number}", std::process::id());
+        let is_flooded = IS_FLOODED.load(Ordering::Relaxed);
+        let no_flood = (!is_flooded).then(|| lock(FlockOperation::LockShared));
+        Self { pins: pins.into(), _no_flood: no_flood }
     }
 }
 

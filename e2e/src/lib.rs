@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use cgroup::Cgroup;
-pub use kernel::{Kernel, Loader, can_test_the_loader};
+pub use kernel::{Flood, Kernel, Loader, can_test_the_loader};
 pub use manager::ServiceManager;
 pub use name_server::NameServer;
 pub use nats::{NatsServer, nats_servers};

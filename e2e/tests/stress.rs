@@ -14,7 +14,7 @@ use std::time::Duration;
 use leco_bpf::place::pin_dir::PinDir;
 use leco_bpf::read::reader::Reader;
 use leco_bpf::read::stream::Stream;
-use leco_e2e::{EventPipe, FAR_V4, Kernel, Netns, can_test_the_kernel, program, wait_for};
+use leco_e2e::{EventPipe, FAR_V4, Flood, Kernel, Netns, can_test_the_kernel, program, wait_for};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Each forks, names itself, connects and is gone: how long each lived is printed in µs.
@@ -107,6 +107,7 @@ fn a_million_connections_push_no_live_one_out_and_take_no_memory() {
     if !can_test_the_kernel() {
         return;
     }
+    let _flood = Flood::begin();
     let limit = getrlimit(Resource::Nofile);
     let wanted = (2 * LIVE + 1000) as u64;
     setrlimit(
@@ -181,6 +182,7 @@ fn flows_that_are_forgotten_are_counted() {
     if !can_test_the_kernel() {
         return;
     }
+    let _flood = Flood::begin();
     let kernel = Kernel::load(&[]);
     let netns = Netns::new();
     netns.at_far_end(|| {
@@ -204,6 +206,7 @@ fn connections_that_begin_at_the_same_moment_are_told_apart() {
     if !can_test_the_kernel() {
         return;
     }
+    let _flood = Flood::begin();
     let kernel = Kernel::load(&["--ring-size", "67108864", "--no-dns"]);
     let reader = Stream::new(Reader::open(&PinDir::new(kernel.pins()).unwrap()).unwrap()).unwrap();
     let netns = Netns::new();
@@ -274,6 +277,7 @@ fn what_was_lost_is_told_on_screen_and_by_stats() {
     if !can_test_the_kernel() {
         return;
     }
+    let _flood = Flood::begin();
     let kernel = Kernel::load(&["--ring-size", "4096", "--max-conns", "16"]);
     let pipe = EventPipe::start(kernel.pins(), &[]);
     wait_for("the pipe's first look", || {

@@ -266,7 +266,10 @@ fn a_pipe_goes_on_without_its_log() {
         let netns = Netns::new();
         let peer = Peer::start(&netns, 54321, b"leco-peer", &["udp", &format!("{FAR_V4}:9"), "send", "9"]);
         peer.finish();
-        wait_for("an event", || reader.lines().iter().any(|line| line.contains("leco-peer")).then_some(()));
+        wait_or_explain(
+            || format!("an event, {stream:?}: {:#?}", reader.lines()),
+            || reader.lines().iter().any(|line| line.contains("leco-peer")).then_some(()),
+        );
         // What it opened first is no standard stream, to which others would write.
         for number in [0, 1] {
             let target = fs::read_link(format!("/proc/{}/fd/{number}", pipe.id())).unwrap();
