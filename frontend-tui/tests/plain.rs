@@ -5,8 +5,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use leco_os::clock::boot_ns;
 
@@ -82,6 +84,28 @@ fn once_prints_what_is_known_and_ends() {
     std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut printed).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(printed, "a :: b\nthe same, reworded\n");
+}
+
+#[test]
+fn once_waits_for_each_of_its_sources_and_names_those_that_never_came() {
+    let stage = Stage::set();
+    let listener = UnixListener::bind(stage.path("late")).unwrap();
+    fs::write(stage.path("recording"), event(1, "from the :: recording")).unwrap();
+    let sources = ["-s", "file:recording", "-s", "unix:late", "--once", "--wait", "20"];
+    let child = stage.command(&sources).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stream = listener.accept().unwrap().0;
+    // As a source over a slow line: longer than the silence that ends a replay.
+    std::thread::sleep(Duration::from_millis(600));
+    stream.write_all(event(2, "late :: one").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), "from the :: recording\nlate :: one\n");
+
+    let sources = ["-s", "file:recording", "-s", "unix:never", "--once", "--wait", "0.05"];
+    let output = stage.run(&sources);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), "from the :: recording\n");
+    assert_eq!(text(&output.stderr), "leco-tui: nothing of this source is printed: connecting to never\n");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::ini::Diagnostic;
 use crate::model::overseer::{Overseer, Received};
 use crate::source::{NoRuntimeFolder, Origin, SourceSpec, Sources};
 
-/// After the first line, so long a silence means that the replay is over.
+/// Once every source has brought a line, so long a silence means that the replays are over.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// Why plain lines cannot be printed.
@@ -80,7 +80,8 @@ pub fn once(
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
     loop {
-        let quiet_left = last_line.map_or(wait, |last| QUIET.saturating_sub(last.elapsed()));
+        let last_of_all = last_line.filter(|_| sources.were_all_heard());
+        let quiet_left = last_of_all.map_or(wait, |last| QUIET.saturating_sub(last.elapsed()));
         let left = wait.saturating_sub(start.elapsed()).min(quiet_left);
         if left.is_zero() {
             break;
@@ -102,6 +103,9 @@ pub fn once(
     let state = sources.state();
     if last_line.is_none() && !state.is_reading && !state.has_ended {
         return Err(PlainError::Waiting(state.text + &state.remedy));
+    }
+    for awaited in sources.awaited() {
+        say::err(format_args!("{program}: nothing of this source is printed: {awaited}"));
     }
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
         say::err(format_args!("{program}: {notice}"));

@@ -252,6 +252,8 @@ pub struct Sources {
     all: Vec<Source>,
     labels: Vec<String>,
     specs: Vec<SourceSpec>,
+    /// Which have brought a line.
+    heard: Vec<bool>,
     buffer: Vec<u8>,
 }
 
@@ -267,6 +269,7 @@ impl Sources {
             all: all.collect::<Result<_, _>>()?,
             labels: specs.iter().map(SourceSpec::label).collect(),
             specs: specs.to_vec(),
+            heard: vec![false; specs.len()],
             buffer: vec![0; READ_BYTES],
         })
     }
@@ -304,7 +307,8 @@ impl Sources {
         };
         let mut ready = ready.into_iter();
         let has_several = self.all.len() > 1;
-        for (index, (source, label)) in self.all.iter_mut().zip(&self.labels).enumerate() {
+        let all = self.all.iter_mut().zip(&mut self.heard).zip(&self.labels);
+        for (index, ((source, heard), label)) in all.enumerate() {
             let descriptors = source.fds().count();
             let is_ready = ready.by_ref().take(descriptors).fold(false, |any, ready| any | ready);
             if is_ready {
@@ -312,12 +316,27 @@ impl Sources {
                 let stream = source.stream();
                 source
                     .take(&mut self.buffer, |sender, line| {
+                        *heard = true;
                         deliver(Origin { index, host, stream, sender }, line);
                     })
                     .map_err(|error| io::Error::new(error.kind(), format!("{label}: {error}")))?;
             }
         }
         Ok(false)
+    }
+
+    /// Whether each has brought a line, or never will.
+    #[must_use]
+    pub fn were_all_heard(&self) -> bool {
+        self.all.iter().zip(&self.heard).all(|(source, heard)| *heard || source.has_ended())
+    }
+
+    /// Those that have brought no line and can bring none now, in words.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<String> {
+        let all = self.all.iter().zip(&self.heard);
+        let awaited = all.filter(|(source, heard)| !**heard && !source.is_reading() && !source.has_ended());
+        awaited.map(|(source, _)| source.describe()).collect()
     }
 
     /// How they are doing.
