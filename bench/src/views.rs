@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What LECO's views cost beside other programs that show what a network does, at several rates.
 
-use std::fs;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use leco_e2e::desktop::XServer;
 use leco_e2e::{FAR_V4, Kernel, Netns, Side, Terminal, program};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::machine::yardstick;
 use crate::process::{self, Watched};
@@ -24,10 +27,19 @@ use crate::traffic::Traffic;
 use crate::{COLUMNS, ROWS};
 
 const RATES: [u32; 4] = [0, 2, 200, 5000];
+/// Connections of which each has a port of its own, how long each lasts and how soon the next one comes.
+const COUNTED: u16 = 200;
+const FIRST_PORT: u16 = 20_000;
+const LASTS: Duration = Duration::from_millis(100);
+const NEXT: Duration = Duration::from_millis(50);
+/// After the last of them.
+const SHOWS: Duration = Duration::from_secs(3);
 /// At each rate: before it is measured, and how long it is.
 const SETTLES: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(5);
 const STARTS: Duration = Duration::from_secs(20);
+/// They list processes, or no more than how many connections there are.
+const LIST_NO_CONNECTIONS: [&str; 2] = ["nethogs", "conky"];
 /// Of the wire's addresses (`Netns`), the device on which they are.
 const DEVICE: &str = "wire";
 const CONKY: &str = "conky.config = { own_window = true, own_window_type = 'desktop', own_window_argb_visual = true, \
@@ -63,7 +75,9 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
          rustnet-monitor and netwatch-tui capture at the wire between them. conky looks once a second, whatever the rate, \
          and names no process. CPU is that of the processes: neither what LECO's programs cost those who send \
          (see Kernel), nor what capturing costs the kernel. LECO's include its pipe, and its pipe sees \
-         the whole machine."
+         the whole machine. Of {COUNTED} connections, 20 a second, that last {} ms each, those are shown whose port was \
+         on the screen at any time.",
+        LASTS.as_millis()
     ));
     let stage =
         Stage { netns: Netns::new(), server: XServer::start_composed(), folder: tempfile::tempdir()? };
@@ -167,7 +181,44 @@ fn measure_one(
             report.point(title, ("events/s", unit), name, f64::from(rate), value);
         }
     }
+    if !LIST_NO_CONNECTIONS.contains(&name)
+        && let Some(terminal) = &mut view.terminal
+    {
+        let shown = count_shown(terminal, stage)?;
+        report.tell(&format!("{name}: connections shown, of {COUNTED}"), shown as f64, "");
+    }
     Ok(())
+}
+
+/// How many of some connections are on the screen at any time.
+fn count_shown(terminal: &mut Terminal, stage: &Stage) -> Result<usize> {
+    let ports = FIRST_PORT..FIRST_PORT + COUNTED;
+    let listeners = ports.clone().map(|port| stage.netns.at_far_end(|| TcpListener::bind((FAR_V4, port))));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    let from = File::open(stage.netns.path(Side::Near))?;
+    let maker = thread::spawn(move || -> Result<()> {
+        move_into_link_name_space(from.as_fd(), Some(LinkNameSpaceType::Network))?;
+        let mut open = VecDeque::new();
+        for listener in listeners {
+            open.push_back((Instant::now(), TcpStream::connect(listener.local_addr()?)?, listener));
+            open.retain(|(begin, ..)| begin.elapsed() < LASTS);
+            thread::sleep(NEXT);
+        }
+        thread::sleep(LASTS);
+        Ok(())
+    });
+    let mut shown = BTreeSet::new();
+    let mut look = |terminal: &Terminal| {
+        let screen = terminal.screen();
+        let numbers = screen.split(|letter: char| !letter.is_ascii_digit());
+        shown.extend(numbers.filter_map(|number| number.parse().ok()).filter(|port| ports.contains(port)));
+    };
+    while !maker.is_finished() {
+        terminal.watch(NEXT, &mut look)?;
+    }
+    maker.join().map_err(|_| anyhow::anyhow!("no connections could be made"))??;
+    terminal.watch(SHOWS, &mut look)?;
+    Ok(shown.len())
 }
 
 impl View {

@@ -92,6 +92,11 @@ impl Terminal {
 
     /// Takes what was drawn so far, so that the terminal's buffer never stops the view.
     pub fn drain(&mut self, time: Duration) -> Result<()> {
+        self.watch(time, |_| {})
+    }
+
+    /// Takes what is drawn for so long, and looks at the screen after each part of it.
+    pub fn watch(&mut self, time: Duration, mut look: impl FnMut(&Self)) -> Result<()> {
         let start = Instant::now();
         let mut buffer = [0; 16 << 10];
         while let Some(left) = time.checked_sub(start.elapsed()) {
@@ -99,6 +104,7 @@ impl Terminal {
             if poll(&mut fds, Some(&Timespec::try_from(left)?))? > 0 {
                 let count = self.ours.read(&mut buffer)?;
                 self.emulator.process(&buffer[..count]);
+                look(self);
             }
         }
         Ok(())
