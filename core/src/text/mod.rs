@@ -2,6 +2,7 @@
 //! Words for numbers, durations and endpoints; texts with fields.
 
 mod cells;
+mod cut;
 mod duration;
 mod flag;
 mod format;
@@ -13,6 +14,7 @@ mod template;
 mod units;
 
 pub use cells::{Cells, is_address};
+pub use cut::cut;
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{

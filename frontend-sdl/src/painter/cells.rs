@@ -2,12 +2,15 @@
 //! The parts of a line in columns: what each needs, and where each goes.
 
 use leco_core::ini::Rgba;
-use leco_core::text::Cells;
+use leco_core::text::{Cells, is_address};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::columns::{Place, Places, Widths};
 use super::fonts::Fonts;
 use super::text::{MARK, Run, bounded, lay_out, width};
+
+/// A peer keeps so much, in times of the font's height, before its port and how it went have room.
+const LEAST_PEER: i32 = 8;
 
 /// What the parts of a line need beside each other; what rules have merged only has a tag.
 pub(crate) fn measure(
@@ -26,6 +29,7 @@ pub(crate) fn measure(
     let beside = |fonts: &mut Fonts, unit: &str| {
         if unit.is_empty() { 0 } else { width(fonts, unit) + width(fonts, " ") }
     };
+    let peer = [cells.peer, cells.port, cells.state].iter().map(|part| width(fonts, part)).sum();
     Widths {
         tag,
         mark,
@@ -34,7 +38,8 @@ pub(crate) fn measure(
         process: width(fonts, cells.process),
         unit: beside(fonts, cells.unit),
         local: width(fonts, cells.local),
-        peer: [cells.peer, cells.port, cells.state].iter().map(|part| width(fonts, part)).sum(),
+        peer,
+        address: if is_address(cells.peer.trim_start_matches("<-").trim()) { peer } else { 0 },
         traffic: traffic(&cells).map(|part| tabular_width(fonts, part)),
     }
 }
@@ -75,12 +80,18 @@ pub(super) fn lay_out_cells<'l>(
         put(fonts, cells.unit, begin, end_of(columns.process), faint);
     }
     put(fonts, cells.local, columns.local.x, end_of(columns.local), faint);
-    // How it went and to which port it went are short, and whole.
-    let port_width = width(fonts, cells.port) + width(fonts, cells.state);
-    let name_end = end_of(columns.peer) - port_width;
-    let mut end = put(fonts, cells.peer, columns.peer.x, name_end, fg);
-    for part in [cells.port, cells.state] {
-        end = put(fonts, part, end, end_of(columns.peer), fg);
+    // How it went and to which port it went are whole, or left out where the peer has no room beside them: the line's
+    // colour says how it went, too.
+    let [peer, port, state] = [cells.peer, cells.port, cells.state].map(|part| width(fonts, part));
+    let least = peer.min(LEAST_PEER * fonts.height());
+    let room = columns.peer.width;
+    let port = if least + port <= room { port } else { 0 };
+    let state = if least + port + state <= room { state } else { 0 };
+    let mut end = put(fonts, cells.peer, columns.peer.x, end_of(columns.peer) - port - state, fg);
+    for (part, width) in [(cells.port, port), (cells.state, state)] {
+        if width > 0 {
+            end = put(fonts, part, end, end_of(columns.peer), fg);
+        }
     }
     // A time that does not fit is left out: a part of it would be another one.
     let whole = |place: Place| place.width > 0;
@@ -128,5 +139,47 @@ fn lay_out_tabular<'l>(fonts: &mut Fonts, text: &'l str, end: i32, rgba: Rgba, r
         let begin = x + (cell - natural) / 2;
         lay_out(fonts, one, &[(0..one.len(), rgba)], begin, begin + natural, runs);
         x += cell;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is drawn of a line in a window of this width, part by part.
+    fn drawn(fonts: &mut Fonts, line: &str, width: i32) -> String {
+        let places = Places::fit(measure(fonts, "#a-b", line, false, false), width, fonts.height());
+        let places = places.of(&measure(fonts, "#a-b", line, false, false));
+        let mut runs = Vec::new();
+        let black = Rgba::BLACK;
+        lay_out_cells(fonts, &Cells::of(line).unwrap(), (black, black), &places, &mut runs);
+        runs.iter().map(|run| run.text).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn no_number_is_cut_at_any_width() {
+        let mut fonts = Fonts::open(None, 14.0).unwrap().0;
+        let mut seen = String::new();
+        for line in [
+            "18:32 :: me :: curl [app-curl] :: <- 198.51.100.123 443 !unreachable :: v 878.9K / 240.1K ^",
+            "18:32 :: me :: curl [app-curl] :: 2001:db8:1111:2222:3333:4444:5555:6666 65535/udp !refused :: v 87G / 24G ^",
+            "11-28 18:32 :: postgres :: postgres [system-postgresql] :: 192.0.2.1 5432 !blocked :: v 0B / 0B ^",
+        ] {
+            let whole: Vec<&str> = line.split([' ', ':', '.']).collect();
+            for width in 60..1000 {
+                let text = drawn(&mut fonts, line, width);
+                for number in text.split(['|', ' ', ':', '.', '…', '[', ']']) {
+                    let is_number = number.starts_with(|c: char| c.is_ascii_digit());
+                    assert!(!is_number || whole.contains(&number), "{width}: {number} of {text}");
+                }
+                let has_state = text.contains('!');
+                assert!(
+                    !has_state || whole.iter().any(|part| part.starts_with('!') && text.contains(part)),
+                    "{text}"
+                );
+            }
+            seen += &format!("{}\n{}\n", drawn(&mut fonts, line, 600), drawn(&mut fonts, line, 300));
+        }
+        assert!(seen.contains("198.51.100.123") && seen.contains("!unreachable"), "{seen}");
     }
 }

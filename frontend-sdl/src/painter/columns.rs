@@ -11,6 +11,8 @@ const MOVING: Duration = Duration::from_millis(200);
 const KEPT: Duration = Duration::from_secs(5);
 /// Of the width, the peer keeps so much, in percent, before anything else has room.
 const PEER_PERCENT: i32 = 35;
+/// An address, of which nothing can be left out in the middle, keeps so much.
+const ADDRESS_PERCENT: i32 = 60;
 /// A process, a user and what else is asked for keep so much, in times of the font's height.
 const LEAST_PROCESS: i32 = 5;
 const LEAST_USER: i32 = 5;
@@ -30,6 +32,8 @@ pub(super) struct Widths {
     pub(super) local: i32,
     /// With its port and state.
     pub(super) peer: i32,
+    /// The same, where it is an address and not a name.
+    pub(super) address: i32,
     /// What stands before, between and behind the amounts of bytes, and these.
     pub(super) traffic: [i32; 5],
 }
@@ -53,6 +57,7 @@ impl Widths {
             unit: together - process,
             local: self.local.max(other.local),
             peer: self.peer.max(other.peer),
+            address: self.address.max(other.address),
             traffic,
         }
     }
@@ -71,6 +76,7 @@ impl Widths {
             unit: round(self.unit),
             local: round(self.local),
             peer: round(self.peer),
+            address: round(self.address),
             ..self
         }
     }
@@ -145,7 +151,7 @@ impl Places {
     }
 
     /// Fits columns into a width: the peer has its room first and the unit last; of the others some may be left out.
-    fn fit(wanted: Widths, width: i32, height: i32) -> Self {
+    pub(super) fn fit(wanted: Widths, width: i32, height: i32) -> Self {
         let gap = height * 4 / 5;
         let beside = |width: i32| if width > 0 { width + gap } else { 0 };
         // The mark of what is new stands between a tag and what follows it.
@@ -160,8 +166,8 @@ impl Places {
             left -= taken;
             taken
         };
-        let least_peer = wanted.peer.min(width * PEER_PERCENT / 100);
-        let mut peer = take(least_peer);
+        let share = |wanted: i32, percent: i32| wanted.min(width * percent / 100);
+        let mut peer = take(share(wanted.peer, PEER_PERCENT).max(share(wanted.address, ADDRESS_PERCENT)));
         let mut process = take(beside(wanted.process.min(LEAST_PROCESS * height)));
         let amounts = wanted.traffic.iter().sum::<i32>();
         let has_traffic = take(beside(amounts)) > 0;
@@ -286,6 +292,7 @@ mod tests {
         unit: 90,
         local: 0,
         peer: 120,
+        address: 0,
         traffic: [10, 30, 10, 30, 10],
     };
     const MS: BootNs = 1_000_000;

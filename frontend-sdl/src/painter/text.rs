@@ -69,7 +69,7 @@ pub(crate) struct TextPicture {
 
 /// Text of one colour, direction and face, and where it begins.
 pub(super) struct Run<'l> {
-    text: &'l str,
+    pub(super) text: &'l str,
     face: usize,
     x: i32,
     rgba: Rgba,
@@ -242,7 +242,7 @@ fn fit(
                 part.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len()).collect();
             let fitting = ends.partition_point(|&end| width(fonts, &part[..end]) <= left - ellipsis);
             let kept = fitting.checked_sub(1).map_or(0, |last| ends[last]);
-            cut = Some((range.start + kept, Some(*rgba)));
+            cut = Some((leco_core::text::cut(text, range.start + kept), Some(*rgba)));
         }
         if needed > left {
             return cut.filter(|_| ellipsis <= max_width).unwrap_or((0, None));
