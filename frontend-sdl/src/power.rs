@@ -25,11 +25,11 @@ pub fn is_on_battery(supplies: &Path) -> bool {
     })
 }
 
-/// Remembers for a while that the machine does not run on its battery.
+/// Remembers for a while whether the machine runs on its battery.
 #[derive(Debug, Default)]
 pub(crate) struct PowerCheck {
-    /// When it was last found so.
-    on_mains: Option<Instant>,
+    /// When it was last asked, and whether it does.
+    answer: Option<(Instant, bool)>,
 }
 
 impl PowerCheck {
@@ -38,10 +38,11 @@ impl PowerCheck {
         match effects {
             Effects::None => false,
             Effects::Always => true,
-            Effects::Auto if self.on_mains.is_some_and(|asked| asked.elapsed() < POWER_INTERVAL) => true,
             Effects::Auto => {
-                let is_on_battery = is_on_battery(Path::new(POWER_SUPPLIES));
-                self.on_mains = (!is_on_battery).then(Instant::now);
+                let known = self.answer.filter(|(asked, _)| asked.elapsed() < POWER_INTERVAL);
+                let (asked, is_on_battery) =
+                    known.unwrap_or_else(|| (Instant::now(), is_on_battery(Path::new(POWER_SUPPLIES))));
+                self.answer = Some((asked, is_on_battery));
                 !is_on_battery
             }
         }
@@ -49,7 +50,7 @@ impl PowerCheck {
 
     /// It is asked again the next time.
     pub(crate) fn forget(&mut self) {
-        self.on_mains = None;
+        self.answer = None;
     }
 }
 
