@@ -6,6 +6,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -52,7 +53,9 @@ impl Stored {
         });
         for (name, _) in sockets {
             let socket = self.path(name);
-            wait_for("a socket", || chown(&socket, None, Some(GID)).ok());
+            // It is there a moment before anybody can connect.
+            wait_for("a socket", || UnixStream::connect(&socket).ok());
+            chown(&socket, None, Some(GID)).unwrap();
         }
         pipe
     }
@@ -132,7 +135,7 @@ fn events_follow_what_is_stored_and_other_readers_see_none_of_it() {
     let pipe = stored.pipe(&[("live", "history=24h")]);
     let [before, after] = ["before", "after"].map(own);
     stored.send(&pipe, &before, &[7]);
-    let socket = std::os::unix::net::UnixStream::connect(stored.path("live")).unwrap();
+    let socket = UnixStream::connect(stored.path("live")).unwrap();
     let reader = leco_e2e::LineReader::new(socket);
     let events =
         || -> Vec<Value> { reader.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect() };
