@@ -267,8 +267,8 @@ named! {
     /// A hint for SDL.
     WindowHint {
         OverrideRedirect = "override_redirect", /// The window manager leaves it alone.
-        Vsync = "vsync", /// Wait for the display.
-        NoSignalHandlers = "no_signal_handlers", /// Leave signals alone.
+        Vsync = "vsync", /// As it always does: waits for the display.
+        NoSignalHandlers = "no_signal_handlers", /// As it always does: leaves signals to the program.
         ActivateWhenRaised = "activate_when_raised", /// Take the focus when raised.
         ActivateWhenShown = "activate_when_shown", /// Take the focus when shown.
         DisplayPriority = "display_priority", /// Which display comes first.
