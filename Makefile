@@ -75,7 +75,7 @@ install:
 		$(INSTALL) -D -m "$${file##*:}" "$$from" "$$to" || exit; \
 	done
 	@# Units and drop-ins name programs by their place.
-	@for file in $(UNITS:%=$(UNITDIR)/%) $(USERUNITS:%=$(USERUNITDIR)/%) $(DOCDIR)/examples/loader-options.conf $(DOCDIR)/examples/metrics.conf; do \
+	@for file in $(UNITS:%=$(UNITDIR)/%) $(USERUNITS:%=$(USERUNITDIR)/%) $(DOCDIR)/examples/loader-options.conf $(DOCDIR)/examples/metrics.conf $(DOCDIR)/examples/openrc; do \
 		sed -i 's|/usr/bin/leco-|$(BINDIR)/leco-|' "$(DESTDIR)$$file" || exit; \
 	done
 
