@@ -18,12 +18,12 @@ use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::Context;
 use futures_util::StreamExt;
-use leco_bpf::PassedFds;
 use leco_cli::relay::Subscribe;
 use leco_os::causes::causes;
 use leco_os::clock::{Now, boot_ns};
 use leco_os::sandbox::{Network, Sandbox};
 use leco_pipe::outputs::{OutputSpec, Outputs};
+use leco_pipe::systemd::passed_descriptors;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::message::{ROOT, token};
@@ -65,8 +65,8 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
     OutputSpec::refuse_same_places(&specs)?;
     OutputSpec::refuse_what_events_lack(&specs)?;
+    let outputs = Outputs::open(&specs, CONNECTIONS, &mut passed_descriptors()?)?;
     let link = Link::new(&options.server)?;
-    let outputs = Outputs::open(&specs, CONNECTIONS, &mut PassedFds::new())?;
     let sandbox = with_server(Sandbox::default().with_network(Network::All), &options.server);
     let sandbox = specs.iter().filter_map(OutputSpec::reads).fold(sandbox, Sandbox::reads);
     confine(&specs.iter().filter_map(OutputSpec::writes).fold(sandbox, Sandbox::writes));
