@@ -125,6 +125,33 @@ exec 4>&-
 check "a connection goes on through it all" eventually lists from_socket 7777 16000
 check "and is still the same" is "$(identity)" "$before"
 
+# What docs/FLEET.md says: a server, its stream, and both relays as units.
+from_relay() { runuser -u me -- leco-tui --once --json --wait 5 --source unix:/run/leco-relay.sock; }
+relays=(leco-relay-publish.service leco-relay-subscribe.service)
+systemd-run --quiet --unit nats nats-server -a 127.0.0.1 -js -sd /tmp/nats --user relay --pass secret
+mkdir -p /etc/leco
+for relay in publish subscribe; do
+	printf 'LECO_NATS=nats://127.0.0.1\nLECO_USER=relay\n' >"/etc/leco/relay-$relay"
+	echo secret >"/etc/leco/relay-$relay.password"
+	chmod 600 "/etc/leco/relay-$relay.password"
+done
+check "the stream is made" eventually leco-relay setup --max-bytes 16M --nats nats://127.0.0.1 --user relay --password-file /etc/leco/relay-publish.password
+check "the relays start" systemctl start "${relays[@]}"
+send 28000 6400
+check "a connection comes through the server" eventually lists from_relay 28000 6400
+for unit in "${relays[@]}"; do
+	check "$unit has no privileges" is_locked_down "$unit"
+	check "$unit could confine itself" fails said "$unit" 'goes on without\|Continuing without'
+	check "$unit refuses nothing" fails said "$unit" 'refuse\|lost'
+done
+check "the socket of the relay is not for others" fails runuser -u other -- test -w /run/leco-relay.sock
+systemctl kill --signal KILL "${relays[@]}"
+send 28001 6500
+check "killed, they start again" systemctl restart "${relays[@]}"
+check "and nothing is lost" eventually lists from_relay 28000 6400 28001 6500
+systemctl stop "${relays[@]}" leco-relay.socket nats
+check "the relays stop" fails running "${relays[@]}"
+
 systemctl stop "${units[@]}" leco.socket leco-history.socket leco-fifo@1000.service
 check "no program is left" is "$(programs)" 0
 check "no socket is left" fails test -e /run/leco.sock -o -e /run/leco-history.sock
@@ -138,6 +165,6 @@ check "and starts nothing by itself" fails running "${units[@]}"
 check "and is removed again" dpkg --purge leco
 
 if [ $failed != 0 ]; then
-	journalctl --boot --no-pager --unit leco.service --unit leco@1000.service --unit leco-fifo@1000.service | tail -n 100
+	journalctl --boot --no-pager --unit leco.service --unit leco@1000.service --unit leco-fifo@1000.service --unit 'leco-relay*' --unit nats | tail -n 100
 fi
 echo "the command ended with $failed"
