@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashlink::{LinkedHashMap, LruCache};
+use hashlink::LruCache;
 use jiff::Timestamp;
 use leco_bpf::read::ReadError;
 use leco_bpf::read::record::Conn;
@@ -19,11 +19,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock::Now;
 use crate::enrich::labeler::Labeler;
 use crate::enrich::names::reverse::REVERSE_QUEUE;
-use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
 use crate::history::pages::{Cursor, PageQuestion};
 use crate::history::question::second_of;
 use crate::history::totals::start_of_total;
+use crate::history::undecided::Undecided;
 use crate::outputs::{Outputs, PageWish};
 use crate::render::line::Formatter;
 use crate::source::kernel_events::{KernelEvents, Losses};
@@ -76,8 +76,7 @@ struct Loop {
     unnamed: LruCache<IpAddr, Conn>,
     /// Connections that were told with the number of a user whose name may still come, each as it was told last.
     unnamed_users: LruCache<BootNs, Conn>,
-    /// Connections whose process may name its peer yet, the oldest first: until then nobody knows whether it is new.
-    undecided: LinkedHashMap<BootNs, Conn>,
+    undecided: Undecided,
 }
 
 impl Pipe {
@@ -85,7 +84,7 @@ impl Pipe {
     pub fn run(self, signals: &Signals) -> Result<(), RunError> {
         let unnamed = LruCache::new(REVERSE_QUEUE);
         let unnamed_users = LruCache::new(self.kernel_events.capacity());
-        let undecided = LinkedHashMap::new();
+        let undecided = Undecided::new(self.kernel_events.capacity());
         let losses = Losses::default();
         let mut this = Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided };
         let result = this.run(signals);
@@ -143,7 +142,7 @@ impl Loop {
     fn due(&mut self, drain_at: Option<BootNs>) -> Option<BootNs> {
         let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
         let timers =
-            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided_due()];
+            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided.due()];
         timers.into_iter().flatten().min()
     }
 
@@ -363,17 +362,10 @@ impl Loop {
         }
     }
 
-    /// When to call [`Self::decide`].
-    fn undecided_due(&self) -> Option<BootNs> {
-        let is_full = self.undecided.len() > self.pipe.kernel_events.capacity();
-        self.undecided.front().map(|(ns, _)| if is_full { 0 } else { ns.saturating_add(HELLO_NS) })
-    }
-
     /// Tells connections anew that are the first of their program with their peer, whose process named none.
     fn decide(&mut self, now: &Now) {
-        while self.undecided_due().is_some_and(|due| due <= now.boot) {
-            let Some((ns, conn)) = self.undecided.pop_front() else { return };
-            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
+        while let Some(conn) = self.undecided.pop(now.boot) {
+            let conn = self.pipe.kernel_events.open(conn.ns).unwrap_or(conn);
             let labels = self.pipe.labeler.labels(&conn, now.boot);
             let memory = self.pipe.memory.as_mut();
             if memory.is_some_and(|memory| memory.see(&conn, &labels, now)) {
@@ -385,8 +377,8 @@ impl Loop {
     /// The pipe ends before it is known who their peers are: they are remembered by what is known.
     fn remember_undecided(&mut self, now: &Now) {
         let Some(memory) = &mut self.pipe.memory else { return };
-        for (ns, conn) in std::mem::take(&mut self.undecided) {
-            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
+        for conn in self.undecided.take() {
+            let conn = self.pipe.kernel_events.open(conn.ns).unwrap_or(conn);
             let labels = self.pipe.labeler.labels(&conn, now.boot);
             memory.see(&conn, &labels, now);
         }
@@ -399,13 +391,11 @@ impl Loop {
             return;
         }
         let mut labels = self.pipe.labeler.labels(conn, now.boot);
-        if let Some(memory) = &mut self.pipe.memory {
-            if self.pipe.labeler.peers().may_come(conn, now.boot) {
-                self.undecided.entry(conn.ns).or_insert(*conn);
-            } else {
-                self.undecided.remove(&conn.ns);
-                labels.is_new = memory.see(conn, &labels, now);
-            }
+        if let Some(memory) = &mut self.pipe.memory
+            && !(self.pipe.labeler.peers().may_come(conn, now.boot) && self.undecided.add(conn))
+        {
+            self.undecided.remove(conn.ns);
+            labels.is_new = memory.see(conn, &labels, now);
         }
         if let Some(memory) = &mut self.pipe.memory {
             memory.keep_name(conn, &labels, now);

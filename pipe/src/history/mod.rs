@@ -10,6 +10,7 @@ pub mod question;
 pub mod seen;
 mod store;
 pub mod totals;
+pub(crate) mod undecided;
 mod writer;
 
 use std::collections::HashSet;
