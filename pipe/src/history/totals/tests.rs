@@ -73,6 +73,38 @@ fn nothing_is_counted_twice_or_lost_over_restarts_and_kills() {
 }
 
 #[test]
+fn a_connection_that_fails_in_two_ways_counts_once_in_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let labels = fixtures::labels("curl", None);
+    let open = || Memory::open(&path, "boot", &saved(&TimeZone::UTC)).unwrap().0;
+    let mut expected = sums(2, 0, 30);
+    (expected.failures[0], expected.failures[5]) = (1, 2);
+    let mut memory = open();
+    for (second, state, sent) in [(0, State::Blocked, 0), (9, State::Open, 10), (18, State::Refused, 10)] {
+        memory.count(&Conn { state, ..conn(1, 0, sent) }, &labels, &at(START + second));
+        memory.keep_time(at(START + second + 6).boot);
+    }
+    for state in [State::Blocked, State::Open] {
+        memory.count(&Conn { state, ..conn(2, 0, 20) }, &labels, &at(START + 30));
+        memory.flush();
+    }
+    // Each reader that comes is told all that is known, and so is the next pipe.
+    for hour in 0..3 {
+        memory.count(
+            &Conn { state: State::Refused, ..conn(1, 0, 10) },
+            &labels,
+            &at(START + hour * HOUR + 60),
+        );
+        memory.count(&conn(2, 0, 20), &labels, &at(START + hour * HOUR + 60));
+        memory.finish();
+        memory = open();
+    }
+    drop(memory);
+    assert_eq!(ask(&path, By::Hour, &TimeZone::UTC, "").rows, [("2027-01-15 08:00".to_owned(), expected)]);
+}
+
+#[test]
 fn of_what_has_ended_so_much_is_known_as_may_be_told_again_and_of_what_is_open_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("seen.sqlite");
