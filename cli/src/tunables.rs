@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leco_core::text::{FLAG_WORDS, parse_bytes, parse_duration, parse_flag};
+use leco_core::text::{FLAG_WORDS, parse_duration, parse_flag, parse_size};
 
 /// Where it is remembered who talked to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -219,7 +219,7 @@ fn kept(text: &str) -> Result<Duration, Expected> {
 
 /// Bytes, with a unit or without.
 fn size(text: &str) -> Result<u64, Expected> {
-    let bytes = parse_bytes(text).or_else(|| text.parse().ok());
+    let bytes = parse_size(text);
     bytes.filter(|bytes| (1 << 20..=1 << 40).contains(bytes)).ok_or("a size like 64M, from 1M to 1T")
 }
 
