@@ -291,6 +291,37 @@ fn what_was_seen_is_known_after_a_kill() {
     );
 }
 
+#[test]
+fn a_pipe_that_ends_saves_what_was_seen_and_sends_what_was_held_back() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let memory = folder.path("state/seen.sqlite");
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).env("LECO_MEMORY", &memory).env("LECO_LEARN", "off");
+    let mut pipe = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(pipe.stdout.take().unwrap()).lines();
+    let (_, port) = send(&netns, b"read");
+    assert!(reader.any(|line| line.unwrap().contains(&format!(" {port}/udp"))));
+    drop(reader);
+    let ended = wait_for("the pipe to end without a reader", || pipe.try_wait().unwrap());
+    assert!(ended.success() && seen(&memory, &[]).contains(":: read ::"), "{ended} {}", seen(&memory, &[]));
+
+    let recording = folder.path("held.jsonl");
+    let output = format!("file:{}?rate-limit=1h", recording.display());
+    let mut pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-o", &output]);
+    let (pid, _) = send(&netns, b"held");
+    let last = pipe.latest(pid, &json!({"state": "closed"}));
+    pipe.signal(Signal::TERM);
+    pipe.wait();
+    let lines = fs::read_to_string(recording).unwrap();
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let states: Vec<_> =
+        events.filter(|event| event["ns"] == last["ns"]).map(|event| event["state"].clone()).collect();
+    assert_eq!(states.last(), Some(&last["state"]), "{states:?}");
+}
+
 /// Connections and bytes sent of a program, as they were saved; as the kernel side has them.
 fn counted(memory: &Path, program_name: &str) -> Option<(u64, u64)> {
     let mut command = Command::new(program("leco-event-pipe"));

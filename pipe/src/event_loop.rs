@@ -88,6 +88,10 @@ impl Pipe {
         let losses = Losses::default();
         let mut this = Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided };
         let result = this.run(signals);
+        this.remember_undecided(&Now::read());
+        if let Some(memory) = &mut this.pipe.memory {
+            memory.finish();
+        }
         this.pipe.outputs.write_counts();
         result
     }
@@ -223,7 +227,6 @@ impl Loop {
         let now = Now::read();
         self.drain(&now)?;
         self.count_known()?;
-        self.remember_undecided(&now);
         self.pipe.outputs.set_clock(&now);
         self.pipe.outputs.release_all();
         let end = now.boot + FLUSH_NS;
@@ -234,9 +237,6 @@ impl Loop {
                 break;
             }
             self.pipe.outputs.look(&revents, now.boot);
-        }
-        if let Some(memory) = &mut self.pipe.memory {
-            memory.finish();
         }
         Ok(())
     }
@@ -374,7 +374,7 @@ impl Loop {
         }
     }
 
-    /// The pipe ends before it is known who their peers are: they are remembered by what is known.
+    /// The pipe ends, for whatever reason, before it is known who their peers are: they are remembered by what is known.
     fn remember_undecided(&mut self, now: &Now) {
         let Some(memory) = &mut self.pipe.memory else { return };
         for conn in self.undecided.take() {
