@@ -178,6 +178,32 @@ fn a_stalled_reader_is_told_the_end_of_it_all_and_ends_nothing() {
 
 /// What systemd does for a service with a socket: passes it, hears that it is ready, and that it lives.
 #[test]
+fn a_reader_stays_where_another_leaves_while_outputs_are_reopened() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let [fifo, socket] = ["fifo", "socket"].map(|name| folder.path(name));
+    let outputs = [format!("fifo:{}", fifo.display()), format!("unix:{}", socket.display())];
+    let pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-o", &outputs[0], "-o", &outputs[1]]);
+    let leaving = wait_for("a socket", || UnixStream::connect(&socket).ok());
+    let staying = connect(&socket);
+    let reader = LineReader::new(fs::File::open(&fifo).unwrap());
+    let (_, port) = send(&netns, b"before");
+    of_port(&staying, port);
+    of_port(&reader, port);
+    // All of it is found at once.
+    pipe.signal(Signal::STOP);
+    fs::remove_file(&fifo).unwrap();
+    drop(leaving);
+    pipe.signal(Signal::HUP);
+    pipe.signal(Signal::CONT);
+    wait_for("another fifo", || fs::metadata(&fifo).ok());
+    let (_, port) = send(&netns, b"after");
+    of_port(&staying, port);
+}
+
+#[test]
 fn a_service_manager_passes_a_socket_and_is_told_how_the_pipe_is_doing() {
     if !can_test_the_kernel() {
         return;

@@ -133,7 +133,7 @@ impl Loop {
                 self.take_pages();
             }
             self.decide(&now);
-            if !self.serve(&ready.outputs, &now)? {
+            if !self.serve(&ready, &now)? {
                 return Ok(());
             }
             if !std::mem::replace(&mut has_started, true) {
@@ -157,7 +157,6 @@ impl Loop {
         }
         if ready.reopen {
             signals.take_reopen();
-            self.pipe.outputs.reopen();
         }
         let now = Now::read();
         self.pipe.watchdog.keep_time(now.boot);
@@ -171,9 +170,13 @@ impl Loop {
     }
 
     /// Writes to the receivers what they take; `false` where they are gone for good.
-    fn serve(&mut self, ready: &[PollFlags], now: &Now) -> Result<bool, RunError> {
+    fn serve(&mut self, ready: &Ready, now: &Now) -> Result<bool, RunError> {
         self.pipe.outputs.set_clock(now);
-        self.pipe.outputs.look(ready, now.boot);
+        self.pipe.outputs.look(&ready.outputs, now.boot);
+        if ready.reopen {
+            // Not before: what is ready is told by the place among descriptors, of which there may be others then.
+            self.pipe.outputs.reopen();
+        }
         self.pipe.outputs.keep_time(now.boot);
         loop {
             if self.pipe.outputs.wants_replay() {
