@@ -171,6 +171,14 @@ fn hours_become_days_and_days_go() {
     assert_eq!((days.rows[0].0.as_str(), days.rows.len()), ("2027-02-24", 61));
     let hours = ask(&path, By::Hour, &zone, "");
     assert_eq!(hours.rows.iter().filter(|(_, sums)| sums.connections == 2).count(), 7 * 24 + 10);
+    let (whole, hourly): (Vec<_>, Vec<_>) = hours.rows.iter().partition(|(_, sums)| sums.connections > 2);
+    assert_eq!((whole[0].0.as_str(), hourly[0].0.as_str()), ("2027-02-24", "2027-04-18 00:00"));
+    assert!(
+        whole.iter().all(|(label, _)| label.len() == 10) && hourly.iter().all(|(label, _)| label.len() == 16)
+    );
+    let mut json = Vec::new();
+    hours.json(By::Hour, &mut json).unwrap();
+    assert!(String::from_utf8(json).unwrap().contains("\"hour\":\"2027-02-24\""));
 }
 
 #[test]
