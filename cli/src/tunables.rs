@@ -187,7 +187,7 @@ tunables! {
     "history" history: Duration = kept("30d"),
         "how long totals by hour and day are saved beside that, for --history; off or 0 saves none";
     "history-max" history_max: u64 = size("64M"),
-        "size of that file; beyond it the oldest totals go";
+        "bytes that totals take of that file; beyond it the oldest go";
     "learn" learn: Duration = kept("1d"),
         "for so long after its first start nothing is marked as never seen before: everything would be";
     "extra-ev-data" extra_ev_data: bool = flag("0"),

@@ -215,6 +215,21 @@ fn the_file_is_bounded_and_the_oldest_go() {
 }
 
 #[test]
+fn what_is_no_total_takes_no_room_of_totals() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let mut store = fill(&path, &TimeZone::UTC, 0..2, 10);
+    let counted = (0..40_000).map(|ns| (ns, Counted::default())).collect();
+    let batch = TotalsBatch { counted, ..TotalsBatch::default() };
+    store.write(&[], "6a1f6d0e-93a5-4ef0-b7d2-1f1f4a6a0f39", &[], (&batch, START)).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let others = tables::used_by_others(&connection).unwrap();
+    assert!((40_000 * 40..40_000 * 100).contains(&others), "{others}");
+    store.bound(Limits { days: 30, bytes: 1 << 20 }).unwrap();
+    assert_eq!(ask(&path, By::Hour, &TimeZone::UTC, "").rows.len(), 2);
+}
+
+#[test]
 fn a_clock_that_steps_back_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("seen.sqlite");
