@@ -532,7 +532,7 @@ fn the_pipe_gives_up_what_it_does_not_need() {
         };
         let (pid, port) = send(&netns, b"leco-one");
         let _ = pipe.latest(pid, &json!({"rport": port}));
-        assert!(holds(&recording, port));
+        wait_for("the recording", || holds(&recording, port).then_some(()));
         let status = fs::read_to_string(format!("/proc/{}/status", pipe.id())).unwrap();
         assert_eq!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), sandbox);
 
