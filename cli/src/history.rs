@@ -23,13 +23,19 @@ pub enum By {
     /// Machine: a pipe has one, a view may have many.
     #[value(skip)]
     Host,
-    /// Hour.
+    /// Hour; after a week a day, without a time.
     Hour,
     /// Day.
     Day,
 }
 
 impl By {
+    /// Whether rows follow each other in time: all of them are wanted then.
+    #[must_use]
+    pub fn is_time(self) -> bool {
+        matches!(self, Self::Hour | Self::Day)
+    }
+
     /// Its name.
     #[must_use]
     pub fn word(self) -> &'static str {

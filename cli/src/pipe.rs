@@ -82,7 +82,8 @@ pub struct Cli {
         conflicts_with = "seen"
     )]
     pub by: By,
-    /// With --history: rows, the largest first; the others are one row [default: 20 on a terminal, else all]
+    /// With --history: rows, the largest first; the others are one row [default: 20 on a terminal, else all; hours and days:
+    /// all]
     #[arg(long, value_name = "ROWS", requires = "history", conflicts_with = "seen")]
     pub top: Option<usize>,
     /// With --history: only what was before this

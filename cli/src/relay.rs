@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use leco_core::source::SourceSpec;
-use leco_core::text::{parse_bytes, parse_duration};
+use leco_core::text::{parse_duration, parse_size};
 
 use crate::frontend::filter_without_names;
 use crate::listed;
@@ -175,8 +175,7 @@ fn age(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let bytes = parse_bytes(text).or_else(|| text.parse().ok());
-    bytes
+    parse_size(text)
         .filter(|bytes| *bytes >= 1 << 20)
         .ok_or_else(|| "expected at least 1M, such as 64M or 1G".to_owned())
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leco_core::text::{FLAG_WORDS, parse_bytes, parse_duration, parse_flag};
+use leco_core::text::{FLAG_WORDS, parse_duration, parse_flag, parse_size};
 
 /// Where it is remembered who talked to whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -187,7 +187,7 @@ tunables! {
     "history" history: Duration = kept("30d"),
         "how long totals by hour and day are saved beside that, for --history; off or 0 saves none";
     "history-max" history_max: u64 = size("64M"),
-        "size of that file; beyond it the oldest totals go";
+        "bytes that totals take of that file; beyond it the oldest go";
     "learn" learn: Duration = kept("1d"),
         "for so long after its first start nothing is marked as never seen before: everything would be";
     "extra-ev-data" extra_ev_data: bool = flag("0"),
@@ -219,7 +219,7 @@ fn kept(text: &str) -> Result<Duration, Expected> {
 
 /// Bytes, with a unit or without.
 fn size(text: &str) -> Result<u64, Expected> {
-    let bytes = parse_bytes(text).or_else(|| text.parse().ok());
+    let bytes = parse_size(text);
     bytes.filter(|bytes| (1 << 20..=1 << 40).contains(bytes)).ok_or("a size like 64M, from 1M to 1T")
 }
 

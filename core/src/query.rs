@@ -218,6 +218,8 @@ impl Query {
             Test::Line(_) => false,
             // Neither is told by a field.
             Test::FirstEver(_) | Test::Number(_) => true,
+            // A direction says which of the ports it is, and is none.
+            Test::Port(..) => !known.contains(&"lport") && !known.contains(&"rport"),
             test => !test.fields().iter().any(|field| known.contains(field)),
         })
     }
@@ -751,6 +753,17 @@ mod tests {
         let query = Query::parse_with("@gone", &Names { filters, ..Names::default() }).unwrap();
         assert!(query.asks_for("state") && query.asks_for("uid") && !query.asks_for("comm"));
         assert!(!is_asked_for("pid"));
+        let seen = ["user", "comm", "raddr", "dir"];
+        for (text, is_beyond) in [
+            ("dir:in proc:x word", false),
+            ("port:443", true),
+            ("-port:443", true),
+            ("unit:x", true),
+            ("rx>1", true),
+        ] {
+            assert_eq!(Query::parse(text).unwrap().asks_beyond(&seen), is_beyond, "{text}");
+        }
+        assert!(!Query::parse("port:443").unwrap().asks_beyond(&["dir", "rport"]));
     }
 
     #[test]

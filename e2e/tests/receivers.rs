@@ -178,6 +178,32 @@ fn a_stalled_reader_is_told_the_end_of_it_all_and_ends_nothing() {
 
 /// What systemd does for a service with a socket: passes it, hears that it is ready, and that it lives.
 #[test]
+fn a_reader_stays_where_another_leaves_while_outputs_are_reopened() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let [fifo, socket] = ["fifo", "socket"].map(|name| folder.path(name));
+    let outputs = [format!("fifo:{}", fifo.display()), format!("unix:{}", socket.display())];
+    let pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-o", &outputs[0], "-o", &outputs[1]]);
+    let leaving = wait_for("a socket", || UnixStream::connect(&socket).ok());
+    let staying = connect(&socket);
+    let reader = LineReader::new(fs::File::open(&fifo).unwrap());
+    let (_, port) = send(&netns, b"before");
+    of_port(&staying, port);
+    of_port(&reader, port);
+    // All of it is found at once.
+    pipe.signal(Signal::STOP);
+    fs::remove_file(&fifo).unwrap();
+    drop(leaving);
+    pipe.signal(Signal::HUP);
+    pipe.signal(Signal::CONT);
+    wait_for("another fifo", || fs::metadata(&fifo).ok());
+    let (_, port) = send(&netns, b"after");
+    of_port(&staying, port);
+}
+
+#[test]
 fn a_service_manager_passes_a_socket_and_is_told_how_the_pipe_is_doing() {
     if !can_test_the_kernel() {
         return;
@@ -289,6 +315,37 @@ fn what_was_seen_is_known_after_a_kill() {
         (&pair["program"], &pair["uid"], &pair["peer"]),
         (&"stranger".into(), &UID.into(), &"10.83.1.0/24".into())
     );
+}
+
+#[test]
+fn a_pipe_that_ends_saves_what_was_seen_and_sends_what_was_held_back() {
+    if !can_test_the_kernel() {
+        return;
+    }
+    let (kernel, netns, folder) = (Kernel::load(&[]), Netns::new(), Folder::new());
+    let memory = folder.path("state/seen.sqlite");
+    let mut command = Command::new(program("leco-event-pipe"));
+    command.arg("--pin").arg(kernel.pins()).env("LECO_MEMORY", &memory).env("LECO_LEARN", "off");
+    let mut pipe = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = BufReader::new(pipe.stdout.take().unwrap()).lines();
+    let (_, port) = send(&netns, b"read");
+    assert!(reader.any(|line| line.unwrap().contains(&format!(" {port}/udp"))));
+    drop(reader);
+    let ended = wait_for("the pipe to end without a reader", || pipe.try_wait().unwrap());
+    assert!(ended.success() && seen(&memory, &[]).contains(":: read ::"), "{ended} {}", seen(&memory, &[]));
+
+    let recording = folder.path("held.jsonl");
+    let output = format!("file:{}?rate-limit=1h", recording.display());
+    let mut pipe = EventPipe::start(kernel.pins(), &["-o", "-", "-o", &output]);
+    let (pid, _) = send(&netns, b"held");
+    let last = pipe.latest(pid, &json!({"state": "closed"}));
+    pipe.signal(Signal::TERM);
+    pipe.wait();
+    let lines = fs::read_to_string(recording).unwrap();
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let states: Vec<_> =
+        events.filter(|event| event["ns"] == last["ns"]).map(|event| event["state"].clone()).collect();
+    assert_eq!(states.last(), Some(&last["state"]), "{states:?}");
 }
 
 /// Connections and bytes sent of a program, as they were saved; as the kernel side has them.
@@ -475,7 +532,7 @@ fn the_pipe_gives_up_what_it_does_not_need() {
         };
         let (pid, port) = send(&netns, b"leco-one");
         let _ = pipe.latest(pid, &json!({"rport": port}));
-        assert!(holds(&recording, port));
+        wait_for("the recording", || holds(&recording, port).then_some(()));
         let status = fs::read_to_string(format!("/proc/{}/status", pipe.id())).unwrap();
         assert_eq!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), sandbox);
 

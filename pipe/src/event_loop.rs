@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hashlink::{LinkedHashMap, LruCache};
+use hashlink::LruCache;
 use jiff::Timestamp;
 use leco_bpf::read::ReadError;
 use leco_bpf::read::record::Conn;
@@ -19,11 +19,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock::Now;
 use crate::enrich::labeler::Labeler;
 use crate::enrich::names::reverse::REVERSE_QUEUE;
-use crate::enrich::peer_names::HELLO_NS;
 use crate::history::Memory;
 use crate::history::pages::{Cursor, PageQuestion};
 use crate::history::question::second_of;
 use crate::history::totals::start_of_total;
+use crate::history::undecided::Undecided;
 use crate::outputs::{Outputs, PageWish};
 use crate::render::line::Formatter;
 use crate::source::kernel_events::{KernelEvents, Losses};
@@ -76,8 +76,7 @@ struct Loop {
     unnamed: LruCache<IpAddr, Conn>,
     /// Connections that were told with the number of a user whose name may still come, each as it was told last.
     unnamed_users: LruCache<BootNs, Conn>,
-    /// Connections whose process may name its peer yet, the oldest first: until then nobody knows whether it is new.
-    undecided: LinkedHashMap<BootNs, Conn>,
+    undecided: Undecided,
 }
 
 impl Pipe {
@@ -85,10 +84,14 @@ impl Pipe {
     pub fn run(self, signals: &Signals) -> Result<(), RunError> {
         let unnamed = LruCache::new(REVERSE_QUEUE);
         let unnamed_users = LruCache::new(self.kernel_events.capacity());
-        let undecided = LinkedHashMap::new();
+        let undecided = Undecided::new(self.kernel_events.capacity());
         let losses = Losses::default();
         let mut this = Loop { pipe: self, losses, lost_ns: 0, unnamed, unnamed_users, undecided };
         let result = this.run(signals);
+        this.remember_undecided(&Now::read());
+        if let Some(memory) = &mut this.pipe.memory {
+            memory.finish();
+        }
         this.pipe.outputs.write_counts();
         result
     }
@@ -130,7 +133,7 @@ impl Loop {
                 self.take_pages();
             }
             self.decide(&now);
-            if !self.serve(&ready.outputs, &now)? {
+            if !self.serve(&ready, &now)? {
                 return Ok(());
             }
             if !std::mem::replace(&mut has_started, true) {
@@ -143,7 +146,7 @@ impl Loop {
     fn due(&mut self, drain_at: Option<BootNs>) -> Option<BootNs> {
         let memory_at = self.pipe.memory.as_ref().and_then(Memory::due);
         let timers =
-            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided_due()];
+            [drain_at, self.pipe.outputs.due(), self.pipe.watchdog.due(), memory_at, self.undecided.due()];
         timers.into_iter().flatten().min()
     }
 
@@ -154,7 +157,6 @@ impl Loop {
         }
         if ready.reopen {
             signals.take_reopen();
-            self.pipe.outputs.reopen();
         }
         let now = Now::read();
         self.pipe.watchdog.keep_time(now.boot);
@@ -168,9 +170,13 @@ impl Loop {
     }
 
     /// Writes to the receivers what they take; `false` where they are gone for good.
-    fn serve(&mut self, ready: &[PollFlags], now: &Now) -> Result<bool, RunError> {
+    fn serve(&mut self, ready: &Ready, now: &Now) -> Result<bool, RunError> {
         self.pipe.outputs.set_clock(now);
-        self.pipe.outputs.look(ready, now.boot);
+        self.pipe.outputs.look(&ready.outputs, now.boot);
+        if ready.reopen {
+            // Not before: what is ready is told by the place among descriptors, of which there may be others then.
+            self.pipe.outputs.reopen();
+        }
         self.pipe.outputs.keep_time(now.boot);
         loop {
             if self.pipe.outputs.wants_replay() {
@@ -224,8 +230,8 @@ impl Loop {
         let now = Now::read();
         self.drain(&now)?;
         self.count_known()?;
-        self.remember_undecided(&now);
         self.pipe.outputs.set_clock(&now);
+        self.pipe.outputs.release_all();
         let end = now.boot + FLUSH_NS;
         while self.pipe.outputs.flush().map_err(RunError::Output)? && !self.pipe.outputs.is_flushed() {
             let left = end.saturating_sub(boot_ns());
@@ -234,9 +240,6 @@ impl Loop {
                 break;
             }
             self.pipe.outputs.look(&revents, now.boot);
-        }
-        if let Some(memory) = &mut self.pipe.memory {
-            memory.finish();
         }
         Ok(())
     }
@@ -362,17 +365,10 @@ impl Loop {
         }
     }
 
-    /// When to call [`Self::decide`].
-    fn undecided_due(&self) -> Option<BootNs> {
-        let is_full = self.undecided.len() > self.pipe.kernel_events.capacity();
-        self.undecided.front().map(|(ns, _)| if is_full { 0 } else { ns.saturating_add(HELLO_NS) })
-    }
-
     /// Tells connections anew that are the first of their program with their peer, whose process named none.
     fn decide(&mut self, now: &Now) {
-        while self.undecided_due().is_some_and(|due| due <= now.boot) {
-            let Some((ns, conn)) = self.undecided.pop_front() else { return };
-            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
+        while let Some(conn) = self.undecided.pop(now.boot) {
+            let conn = self.pipe.kernel_events.open(conn.ns).unwrap_or(conn);
             let labels = self.pipe.labeler.labels(&conn, now.boot);
             let memory = self.pipe.memory.as_mut();
             if memory.is_some_and(|memory| memory.see(&conn, &labels, now)) {
@@ -381,11 +377,11 @@ impl Loop {
         }
     }
 
-    /// The pipe ends before it is known who their peers are: they are remembered by what is known.
+    /// The pipe ends, for whatever reason, before it is known who their peers are: they are remembered by what is known.
     fn remember_undecided(&mut self, now: &Now) {
         let Some(memory) = &mut self.pipe.memory else { return };
-        for (ns, conn) in std::mem::take(&mut self.undecided) {
-            let conn = self.pipe.kernel_events.open(ns).unwrap_or(conn);
+        for conn in self.undecided.take() {
+            let conn = self.pipe.kernel_events.open(conn.ns).unwrap_or(conn);
             let labels = self.pipe.labeler.labels(&conn, now.boot);
             memory.see(&conn, &labels, now);
         }
@@ -398,13 +394,11 @@ impl Loop {
             return;
         }
         let mut labels = self.pipe.labeler.labels(conn, now.boot);
-        if let Some(memory) = &mut self.pipe.memory {
-            if self.pipe.labeler.peers().may_come(conn, now.boot) {
-                self.undecided.entry(conn.ns).or_insert(*conn);
-            } else {
-                self.undecided.remove(&conn.ns);
-                labels.is_new = memory.see(conn, &labels, now);
-            }
+        if let Some(memory) = &mut self.pipe.memory
+            && !(self.pipe.labeler.peers().may_come(conn, now.boot) && self.undecided.add(conn))
+        {
+            self.undecided.remove(conn.ns);
+            labels.is_new = memory.see(conn, &labels, now);
         }
         if let Some(memory) = &mut self.pipe.memory {
             memory.keep_name(conn, &labels, now);

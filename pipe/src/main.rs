@@ -265,6 +265,11 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         !filter.asks_beyond(known),
         "the filter asks for what was not saved: write words, {words}"
     );
+    anyhow::ensure!(
+        cli.top.is_none() || !cli.by.is_time(),
+        "--top chooses the largest rows, and with --by {} all are printed: leave it out",
+        cli.by.word()
+    );
     let now = Timestamp::now().as_second();
     let zone = time_zone();
     let second = |moment: &Moment| second_of(moment, now, &zone);

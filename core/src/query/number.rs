@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::text::{parse_bytes, parse_duration};
+use crate::text::{decimal, parse_duration, parse_size, whole_number};
 use crate::wire::details::ConnectionDetails;
 
 /// Numbers that can be compared, with what they are.
@@ -60,8 +60,10 @@ impl Comparison {
         let (or_equal, value) = value.strip_prefix('=').map_or((false, value), |value| (true, value));
         let (than, example) = match of {
             Number::Rtt | Number::Age => (microseconds(value), "a duration like 50ms, 10s or 1h"),
-            Number::Retrans => (value.parse().ok(), "a number"),
-            Number::Bytes | Number::Received | Number::Sent => (bytes(value), "bytes like 500, 100K or 1.5M"),
+            Number::Retrans => (whole_number(value), "a number"),
+            Number::Bytes | Number::Received | Number::Sent => {
+                (parse_size(value), "bytes like 500, 100K or 1.5M")
+            }
         };
         let read = than.map(|than| Self { of, is_more: sign == ">", or_equal, than });
         Some(read.ok_or_else(|| format!("{name} is compared with {example}")))
@@ -106,16 +108,13 @@ impl Comparison {
 }
 
 fn microseconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, unit) = text.split_at(text.find(|c| !is_number(c)).unwrap_or(text.len()));
     match unit {
-        "ms" => number.parse::<u64>().ok()?.checked_mul(1000),
-        "us" | "µs" => number.parse().ok(),
+        "ms" => decimal(number, 1000),
+        "us" | "µs" => decimal(number, 1),
         _ => u64::try_from(parse_duration(text).ok()?.as_micros()).ok(),
     }
-}
-
-fn bytes(text: &str) -> Option<u64> {
-    text.parse().ok().or_else(|| parse_bytes(&text.to_ascii_uppercase()))
 }
 
 #[cfg(test)]
@@ -134,6 +133,8 @@ mod tests {
             ("rtt>50ms", false),
             ("rtt>=50ms", true),
             ("rtt>49999us", true),
+            ("rtt<50.1ms", true),
+            ("rtt>49.75ms", true),
             ("rtt<1s", true),
             ("retrans>2", true),
             ("retrans<=3", true),
@@ -141,6 +142,8 @@ mod tests {
             ("bytes>1M", false),
             ("bytes>=1m", true),
             ("bytes>1023.9K", true),
+            ("bytes<1.05M", true),
+            ("bytes>0.96M", true),
             ("rx>1000000", true),
             ("tx>0", false),
             ("tx>=0", true),
@@ -164,6 +167,9 @@ mod tests {
             ("rtt>", "rtt is compared with a duration"),
             ("age<soon", "age is compared with a duration"),
             ("retrans>1K", "with a number"),
+            ("retrans>+1", "with a number"),
+            ("bytes>+1M", "with bytes like"),
+            ("rtt>+1ms", "a duration"),
             ("bytes>much", "with bytes like"),
             ("rtt>99999999999999999999ms", "a duration"),
             ("rtt=80ms", "write rtt>80ms or rtt<80ms"),

@@ -52,16 +52,32 @@ pub fn bytes(count: u64) -> impl Display {
     })
 }
 
-/// Reads a count as [`bytes`] writes it, exact to its decimal.
+/// Reads a count as [`bytes`] writes it, exact to its decimals, of which there may be more.
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let power = ["B", "K", "M", "G", "T", "P", "E"].iter().position(|known| *known == unit)?;
-    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
-    let (whole, tenth): (u64, u64) = (whole.parse().ok()?, tenth.parse().ok()?);
-    let tenths = whole.checked_mul(10)?.checked_add(tenth)?;
-    let bytes = (u128::from(tenths) << (10 * power)) / 10;
-    u64::try_from(bytes).ok()
+    decimal(number, 1 << (10 * power))
+}
+
+/// Reads bytes as people write them: a number, or one with a unit in either case.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    whole_number(text).or_else(|| parse_bytes(&text.to_ascii_uppercase()))
+}
+
+/// Digits only: the standard parser also takes a sign.
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Reads a number with or without decimals as so many of what there are `unit` of in one; a rest is left out.
+pub(crate) fn decimal(text: &str, unit: u64) -> Option<u64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let parts = 10_u128.checked_pow(decimals.len().try_into().ok()?)?;
+    let [whole, decimals] =
+        [whole, decimals].map(|part| Some(u128::from(whole_number(part)?) * u128::from(unit)));
+    u64::try_from(whole? + decimals? / parts).ok()
 }
 
 /// Bytes received and sent, as a line of the pipe ends: `v 1.2M / 80.5K ^`.
@@ -146,4 +162,47 @@ pub fn port_of(port: u16, protocol: Protocol) -> impl Display {
         write_number(f, number)?;
         f.write_str(suffix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_any_number_of_decimals_and_no_sign() {
+        for (text, count) in [
+            ("58B", 58),
+            ("1.5M", 3 << 19),
+            ("1.25M", 5 << 18),
+            ("1.05G", 1_127_428_915),
+            ("0.0009765625M", 1 << 10),
+            ("1.5B", 1),
+            ("15.999E", 18_445_591_152_204_944_769),
+            ("1.0000000000000000000K", 1 << 10),
+        ] {
+            assert_eq!(parse_bytes(text), Some(count), "{text}");
+        }
+        for wrong in [
+            "", "B", "1", "1.M", ".5M", "+1M", "-1M", "1.+5M", "1.5.5M", "1,5M", "16E", "1e3K", "1 M", "1m",
+            "1µ",
+        ] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
+        let endless = format!("1.{}M", "0".repeat(400));
+        assert_eq!(parse_bytes(&endless), None);
+        assert_eq!(["500", "1.25m", "2K"].map(parse_size), [Some(500), Some(5 << 18), Some(2048)]);
+        assert_eq!(["+500", "", "1.5", "0x1"].map(parse_size), [None; 4]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_to_a_decimal(count: u64) {
+            let text = bytes(count).to_string();
+            if let Some(read) = parse_bytes(&text) {
+                assert_eq!(bytes(read).to_string(), text, "{count}: {read}");
+            } else {
+                assert_eq!(text, "16E", "{count}");
+            }
+        }
+    }
 }

@@ -18,8 +18,9 @@ pub use cut::cut;
 pub use duration::{DurationError, parse_duration};
 pub use flag::{FLAG_WORDS, parse_flag};
 pub use format::{
-    Protocol, address, bytes, endpoint, parse_bytes, port_of, relative_time, round_trip, traffic,
+    Protocol, address, bytes, endpoint, parse_bytes, parse_size, port_of, relative_time, round_trip, traffic,
 };
+pub(crate) use format::{decimal, whole_number};
 pub use network::network;
 pub use parts::{Part, SEPARATOR};
 pub(crate) use path::expand;

@@ -10,6 +10,7 @@ pub mod question;
 pub mod seen;
 mod store;
 pub mod totals;
+pub(crate) mod undecided;
 mod writer;
 
 use std::collections::HashSet;
@@ -442,6 +443,9 @@ mod tests {
     use std::sync::mpsc::sync_channel;
     use std::thread;
 
+    use leco_core::query::Query;
+    use leco_core::wire::event::ConnectionState;
+
     use jiff::Timestamp;
 
     use super::*;
@@ -608,6 +612,27 @@ mod tests {
             [("192.0.2.0/24", 1_800_000_001, 1_800_000_008), ("192.0.9.0/24", 1_800_000_008, 1_800_000_009)]
         );
         assert!(seen::line(&pairs[0], &TimeZone::UTC).ends_with(":: curl :: 192.0.2.0/24"));
+    }
+
+    #[test]
+    fn what_was_seen_can_be_filtered_by_its_direction() {
+        let mut memory = Memory::default();
+        for (number, direction) in
+            (1..).zip([Direction::Outgoing, Direction::Incoming, Direction::Listening, Direction::Listening])
+        {
+            let mut conn = Conn { direction, local_port: number, ..conn(SECOND, "192.0.2.1") };
+            if number == 4 {
+                conn.local = "0.0.0.0".parse().unwrap();
+            }
+            memory.see(&conn, &labels("curl", None), &at(1));
+        }
+        let of = |filter: &str| {
+            let filter = Query::parse(filter).unwrap();
+            let holds = |pair: &&Pair| filter.holds("", &seen::details(pair), ConnectionState::Ordinary);
+            memory.pending.iter().filter(holds).map(|pair| pair.peer.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("dir:out"), of("dir:in")), (vec!["192.0.2.0/24"], vec!["192.0.2.0/24"]));
+        assert_eq!(of("dir:listen"), ["listening loopback 3", "listening 4"]);
     }
 
     #[test]

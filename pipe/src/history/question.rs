@@ -48,7 +48,8 @@ pub struct Question<'q> {
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// What each row is of, and its sums: the one with most bytes first; of hours and days the earliest.
+    /// What each row is of, and its sums: the one with most bytes first; of hours and days the earliest. Among hours, what is
+    /// known of a whole day only has no time.
     pub rows: Vec<(String, Sums)>,
     /// How many rows were put together at the end, and their sums.
     pub rest: Option<(usize, Sums)>,
@@ -69,7 +70,7 @@ pub fn second_of(moment: &Moment, now: i64, zone: &TimeZone) -> i64 {
 impl Question<'_> {
     /// Looks it up.
     pub fn answer(&self, store: &Store) -> Result<Answer, StoreError> {
-        let is_by_time = matches!(self.by, By::Hour | By::Day);
+        let is_by_time = self.by.is_time();
         let rows = if is_by_time { self.by_time(store)? } else { self.by_label(store)? };
         let mut answer = Answer { rows, ..Answer::default() };
         for (_, sums) in &answer.rows {
@@ -102,9 +103,11 @@ impl Question<'_> {
             )?;
         }
         let mut by_time: BTreeMap<i64, Sums> = BTreeMap::new();
+        // Begins of days of which the hours are not known any more.
+        let mut whole_days = HashSet::new();
         // Most totals that follow each other are of one hour.
         let mut day = (0..0, 0);
-        let mut latest = (0, Sums::default());
+        let mut latest = ((0, false), Sums::default());
         store.totals(self.range, |total| {
             if has_filter && !chosen.contains(&total.flow) {
                 return;
@@ -114,15 +117,19 @@ impl Question<'_> {
                 day = (begin..start_of_day(total.start, 1, self.zone), begin);
             }
             let start = if self.by == By::Day { day.1 } else { total.start };
-            if start != latest.0 {
-                by_time.entry(latest.0).or_default().add(&latest.1);
-                latest = (start, Sums::default());
+            if (start, total.is_day) != latest.0 {
+                by_time.entry(latest.0.0).or_default().add(&latest.1);
+                latest = ((start, total.is_day), Sums::default());
+                if total.is_day {
+                    whole_days.insert(start);
+                }
             }
             latest.1.add(&total.sums);
         })?;
-        by_time.entry(latest.0).or_default().add(&latest.1);
+        by_time.entry(latest.0.0).or_default().add(&latest.1);
         by_time.retain(|_, sums| *sums != Sums::default());
-        Ok(by_time.into_iter().map(|(start, sums)| (self.time(start), sums)).collect())
+        let label = |start| self.time(start, self.by == By::Day || whole_days.contains(&start));
+        Ok(by_time.into_iter().map(|(start, sums)| (label(start), sums)).collect())
     }
 
     /// Sums of everything that has one name, what moved most first.
@@ -177,8 +184,8 @@ impl Question<'_> {
         self.filter.is_empty() || self.filter.chooses(known(flow, user))
     }
 
-    fn time(&self, start: i64) -> String {
-        let format = if self.by == By::Day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
+    fn time(&self, start: i64, is_day: bool) -> String {
+        let format = if is_day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
         match Timestamp::from_second(start) {
             Ok(time) => self.zone.to_datetime(time).strftime(format).to_string(),
             Err(_) => "-".to_owned(),

@@ -32,7 +32,12 @@ pub fn details(pair: &Pair) -> ConnectionDetails {
         uid: Some(pair.uid),
         process: pair.program.clone(),
         peers: vec![pair.peer.clone()],
-        direction: if pair.is_incoming { Direction::In } else { Direction::Out },
+        direction: match pair.is_incoming {
+            true => Direction::In,
+            // No name of a peer has a space.
+            false if pair.peer.starts_with("listening ") => Direction::Listen,
+            false => Direction::Out,
+        },
         ..ConnectionDetails::default()
     }
 }

@@ -310,7 +310,9 @@ impl Totals {
             return;
         }
         let failure = failure(conn.state);
-        let is_told = |known: &Counted| (known.rx, known.tx, known.failure) == (conn.rx, conn.tx, failure);
+        let is_told = |known: &Counted| {
+            (known.rx, known.tx) == (conn.rx, conn.tx) && [0, known.failure].contains(&failure)
+        };
         let known = self.known.get(conn.ns).filter(is_told);
         if let Some(known) = known.filter(|_| !self.waiting.contains_key(&conn.ns)) {
             let gone = self.known.insert(conn.ns, Counted { is_open: conn.is_open(), ..known });
@@ -363,7 +365,8 @@ impl Totals {
         let counted = Counted {
             rx: rx.max(before.rx),
             tx: tx.max(before.tx),
-            failure: failure.max(before.failure),
+            // It may fail in one way and then in another, and what passes in between takes nothing back.
+            failure: if failure > 0 { failure } else { before.failure },
             is_open,
         };
         let gone = self.known.insert(ns, counted);

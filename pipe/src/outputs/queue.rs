@@ -102,8 +102,19 @@ impl Queue {
         }
     }
 
+    /// Lets every held event go, and holds back none from now on.
+    pub(crate) fn release_all(&mut self) {
+        let Some(mut pace) = self.pace.take() else { return };
+        for (_, ns) in pace.due {
+            if let Some(event) = pace.held.remove(&ns) {
+                self.add(ns, event);
+            }
+        }
+    }
+
+    /// Whether nothing is left, neither to be sent now nor held back.
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events.is_empty() && self.due().is_none()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -154,10 +165,14 @@ const KEPT_CAPACITY: usize = 256;
 impl Pace {
     /// Takes an event; what may go now comes back, and so does the next one where more are held than may be.
     fn push(&mut self, ns: BootNs, event: Event, now: BootNs) -> Option<(BootNs, Event)> {
-        let Some(due) = self.due(ns, now) else { return Some((ns, event)) };
-        if self.held.insert(ns, event).is_none() {
-            self.due.insert((due, ns));
+        // Of one that is held it may be forgotten when the latest went.
+        if let Some(held) = self.held.get_mut(&ns) {
+            *held = event;
+            return None;
         }
+        let Some(due) = self.due(ns, now) else { return Some((ns, event)) };
+        self.held.insert(ns, event);
+        self.due.insert((due, ns));
         if self.held.len() <= self.capacity {
             return None;
         }
@@ -169,7 +184,7 @@ impl Pace {
     /// When an event of this connection may go; `None`: now, and from now on the next has to wait.
     fn due(&mut self, ns: BootNs, now: BootNs) -> Option<BootNs> {
         let due = self.latest.get(&ns).map(|latest| latest.saturating_add(self.interval));
-        if let Some(due) = due.filter(|due| *due > now || self.held.contains_key(&ns)) {
+        if let Some(due) = due.filter(|due| *due > now) {
             return Some(due);
         }
         self.latest.insert(ns, now);
@@ -269,7 +284,8 @@ mod tests {
         assert_eq!(taken(&mut queue), "a1\nb1\n");
         assert_eq!(queue.due(), Some(1100));
         queue.release(1099);
-        assert!(queue.is_empty());
+        assert_eq!(taken(&mut queue), "");
+        assert!(!queue.is_empty(), "one is held back");
         queue.release(1100);
         assert_eq!(taken(&mut queue), "a3\n");
         assert_eq!(queue.due(), None);
@@ -277,5 +293,46 @@ mod tests {
         assert_eq!(queue.due(), Some(1200), "counted from when the last one went");
         queue.push(2, event("b2\n"), true, 1150);
         assert_eq!(taken(&mut queue), "b2\n");
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_held_back() {
+        let mut queue = Queue::new(10, Duration::from_nanos(100));
+        for (ns, text) in [(1, "a1\n"), (2, "b1\n"), (2, "b2\n"), (1, "a2\n"), (2, "b3\n")] {
+            queue.push(ns, event(text), true, 1000);
+        }
+        assert_eq!(taken(&mut queue), "a1\nb1\n");
+        assert!(!queue.is_empty());
+        queue.release_all();
+        queue.push(1, event("a3\n"), false, 1010);
+        assert_eq!(taken(&mut queue), "b3\na3\n");
+        assert!(queue.is_empty());
+    }
+
+    proptest::proptest! {
+        /// However few connections may be remembered, each is told in order, and its last event.
+        #[test]
+        fn a_connection_is_never_told_what_is_older(pushes in proptest::collection::vec((0_u64..8, 0_u64..30), 0..60)) {
+            let mut queue = Queue::new(2, Duration::from_nanos(100));
+            let (mut now, mut out) = (1000, String::new());
+            for (number, (ns, pause)) in pushes.iter().enumerate() {
+                now += pause;
+                queue.release(now);
+                queue.push(*ns, event(&format!("{ns} {number}\n")), true, now);
+                out += &taken(&mut queue);
+            }
+            queue.release_all();
+            out += &taken(&mut queue);
+            let told: Vec<(u64, usize)> = out
+                .lines()
+                .map(|line| line.split_once(' ').unwrap())
+                .map(|(ns, number)| (ns.parse().unwrap(), number.parse().unwrap()))
+                .collect();
+            for ns in 0..8 {
+                let numbers: Vec<_> = told.iter().filter(|event| event.0 == ns).map(|event| event.1).collect();
+                assert!(numbers.is_sorted(), "{ns}: {numbers:?}");
+                assert_eq!(numbers.last().copied(), pushes.iter().rposition(|push| push.0 == ns));
+            }
+        }
     }
 }

@@ -73,6 +73,38 @@ fn nothing_is_counted_twice_or_lost_over_restarts_and_kills() {
 }
 
 #[test]
+fn a_connection_that_fails_in_two_ways_counts_once_in_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let labels = fixtures::labels("curl", None);
+    let open = || Memory::open(&path, "boot", &saved(&TimeZone::UTC)).unwrap().0;
+    let mut expected = sums(2, 0, 30);
+    (expected.failures[0], expected.failures[5]) = (1, 2);
+    let mut memory = open();
+    for (second, state, sent) in [(0, State::Blocked, 0), (9, State::Open, 10), (18, State::Refused, 10)] {
+        memory.count(&Conn { state, ..conn(1, 0, sent) }, &labels, &at(START + second));
+        memory.keep_time(at(START + second + 6).boot);
+    }
+    for state in [State::Blocked, State::Open] {
+        memory.count(&Conn { state, ..conn(2, 0, 20) }, &labels, &at(START + 30));
+        memory.flush();
+    }
+    // Each reader that comes is told all that is known, and so is the next pipe.
+    for hour in 0..3 {
+        memory.count(
+            &Conn { state: State::Refused, ..conn(1, 0, 10) },
+            &labels,
+            &at(START + hour * HOUR + 60),
+        );
+        memory.count(&conn(2, 0, 20), &labels, &at(START + hour * HOUR + 60));
+        memory.finish();
+        memory = open();
+    }
+    drop(memory);
+    assert_eq!(ask(&path, By::Hour, &TimeZone::UTC, "").rows, [("2027-01-15 08:00".to_owned(), expected)]);
+}
+
+#[test]
 fn of_what_has_ended_so_much_is_known_as_may_be_told_again_and_of_what_is_open_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("seen.sqlite");
@@ -139,6 +171,14 @@ fn hours_become_days_and_days_go() {
     assert_eq!((days.rows[0].0.as_str(), days.rows.len()), ("2027-02-24", 61));
     let hours = ask(&path, By::Hour, &zone, "");
     assert_eq!(hours.rows.iter().filter(|(_, sums)| sums.connections == 2).count(), 7 * 24 + 10);
+    let (whole, hourly): (Vec<_>, Vec<_>) = hours.rows.iter().partition(|(_, sums)| sums.connections > 2);
+    assert_eq!((whole[0].0.as_str(), hourly[0].0.as_str()), ("2027-02-24", "2027-04-18 00:00"));
+    assert!(
+        whole.iter().all(|(label, _)| label.len() == 10) && hourly.iter().all(|(label, _)| label.len() == 16)
+    );
+    let mut json = Vec::new();
+    hours.json(By::Hour, &mut json).unwrap();
+    assert!(String::from_utf8(json).unwrap().contains("\"hour\":\"2027-02-24\""));
 }
 
 #[test]
@@ -172,6 +212,21 @@ fn the_file_is_bounded_and_the_oldest_go() {
     let hours = ask(&path, By::Hour, &zone, "");
     assert_eq!(hours.rows.last().unwrap().0, "2027-01-19 11:00");
     assert!((10..98).contains(&hours.rows.len()), "{}", hours.rows.len());
+}
+
+#[test]
+fn what_is_no_total_takes_no_room_of_totals() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let mut store = fill(&path, &TimeZone::UTC, 0..2, 10);
+    let counted = (0..40_000).map(|ns| (ns, Counted::default())).collect();
+    let batch = TotalsBatch { counted, ..TotalsBatch::default() };
+    store.write(&[], "6a1f6d0e-93a5-4ef0-b7d2-1f1f4a6a0f39", &[], (&batch, START)).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let others = tables::used_by_others(&connection).unwrap();
+    assert!((40_000 * 40..40_000 * 100).contains(&others), "{others}");
+    store.bound(Limits { days: 30, bytes: 1 << 20 }).unwrap();
+    assert_eq!(ask(&path, By::Hour, &TimeZone::UTC, "").rows.len(), 2);
 }
 
 #[test]
