@@ -355,6 +355,31 @@ fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
 }
 
 #[test]
+fn one_machine_of_a_stream_speaks_for_no_other() {
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, "");
+        set_up(&server);
+        let of = |fields: &str| format!("{{\"ns\":7,\"ns_trx\":9,\"line\":\"a lie\"{fields}}}");
+        let clock = r#"{"boot":"11111111-0","host":"db1","ns":1,"wall":1790000000000000000}"#;
+        publish_plainly(&server, "leco.db1.-", &[&of(&format!(r#","boot":"11111111","clock":{clock}"#))]);
+        let other = clock.replace(r#""host":"db1","#, "");
+        let (key, clocked) =
+            (of(r#","key":"11111111-7""#), of(&format!(r#","boot":"22222222","clock":{other}"#)));
+        publish_plainly(&server, "leco.web1.-", &[&key, &clocked, &of("")]);
+        let subscriber = Relay::subscribe(&server, &[]);
+        let events = wait_for("two events", || {
+            let lines = subscriber.stdout.lines();
+            (lines.len() == 2).then_some(lines)
+        });
+        let events: Vec<Value> = events.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events[0]["clock"]["host"], "db1");
+        assert_eq!(events[1]["host"], "web1");
+        assert!(events[1]["boot"].as_str().is_some_and(|boot| boot.starts_with('@')), "{events:?}");
+        subscriber.wait_until_it_says("ignored what web1 publishes: events of another machine");
+    }
+}
+
+#[test]
 fn frontends_read_a_subscriber_as_any_other_source() {
     let Some(path) = nats_servers().pop() else { return };
     let server = NatsServer::start(&path, "");

@@ -55,7 +55,8 @@ impl Maker {
     /// Reads a line. Each message has the clock of its machine, since a subscriber may start anywhere in the stream.
     pub(crate) fn make(&mut self, line: &[u8]) -> Result<Message, MalformedEvent> {
         let event = Event::parse(line)?;
-        let boot = boot_of(&event);
+        // What names several boots is refused by those who read it.
+        let boot = boot_of(&event).ok().flatten().unwrap_or_default().to_owned();
         if let Some(clock) = &event.clock.0
             && let Ok(text) = serde_json::to_string(clock)
         {
@@ -71,19 +72,33 @@ impl Maker {
         Ok(Message {
             subject: format!("{ROOT}.{}.{}", token(host), token(unit)),
             id: format!("{boot}-{}-{}-{hash:016x}", event.ns, event.ns_trx),
-            payload: match clock {
-                Some((_, clock)) if event.clock.0.is_none() => with_clock(line, clock),
-                _ => line.to_vec(),
-            },
+            payload: clock
+                .filter(|_| event.clock.0.is_none())
+                .and_then(|(_, clock)| with_fields(line, &format!("\"clock\":{clock}")))
+                .unwrap_or_else(|| line.to_vec()),
         })
     }
 }
 
-/// What tells the boot of an event.
-pub(crate) fn boot_of(event: &Event) -> String {
+/// An event names boots that differ, or what is no id of a boot: readers could take it for one of any machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotOneBoot;
+
+/// First digits of the id of the boot of an event, where it says them: by its clock, `boot` or `key`, of which readers take
+/// one.
+pub(crate) fn boot_of(event: &Event) -> Result<Option<&str>, NotOneBoot> {
     let clock = event.clock.0.as_ref().map_or("", |clock| &clock.boot);
-    let boot = if event.boot.0.is_empty() { clock } else { &event.boot.0 };
-    boot.chars().filter(char::is_ascii_alphanumeric).take(BOOT_DIGITS).collect()
+    let named = [clock, &event.boot.0].into_iter().filter(|boot| !boot.is_empty());
+    // A key of another writer may have any form.
+    let key = event.key.0.split_once('-').and_then(|(boot, _)| digits(boot));
+    named.map(digits).chain(key.map(Some)).try_fold(None, |known, boot| {
+        let boot = boot.ok_or(NotOneBoot)?;
+        known.is_none_or(|known| known == boot).then_some(Some(boot)).ok_or(NotOneBoot)
+    })
+}
+
+fn digits(boot: &str) -> Option<&str> {
+    boot.get(..BOOT_DIGITS).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A word as a token of a subject: NATS has its own meaning for dots, spaces, `*` and `>`.
@@ -107,14 +122,11 @@ pub(crate) fn hash_of(line: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Adds a field at the end, unless the line would be too long for those who read it.
-fn with_clock(line: &[u8], clock: &str) -> Vec<u8> {
-    match line.trim_ascii_end() {
-        [fields @ .., b'}'] if fields.len() + clock.len() + 16 < MAX_PARTIAL_LINE => {
-            [fields, b",\"clock\":", clock.as_bytes(), b"}"].concat()
-        }
-        _ => line.to_vec(),
-    }
+/// Adds fields at the end, unless the line would be too long for those who read it.
+pub(crate) fn with_fields(line: &[u8], more: &str) -> Option<Vec<u8>> {
+    let fields = line.trim_ascii_end().strip_suffix(b"}")?;
+    let is_short = fields.len() + more.len() + 3 < MAX_PARTIAL_LINE;
+    is_short.then(|| [fields, b",", more.as_bytes(), b"}"].concat())
 }
 
 #[cfg(test)]
@@ -153,6 +165,31 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_of_one_boot() {
+        let clock = |boot| format!(r#""clock":{{"boot":"{boot}","ns":5,"wall":7}}"#);
+        let (first, second) = (r#""boot":"11111111""#, r#""key":"22222222-9""#);
+        for (fields, boot) in [
+            (String::new(), Ok(None)),
+            (first.to_owned(), Ok(Some("11111111"))),
+            (second.to_owned(), Ok(Some("22222222"))),
+            (clock("33333333-4444"), Ok(Some("33333333"))),
+            (format!(r#"{first},"key":"11111111-a",{}"#, clock("11111111-4444")), Ok(Some("11111111"))),
+            (format!("{first},{second}"), Err(NotOneBoot)),
+            (format!("{first},{}", clock("33333333-4444")), Err(NotOneBoot)),
+            (format!("{second},{}", clock("33333333-4444")), Err(NotOneBoot)),
+            // Readers would take it for any boot that begins so.
+            (r#""boot":"1""#.to_owned(), Err(NotOneBoot)),
+            (clock("@3333333"), Err(NotOneBoot)),
+            (r#""key":"connection-5""#.to_owned(), Ok(None)),
+            (format!(r#"{first},"key":"connection-5""#), Ok(Some("11111111"))),
+        ] {
+            let more = if fields.is_empty() { "" } else { "," };
+            let text = format!(r#"{{"ns":1,"ns_trx":2,"line":"a"{more}{fields}}}"#);
+            assert_eq!(boot_of(&Event::parse(text.as_bytes()).unwrap()), boot, "{fields}");
+        }
+    }
+
+    #[test]
     fn the_same_event_has_the_same_id() {
         let clock = r#""clock":{"boot":"x","ns":5,"wall":7}"#;
         let hash = |rest: &str| hash_of(format!(r#"{{"ns":1,"ns_trx":2,"line":"a"{rest}}}"#).as_bytes());
@@ -164,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_no_event_is_refused() {
         let long = format!(r#"{{"ns":1,"ns_trx":2,"line":"{}"}}"#, "x".repeat(MAX_PARTIAL_LINE));
-        assert_eq!(with_clock(long.as_bytes(), "{}"), long.as_bytes());
+        assert_eq!(with_fields(long.as_bytes(), "\"boot\":\"x\""), None);
         for line in ["", "{}", "[1]", "{\"ns\":1"] {
             Maker::new("x").make(line.as_bytes()).unwrap_err();
         }
