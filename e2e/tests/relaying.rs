@@ -20,7 +20,7 @@ use leco_e2e::{
     wait_or_explain,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// What the manual has as an example of permissions.
@@ -92,7 +92,12 @@ struct Relay {
 impl Relay {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(program("leco-relay"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().unwrap());
         let stdout = LineReader::new(child.0.stdout.take().unwrap());
         let stderr = LineReader::new(child.0.stderr.take().unwrap());
@@ -290,6 +295,44 @@ fn a_spool_that_is_full_loses_the_oldest_and_says_so() {
     let events = subscriber.events();
     assert_in_order(&events);
     assert!((400..8000).contains(&events.len()), "{}", events.len());
+}
+
+#[test]
+fn a_disk_that_is_full_keeps_whole_events_alone() {
+    let Some(path) = nats_servers().pop() else { return };
+    let mut server = NatsServer::start(&path, "");
+    set_up(&server);
+    server.kill();
+    let recording = server.path("events");
+    fs::write(&recording, (0..300).map(|connection| event(connection, 5, "x")).collect::<String>()).unwrap();
+    // Blocks that a file may have.
+    for blocks in [0, 3] {
+        let folder = format!("spool{blocks}");
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, "sh"]).arg(program("leco-relay")).args(["publish", "--nats"]);
+        command.arg(server.url()).arg("--spool").arg(server.path(&folder));
+        // A recording alone would wait for the server.
+        command.args(["--source", &format!("file:{}", recording.display()), "--source", "udp:127.0.0.1:0"]);
+        let publisher = Relay::spawn(command);
+        publisher.wait_until_it_says("at the end of");
+        kill_process(Pid::from_child(&publisher.child.0), Signal::TERM).unwrap();
+        let lost = || {
+            let said = publisher.stderr.lines();
+            let counts = said.iter().filter_map(|line| {
+                let (before, reason) = line.split_once(" lost: ")?;
+                assert!(reason.starts_with("cannot write the spool"), "{line}");
+                before.split(' ').nth(1)?.parse::<usize>().ok()
+            });
+            counts.sum::<usize>()
+        };
+        let on_disk = || lost() + spooled(&server, &folder) == 300;
+        wait_or_explain(|| format!("{:?}", publisher.stderr.lines()), || on_disk().then_some(()));
+        let files: Vec<_> = fs::read_dir(server.path(&folder)).unwrap().map(|file| file.unwrap()).collect();
+        let texts: String = files.iter().map(|file| fs::read_to_string(file.path()).unwrap()).collect();
+        assert_eq!(files.len(), if blocks == 0 { 1 } else { 2 }, "with the lock");
+        assert_eq!((texts.is_empty(), texts.ends_with("}\n")), (blocks == 0, blocks > 0), "half an event");
+    }
 }
 
 #[test]
