@@ -336,6 +336,35 @@ fn a_disk_that_is_full_keeps_whole_events_alone() {
 }
 
 #[test]
+fn a_spool_that_cannot_be_emptied_is_sent_all_the_same() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let spool = server.path("spool");
+    fs::create_dir(&spool).unwrap();
+    let all: BTreeMap<u64, u64> = (0..6).map(|connection| (connection, 5)).collect();
+    for connection in all.keys() {
+        let text = format!("leco.web1.- 0f1e2d3c-{connection}-5-0 {}", event(*connection, 5, "x"));
+        fs::write(spool.join(format!("{connection:012}.events")), text).unwrap();
+    }
+    // What is mounted cannot be removed, whoever one is.
+    let mounted = "for file in \"$0\"/*; do mount --bind \"$file\" \"$file\"; done; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", mounted]).arg(&spool);
+    command.arg(program("leco-relay")).args(["publish", "--nats", &server.url(), "--source", "-"]);
+    command.arg("--spool").arg(&spool);
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare") {
+        let _ = skip(&said);
+        return;
+    }
+    assert_eq!(said.matches("cannot remove from the spool what arrived").count(), 6, "{said}");
+    assert!(output.status.success() && !said.contains("lost: "), "{said}");
+    Relay::subscribe(&server, &[]).wait_for_all(&all);
+}
+
+#[test]
 fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
     let Some(path) = nats_servers().pop() else { return };
     let server = NatsServer::start(&path, "");

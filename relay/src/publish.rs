@@ -197,8 +197,7 @@ impl Publisher {
     fn take(&mut self, message: Message) {
         match &mut self.spool {
             Some(spool) if spool.is_in_use() || self.streams.is_none() => {
-                let written = spool.append(&message).and_then(|()| spool.trim());
-                match written {
+                match spool.append(&message).and_then(|()| spool.trim()) {
                     Ok((lost, were_taken)) => {
                         let lost = lost + if were_taken { self.waiting.clear() } else { 0 };
                         self.losses.add(lost, "the spool is full");
@@ -226,7 +225,10 @@ impl Publisher {
             && self.waiting.is_empty()
             && let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_in_use())
         {
-            match spool.arrived().and_then(|()| spool.load()) {
+            if let Err(error) = spool.arrived() {
+                report(format_args!("cannot remove from the spool what arrived: {error}"));
+            }
+            match spool.load() {
                 Ok(messages) => messages.into_iter().for_each(|message| self.waiting.push(message)),
                 Err(error) => {
                     self.losses.add(spool.give_up(), &format!("cannot read the spool: {error}"));

@@ -129,10 +129,13 @@ impl Spool {
         Ok(read(&text).collect())
     }
 
-    /// Everything arrived that was taken.
+    /// Everything arrived that was taken. Where its file cannot be removed, only the next program sends it again.
     pub(crate) fn arrived(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_loaded) {
-            self.remove_first()?;
+        if std::mem::take(&mut self.is_loaded)
+            && let Err(error) = self.remove_first()
+        {
+            self.segments.pop_front();
+            return Err(error);
         }
         Ok(())
     }
@@ -143,9 +146,9 @@ impl Spool {
         while self.segments.len() > 1
             && self.segments.iter().map(|segment| segment.bytes).sum::<u64>() > self.limit
         {
+            let removed = self.remove_first()?;
             let is_loaded = std::mem::take(&mut self.is_loaded);
             were_taken |= is_loaded;
-            let removed = self.remove_first()?;
             // Of those that were taken some may have arrived.
             lost += if is_loaded { 0 } else { removed };
         }
@@ -174,9 +177,11 @@ impl Spool {
     }
 
     fn remove_first(&mut self) -> io::Result<usize> {
-        let Some(first) = self.segments.pop_front() else { return Ok(0) };
-        fs::remove_file(path(&self.folder, first.number))?;
-        Ok(first.messages)
+        let Some(first) = self.segments.front() else { return Ok(0) };
+        match fs::remove_file(path(&self.folder, first.number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => Ok(self.segments.pop_front().map_or(0, |first| first.messages)),
+        }
     }
 }
 
