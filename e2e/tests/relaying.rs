@@ -584,6 +584,25 @@ fn a_recording_is_read_no_faster_than_the_server_takes_it() {
 }
 
 #[test]
+fn totals_of_the_time_before_are_no_connection() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let part = r#"{"ns":1,"ns_trx":1,"line":"totals","boot":"0f1e2d3c","history":{"v":1}}"#;
+    let (file, url) = (server.path("events"), server.url());
+    fs::write(&file, [part, "\n", part, "\n", &event(2, 1, "x")].concat()).unwrap();
+    let source = format!("file:{}", file.display());
+    let (code, said) = refused(&["publish", "--nats", &url, "--source", &source]);
+    let ignored = "leco-relay: 1 event ignored: totals of the time before";
+    assert_eq!((code, said), (Some(0), vec![ignored.to_owned(); 2]));
+    publish_plainly(&server, "leco.web1.-", &[part, &event(3, 1, "x")]);
+    let subscriber = Relay::subscribe(&server, &[]);
+    subscriber.wait_for_all(&BTreeMap::from([(3, 1)]));
+    assert_eq!(subscriber.events(), [(2, 1), (3, 1)]);
+    subscriber.wait_until_it_says("ignored what web1 publishes: totals of the time before");
+}
+
+#[test]
 fn an_nkey_lets_in() {
     // The pair of the manual of nats-server.
     let config =

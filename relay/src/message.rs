@@ -13,6 +13,8 @@ use siphasher::sip::SipHasher13;
 
 /// First word of all subjects.
 pub(crate) const ROOT: &str = "leco";
+/// What events are called that are of no connection.
+pub(crate) const TOTALS: &str = "totals of the time before";
 /// Machines whose clocks are remembered.
 const CLOCKS: usize = 1024;
 /// Characters of a subject's token.
@@ -52,9 +54,13 @@ impl Maker {
         Self { host: host.to_owned(), clocks: LruCache::new(CLOCKS) }
     }
 
-    /// Reads a line. Each message has the clock of its machine, since a subscriber may start anywhere in the stream.
-    pub(crate) fn make(&mut self, line: &[u8]) -> Result<Message, MalformedEvent> {
+    /// Reads a line; `None` for stored totals, which are of no connection: of their parts the latest alone would arrive. Each
+    /// message has the clock of its machine, since a subscriber may start anywhere in the stream.
+    pub(crate) fn make(&mut self, line: &[u8]) -> Result<Option<Message>, MalformedEvent> {
         let event = Event::parse(line)?;
+        if event.is_history.0 {
+            return Ok(None);
+        }
         // What names several boots is refused by those who read it.
         let boot = boot_of(&event).ok().flatten().unwrap_or_default().to_owned();
         if let Some(clock) = &event.clock.0
@@ -69,14 +75,14 @@ impl Maker {
         let host = hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
         let unit = details.units.last().map_or("", String::as_str);
         let hash = hash_of(line);
-        Ok(Message {
+        Ok(Some(Message {
             subject: format!("{ROOT}.{}.{}", token(host), token(unit)),
             id: format!("{boot}-{}-{}-{hash:016x}", event.ns, event.ns_trx),
             payload: clock
                 .filter(|_| event.clock.0.is_none())
                 .and_then(|(_, clock)| with_fields(line, &format!("\"clock\":{clock}")))
                 .unwrap_or_else(|| line.to_vec()),
-        })
+        }))
     }
 }
 
@@ -134,7 +140,7 @@ mod tests {
     use super::*;
 
     fn made(maker: &mut Maker, line: &str) -> Message {
-        maker.make(line.as_bytes()).unwrap()
+        maker.make(line.as_bytes()).unwrap().unwrap()
     }
 
     #[test]
@@ -205,5 +211,7 @@ mod tests {
         for line in ["", "{}", "[1]", "{\"ns\":1"] {
             Maker::new("x").make(line.as_bytes()).unwrap_err();
         }
+        let totals = br#"{"ns":1,"ns_trx":1,"line":"a","history":{"v":1,"end":true}}"#;
+        assert_eq!(Maker::new("x").make(totals).unwrap(), None);
     }
 }

@@ -22,7 +22,7 @@ use leco_os::causes::causes;
 use leco_os::sandbox::Sandbox;
 use tokio::sync::{Notify, mpsc};
 
-use crate::message::{Maker, Message};
+use crate::message::{Maker, Message, TOTALS};
 use crate::server::{Change, Changes, Link, streams, with_server};
 use crate::spool::Spool;
 use crate::waiting::Waiting;
@@ -86,6 +86,7 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiv
     let mut sources = Sources::open(specs)?;
     std::thread::spawn(move || {
         let mut said = String::new();
+        let mut ignored = Losses::of("ignored");
         while !sender.is_closed() {
             let state = sources.state();
             if state.has_ended {
@@ -97,7 +98,8 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiv
             }
             let read = sources.wait(None, |_, line| match maker.make(line) {
                 // Where nobody takes it, this ends soon.
-                Ok(message) => drop(sender.blocking_send(message)),
+                Ok(Some(message)) => drop(sender.blocking_send(message)),
+                Ok(None) => ignored.add(1, TOTALS),
                 Err(error) => report(error),
             });
             if let Err(error) = read {
@@ -105,6 +107,7 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiv
                 break;
             }
         }
+        ignored.tell();
     });
     Ok(receiver)
 }

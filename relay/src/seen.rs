@@ -40,6 +40,8 @@ pub(crate) enum Refusal {
     Double,
     /// It is none.
     Malformed,
+    /// It is of no connection: it brings totals that were stored.
+    Totals,
     /// It says that it is from another machine than its subject, or from several.
     Foreign,
 }
@@ -81,6 +83,9 @@ impl Seen {
             return Err(Refusal::Malformed);
         }
         let event = Event::parse(payload).map_err(|_| Refusal::Malformed)?;
+        if event.is_history.0 {
+            return Err(Refusal::Totals);
+        }
         let clock_host = event.clock.0.as_ref().map_or("", |clock| clock.host.as_str());
         if [event.host.0.as_str(), clock_host].iter().any(|named| !named.is_empty() && token(named) != host) {
             return Err(Refusal::Foreign);
@@ -283,6 +288,8 @@ mod tests {
             seen.hear("a", b"{\"ns\":1,\n\"ns_trx\":2,\r\"line\":\"x\",\"boot\":\"aaaaaaaa\"}\n", 0).unwrap();
         assert_eq!(&*heard.event, b"{\"ns\":1, \"ns_trx\":2, \"line\":\"x\",\"boot\":\"aaaaaaaa\"}\n");
         assert_eq!(seen.hear("a", b"{}", 0).unwrap_err(), Refusal::Malformed);
+        let totals = br#"{"ns":1,"ns_trx":3,"line":"x","boot":"aaaaaaaa","history":{}}"#;
+        assert_eq!(seen.hear("a", totals, 0).unwrap_err(), Refusal::Totals);
         let long = event(1, 2, &"x".repeat(MAX_PARTIAL_LINE));
         assert_eq!(seen.hear("a", long.as_bytes(), 0).unwrap_err(), Refusal::Malformed);
     }

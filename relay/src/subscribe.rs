@@ -26,7 +26,7 @@ use leco_os::sandbox::{Network, Sandbox};
 use leco_pipe::outputs::{OutputSpec, Outputs};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::message::{ROOT, token};
+use crate::message::{ROOT, TOTALS, token};
 use crate::seen::{CONNECTIONS, Refusal, Seen};
 use crate::server::{Change, Changes, Link, streams, with_server};
 use crate::{at_end, block_on, confine, report};
@@ -189,6 +189,7 @@ impl Hub {
             }
             Ok(_) | Err(Refusal::Double) => {}
             Err(Refusal::Malformed) => self.say_ignored(host, "malformed"),
+            Err(Refusal::Totals) => self.say_ignored(host, TOTALS),
             Err(Refusal::Foreign) => self.say_ignored(host, "events of another machine"),
         }
     }
