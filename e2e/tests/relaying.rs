@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -449,6 +449,21 @@ fn one_machine_of_a_stream_speaks_for_no_other() {
         assert!(events[1]["boot"].as_str().is_some_and(|boot| boot.starts_with('@')), "{events:?}");
         subscriber.wait_until_it_says("ignored what web1 publishes: events of another machine");
     }
+}
+
+#[test]
+fn subscribers_share_connections_as_their_outputs_say() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let events: Vec<_> = (0..100).map(|connection| event(connection, 5, "x")).collect();
+    publish_plainly(&server, "leco.web1.x", &events.iter().map(String::as_str).collect::<Vec<_>>());
+    let shares = ["-?share=1/2", "-?share=2/2", "-?share=1/2"];
+    let shares = shares.map(|output| Relay::subscribe(&server, &["-o", output]));
+    let of = |subscriber: &Relay| subscriber.events().into_iter().map(|(ns, _)| ns).collect::<BTreeSet<_>>();
+    let all = || of(&shares[0]).union(&of(&shares[1])).count() == 100 && of(&shares[0]) == of(&shares[2]);
+    wait_or_explain(|| format!("{:?}", shares.each_ref().map(of)), || all().then_some(()));
+    assert!(of(&shares[0]).is_disjoint(&of(&shares[1])));
 }
 
 #[test]

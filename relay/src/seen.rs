@@ -2,7 +2,7 @@
 //! What a subscriber heard of each connection: the latest event, for readers that come later and to know doubles.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,7 +61,6 @@ pub(crate) struct Seen {
     /// The longest unheard first.
     connections: LinkedHashMap<u64, Known>,
     boots: Boots,
-    keys: RandomState,
     since: i64,
 }
 
@@ -71,7 +70,6 @@ impl Seen {
         Self {
             connections: LinkedHashMap::new(),
             boots: Boots::new(),
-            keys: RandomState::new(),
             since: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
         }
     }
@@ -98,7 +96,7 @@ impl Seen {
             Some(_) => one_line(payload),
             None => one_line(&of_host(&event, payload, host).ok_or(Refusal::Malformed)?),
         };
-        let key = self.keys.hash_one((host, boot, event.ns));
+        let key = key_of(host, boot.unwrap_or_default(), event.ns);
         let hash = hash_of(payload);
         if let Some(known) = self.connections.get(&key)
             && (event.ns_trx < known.ns_trx || (event.ns_trx, hash) == (known.ns_trx, known.hash))
@@ -128,6 +126,16 @@ impl Seen {
             Some(Heard { key: *key, line: event.line, event: Rc::clone(&known.event), is_open })
         })
     }
+}
+
+/// Tells connections apart, in every process alike: `share=` of outputs goes by it.
+fn key_of(host: &str, boot: &str, ns: BootNs) -> u64 {
+    let mut hasher = SipHasher13::new();
+    for part in [host.as_bytes(), boot.as_bytes(), &ns.to_le_bytes()] {
+        hasher.write(part);
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
 }
 
 /// Which boots are whose. A machine that claims many makes its own forgotten, and none of another one.
@@ -279,6 +287,16 @@ mod tests {
         assert_eq!(hear("web", r#","boot":"""#), Err(Refusal::Malformed));
         let long = format!(r#","name":"{}""#, "x".repeat(MAX_PARTIAL_LINE - 60));
         assert_eq!(hear("web", &long), Err(Refusal::Malformed), "no room for it");
+    }
+
+    #[test]
+    fn a_connection_has_the_same_key_everywhere() {
+        assert_eq!(
+            key_of("web1", "0f1e2d3c", 7),
+            0xf02b_e6a5_e7c9_c64d,
+            "in every version: programs share connections by it"
+        );
+        assert_ne!(key_of("web1", "0f1e2d3c", 7), key_of("web10", "f1e2d3c", 7));
     }
 
     #[test]
