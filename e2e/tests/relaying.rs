@@ -416,6 +416,15 @@ fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
         publish_plainly(&server, "leco.web1.x", &[&event(3, 1, "x")]);
         late.wait_for_all(&BTreeMap::from([(3, 1)]));
         assert_eq!(late.events(), [(1, 6), (2, 1), (3, 1)]);
+        // A name comes later, and both again.
+        let (plain, named) = (event(4, 1, "x"), event(4, 1, "x").replace("a.test", "b.test"));
+        for (count, told) in [(4, &plain), (5, &named)] {
+            publish_plainly(&server, "leco.web1.x", &[told]);
+            wait_for("it", || (late.events().len() == count).then_some(()));
+        }
+        publish_plainly(&server, "leco.web1.x", &[&plain, &event(5, 1, "x")]);
+        late.wait_for_all(&BTreeMap::from([(5, 1)]));
+        assert_eq!(late.events()[3..], [(4, 1), (4, 1), (5, 1)]);
         let ignored: Vec<_> =
             late.stderr.lines().into_iter().filter(|line| line.contains("ignored")).collect();
         let expected = [

@@ -16,6 +16,8 @@ use crate::message::{boot_of, hash_of, token, with_fields};
 
 /// Connections that are remembered, the longest unheard go.
 pub(crate) const CONNECTIONS: usize = 16_384;
+/// Further events of its latest moment that are remembered of a connection: one comes again when its peer has a name.
+const EARLIER: usize = 8;
 /// Machines of which it is known which boots are theirs, and boots of each.
 const HOSTS: usize = 4096;
 const BOOTS: usize = 16;
@@ -50,6 +52,8 @@ pub(crate) enum Refusal {
 struct Known {
     ns_trx: BootNs,
     hash: u64,
+    /// Of events of the same moment.
+    earlier: Vec<u64>,
     /// When the server got it: ns since 1970.
     at: i64,
     event: Rc<[u8]>,
@@ -98,12 +102,20 @@ impl Seen {
         };
         let key = key_of(host, boot.unwrap_or_default(), event.ns);
         let hash = hash_of(payload);
-        if let Some(known) = self.connections.get(&key)
-            && (event.ns_trx < known.ns_trx || (event.ns_trx, hash) == (known.ns_trx, known.hash))
-        {
-            return Err(Refusal::Double);
+        let mut earlier = Vec::new();
+        if let Some(known) = self.connections.get_mut(&key) {
+            let is_same_moment = event.ns_trx == known.ns_trx;
+            let is_known = || known.hash == hash || known.earlier.contains(&hash);
+            if event.ns_trx < known.ns_trx || is_same_moment && is_known() {
+                return Err(Refusal::Double);
+            }
+            if is_same_moment {
+                earlier = std::mem::take(&mut known.earlier);
+                earlier.push(known.hash);
+                earlier.drain(..earlier.len().saturating_sub(EARLIER));
+            }
         }
-        let known = Known { ns_trx: event.ns_trx, hash, at, event: Rc::clone(&event_bytes) };
+        let known = Known { ns_trx: event.ns_trx, hash, earlier, at, event: Rc::clone(&event_bytes) };
         self.connections.insert(key, known);
         self.forget(at);
         let is_open = event.phase() == Phase::Open;
@@ -220,8 +232,15 @@ mod tests {
         assert_eq!(hear(5, "open"), Some(Refusal::Double));
         assert_eq!(hear(4, "older"), Some(Refusal::Double));
         assert_eq!(hear(5, "with a name"), None);
+        assert_eq!(hear(5, "open"), Some(Refusal::Double));
+        assert_eq!(hear(5, "with a name"), Some(Refusal::Double));
+        for name in 0..100 {
+            assert_eq!(hear(5, &name.to_string()), None);
+        }
+        assert_eq!(hear(5, "91"), Some(Refusal::Double));
         assert_eq!(hear(6, "closed"), None);
         assert_eq!(lines(&seen), ["closed"]);
+        assert!(seen.connections.values().all(|known| known.earlier.is_empty()));
     }
 
     #[test]
