@@ -115,6 +115,10 @@ impl Relay {
         Self::start(&[&["subscribe", "--nats", &server.url()], more].concat())
     }
 
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
+    }
+
     fn wait_until_it_says(&self, part: &str) {
         let has_said = || self.stderr.lines().iter().any(|line| line.contains(part)).then_some(());
         wait_or_explain(|| format!("{part}: {:?}", self.stderr.lines()), has_said);
@@ -316,7 +320,7 @@ fn a_disk_that_is_full_keeps_whole_events_alone() {
         command.args(["--source", &format!("file:{}", recording.display()), "--source", "udp:127.0.0.1:0"]);
         let publisher = Relay::spawn(command);
         publisher.wait_until_it_says("at the end of");
-        kill_process(Pid::from_child(&publisher.child.0), Signal::TERM).unwrap();
+        publisher.signal(Signal::TERM);
         let lost = || {
             let said = publisher.stderr.lines();
             let counts = said.iter().filter_map(|line| {
@@ -473,6 +477,37 @@ fn subscribers_share_connections_as_their_outputs_say() {
     let all = || of(&shares[0]).union(&of(&shares[1])).count() == 100 && of(&shares[0]) == of(&shares[2]);
     wait_or_explain(|| format!("{:?}", shares.each_ref().map(of)), || all().then_some(()));
     assert!(of(&shares[0]).is_disjoint(&of(&shares[1])));
+}
+
+#[test]
+fn a_rotation_of_files_ends_no_relay() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let source = Source::listen(server.path("source.sock"));
+    let publisher = Relay::publish(&server, &source, &[]);
+    let (folder, away) = (server.path("out"), server.path("away"));
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("events");
+    let subscriber = Relay::subscribe(&server, &["-o", &format!("file:{}", file.display())]);
+    let told = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        moments(&text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+    };
+    source.send(1, 1, "x");
+    wait_for("the first", || (told(&file) == [(1, 1)]).then_some(()));
+    fs::rename(&file, server.path("old")).unwrap();
+    publisher.signal(Signal::HUP);
+    subscriber.signal(Signal::HUP);
+    wait_for("a new file", || file.exists().then_some(()));
+    source.send(2, 1, "x");
+    wait_for("the second", || (told(&file) == [(2, 1)]).then_some(()));
+    assert_eq!(told(&server.path("old")), [(1, 1)]);
+    fs::rename(&folder, &away).unwrap();
+    subscriber.signal(Signal::HUP);
+    subscriber.wait_until_it_says("Outputs that are open stay open.");
+    source.send(3, 1, "x");
+    wait_for("the third", || (told(&away.join("events")) == [(2, 1), (3, 1)]).then_some(()));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::message::{Maker, Message, TOTALS};
 use crate::server::{Change, Changes, Link, streams, with_server};
 use crate::spool::Spool;
 use crate::waiting::Waiting;
-use crate::{at_end, block_on, confine, report};
+use crate::{Asked, at_signals, block_on, confine, report};
 
 /// Messages on their way.
 const IN_FLIGHT: usize = 256;
@@ -57,7 +57,12 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
     confine(&sandbox);
     let ending = Arc::new(Notify::new());
     let asked = Arc::clone(&ending);
-    at_end(move || asked.notify_one())?;
+    // It has nothing to open anew, and goes on.
+    at_signals(move |what| {
+        if what == Asked::End {
+            asked.notify_one();
+        }
+    })?;
     let messages = follow(source, maker)?;
     let can_wait = spool.is_none() || source.iter().all(SourceSpec::is_recording);
     let mut publisher = Publisher {

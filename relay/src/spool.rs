@@ -179,7 +179,7 @@ impl Spool {
     fn remove_first(&mut self) -> io::Result<usize> {
         let Some(first) = self.segments.front() else { return Ok(0) };
         match fs::remove_file(path(&self.folder, first.number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(self.segments.pop_front().map_or(0, |first| first.messages)),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,11 +25,12 @@ use leco_os::clock::{Now, boot_ns};
 use leco_os::sandbox::{Network, Sandbox};
 use leco_pipe::outputs::{OutputSpec, Outputs};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 use crate::message::{ROOT, TOTALS, token};
 use crate::seen::{CONNECTIONS, Refusal, Seen};
 use crate::server::{Change, Changes, Link, streams, with_server};
-use crate::{at_end, block_on, confine, report};
+use crate::{Asked, at_signals, block_on, confine, report};
 
 /// Events between the thread that receives and the one that hands on.
 const RECEIVED: usize = 1024;
@@ -65,16 +66,21 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
     OutputSpec::refuse_same_places(&specs)?;
     OutputSpec::refuse_what_events_lack(&specs)?;
+    // Outputs say here what they say in the pipe; what the client of the server says, this program says itself.
+    let log = tracing_subscriber::fmt().with_target(false).without_time().log_internal_errors(false);
+    let stderr = io::stderr.with_filter(|event| event.target().starts_with("leco_"));
+    log.with_ansi(io::stderr().is_terminal()).with_writer(stderr).init();
     let link = Link::new(&options.server)?;
     let outputs = Outputs::open(&specs, CONNECTIONS, &mut PassedFds::new())?;
     let sandbox = with_server(Sandbox::default().with_network(Network::All), &options.server);
     let sandbox = specs.iter().filter_map(OutputSpec::reads).fold(sandbox, Sandbox::reads);
     confine(&specs.iter().filter_map(OutputSpec::writes).fold(sandbox, Sandbox::writes));
     let bell = Bell::new()?;
-    let ending = Arc::new(AtomicBool::new(false));
-    let (asked, ring) = (Arc::clone(&ending), bell.clone());
-    at_end(move || {
-        asked.store(true, Ordering::Relaxed);
+    let wishes = Arc::new(Wishes::default());
+    let (asked, ring) = (Arc::clone(&wishes), bell.clone());
+    at_signals(move |what| {
+        let wish = if what == Asked::End { &asked.end } else { &asked.reopen };
+        wish.store(true, Ordering::Relaxed);
         ring.ring();
     })?;
     let (sender, receiver) = sync_channel(RECEIVED);
@@ -97,8 +103,15 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     let seen = Seen::new(options.since);
     let mut hub =
         Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, ignored: HashSet::new() };
-    hub.run(&receiver, &bell, &ending)?;
+    hub.run(&receiver, &bell, &wishes)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What signals ask of the thread that hands on.
+#[derive(Default)]
+struct Wishes {
+    end: AtomicBool,
+    reopen: AtomicBool,
 }
 
 /// Wakes the thread that hands on.
@@ -146,8 +159,11 @@ struct Hub {
 
 impl Hub {
     /// Until it is asked to end, or nobody reads any more.
-    fn run(&mut self, received: &Receiver<Received>, bell: &Bell, ending: &AtomicBool) -> anyhow::Result<()> {
-        while !ending.load(Ordering::Relaxed) {
+    fn run(&mut self, received: &Receiver<Received>, bell: &Bell, wishes: &Wishes) -> anyhow::Result<()> {
+        while !wishes.end.load(Ordering::Relaxed) {
+            if wishes.reopen.swap(false, Ordering::Relaxed) {
+                self.outputs.reopen();
+            }
             let is_more_to_come = self.take(received)?;
             if self.is_caught_up && self.outputs.wants_replay() {
                 let now = boot_ns();
