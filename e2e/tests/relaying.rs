@@ -662,6 +662,29 @@ fn totals_of_the_time_before_are_no_connection() {
 }
 
 #[test]
+fn a_publisher_says_what_it_cannot_read() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let (file, url) = (server.path("events"), server.url());
+    let long = event(1, 1, &"x".repeat(1 << 17));
+    fs::write(&file, [&long, &long, &event(2, 1, "x")].map(String::as_str).concat()).unwrap();
+    let source = format!("file:{}", file.display());
+    let (code, said) = refused(&["publish", "--nats", &url, "--source", &source]);
+    let lost = said.iter().filter_map(|line| line.strip_suffix(" lost: longer than 64 KiB"));
+    let lost: usize = lost.filter_map(|line| line.split(' ').nth(1)?.parse::<usize>().ok()).sum();
+    assert_eq!((code, lost), (Some(0), 2), "{said:?}");
+    Relay::subscribe(&server, &[]).wait_for_all(&BTreeMap::from([(2, 1)]));
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" </", "sh"]).arg(program("leco-relay"));
+    command.args(["publish", "--nats", &url, "--source", "-"]);
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("irectory"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
+#[test]
 fn an_nkey_lets_in() {
     // The pair of the manual of nats-server.
     let config =
