@@ -226,6 +226,7 @@ impl Loop {
         self.count_known()?;
         self.remember_undecided(&now);
         self.pipe.outputs.set_clock(&now);
+        self.pipe.outputs.release_all();
         let end = now.boot + FLUSH_NS;
         while self.pipe.outputs.flush().map_err(RunError::Output)? && !self.pipe.outputs.is_flushed() {
             let left = end.saturating_sub(boot_ns());

@@ -39,6 +39,12 @@ fn turn(outputs: &mut Outputs, now: u64) {
     outputs.flush().unwrap();
 }
 
+/// What ends a pipe.
+fn finish(outputs: &mut Outputs) {
+    outputs.release_all();
+    turn_until(outputs, "the end", Outputs::is_flushed);
+}
+
 fn turn_until(outputs: &mut Outputs, what: &str, mut done: impl FnMut(&mut Outputs) -> bool) {
     let start = Instant::now();
     while !done(outputs) {
@@ -85,6 +91,21 @@ fn readers_of_a_socket_get_what_they_chose() {
     assert_eq!(counts, [3, 3, 2]);
     drop(outputs);
     assert!(!all.exists() && !chosen.exists(), "the sockets are left behind");
+}
+
+#[test]
+fn what_a_rate_limit_holds_back_is_sent_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recording");
+    let mut outputs = open(&[&format!("file:{}?rate-limit=1h", path.display())]).unwrap();
+    for line in ["first", "second", "end"] {
+        push(&mut outputs, 1, line);
+        turn(&mut outputs, SECOND);
+    }
+    assert!(!outputs.is_flushed());
+    finish(&mut outputs);
+    let lines = fs::read_to_string(&path).unwrap();
+    assert_eq!(["first", "second", "end"].map(|line| lines.contains(line)), [true, false, true], "{lines}");
 }
 
 #[test]

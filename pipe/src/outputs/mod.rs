@@ -165,6 +165,12 @@ impl Outputs {
         }
     }
 
+    /// Lets all go at once that is held back, and holds back nothing from now on: call it before the last
+    /// [`Self::flush`].
+    pub fn release_all(&mut self) {
+        self.each_reader(|_, reader| reader.queue.release_all());
+    }
+
     fn metrics(&mut self) -> impl Iterator<Item = &mut Metrics> {
         self.all.iter_mut().filter_map(|output| match &mut output.target {
             Target::Metrics(metrics) => Some(&mut **metrics),

@@ -102,8 +102,19 @@ impl Queue {
         }
     }
 
+    /// Lets every held event go, and holds back none from now on.
+    pub(crate) fn release_all(&mut self) {
+        let Some(mut pace) = self.pace.take() else { return };
+        for (_, ns) in pace.due {
+            if let Some(event) = pace.held.remove(&ns) {
+                self.add(ns, event);
+            }
+        }
+    }
+
+    /// Whether nothing is left, neither to be sent now nor held back.
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.events.is_empty() && self.due().is_none()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -269,7 +280,8 @@ mod tests {
         assert_eq!(taken(&mut queue), "a1\nb1\n");
         assert_eq!(queue.due(), Some(1100));
         queue.release(1099);
-        assert!(queue.is_empty());
+        assert_eq!(taken(&mut queue), "");
+        assert!(!queue.is_empty(), "one is held back");
         queue.release(1100);
         assert_eq!(taken(&mut queue), "a3\n");
         assert_eq!(queue.due(), None);
@@ -277,5 +289,19 @@ mod tests {
         assert_eq!(queue.due(), Some(1200), "counted from when the last one went");
         queue.push(2, event("b2\n"), true, 1150);
         assert_eq!(taken(&mut queue), "b2\n");
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_held_back() {
+        let mut queue = Queue::new(10, Duration::from_nanos(100));
+        for (ns, text) in [(1, "a1\n"), (2, "b1\n"), (2, "b2\n"), (1, "a2\n"), (2, "b3\n")] {
+            queue.push(ns, event(text), true, 1000);
+        }
+        assert_eq!(taken(&mut queue), "a1\nb1\n");
+        assert!(!queue.is_empty());
+        queue.release_all();
+        queue.push(1, event("a3\n"), false, 1010);
+        assert_eq!(taken(&mut queue), "b3\na3\n");
+        assert!(queue.is_empty());
     }
 }
