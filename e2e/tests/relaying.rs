@@ -511,6 +511,25 @@ fn a_rotation_of_files_ends_no_relay() {
 }
 
 #[test]
+fn what_a_rate_limit_holds_back_is_written_at_the_end() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let file = server.path("held");
+    let held = format!("file:{}?rate-limit=1m", file.display());
+    let mut subscriber = Relay::subscribe(&server, &["-o", "-", "-o", &held]);
+    for at in [1, 2] {
+        publish_plainly(&server, "leco.web1.x", &[&event(1, at, "x")]);
+        subscriber.wait_for_all(&BTreeMap::from([(1, at)]));
+    }
+    subscriber.signal(Signal::TERM);
+    let ended = wait_for("its end", || subscriber.child.0.try_wait().unwrap());
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
+    assert_eq!((moments(&lines), ended.code()), (vec![(1, 1), (1, 2)], Some(0)));
+}
+
+#[test]
 fn frontends_read_a_subscriber_as_any_other_source() {
     let Some(path) = nats_servers().pop() else { return };
     let server = NatsServer::start(&path, "");

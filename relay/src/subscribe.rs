@@ -42,6 +42,8 @@ const HEARTBEAT: Duration = Duration::from_secs(14);
 const PLACE: Duration = Duration::from_secs(60);
 /// After a failure nothing is asked for this time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// At the end readers have this time to take what is left.
+const FLUSH_NS: u64 = 800_000_000;
 
 /// Publishers that are complained of.
 const SAID: usize = 64;
@@ -160,6 +162,11 @@ struct Hub {
 impl Hub {
     /// Until it is asked to end, or nobody reads any more.
     fn run(&mut self, received: &Receiver<Received>, bell: &Bell, wishes: &Wishes) -> anyhow::Result<()> {
+        let done = self.hand_on(received, bell, wishes);
+        done.and(self.finish(bell))
+    }
+
+    fn hand_on(&mut self, received: &Receiver<Received>, bell: &Bell, wishes: &Wishes) -> anyhow::Result<()> {
         while !wishes.end.load(Ordering::Relaxed) {
             if wishes.reopen.swap(false, Ordering::Relaxed) {
                 self.outputs.reopen();
@@ -176,7 +183,22 @@ impl Hub {
             if !self.outputs.flush().context("cannot write")? {
                 break;
             }
-            self.wait(bell, is_more_to_come)?;
+            let due = self.outputs.due().map(|due| due.saturating_sub(boot_ns()));
+            self.wait(bell, if is_more_to_come { Some(0) } else { due })?;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for readers that take what is left.
+    fn finish(&mut self, bell: &Bell) -> anyhow::Result<()> {
+        self.outputs.release_all();
+        let end = boot_ns() + FLUSH_NS;
+        while self.outputs.flush().context("cannot write")? && !self.outputs.is_flushed() {
+            let left = end.saturating_sub(boot_ns());
+            if left == 0 {
+                break;
+            }
+            self.wait(bell, Some(left))?;
         }
         Ok(())
     }
@@ -218,11 +240,9 @@ impl Hub {
         }
     }
 
-    fn wait(&mut self, bell: &Bell, is_more_to_come: bool) -> io::Result<()> {
-        let now = boot_ns();
-        let due = self.outputs.due().map(|due| due.saturating_sub(now));
-        let time = if is_more_to_come { Some(0) } else { due }.map(Duration::from_nanos);
-        let time = time.and_then(|time| Timespec::try_from(time).ok());
+    /// For so many ns at most.
+    fn wait(&mut self, bell: &Bell, time: Option<u64>) -> io::Result<()> {
+        let time = time.and_then(|time| Timespec::try_from(Duration::from_nanos(time)).ok());
         let ready: Vec<PollFlags> = {
             let mut fds = vec![PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN)];
             fds.extend(self.outputs.poll().into_iter().map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish)));
