@@ -62,21 +62,22 @@ impl Maker {
             return Ok(None);
         }
         // What names several boots is refused by those who read it.
-        let boot = boot_of(&event).ok().flatten().unwrap_or_default().to_owned();
-        if let Some(clock) = &event.clock.0
+        let boot = boot_of(&event).ok().flatten();
+        if let (Some(boot), Some(clock)) = (boot, &event.clock.0)
             && let Ok(text) = serde_json::to_string(clock)
         {
-            self.clocks.insert(boot.clone(), (clock.host.clone(), text));
+            self.clocks.insert(boot.to_owned(), (clock.host.clone(), text));
         }
-        let clock = self.clocks.get(&boot);
+        let clock = boot.and_then(|boot| self.clocks.get(boot));
         let details = ConnectionDetails::of(&event.line, str::from_utf8(line).ok());
         let clock_host = clock.map(|(host, _)| host.as_str());
         let hosts = [details.host.as_str(), clock_host.unwrap_or_default(), &self.host];
-        let host = hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
+        let host = token(hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default());
+        let boot = boot.map_or_else(|| boot_of_host(&host), ToOwned::to_owned);
         let unit = details.units.last().map_or("", String::as_str);
         let hash = hash_of(line);
         Ok(Some(Message {
-            subject: format!("{ROOT}.{}.{}", token(host), token(unit)),
+            subject: format!("{ROOT}.{host}.{}", token(unit)),
             id: format!("{boot}-{}-{}-{hash:016x}", event.ns, event.ns_trx),
             payload: clock
                 .filter(|_| event.clock.0.is_none())
@@ -105,6 +106,13 @@ pub(crate) fn boot_of(event: &Event) -> Result<Option<&str>, NotOneBoot> {
 
 fn digits(boot: &str) -> Option<&str> {
     boot.get(..BOOT_DIGITS).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// What stands for the boot of events that name none, of a machine as in subjects. None can name it by itself.
+pub(crate) fn boot_of_host(host: &str) -> String {
+    let mut hasher = SipHasher13::new();
+    hasher.write(host.as_bytes());
+    format!("@{:016x}", hasher.finish())
 }
 
 /// A word as a token of a subject: NATS has its own meaning for dots, spaces, `*` and `>`.
@@ -167,7 +175,15 @@ mod tests {
         assert_eq!(later.subject, "leco.nas_lan.x_service");
         assert_eq!(Event::parse(&later.payload).unwrap().clock.0.unwrap().host, "nas.lan");
         assert!(later.id.starts_with("0f1e2d3c-3-4-"), "{}", later.id);
-        assert_eq!(made(&mut maker, r#"{"ns":3,"ns_trx":4,"line":"b"}"#).subject, "leco.here.-");
+        // The clock of what may be another machine is not that of what names none.
+        made(&mut maker, &first.replace(r#""boot":"0f1e2d3c","#, r#""boot":"other","#));
+        let nameless = r#"{"ns":3,"ns_trx":4,"line":"b"}"#;
+        let message = made(&mut maker, nameless);
+        assert_eq!(
+            (message.subject.as_str(), message.payload.as_slice()),
+            ("leco.here.-", nameless.as_bytes())
+        );
+        assert_ne!(message.id, made(&mut Maker::new("there"), nameless).id, "two machines, one stream");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use leco_core::wire::event::{Event, Phase};
 use leco_os::clock::BootNs;
 use siphasher::sip::SipHasher13;
 
-use crate::message::{boot_of, hash_of, token, with_fields};
+use crate::message::{boot_of, boot_of_host, hash_of, token, with_fields};
 
 /// Connections that are remembered, the longest unheard go.
 pub(crate) const CONNECTIONS: usize = 16_384;
@@ -192,11 +192,9 @@ impl Boots {
 }
 
 /// Says of an event that names no boot which machine it is of: readers would take it for that of the last one that named
-/// one. No event can name this boot by itself.
+/// one.
 fn of_host(event: &Event, payload: &[u8], host: &str) -> Option<Vec<u8>> {
-    let mut hasher = SipHasher13::new();
-    hasher.write(host.as_bytes());
-    let mut more = format!("\"boot\":\"@{:016x}\"", hasher.finish());
+    let mut more = format!("\"boot\":\"{}\"", boot_of_host(host));
     if event.host.0.is_empty() {
         more += &format!(",\"host\":{}", serde_json::to_string(host).ok()?);
     }
