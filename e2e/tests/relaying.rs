@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -20,7 +20,7 @@ use leco_e2e::{
     wait_or_explain,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// What the manual has as an example of permissions.
@@ -92,7 +92,12 @@ struct Relay {
 impl Relay {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(program("leco-relay"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Running(command.spawn().unwrap());
         let stdout = LineReader::new(child.0.stdout.take().unwrap());
         let stderr = LineReader::new(child.0.stderr.take().unwrap());
@@ -108,6 +113,10 @@ impl Relay {
 
     fn subscribe(server: &NatsServer, more: &[&str]) -> Self {
         Self::start(&[&["subscribe", "--nats", &server.url()], more].concat())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
     fn wait_until_it_says(&self, part: &str) {
@@ -293,6 +302,73 @@ fn a_spool_that_is_full_loses_the_oldest_and_says_so() {
 }
 
 #[test]
+fn a_disk_that_is_full_keeps_whole_events_alone() {
+    let Some(path) = nats_servers().pop() else { return };
+    let mut server = NatsServer::start(&path, "");
+    set_up(&server);
+    server.kill();
+    let recording = server.path("events");
+    fs::write(&recording, (0..300).map(|connection| event(connection, 5, "x")).collect::<String>()).unwrap();
+    // Blocks that a file may have.
+    for blocks in [0, 3] {
+        let folder = format!("spool{blocks}");
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, "sh"]).arg(program("leco-relay")).args(["publish", "--nats"]);
+        command.arg(server.url()).arg("--spool").arg(server.path(&folder));
+        // A recording alone would wait for the server.
+        command.args(["--source", &format!("file:{}", recording.display()), "--source", "udp:127.0.0.1:0"]);
+        let publisher = Relay::spawn(command);
+        publisher.wait_until_it_says("at the end of");
+        publisher.signal(Signal::TERM);
+        let lost = || {
+            let said = publisher.stderr.lines();
+            let counts = said.iter().filter_map(|line| {
+                let (before, reason) = line.split_once(" lost: ")?;
+                assert!(reason.starts_with("cannot write the spool"), "{line}");
+                before.split(' ').nth(1)?.parse::<usize>().ok()
+            });
+            counts.sum::<usize>()
+        };
+        let on_disk = || lost() + spooled(&server, &folder) == 300;
+        wait_or_explain(|| format!("{:?}", publisher.stderr.lines()), || on_disk().then_some(()));
+        let files: Vec<_> = fs::read_dir(server.path(&folder)).unwrap().map(|file| file.unwrap()).collect();
+        let texts: String = files.iter().map(|file| fs::read_to_string(file.path()).unwrap()).collect();
+        assert_eq!(files.len(), if blocks == 0 { 1 } else { 2 }, "with the lock");
+        assert_eq!((texts.is_empty(), texts.ends_with("}\n")), (blocks == 0, blocks > 0), "half an event");
+    }
+}
+
+#[test]
+fn a_spool_that_cannot_be_emptied_is_sent_all_the_same() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let spool = server.path("spool");
+    fs::create_dir(&spool).unwrap();
+    let all: BTreeMap<u64, u64> = (0..6).map(|connection| (connection, 5)).collect();
+    for connection in all.keys() {
+        let text = format!("leco.web1.- 0f1e2d3c-{connection}-5-0 {}", event(*connection, 5, "x"));
+        fs::write(spool.join(format!("{connection:012}.events")), text).unwrap();
+    }
+    // What is mounted cannot be removed, whoever one is.
+    let mounted = "for file in \"$0\"/*; do mount --bind \"$file\" \"$file\"; done; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", mounted]).arg(&spool);
+    command.arg(program("leco-relay")).args(["publish", "--nats", &server.url(), "--source", "-"]);
+    command.arg("--spool").arg(&spool);
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare") {
+        let _ = skip(&said);
+        return;
+    }
+    assert_eq!(said.matches("cannot remove from the spool what arrived").count(), 6, "{said}");
+    assert!(output.status.success() && !said.contains("lost: "), "{said}");
+    Relay::subscribe(&server, &[]).wait_for_all(&all);
+}
+
+#[test]
 fn of_a_connection_only_the_latest_event_waits_for_a_slow_server() {
     let Some(path) = nats_servers().pop() else { return };
     let server = NatsServer::start(&path, "");
@@ -344,6 +420,15 @@ fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
         publish_plainly(&server, "leco.web1.x", &[&event(3, 1, "x")]);
         late.wait_for_all(&BTreeMap::from([(3, 1)]));
         assert_eq!(late.events(), [(1, 6), (2, 1), (3, 1)]);
+        // A name comes later, and both again.
+        let (plain, named) = (event(4, 1, "x"), event(4, 1, "x").replace("a.test", "b.test"));
+        for (count, told) in [(4, &plain), (5, &named)] {
+            publish_plainly(&server, "leco.web1.x", &[told]);
+            wait_for("it", || (late.events().len() == count).then_some(()));
+        }
+        publish_plainly(&server, "leco.web1.x", &[&plain, &event(5, 1, "x")]);
+        late.wait_for_all(&BTreeMap::from([(5, 1)]));
+        assert_eq!(late.events()[3..], [(4, 1), (4, 1), (5, 1)]);
         let ignored: Vec<_> =
             late.stderr.lines().into_iter().filter(|line| line.contains("ignored")).collect();
         let expected = [
@@ -352,6 +437,96 @@ fn what_is_in_the_stream_twice_or_under_a_foreign_subject_is_dropped() {
         ];
         assert_eq!(ignored, expected);
     }
+}
+
+#[test]
+fn one_machine_of_a_stream_speaks_for_no_other() {
+    for path in nats_servers() {
+        let server = NatsServer::start(&path, "");
+        set_up(&server);
+        let of = |fields: &str| format!("{{\"ns\":7,\"ns_trx\":9,\"line\":\"a lie\"{fields}}}");
+        let clock = r#"{"boot":"11111111-0","host":"db1","ns":1,"wall":1790000000000000000}"#;
+        publish_plainly(&server, "leco.db1.-", &[&of(&format!(r#","boot":"11111111","clock":{clock}"#))]);
+        let other = clock.replace(r#""host":"db1","#, "");
+        let (key, clocked) =
+            (of(r#","key":"11111111-7""#), of(&format!(r#","boot":"22222222","clock":{other}"#)));
+        publish_plainly(&server, "leco.web1.-", &[&key, &clocked, &of("")]);
+        let subscriber = Relay::subscribe(&server, &[]);
+        let events = wait_for("two events", || {
+            let lines = subscriber.stdout.lines();
+            (lines.len() == 2).then_some(lines)
+        });
+        let events: Vec<Value> = events.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events[0]["clock"]["host"], "db1");
+        assert_eq!(events[1]["host"], "web1");
+        assert!(events[1]["boot"].as_str().is_some_and(|boot| boot.starts_with('@')), "{events:?}");
+        subscriber.wait_until_it_says("ignored what web1 publishes: events of another machine");
+    }
+}
+
+#[test]
+fn subscribers_share_connections_as_their_outputs_say() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let events: Vec<_> = (0..100).map(|connection| event(connection, 5, "x")).collect();
+    publish_plainly(&server, "leco.web1.x", &events.iter().map(String::as_str).collect::<Vec<_>>());
+    let shares = ["-?share=1/2", "-?share=2/2", "-?share=1/2"];
+    let shares = shares.map(|output| Relay::subscribe(&server, &["-o", output]));
+    let of = |subscriber: &Relay| subscriber.events().into_iter().map(|(ns, _)| ns).collect::<BTreeSet<_>>();
+    let all = || of(&shares[0]).union(&of(&shares[1])).count() == 100 && of(&shares[0]) == of(&shares[2]);
+    wait_or_explain(|| format!("{:?}", shares.each_ref().map(of)), || all().then_some(()));
+    assert!(of(&shares[0]).is_disjoint(&of(&shares[1])));
+}
+
+#[test]
+fn a_rotation_of_files_ends_no_relay() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let source = Source::listen(server.path("source.sock"));
+    let publisher = Relay::publish(&server, &source, &[]);
+    let (folder, away) = (server.path("out"), server.path("away"));
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("events");
+    let subscriber = Relay::subscribe(&server, &["-o", &format!("file:{}", file.display())]);
+    let told = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        moments(&text.lines().map(ToOwned::to_owned).collect::<Vec<_>>())
+    };
+    source.send(1, 1, "x");
+    wait_for("the first", || (told(&file) == [(1, 1)]).then_some(()));
+    fs::rename(&file, server.path("old")).unwrap();
+    publisher.signal(Signal::HUP);
+    subscriber.signal(Signal::HUP);
+    wait_for("a new file", || file.exists().then_some(()));
+    source.send(2, 1, "x");
+    wait_for("the second", || (told(&file) == [(2, 1)]).then_some(()));
+    assert_eq!(told(&server.path("old")), [(1, 1)]);
+    fs::rename(&folder, &away).unwrap();
+    subscriber.signal(Signal::HUP);
+    subscriber.wait_until_it_says("Outputs that are open stay open.");
+    source.send(3, 1, "x");
+    wait_for("the third", || (told(&away.join("events")) == [(2, 1), (3, 1)]).then_some(()));
+}
+
+#[test]
+fn what_a_rate_limit_holds_back_is_written_at_the_end() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let file = server.path("held");
+    let held = format!("file:{}?rate-limit=1m", file.display());
+    let mut subscriber = Relay::subscribe(&server, &["-o", "-", "-o", &held]);
+    for at in [1, 2] {
+        publish_plainly(&server, "leco.web1.x", &[&event(1, at, "x")]);
+        subscriber.wait_for_all(&BTreeMap::from([(1, at)]));
+    }
+    subscriber.signal(Signal::TERM);
+    let ended = wait_for("its end", || subscriber.child.0.try_wait().unwrap());
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
+    assert_eq!((moments(&lines), ended.code()), (vec![(1, 1), (1, 2)], Some(0)));
 }
 
 #[test]
@@ -484,6 +659,48 @@ fn a_recording_is_read_no_faster_than_the_server_takes_it() {
     let source = format!("file:{}", file.display());
     assert_eq!(refused(&["publish", "--nats", &url, "--source", &source]), (Some(0), Vec::new()));
     Relay::subscribe(&server, &[]).wait_for_all(&last);
+}
+
+#[test]
+fn totals_of_the_time_before_are_no_connection() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let part = r#"{"ns":1,"ns_trx":1,"line":"totals","boot":"0f1e2d3c","history":{"v":1}}"#;
+    let (file, url) = (server.path("events"), server.url());
+    fs::write(&file, [part, "\n", part, "\n", &event(2, 1, "x")].concat()).unwrap();
+    let source = format!("file:{}", file.display());
+    let (code, said) = refused(&["publish", "--nats", &url, "--source", &source]);
+    let ignored = "leco-relay: 1 event ignored: totals of the time before";
+    assert_eq!((code, said), (Some(0), vec![ignored.to_owned(); 2]));
+    publish_plainly(&server, "leco.web1.-", &[part, &event(3, 1, "x")]);
+    let subscriber = Relay::subscribe(&server, &[]);
+    subscriber.wait_for_all(&BTreeMap::from([(3, 1)]));
+    assert_eq!(subscriber.events(), [(2, 1), (3, 1)]);
+    subscriber.wait_until_it_says("ignored what web1 publishes: totals of the time before");
+}
+
+#[test]
+fn a_publisher_says_what_it_cannot_read() {
+    let Some(path) = nats_servers().pop() else { return };
+    let server = NatsServer::start(&path, "");
+    set_up(&server);
+    let (file, url) = (server.path("events"), server.url());
+    let long = event(1, 1, &"x".repeat(1 << 17));
+    fs::write(&file, [&long, &long, &event(2, 1, "x")].map(String::as_str).concat()).unwrap();
+    let source = format!("file:{}", file.display());
+    let (code, said) = refused(&["publish", "--nats", &url, "--source", &source]);
+    let lost = said.iter().filter_map(|line| line.strip_suffix(" lost: longer than 64 KiB"));
+    let lost: usize = lost.filter_map(|line| line.split(' ').nth(1)?.parse::<usize>().ok()).sum();
+    assert_eq!((code, lost), (Some(0), 2), "{said:?}");
+    Relay::subscribe(&server, &[]).wait_for_all(&BTreeMap::from([(2, 1)]));
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" </", "sh"]).arg(program("leco-relay"));
+    command.args(["publish", "--nats", &url, "--source", "-"]);
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.to_lowercase().contains("directory"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
 }
 
 #[test]

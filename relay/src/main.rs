@@ -20,7 +20,8 @@ use anyhow::Context;
 use leco_cli::frontend;
 use leco_cli::relay::{Cli, Task};
 use leco_os::sandbox::Sandbox;
-use leco_os::{say, signals};
+use leco_os::say;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
@@ -54,12 +55,21 @@ fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(done)
 }
 
-/// Calls this once when the program is asked to end.
-fn at_end(act: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let mut signals = Signals::new(signals::asking_to_end()).context("cannot wait for signals")?;
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To end.
+    End,
+    /// To open anew what is written to: SIGHUP, which ends no daemon.
+    Reopen,
+}
+
+/// Calls this whenever a signal asks for something.
+fn at_signals(mut act: impl FnMut(Asked) + Send + 'static) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot wait for signals")?;
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            act();
+        for signal in signals.forever() {
+            act(if signal == SIGHUP { Asked::Reopen } else { Asked::End });
         }
     });
     Ok(())

@@ -13,6 +13,8 @@ use siphasher::sip::SipHasher13;
 
 /// First word of all subjects.
 pub(crate) const ROOT: &str = "leco";
+/// What events are called that are of no connection.
+pub(crate) const TOTALS: &str = "totals of the time before";
 /// Machines whose clocks are remembered.
 const CLOCKS: usize = 1024;
 /// Characters of a subject's token.
@@ -52,38 +54,65 @@ impl Maker {
         Self { host: host.to_owned(), clocks: LruCache::new(CLOCKS) }
     }
 
-    /// Reads a line. Each message has the clock of its machine, since a subscriber may start anywhere in the stream.
-    pub(crate) fn make(&mut self, line: &[u8]) -> Result<Message, MalformedEvent> {
+    /// Reads a line; `None` for stored totals, which are of no connection: of their parts the latest alone would arrive. Each
+    /// message has the clock of its machine, since a subscriber may start anywhere in the stream.
+    pub(crate) fn make(&mut self, line: &[u8]) -> Result<Option<Message>, MalformedEvent> {
         let event = Event::parse(line)?;
-        let boot = boot_of(&event);
-        if let Some(clock) = &event.clock.0
+        if event.is_history.0 {
+            return Ok(None);
+        }
+        // What names several boots is refused by those who read it.
+        let boot = boot_of(&event).ok().flatten();
+        if let (Some(boot), Some(clock)) = (boot, &event.clock.0)
             && let Ok(text) = serde_json::to_string(clock)
         {
-            self.clocks.insert(boot.clone(), (clock.host.clone(), text));
+            self.clocks.insert(boot.to_owned(), (clock.host.clone(), text));
         }
-        let clock = self.clocks.get(&boot);
+        let clock = boot.and_then(|boot| self.clocks.get(boot));
         let details = ConnectionDetails::of(&event.line, str::from_utf8(line).ok());
         let clock_host = clock.map(|(host, _)| host.as_str());
         let hosts = [details.host.as_str(), clock_host.unwrap_or_default(), &self.host];
-        let host = hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
+        let host = token(hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default());
+        let boot = boot.map_or_else(|| boot_of_host(&host), ToOwned::to_owned);
         let unit = details.units.last().map_or("", String::as_str);
         let hash = hash_of(line);
-        Ok(Message {
-            subject: format!("{ROOT}.{}.{}", token(host), token(unit)),
+        Ok(Some(Message {
+            subject: format!("{ROOT}.{host}.{}", token(unit)),
             id: format!("{boot}-{}-{}-{hash:016x}", event.ns, event.ns_trx),
-            payload: match clock {
-                Some((_, clock)) if event.clock.0.is_none() => with_clock(line, clock),
-                _ => line.to_vec(),
-            },
-        })
+            payload: clock
+                .filter(|_| event.clock.0.is_none())
+                .and_then(|(_, clock)| with_fields(line, &format!("\"clock\":{clock}")))
+                .unwrap_or_else(|| line.to_vec()),
+        }))
     }
 }
 
-/// What tells the boot of an event.
-pub(crate) fn boot_of(event: &Event) -> String {
+/// An event names boots that differ, or what is no id of a boot: readers could take it for one of any machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotOneBoot;
+
+/// First digits of the id of the boot of an event, where it says them: by its clock, `boot` or `key`, of which readers take
+/// one.
+pub(crate) fn boot_of(event: &Event) -> Result<Option<&str>, NotOneBoot> {
     let clock = event.clock.0.as_ref().map_or("", |clock| &clock.boot);
-    let boot = if event.boot.0.is_empty() { clock } else { &event.boot.0 };
-    boot.chars().filter(char::is_ascii_alphanumeric).take(BOOT_DIGITS).collect()
+    let named = [clock, &event.boot.0].into_iter().filter(|boot| !boot.is_empty());
+    // A key of another writer may have any form.
+    let key = event.key.0.split_once('-').and_then(|(boot, _)| digits(boot));
+    named.map(digits).chain(key.map(Some)).try_fold(None, |known, boot| {
+        let boot = boot.ok_or(NotOneBoot)?;
+        known.is_none_or(|known| known == boot).then_some(Some(boot)).ok_or(NotOneBoot)
+    })
+}
+
+fn digits(boot: &str) -> Option<&str> {
+    boot.get(..BOOT_DIGITS).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// What stands for the boot of events that name none, of a machine as in subjects. None can name it by itself.
+pub(crate) fn boot_of_host(host: &str) -> String {
+    let mut hasher = SipHasher13::new();
+    hasher.write(host.as_bytes());
+    format!("@{:016x}", hasher.finish())
 }
 
 /// A word as a token of a subject: NATS has its own meaning for dots, spaces, `*` and `>`.
@@ -107,14 +136,11 @@ pub(crate) fn hash_of(line: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Adds a field at the end, unless the line would be too long for those who read it.
-fn with_clock(line: &[u8], clock: &str) -> Vec<u8> {
-    match line.trim_ascii_end() {
-        [fields @ .., b'}'] if fields.len() + clock.len() + 16 < MAX_PARTIAL_LINE => {
-            [fields, b",\"clock\":", clock.as_bytes(), b"}"].concat()
-        }
-        _ => line.to_vec(),
-    }
+/// Adds fields at the end, unless the line would be too long for those who read it.
+pub(crate) fn with_fields(line: &[u8], more: &str) -> Option<Vec<u8>> {
+    let fields = line.trim_ascii_end().strip_suffix(b"}")?;
+    let is_short = fields.len() + more.len() + 3 < MAX_PARTIAL_LINE;
+    is_short.then(|| [fields, b",", more.as_bytes(), b"}"].concat())
 }
 
 #[cfg(test)]
@@ -122,7 +148,7 @@ mod tests {
     use super::*;
 
     fn made(maker: &mut Maker, line: &str) -> Message {
-        maker.make(line.as_bytes()).unwrap()
+        maker.make(line.as_bytes()).unwrap().unwrap()
     }
 
     #[test]
@@ -149,7 +175,40 @@ mod tests {
         assert_eq!(later.subject, "leco.nas_lan.x_service");
         assert_eq!(Event::parse(&later.payload).unwrap().clock.0.unwrap().host, "nas.lan");
         assert!(later.id.starts_with("0f1e2d3c-3-4-"), "{}", later.id);
-        assert_eq!(made(&mut maker, r#"{"ns":3,"ns_trx":4,"line":"b"}"#).subject, "leco.here.-");
+        // The clock of what may be another machine is not that of what names none.
+        made(&mut maker, &first.replace(r#""boot":"0f1e2d3c","#, r#""boot":"other","#));
+        let nameless = r#"{"ns":3,"ns_trx":4,"line":"b"}"#;
+        let message = made(&mut maker, nameless);
+        assert_eq!(
+            (message.subject.as_str(), message.payload.as_slice()),
+            ("leco.here.-", nameless.as_bytes())
+        );
+        assert_ne!(message.id, made(&mut Maker::new("there"), nameless).id, "two machines, one stream");
+    }
+
+    #[test]
+    fn an_event_is_of_one_boot() {
+        let clock = |boot| format!(r#""clock":{{"boot":"{boot}","ns":5,"wall":7}}"#);
+        let (first, second) = (r#""boot":"11111111""#, r#""key":"22222222-9""#);
+        for (fields, boot) in [
+            (String::new(), Ok(None)),
+            (first.to_owned(), Ok(Some("11111111"))),
+            (second.to_owned(), Ok(Some("22222222"))),
+            (clock("33333333-4444"), Ok(Some("33333333"))),
+            (format!(r#"{first},"key":"11111111-a",{}"#, clock("11111111-4444")), Ok(Some("11111111"))),
+            (format!("{first},{second}"), Err(NotOneBoot)),
+            (format!("{first},{}", clock("33333333-4444")), Err(NotOneBoot)),
+            (format!("{second},{}", clock("33333333-4444")), Err(NotOneBoot)),
+            // Readers would take it for any boot that begins so.
+            (r#""boot":"1""#.to_owned(), Err(NotOneBoot)),
+            (clock("@3333333"), Err(NotOneBoot)),
+            (r#""key":"connection-5""#.to_owned(), Ok(None)),
+            (format!(r#"{first},"key":"connection-5""#), Ok(Some("11111111"))),
+        ] {
+            let more = if fields.is_empty() { "" } else { "," };
+            let text = format!(r#"{{"ns":1,"ns_trx":2,"line":"a"{more}{fields}}}"#);
+            assert_eq!(boot_of(&Event::parse(text.as_bytes()).unwrap()), boot, "{fields}");
+        }
     }
 
     #[test]
@@ -164,9 +223,11 @@ mod tests {
     #[test]
     fn what_is_no_event_is_refused() {
         let long = format!(r#"{{"ns":1,"ns_trx":2,"line":"{}"}}"#, "x".repeat(MAX_PARTIAL_LINE));
-        assert_eq!(with_clock(long.as_bytes(), "{}"), long.as_bytes());
+        assert_eq!(with_fields(long.as_bytes(), "\"boot\":\"x\""), None);
         for line in ["", "{}", "[1]", "{\"ns\":1"] {
             Maker::new("x").make(line.as_bytes()).unwrap_err();
         }
+        let totals = br#"{"ns":1,"ns_trx":1,"line":"a","history":{"v":1,"end":true}}"#;
+        assert_eq!(Maker::new("x").make(totals).unwrap(), None);
     }
 }

@@ -22,11 +22,11 @@ use leco_os::causes::causes;
 use leco_os::sandbox::Sandbox;
 use tokio::sync::{Notify, mpsc};
 
-use crate::message::{Maker, Message};
+use crate::message::{Maker, Message, TOTALS};
 use crate::server::{Change, Changes, Link, streams, with_server};
 use crate::spool::Spool;
 use crate::waiting::Waiting;
-use crate::{at_end, block_on, confine, report};
+use crate::{Asked, at_signals, block_on, confine, report};
 
 /// Messages on their way.
 const IN_FLIGHT: usize = 256;
@@ -40,6 +40,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 const FORBIDDEN: usize = 4096;
 /// What is lost is said once in this time.
 const LOSS: Duration = Duration::from_secs(60);
+
+/// What sources bring; an error is the last.
+type Messages = mpsc::Receiver<io::Result<Message>>;
 
 /// A message that was sent, by its connection, and what became of it.
 type Sent = Pin<Box<dyn Future<Output = (String, Result<(), PublishError>)>>>;
@@ -57,7 +60,12 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
     confine(&sandbox);
     let ending = Arc::new(Notify::new());
     let asked = Arc::clone(&ending);
-    at_end(move || asked.notify_one())?;
+    // It has nothing to open anew, and goes on.
+    at_signals(move |what| {
+        if what == Asked::End {
+            asked.notify_one();
+        }
+    })?;
     let messages = follow(source, maker)?;
     let can_wait = spool.is_none() || source.iter().all(SourceSpec::is_recording);
     let mut publisher = Publisher {
@@ -71,23 +79,32 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
         forbidden: HashSet::new(),
         refusals: Losses::of("refused"),
         said: String::new(),
+        has_failed: false,
     };
     block_on(async {
         let done = publisher.run(link.start(), messages, &ending).await;
         publisher.leave();
         done
     })??;
-    Ok(if publisher.refusals.said.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if publisher.has_failed || publisher.refusals.said.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Reads sources in a thread of its own, until all have ended.
-fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiver<Message>> {
+fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<Messages> {
     let (sender, receiver) = mpsc::channel(READ);
     let mut sources = Sources::open(specs)?;
     std::thread::spawn(move || {
         let mut said = String::new();
+        let (mut ignored, mut lost, mut overlong) = (Losses::of("ignored"), Losses::of("lost"), 0);
         while !sender.is_closed() {
             let state = sources.state();
+            let more = usize::try_from(state.overlong.saturating_sub(overlong)).unwrap_or(usize::MAX);
+            lost.add(more, "longer than 64 KiB");
+            overlong = state.overlong;
             if state.has_ended {
                 break;
             }
@@ -97,14 +114,17 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<mpsc::Receiv
             }
             let read = sources.wait(None, |_, line| match maker.make(line) {
                 // Where nobody takes it, this ends soon.
-                Ok(message) => drop(sender.blocking_send(message)),
+                Ok(Some(message)) => drop(sender.blocking_send(Ok(message))),
+                Ok(None) => ignored.add(1, TOTALS),
                 Err(error) => report(error),
             });
             if let Err(error) = read {
-                report(error);
+                let _ = sender.blocking_send(Err(error));
                 break;
             }
         }
+        ignored.tell();
+        lost.tell();
     });
     Ok(receiver)
 }
@@ -126,6 +146,8 @@ struct Publisher {
     refusals: Losses,
     /// The last refusal, which is said once.
     said: String,
+    /// A source could not be read any more.
+    has_failed: bool,
 }
 
 impl Publisher {
@@ -133,7 +155,7 @@ impl Publisher {
     async fn run(
         &mut self,
         mut changes: Changes,
-        mut messages: mpsc::Receiver<Message>,
+        mut messages: Messages,
         ending: &Notify,
     ) -> anyhow::Result<()> {
         let mut has_ended = false;
@@ -151,7 +173,7 @@ impl Publisher {
             let pause = self.pause.unwrap_or_else(Instant::now);
             tokio::select! {
                 message = messages.recv(), if !has_ended && !self.has_to_wait() => match message {
-                    Some(message) => self.take(message),
+                    Some(read) => self.receive(read),
                     None => has_ended = true,
                 },
                 Some((connection, result)) = self.sent.next() => self.settle(&connection, result),
@@ -178,8 +200,8 @@ impl Publisher {
                 },
                 () = tokio::time::sleep_until(pause.into()), if self.pause.is_some() => self.pause = None,
                 () = ending.notified() => {
-                    while let Ok(message) = messages.try_recv() {
-                        self.take(message);
+                    while let Ok(read) = messages.try_recv() {
+                        self.receive(read);
                     }
                     return Ok(());
                 }
@@ -193,12 +215,21 @@ impl Publisher {
         self.can_wait && (is_away || self.waiting.len() >= IN_MEMORY)
     }
 
+    fn receive(&mut self, read: io::Result<Message>) {
+        match read {
+            Ok(message) => self.take(message),
+            Err(error) => {
+                report(error);
+                self.has_failed = true;
+            }
+        }
+    }
+
     /// Takes a message from a source: behind those on disk, where there are some, or while the server is away.
     fn take(&mut self, message: Message) {
         match &mut self.spool {
             Some(spool) if spool.is_in_use() || self.streams.is_none() => {
-                let written = spool.append(&message).and_then(|()| spool.trim());
-                match written {
+                match spool.append(&message).and_then(|()| spool.trim()) {
                     Ok((lost, were_taken)) => {
                         let lost = lost + if were_taken { self.waiting.clear() } else { 0 };
                         self.losses.add(lost, "the spool is full");
@@ -226,7 +257,10 @@ impl Publisher {
             && self.waiting.is_empty()
             && let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_in_use())
         {
-            match spool.arrived().and_then(|()| spool.load()) {
+            if let Err(error) = spool.arrived() {
+                report(format_args!("cannot remove from the spool what arrived: {error}"));
+            }
+            match spool.load() {
                 Ok(messages) => messages.into_iter().for_each(|message| self.waiting.push(message)),
                 Err(error) => {
                     self.losses.add(spool.give_up(), &format!("cannot read the spool: {error}"));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a subscriber heard of each connection: the latest event, for readers that come later and to know doubles.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
+use std::hash::Hasher;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,13 +10,17 @@ use hashlink::{LinkedHashMap, LruCache};
 use leco_core::source::MAX_PARTIAL_LINE;
 use leco_core::wire::event::{Event, Phase};
 use leco_os::clock::BootNs;
+use siphasher::sip::SipHasher13;
 
-use crate::message::{boot_of, hash_of, token};
+use crate::message::{boot_of, boot_of_host, hash_of, token, with_fields};
 
 /// Connections that are remembered, the longest unheard go.
 pub(crate) const CONNECTIONS: usize = 16_384;
-/// Boots of which it is known whose they are.
-const BOOTS: usize = 4096;
+/// Further events of its latest moment that are remembered of a connection: one comes again when its peer has a name.
+const EARLIER: usize = 8;
+/// Machines of which it is known which boots are theirs, and boots of each.
+const HOSTS: usize = 4096;
+const BOOTS: usize = 16;
 
 /// An event as readers get it.
 #[derive(Debug, Clone)]
@@ -37,7 +42,9 @@ pub(crate) enum Refusal {
     Double,
     /// It is none.
     Malformed,
-    /// It says that it is from another machine than its subject.
+    /// It is of no connection: it brings totals that were stored.
+    Totals,
+    /// It says that it is from another machine than its subject, or from several.
     Foreign,
 }
 
@@ -45,6 +52,8 @@ pub(crate) enum Refusal {
 struct Known {
     ns_trx: BootNs,
     hash: u64,
+    /// Of events of the same moment.
+    earlier: Vec<u64>,
     /// When the server got it: ns since 1970.
     at: i64,
     event: Rc<[u8]>,
@@ -55,8 +64,7 @@ struct Known {
 pub(crate) struct Seen {
     /// The longest unheard first.
     connections: LinkedHashMap<u64, Known>,
-    boots: LruCache<String, String>,
-    keys: RandomState,
+    boots: Boots,
     since: i64,
 }
 
@@ -65,8 +73,7 @@ impl Seen {
     pub(crate) fn new(since: Duration) -> Self {
         Self {
             connections: LinkedHashMap::new(),
-            boots: LruCache::new(BOOTS),
-            keys: RandomState::new(),
+            boots: Boots::new(),
             since: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
         }
     }
@@ -78,26 +85,37 @@ impl Seen {
             return Err(Refusal::Malformed);
         }
         let event = Event::parse(payload).map_err(|_| Refusal::Malformed)?;
+        if event.is_history.0 {
+            return Err(Refusal::Totals);
+        }
         let clock_host = event.clock.0.as_ref().map_or("", |clock| clock.host.as_str());
         if [event.host.0.as_str(), clock_host].iter().any(|named| !named.is_empty() && token(named) != host) {
             return Err(Refusal::Foreign);
         }
-        let boot = boot_of(&event);
-        if !boot.is_empty() {
-            if self.boots.get(&boot).is_some_and(|owner| owner != host) {
-                return Err(Refusal::Foreign);
-            }
-            self.boots.insert(boot.clone(), host.to_owned());
+        let boot = boot_of(&event).map_err(|_| Refusal::Foreign)?;
+        if boot.is_some_and(|boot| !self.boots.claim(boot, host)) {
+            return Err(Refusal::Foreign);
         }
-        let key = self.keys.hash_one((host, &boot, event.ns));
+        let event_bytes = match boot {
+            Some(_) => one_line(payload),
+            None => one_line(&of_host(&event, payload, host).ok_or(Refusal::Malformed)?),
+        };
+        let key = key_of(host, boot.unwrap_or_default(), event.ns);
         let hash = hash_of(payload);
-        if let Some(known) = self.connections.get(&key)
-            && (event.ns_trx < known.ns_trx || (event.ns_trx, hash) == (known.ns_trx, known.hash))
-        {
-            return Err(Refusal::Double);
+        let mut earlier = Vec::new();
+        if let Some(known) = self.connections.get_mut(&key) {
+            let is_same_moment = event.ns_trx == known.ns_trx;
+            let is_known = || known.hash == hash || known.earlier.contains(&hash);
+            if event.ns_trx < known.ns_trx || is_same_moment && is_known() {
+                return Err(Refusal::Double);
+            }
+            if is_same_moment {
+                earlier = std::mem::take(&mut known.earlier);
+                earlier.push(known.hash);
+                earlier.drain(..earlier.len().saturating_sub(EARLIER));
+            }
         }
-        let event_bytes = one_line(payload);
-        let known = Known { ns_trx: event.ns_trx, hash, at, event: Rc::clone(&event_bytes) };
+        let known = Known { ns_trx: event.ns_trx, hash, earlier, at, event: Rc::clone(&event_bytes) };
         self.connections.insert(key, known);
         self.forget(at);
         let is_open = event.phase() == Phase::Open;
@@ -122,6 +140,68 @@ impl Seen {
     }
 }
 
+/// Tells connections apart, in every process alike: `share=` of outputs goes by it.
+fn key_of(host: &str, boot: &str, ns: BootNs) -> u64 {
+    let mut hasher = SipHasher13::new();
+    for part in [host.as_bytes(), boot.as_bytes(), &ns.to_le_bytes()] {
+        hasher.write(part);
+        hasher.write_u8(0xff);
+    }
+    hasher.finish()
+}
+
+/// Which boots are whose. A machine that claims many makes its own forgotten, and none of another one.
+#[derive(Debug)]
+struct Boots {
+    owners: HashMap<String, String>,
+    hosts: LruCache<String, LruCache<String, ()>>,
+}
+
+impl Boots {
+    fn new() -> Self {
+        Self { owners: HashMap::new(), hosts: LruCache::new(HOSTS) }
+    }
+
+    /// Whether a boot is of a machine, as it is of the first that names it.
+    fn claim(&mut self, boot: &str, host: &str) -> bool {
+        if self.owners.get(boot).is_some_and(|owner| owner != host) {
+            return false;
+        }
+        if !self.hosts.contains_key(host) {
+            if self.hosts.len() == HOSTS
+                && let Some((_, boots)) = self.hosts.remove_lru()
+            {
+                boots.iter().for_each(|(boot, ())| drop(self.owners.remove(boot)));
+            }
+            self.hosts.insert(host.to_owned(), LruCache::new(BOOTS));
+        }
+        // Both were heard of again.
+        if let Some(boots) = self.hosts.get_mut(host)
+            && boots.get(boot).is_none()
+        {
+            if boots.len() == BOOTS
+                && let Some((oldest, ())) = boots.remove_lru()
+            {
+                self.owners.remove(&oldest);
+            }
+            boots.insert(boot.to_owned(), ());
+            self.owners.insert(boot.to_owned(), host.to_owned());
+        }
+        true
+    }
+}
+
+/// Says of an event that names no boot which machine it is of: readers would take it for that of the last one that named
+/// one.
+fn of_host(event: &Event, payload: &[u8], host: &str) -> Option<Vec<u8>> {
+    let mut more = format!("\"boot\":\"{}\"", boot_of_host(host));
+    if event.host.0.is_empty() {
+        more += &format!(",\"host\":{}", serde_json::to_string(host).ok()?);
+    }
+    // Where it has such a field that says nothing, a second one makes it none.
+    with_fields(payload, &more).filter(|event| Event::parse(event).is_ok())
+}
+
 /// White space may be anywhere in JSON, and a newline would begin another event.
 fn one_line(payload: &[u8]) -> Rc<[u8]> {
     let plain = payload.trim_ascii().iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte });
@@ -135,7 +215,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn event(ns: u64, ns_trx: u64, line: &str) -> String {
-        format!(r#"{{"ns":{ns},"ns_trx":{ns_trx},"line":"{line}","boot":"aaaa"}}"#)
+        format!(r#"{{"ns":{ns},"ns_trx":{ns_trx},"line":"{line}","boot":"aaaaaaaa"}}"#)
     }
 
     fn lines(seen: &Seen) -> Vec<String> {
@@ -150,8 +230,15 @@ mod tests {
         assert_eq!(hear(5, "open"), Some(Refusal::Double));
         assert_eq!(hear(4, "older"), Some(Refusal::Double));
         assert_eq!(hear(5, "with a name"), None);
+        assert_eq!(hear(5, "open"), Some(Refusal::Double));
+        assert_eq!(hear(5, "with a name"), Some(Refusal::Double));
+        for name in 0..100 {
+            assert_eq!(hear(5, &name.to_string()), None);
+        }
+        assert_eq!(hear(5, "91"), Some(Refusal::Double));
         assert_eq!(hear(6, "closed"), None);
         assert_eq!(lines(&seen), ["closed"]);
+        assert!(seen.connections.values().all(|known| known.earlier.is_empty()));
     }
 
     #[test]
@@ -160,21 +247,84 @@ mod tests {
         let mut hear = |host: &str, text: &str| seen.hear(host, text.as_bytes(), 0).err();
         let named = r#"{"ns":1,"ns_trx":2,"line":"x","host":"db.lan"}"#;
         let clocked =
-            r#"{"ns":1,"ns_trx":2,"line":"x","clock":{"boot":"b","host":"db.lan","ns":1,"wall":2}}"#;
+            r#"{"ns":1,"ns_trx":2,"line":"x","clock":{"boot":"bbbbbbbb","host":"db.lan","ns":1,"wall":2}}"#;
         for text in [named, clocked] {
             assert_eq!(hear("web", text), Some(Refusal::Foreign));
             assert_eq!(hear("db_lan", text), None);
         }
         assert_eq!(hear("web", &event(1, 2, "x")), None);
         assert_eq!(hear("db_lan", &event(1, 3, "x")), Some(Refusal::Foreign), "the boot is of web");
+        let clock = r#""clock":{"boot":"bbbbbbbb-1","ns":1,"wall":2}"#;
+        for fields in [
+            r#""key":"bbbbbbbb-9""#.to_owned(),
+            format!(r#""boot":"cccccccc",{clock}"#),
+            format!(r#""key":"cccccccc-9",{clock}"#),
+            clock.to_owned(),
+            // Readers take what begins so for it.
+            r#""boot":"bbbb""#.to_owned(),
+        ] {
+            let text = format!(r#"{{"ns":1,"ns_trx":9,"line":"x",{fields}}}"#);
+            assert_eq!(hear("web", &text), Some(Refusal::Foreign), "{fields}");
+        }
+    }
+
+    #[test]
+    fn boots_that_a_machine_makes_up_take_nothing_from_another_one() {
+        let mut seen = Seen::new(HOUR);
+        let mut hear = |host: &str, boot: usize| {
+            seen.hear(host, format!(r#"{{"ns":1,"ns_trx":2,"line":"x","boot":"{boot:08x}"}}"#).as_bytes(), 0)
+        };
+        hear("db", 7).unwrap();
+        for boot in 8..8 + 2 * HOSTS {
+            hear("web", boot).unwrap();
+        }
+        assert_eq!(hear("web", 7).unwrap_err(), Refusal::Foreign);
+        assert_eq!(seen.boots.owners.len(), BOOTS + 1);
+        for host in 100_000..100_000 + HOSTS {
+            assert!(seen.boots.claim(&format!("{host:08x}"), &host.to_string()));
+        }
+        assert_eq!((seen.boots.owners.len(), seen.boots.hosts.len()), (HOSTS, HOSTS));
+    }
+
+    #[test]
+    fn an_event_without_a_boot_is_of_its_subject() {
+        let mut seen = Seen::new(HOUR);
+        let mut hear = |host: &str, fields: &str| {
+            let text = format!(r#"{{"ns":1,"ns_trx":2,"line":"x"{fields}}} "#);
+            seen.hear(host, text.as_bytes(), 0).map(|heard| serde_json::from_slice(&heard.event).unwrap())
+        };
+        let [first, second, named]: [serde_json::Value; 3] =
+            [hear("web", ""), hear("db_lan", r#","key":"a-1""#), hear("db_lan", r#","host":"db.lan""#)]
+                .map(Result::unwrap);
+        assert_eq!([&first["host"], &second["host"], &named["host"]], ["web", "db_lan", "db.lan"]);
+        assert_ne!(first["boot"], second["boot"]);
+        assert_eq!(second["boot"], named["boot"]);
+        let boot = first["boot"].as_str().unwrap();
+        assert_eq!(hear("db_lan", &format!(r#","boot":"{boot}""#)), Err(Refusal::Foreign));
+        assert_eq!(hear("web", r#","boot":"""#), Err(Refusal::Malformed));
+        let long = format!(r#","name":"{}""#, "x".repeat(MAX_PARTIAL_LINE - 60));
+        assert_eq!(hear("web", &long), Err(Refusal::Malformed), "no room for it");
+    }
+
+    #[test]
+    fn a_connection_has_the_same_key_everywhere() {
+        assert_eq!(
+            key_of("web1", "0f1e2d3c", 7),
+            0xf02b_e6a5_e7c9_c64d,
+            "in every version: programs share connections by it"
+        );
+        assert_ne!(key_of("web1", "0f1e2d3c", 7), key_of("web10", "f1e2d3c", 7));
     }
 
     #[test]
     fn an_event_is_one_line() {
         let mut seen = Seen::new(HOUR);
-        let heard = seen.hear("a", b"{\"ns\":1,\n\"ns_trx\":2,\r\"line\":\"x\"}\n", 0).unwrap();
-        assert_eq!(&*heard.event, b"{\"ns\":1, \"ns_trx\":2, \"line\":\"x\"}\n");
+        let heard =
+            seen.hear("a", b"{\"ns\":1,\n\"ns_trx\":2,\r\"line\":\"x\",\"boot\":\"aaaaaaaa\"}\n", 0).unwrap();
+        assert_eq!(&*heard.event, b"{\"ns\":1, \"ns_trx\":2, \"line\":\"x\",\"boot\":\"aaaaaaaa\"}\n");
         assert_eq!(seen.hear("a", b"{}", 0).unwrap_err(), Refusal::Malformed);
+        let totals = br#"{"ns":1,"ns_trx":3,"line":"x","boot":"aaaaaaaa","history":{}}"#;
+        assert_eq!(seen.hear("a", totals, 0).unwrap_err(), Refusal::Totals);
         let long = event(1, 2, &"x".repeat(MAX_PARTIAL_LINE));
         assert_eq!(seen.hear("a", long.as_bytes(), 0).unwrap_err(), Refusal::Malformed);
     }

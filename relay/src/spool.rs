@@ -83,7 +83,7 @@ impl Spool {
         if self.growing.is_none() {
             let mut options = OpenOptions::new();
             options.append(true).create_new(true).mode(0o600);
-            self.growing = Some(options.open(self.path(self.next))?);
+            self.growing = Some(options.open(path(&self.folder, self.next))?);
             self.segments.push_back(Segment { number: self.next, bytes: 0, messages: 0 });
             self.next += 1;
         }
@@ -91,8 +91,16 @@ impl Spool {
             [message.subject.as_bytes(), b" ", message.id.as_bytes(), b" ", &message.payload, b"\n"].concat();
         if let (Some(file), Some(segment)) = (&mut self.growing, self.segments.back_mut()) {
             if let Err(error) = file.write_all(&line) {
-                // What follows must not be part of half a line.
-                self.growing = None;
+                // What follows must not be part of half a line, and a full disk not a file of each event.
+                let is_whole = file.set_len(segment.bytes).is_ok();
+                let is_gone =
+                    segment.bytes == 0 && fs::remove_file(path(&self.folder, segment.number)).is_ok();
+                if is_gone {
+                    self.segments.pop_back();
+                }
+                if is_gone || !is_whole {
+                    self.growing = None;
+                }
                 return Err(error);
             }
             segment.bytes += line.len() as u64;
@@ -116,15 +124,18 @@ impl Spool {
         if self.segments.len() == 1 {
             self.growing = None;
         }
-        let text = fs::read(self.path(first.number))?;
+        let text = fs::read(path(&self.folder, first.number))?;
         self.is_loaded = true;
         Ok(read(&text).collect())
     }
 
-    /// Everything arrived that was taken.
+    /// Everything arrived that was taken. Where its file cannot be removed, only the next program sends it again.
     pub(crate) fn arrived(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_loaded) {
-            self.remove_first()?;
+        if std::mem::take(&mut self.is_loaded)
+            && let Err(error) = self.remove_first()
+        {
+            self.segments.pop_front();
+            return Err(error);
         }
         Ok(())
     }
@@ -135,9 +146,9 @@ impl Spool {
         while self.segments.len() > 1
             && self.segments.iter().map(|segment| segment.bytes).sum::<u64>() > self.limit
         {
+            let removed = self.remove_first()?;
             let is_loaded = std::mem::take(&mut self.is_loaded);
             were_taken |= is_loaded;
-            let removed = self.remove_first()?;
             // Of those that were taken some may have arrived.
             lost += if is_loaded { 0 } else { removed };
         }
@@ -154,22 +165,28 @@ impl Spool {
     pub(crate) fn set_aside(&mut self, message: &Message) -> io::Result<Option<PathBuf>> {
         let path = self.folder.join(REFUSED);
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-        if file.metadata()?.len() + message.payload.len() as u64 >= (self.limit / FILES).min(LARGEST) {
+        let bytes = file.metadata()?.len();
+        if bytes + message.payload.len() as u64 >= (self.limit / FILES).min(LARGEST) {
             return Ok(None);
         }
-        file.write_all(&[message.payload.trim_ascii_end(), b"\n"].concat())?;
+        if let Err(error) = file.write_all(&[message.payload.trim_ascii_end(), b"\n"].concat()) {
+            file.set_len(bytes)?;
+            return Err(error);
+        }
         Ok(Some(path))
     }
 
     fn remove_first(&mut self) -> io::Result<usize> {
-        let Some(first) = self.segments.pop_front() else { return Ok(0) };
-        fs::remove_file(self.path(first.number))?;
-        Ok(first.messages)
+        let Some(first) = self.segments.front() else { return Ok(0) };
+        match fs::remove_file(path(&self.folder, first.number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(self.segments.pop_front().map_or(0, |first| first.messages)),
+        }
     }
+}
 
-    fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:012}.{ENDING}"))
-    }
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:012}.{ENDING}"))
 }
 
 /// Messages of a file. The last line may be half of one: the program was killed, or the disk was full.

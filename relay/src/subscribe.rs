@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,11 +25,12 @@ use leco_os::sandbox::{Network, Sandbox};
 use leco_pipe::outputs::{OutputSpec, Outputs};
 use leco_pipe::systemd::passed_descriptors;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 
-use crate::message::{ROOT, token};
+use crate::message::{ROOT, TOTALS, token};
 use crate::seen::{CONNECTIONS, Refusal, Seen};
 use crate::server::{Change, Changes, Link, streams, with_server};
-use crate::{at_end, block_on, confine, report};
+use crate::{Asked, at_signals, block_on, confine, report};
 
 /// Events between the thread that receives and the one that hands on.
 const RECEIVED: usize = 1024;
@@ -41,6 +42,8 @@ const HEARTBEAT: Duration = Duration::from_secs(14);
 const PLACE: Duration = Duration::from_secs(60);
 /// After a failure nothing is asked for this time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// At the end readers have this time to take what is left.
+const FLUSH_NS: u64 = 800_000_000;
 
 /// Publishers that are complained of.
 const SAID: usize = 64;
@@ -65,16 +68,21 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     let specs: Vec<_> = specs.collect::<Result<_, _>>()?;
     OutputSpec::refuse_same_places(&specs)?;
     OutputSpec::refuse_what_events_lack(&specs)?;
+    // Outputs say here what they say in the pipe; what the client of the server says, this program says itself.
+    let log = tracing_subscriber::fmt().with_target(false).without_time().log_internal_errors(false);
+    let stderr = io::stderr.with_filter(|event| event.target().starts_with("leco_"));
+    log.with_ansi(io::stderr().is_terminal()).with_writer(stderr).init();
     let outputs = Outputs::open(&specs, CONNECTIONS, &mut passed_descriptors()?)?;
     let link = Link::new(&options.server)?;
     let sandbox = with_server(Sandbox::default().with_network(Network::All), &options.server);
     let sandbox = specs.iter().filter_map(OutputSpec::reads).fold(sandbox, Sandbox::reads);
     confine(&specs.iter().filter_map(OutputSpec::writes).fold(sandbox, Sandbox::writes));
     let bell = Bell::new()?;
-    let ending = Arc::new(AtomicBool::new(false));
-    let (asked, ring) = (Arc::clone(&ending), bell.clone());
-    at_end(move || {
-        asked.store(true, Ordering::Relaxed);
+    let wishes = Arc::new(Wishes::default());
+    let (asked, ring) = (Arc::clone(&wishes), bell.clone());
+    at_signals(move |what| {
+        let wish = if what == Asked::End { &asked.end } else { &asked.reopen };
+        wish.store(true, Ordering::Relaxed);
         ring.ring();
     })?;
     let (sender, receiver) = sync_channel(RECEIVED);
@@ -97,8 +105,15 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
     let seen = Seen::new(options.since);
     let mut hub =
         Hub { outputs, seen, host: options.host.clone(), is_caught_up: false, ignored: HashSet::new() };
-    hub.run(&receiver, &bell, &ending)?;
+    hub.run(&receiver, &bell, &wishes)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What signals ask of the thread that hands on.
+#[derive(Default)]
+struct Wishes {
+    end: AtomicBool,
+    reopen: AtomicBool,
 }
 
 /// Wakes the thread that hands on.
@@ -146,8 +161,16 @@ struct Hub {
 
 impl Hub {
     /// Until it is asked to end, or nobody reads any more.
-    fn run(&mut self, received: &Receiver<Received>, bell: &Bell, ending: &AtomicBool) -> anyhow::Result<()> {
-        while !ending.load(Ordering::Relaxed) {
+    fn run(&mut self, received: &Receiver<Received>, bell: &Bell, wishes: &Wishes) -> anyhow::Result<()> {
+        let done = self.hand_on(received, bell, wishes);
+        done.and(self.finish(bell))
+    }
+
+    fn hand_on(&mut self, received: &Receiver<Received>, bell: &Bell, wishes: &Wishes) -> anyhow::Result<()> {
+        while !wishes.end.load(Ordering::Relaxed) {
+            if wishes.reopen.swap(false, Ordering::Relaxed) {
+                self.outputs.reopen();
+            }
             let is_more_to_come = self.take(received)?;
             if self.is_caught_up && self.outputs.wants_replay() {
                 let now = boot_ns();
@@ -160,7 +183,22 @@ impl Hub {
             if !self.outputs.flush().context("cannot write")? {
                 break;
             }
-            self.wait(bell, is_more_to_come)?;
+            let due = self.outputs.due().map(|due| due.saturating_sub(boot_ns()));
+            self.wait(bell, if is_more_to_come { Some(0) } else { due })?;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for readers that take what is left.
+    fn finish(&mut self, bell: &Bell) -> anyhow::Result<()> {
+        self.outputs.release_all();
+        let end = boot_ns() + FLUSH_NS;
+        while self.outputs.flush().context("cannot write")? && !self.outputs.is_flushed() {
+            let left = end.saturating_sub(boot_ns());
+            if left == 0 {
+                break;
+            }
+            self.wait(bell, Some(left))?;
         }
         Ok(())
     }
@@ -189,6 +227,7 @@ impl Hub {
             }
             Ok(_) | Err(Refusal::Double) => {}
             Err(Refusal::Malformed) => self.say_ignored(host, "malformed"),
+            Err(Refusal::Totals) => self.say_ignored(host, TOTALS),
             Err(Refusal::Foreign) => self.say_ignored(host, "events of another machine"),
         }
     }
@@ -201,11 +240,9 @@ impl Hub {
         }
     }
 
-    fn wait(&mut self, bell: &Bell, is_more_to_come: bool) -> io::Result<()> {
-        let now = boot_ns();
-        let due = self.outputs.due().map(|due| due.saturating_sub(now));
-        let time = if is_more_to_come { Some(0) } else { due }.map(Duration::from_nanos);
-        let time = time.and_then(|time| Timespec::try_from(time).ok());
+    /// For so many ns at most.
+    fn wait(&mut self, bell: &Bell, time: Option<u64>) -> io::Result<()> {
+        let time = time.and_then(|time| Timespec::try_from(Duration::from_nanos(time)).ok());
         let ready: Vec<PollFlags> = {
             let mut fds = vec![PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN)];
             fds.extend(self.outputs.poll().into_iter().map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish)));
