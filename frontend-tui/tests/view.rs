@@ -551,6 +551,27 @@ fn amounts_are_in_bits_where_the_config_says_so() {
 }
 
 #[test]
+fn what_merged_connections_moved_has_room() {
+    let overseer = |settings: &str| {
+        let config = format!("{settings}[rx-group]\n:: curl :: = curl\n");
+        let mut overseer = Overseer::new(Config::parse(config.as_bytes(), "widget.ini".as_ref()));
+        for (ns, tx) in [(1, 1_034_240), (2, 512)] {
+            let line =
+                format!("18:34 :: me :: curl :: {ns}.test 443 :: v 2K / {} ^", leco_core::text::bytes(tx));
+            let event = json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 2048, "tx": tx});
+            overseer.receive(event.to_string().as_bytes(), SECOND);
+        }
+        overseer
+    };
+    for width in [110, 80, 60] {
+        let screen = Used::new(overseer(""), (width, 12), SECOND).screen();
+        assert!(screen.contains("×2") && screen.contains(" 1010.5K "), "{width}: {screen}");
+    }
+    let screen = Used::new(overseer("[text]\nunits = bits\n"), (110, 12), SECOND).screen();
+    assert!(screen.contains(" 8.3Mb "), "{screen}");
+}
+
+#[test]
 fn a_listener_is_told_as_a_whole_over_empty_columns() {
     let overseer = || {
         let mut overseer = Overseer::new(Config::default());

@@ -118,12 +118,13 @@ impl LineList {
     ) {
         self.area = area;
         let height = usize::from(area.height);
+        let units = overseer.settings().text.units;
         // Slots go on whatever is shown, so that they are filled when they are shown again.
         let frame = overseer.frame_within(now, slots.into(), FADE_TOLERANCE);
         let is_seen = |row: &&Row| row.alpha > 0;
         self.listing = if self.shows_slots() {
             self.widest = Widest::default();
-            frame.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
+            frame.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row, units));
             let selected =
                 frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
             let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
@@ -143,13 +144,13 @@ impl LineList {
             let first = self.first_shown(lines.len(), usual);
             if self.widest == Widest::default() {
                 let ends = lines.iter().take(MEASURED).chain(lines.iter().rev().take(MEASURED));
-                ends.for_each(|line| self.widest.take(&overseer.row(line, now)));
+                ends.for_each(|line| self.widest.take(&overseer.row(line, now), units));
             }
             let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, line, now)));
             Listing { rows: rows.collect(), first, all: lines.len(), shown: lines.len() }
         };
         self.listing.rows.resize(height, None);
-        self.listing.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
+        self.listing.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row, units));
     }
 
     /// Scrolls to where the selected line is seen, if it is among the lines.

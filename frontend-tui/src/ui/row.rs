@@ -10,7 +10,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::model::widest::{Column, times};
+use crate::model::widest::{Column, amounts, times};
 use crate::ui::columns::{Columns, LEAST_NAME, peer_within};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
@@ -104,17 +104,12 @@ fn in_columns<'r>(
     spans: &mut Vec<Span<'r>>,
 ) {
     let (text, faint) = (theme.text(row.alpha), theme.faint(row.alpha));
-    let total = row.traffic.total;
-    // Of several connections the line has only what the latest one moved.
-    let moved = |said: &'r str, counted: u64| -> Cow<'r, str> {
-        let is_merged = row.connections > 1 && total.total() > 0;
-        if is_merged { columns.units.amount(counted).to_string().into() } else { said.into() }
-    };
+    let [received, sent] = amounts(row, &cells, columns.units);
     let rate = row.rate(now).total();
     let after_peer = |column: Column| -> (Cow<'r, str>, Style) {
         match column {
-            Column::Received => (moved(cells.received, total.rx), text),
-            Column::Sent => (moved(cells.sent, total.tx), text),
+            Column::Received => (received.clone(), text),
+            Column::Sent => (sent.clone(), text),
             Column::Rate if rate >= MUCH => {
                 (format!("{}/s", columns.units.amount(rate)).into(), text.add_modifier(Modifier::BOLD))
             }
