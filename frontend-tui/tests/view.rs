@@ -572,6 +572,26 @@ fn what_merged_connections_moved_has_room() {
 }
 
 #[test]
+fn columns_stand_under_each_other_whatever_names_are_made_of() {
+    for name in ["❤️", "👨‍👩‍👧", "\u{1100}\u{1161}\u{11a8}", "لا", "ﾊﾟ", "1️⃣", "日", "e\u{301}"]
+    {
+        let mut overseer = Overseer::new(Config::default());
+        for (ns, process) in [(1, format!("{}.py", name.repeat(16))), (2, "plain".to_owned())] {
+            let line = format!("18:34 :: me :: {process} :: example.org 443 :: v 1.2M / 80.5K ^");
+            overseer.receive(json!({"ns": ns, "ns_trx": ns, "line": line}).to_string().as_bytes(), SECOND);
+        }
+        let mut view = Used::new(overseer, (120, 8), SECOND);
+        for width in [120, 80, 72, 60, 50, 44, 40] {
+            view.size.0 = width;
+            let rows = view.rows();
+            let after = rows.iter().filter_map(|row| Some(row.split_once(" 80.5K")?.1.chars().count()));
+            let after: Vec<_> = after.collect();
+            assert!(after.len() == 2 && after[0] == after[1], "{name} {width}: {rows:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_listener_is_told_as_a_whole_over_empty_columns() {
     let overseer = || {
         let mut overseer = Overseer::new(Config::default());

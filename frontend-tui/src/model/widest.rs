@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use leco_core::model::overseer::Row;
 use leco_core::text::{Cells, Units, is_address};
-use unicode_width::UnicodeWidthStr;
+
+use crate::width::Width;
 
 /// A column, in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +108,7 @@ impl Widest {
         widen(Process, cells.process.width() + besides, 28);
         widen(Unit, cells.unit.width(), 34);
         widen(Local, cells.local.width(), 46);
-        widen(Peer, cells.whole_peer(), 64);
+        widen(Peer, whole_peer(cells), 64);
         widen(Received, cells.received.width().max(BYTES), 12);
         widen(Sent, cells.sent.width().max(BYTES), 12);
         widen(Rate, RATE, RATE);
@@ -131,6 +132,11 @@ impl Widest {
     pub fn has_columns(&self) -> bool {
         self.of(Rate) > 0
     }
+}
+
+/// Cells that all which is said of the peer needs.
+pub(crate) fn whole_peer(cells: &Cells<'_>) -> usize {
+    [cells.peer, cells.port, cells.state].map(Width::width).iter().sum()
 }
 
 /// Bytes received and sent, as a list shows them: of several connections the line has only what the latest one moved.

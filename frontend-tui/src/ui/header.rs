@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use leco_core::model::overseer::Overseer;
 use leco_os::clock::BootNs;
-use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
 use crate::model::listing::Sort;
@@ -14,6 +13,7 @@ use crate::ui::glyphs::Glyphs;
 use crate::ui::row::sparkline;
 use crate::ui::shorten;
 use crate::ui::view::Status;
+use crate::width::Width;
 
 /// Cells that a source keeps, and a filter.
 const LEAST_SOURCE: usize = 24;
