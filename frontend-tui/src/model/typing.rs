@@ -193,10 +193,8 @@ impl State {
 
     pub(super) fn offer(&mut self, offer: Offer, overseer: &Overseer) {
         let editor = match (offer, self.selected(overseer)) {
-            (Offer::Blank, _) => RuleEditor::blank(),
-            (_, Some(line)) => {
-                RuleEditor::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
-            }
+            (Offer::Blank, _) => RuleEditor::blank(overseer),
+            (_, Some(line)) => RuleEditor::begin(offer, line.received(), self.config.as_deref(), overseer),
             (_, None) => {
                 self.notice = Some(SELECT_FIRST.into());
                 return;
