@@ -6,7 +6,7 @@
 use leco_core::config::Config;
 use leco_core::model::overseer::Overseer;
 use leco_os::clock::Now;
-use leco_tui::input::action::{Action, Mode, Offer};
+use leco_tui::input::action::{Action, Alone, Mode, Offer};
 use leco_tui::model::state::State;
 use leco_tui::ui::theme::{ColorDepth, Theme};
 use leco_tui::ui::view;
@@ -643,6 +643,57 @@ fn what_a_rule_would_do_is_above_its_examples() {
         let screen = view.after(Action::MoveScreens(1));
         assert!(screen.contains(" at the end of the config would "), "{screen}");
     }
+}
+
+#[test]
+fn a_filter_that_is_told_is_the_one_in_force() {
+    let lines = ["a\\b [u\\x2d0]", "a|b [^u$]", "plain [unit]"];
+    let view = |filters: &str| {
+        let config = Config::parse(filters.as_bytes(), "widget.ini".as_ref());
+        let mut overseer = Overseer::with_list(config, "");
+        for (ns, who) in (1..).zip(lines) {
+            let line = format!("18:34 :: me :: {who} :: peer{ns}.* 443 :: ");
+            overseer.receive(json!({"ns": ns, "ns_trx": ns, "line": line}).to_string().as_bytes(), SECOND);
+        }
+        Used::new(overseer, (100, 12), SECOND)
+    };
+    for at in 1..=2 {
+        for (alone, filter) in [
+            (Alone::Process, "filter: proc:\"a"),
+            (Alone::Unit, "filter: unit:\""),
+            (Alone::Peer, "filter: peer:\"peer"),
+        ] {
+            let mut view = view("");
+            (0..at).for_each(|_| drop(view.after(Action::Move(1))));
+            let screen = view.after(Action::Alone(alone));
+            assert!(screen.contains(filter) && screen.contains("1 of 3 lines"), "{at}: {screen}");
+            let screen = view.after(Action::Alone(alone));
+            assert!(!screen.contains("filter: ") && screen.contains("3 of 3 lines"), "{at}: {screen}");
+        }
+    }
+    let mut view = view("[filters]\nweb = port:80\n");
+    view.state.set_filter("@web", &view.overseer).unwrap();
+    view.overseer.reload(Config::default());
+    view.state.reloaded(&view.overseer);
+    let stays = |screen: &str| screen.contains("filter: @web") && screen.contains("0 of 3 lines");
+    assert!(stays(&view.screen()), "{}", view.screen());
+    for actions in [
+        vec![Action::Open(Mode::Filter), Action::Back],
+        vec![Action::Open(Mode::Filter), Action::Accept],
+        [Action::Open(Mode::Filter)].into_iter().chain(typed(" x")).chain([Action::Back]).collect(),
+        vec![Action::Alone(Alone::Listeners)],
+    ] {
+        let screens: Vec<_> = actions.into_iter().map(|action| view.after(action)).collect();
+        assert!(stays(screens.last().unwrap()), "{screens:#?}");
+    }
+    assert!(view.screen().contains("there is no saved filter web"), "{}", view.screen());
+    let tried: Vec<_> = [Action::Open(Mode::Filter), Action::Edit(InputRequest::DeleteLine)]
+        .into_iter()
+        .chain(typed("plain"))
+        .map(|action| view.after(action))
+        .collect();
+    assert!(tried.last().unwrap().contains("1 of 3 lines"), "{tried:#?}");
+    assert!(stays(&view.after(Action::Back)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leco_core::model::known_line::{Answers, LineId};
 use leco_core::model::overseer::{Overseer, Row};
-use leco_core::query::Query;
+use leco_core::query::{Names, Query};
 use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 
@@ -36,6 +36,8 @@ pub struct LineList {
     /// The filter as it was typed.
     pub filter: String,
     query: Query,
+    /// While another one is typed, that one.
+    typed: Option<Query>,
     answers: Answers,
     frozen: Option<Frozen>,
     /// First line of a list that is shown; `None`: follows the end.
@@ -74,8 +76,11 @@ impl LineList {
         &self.widest
     }
 
-    /// Lines may be others now.
-    pub(super) fn reloaded(&mut self) {
+    /// Lines may be others now, and so may names in the filter; what the config has no more stays what it was.
+    pub(super) fn reloaded(&mut self, names: &Names) {
+        if let Ok(query) = Query::parse_with(&self.filter, names) {
+            self.query = query;
+        }
         self.widest = Widest::default();
         self.answers = Answers::default();
     }
@@ -89,8 +94,26 @@ impl LineList {
         self.frozen = None;
     }
 
+    /// What chooses lines now.
+    fn query(&self) -> &Query {
+        self.typed.as_ref().unwrap_or(&self.query)
+    }
+
     pub(super) fn set_query(&mut self, query: Query) {
         self.query = query;
+        self.set_typed(None);
+    }
+
+    /// The filter that was typed is the one in force from now on.
+    pub(super) fn keep_typed(&mut self) {
+        if let Some(query) = self.typed.take() {
+            self.query = query;
+        }
+    }
+
+    /// Tries a filter as long as it is typed, or goes back to the one in force.
+    pub(super) fn set_typed(&mut self, typed: Option<Query>) {
+        self.typed = typed;
         self.widest = Widest::default();
         self.answers = Answers::default();
         self.offset = None;
@@ -104,7 +127,7 @@ impl LineList {
 
     /// Whether lines stand where they first stood, and fade, rather than in a list.
     pub(crate) fn shows_slots(&self) -> bool {
-        self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
+        self.sort == Sort::Slots && self.query().is_empty() && self.frozen.is_none()
     }
 
     /// Lists what stands in this part of the screen, which has so many rows while nothing else is open; in slots, so
@@ -138,7 +161,7 @@ impl LineList {
             let rows = frozen.rows.iter().skip(first).take(height).cloned().collect();
             Listing { rows, first, all, shown: frozen.rows.iter().flatten().filter(is_seen).count() }
         } else {
-            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+            let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
@@ -189,7 +212,7 @@ impl LineList {
             Some(frozen) => of_rows(&frozen.rows),
             None if self.shows_slots() => of_rows(&self.listing.rows),
             None => {
-                let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+                let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
                 lines.into_iter().map(|line| (line.id(), Candidate::Known(line))).collect()
             }
         }
@@ -242,7 +265,7 @@ impl LineList {
         let rows = if self.shows_slots() {
             self.listing.rows.clone()
         } else {
-            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+            let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
             lines.iter().map(|line| Some(readable(overseer, line, now))).collect()
         };
         self.offset = Some(self.listing.first);

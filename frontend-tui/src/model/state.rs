@@ -95,11 +95,8 @@ impl State {
     /// The rules or the config changed: lines may be others now.
     pub fn reloaded(&mut self, overseer: &Overseer) {
         self.rule_times.clear();
-        // The filter may name one of the config; what the config has no more stays what it was.
-        if let Ok(query) = Query::parse_with(&self.lines.filter, overseer.names()) {
-            self.lines.set_query(query);
-        }
-        self.lines.reloaded();
+        self.lines.reloaded(overseer.names());
+        self.history.reloaded(overseer.names());
     }
 
     /// The selected line, as it was received, where it is still known.
@@ -165,8 +162,8 @@ impl State {
             Action::Open(mode) => self.open(mode, overseer, now),
             Action::Match(by) => self.go_to_match(by, overseer, now),
             Action::Offer(offer) => self.offer(offer, overseer),
-            Action::Back => self.back(overseer),
-            Action::Accept => return self.accept(),
+            Action::Back => self.back(),
+            Action::Accept => return self.accept(overseer),
             Action::By(by) => self.history.turn(by),
             Action::Range(key) => self.notice = self.history.set_range(key).err().map(ToOwned::to_owned),
             Action::GoOut => drop(self.history.go_back()),
@@ -294,7 +291,7 @@ impl State {
         self.prompt.saved = None;
     }
 
-    fn back(&mut self, overseer: &Overseer) {
+    fn back(&mut self) {
         match self.mode {
             Mode::List => {
                 // One thing after the other.
@@ -316,8 +313,7 @@ impl State {
                 self.mode = Mode::List;
             }
             Mode::Filter => {
-                let before = Query::parse_with(&self.lines.filter, overseer.names()).unwrap_or_default();
-                self.lines.set_query(before);
+                self.lines.set_typed(None);
                 self.mode = Mode::List;
             }
             Mode::Confirm => self.mode = Mode::EditRule,

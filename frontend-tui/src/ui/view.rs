@@ -254,7 +254,7 @@ fn draw_pane(
 ) {
     if matches!(state.mode, Mode::History | Mode::HistoryFilter) {
         let second = state.second(now);
-        let shown = state.history.look(overseer.history(), overseer.names(), second).clone();
+        let shown = state.history.look(overseer.history(), second).clone();
         let units = overseer.settings().text.units;
         state.pane_height = history::draw(screen, area, (&state.history, &shown), (theme, units), second);
         return;
