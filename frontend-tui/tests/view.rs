@@ -645,6 +645,109 @@ fn what_a_rule_would_do_is_above_its_examples() {
     }
 }
 
+/// So many lines of a list, each of which a second later than the one before.
+fn numbered(from: u64, to: u64, overseer: &mut Overseer) {
+    for number in from..to {
+        let line = format!("18:34 :: me :: proc-{number:03} :: peer.example 443 :: v 1K / 2K ^");
+        let at = number * SECOND;
+        let event = json!({"ns": at, "ns_trx": at, "line": line, "rx": number * 100_000, "tx": 2048});
+        overseer.receive(event.to_string().as_bytes(), at);
+    }
+}
+
+fn count_of_lines(rows: &[String]) -> usize {
+    rows.iter().filter(|row| row.contains("peer.example")).count()
+}
+
+#[test]
+fn all_is_held_still_whatever_part_of_it_has_room() {
+    for (size, lines) in [((80, 24), 18), ((80, 12), 9)] {
+        for mode in [Mode::Detail, Mode::Help, Mode::Rules] {
+            let mut overseer = Overseer::with_list(Config::default(), "");
+            numbered(1, lines + 1, &mut overseer);
+            let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+            view.after(Action::Open(mode));
+            view.after(Action::Freeze);
+            view.after(Action::Back);
+            let rows = view.rows();
+            assert_eq!(
+                count_of_lines(&rows),
+                usize::try_from(lines).unwrap(),
+                "{size:?} {mode:?}: {rows:#?}"
+            );
+            assert!(rows[0].contains("FROZEN"), "{rows:#?}");
+            for at in [Action::Last, Action::First] {
+                view.after(at);
+                assert!(view.rows().iter().any(|row| row.starts_with('>')), "{:#?}", view.rows());
+            }
+        }
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, lines + 1, &mut overseer);
+        let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+        view.after(Action::Open(Mode::Detail));
+        view.state.search = "proc".to_owned();
+        let mut found = std::collections::HashSet::new();
+        for _ in 0..lines {
+            assert!(!view.after(Action::Match(1)).contains("not found"));
+            found.insert(view.state.selected(&view.overseer).unwrap().text().to_owned());
+        }
+        assert_eq!(found.len(), usize::try_from(lines).unwrap());
+    }
+}
+
+#[test]
+fn what_is_held_still_stays_until_it_is_asked_for_otherwise() {
+    let frozen = |sort: usize| {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, 15, &mut overseer);
+        let mut view = Used::new(overseer, (120, 24), 15 * SECOND);
+        (0..sort).for_each(|_| drop(view.after(Action::Sort)));
+        view.after(Action::Freeze);
+        view
+    };
+    for sort in 0..4 {
+        let mut view = frozen(sort);
+        let before = view.rows()[1..].to_vec();
+        assert!(before.iter().any(|row| row.contains("/s ")), "{before:#?}");
+        view.now += 3600 * SECOND;
+        assert_eq!(view.rows()[1..], before);
+    }
+    let typed: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("proc:proc-003")).collect();
+    for (actions, lines) in [(vec![Action::Sort], 14), (typed, 1), (vec![Action::Alone(Alone::Listeners)], 0)]
+    {
+        let mut view = frozen(0);
+        actions.into_iter().for_each(|action| drop(view.after(action)));
+        assert_eq!(count_of_lines(&view.rows()), lines, "{:#?}", view.rows());
+        assert!(!view.screen().contains("FROZEN"));
+    }
+    let mut view = frozen(0);
+    view.after(Action::Open(Mode::Filter));
+    assert!(view.after(Action::Back).contains("FROZEN"), "nothing else was asked for");
+}
+
+#[test]
+fn a_list_that_was_held_still_goes_on_where_it_was() {
+    for last in [Action::Freeze, Action::Back] {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, 41, &mut overseer);
+        let mut view = Used::new(overseer, (80, 12), 41 * SECOND);
+        view.state.set_filter("me", &view.overseer).unwrap();
+        assert!(view.screen().contains("proc-040"));
+        view.after(Action::Freeze);
+        view.after(Action::MoveScreens(-1));
+        numbered(41, 61, &mut view.overseer);
+        assert!(!view.screen().contains("proc-060"));
+        let screen = view.after(last);
+        assert!(screen.contains("proc-060"), "{screen}");
+        view.after(Action::MoveScreens(-2));
+        let before = view.rows()[1..].to_vec();
+        view.after(Action::Freeze);
+        assert_eq!(view.rows()[1..], before);
+        view.after(last);
+        assert_eq!(view.rows()[1..], before);
+    }
+}
+
 #[test]
 fn a_filter_that_is_told_is_the_one_in_force() {
     let lines = ["a\\b [u\\x2d0]", "a|b [^u$]", "plain [unit]"];

@@ -25,7 +25,10 @@ struct Frozen {
     since: BootNs,
     /// Lines that were new since.
     new: u64,
+    /// All that there are, whatever part of them has room.
     rows: Vec<Option<Row>>,
+    /// Where the list was.
+    offset: Option<usize>,
 }
 
 /// The lines to go through, and which of them are on the screen.
@@ -64,6 +67,12 @@ impl LineList {
         self.frozen.as_ref().map(|frozen| (now.saturating_sub(frozen.since), frozen.new))
     }
 
+    /// The moment that is shown.
+    #[must_use]
+    pub fn shown_at(&self, now: BootNs) -> BootNs {
+        self.frozen.as_ref().map_or(now, |frozen| frozen.since)
+    }
+
     /// How many lines there are to scroll through, and how many the filter chooses, at the last listing.
     #[must_use]
     pub fn listed(&self) -> &Listing {
@@ -90,8 +99,19 @@ impl LineList {
         self.frozen.is_some()
     }
 
+    /// Goes on from where the list was.
     pub(super) fn unfreeze(&mut self) {
+        if let Some(frozen) = self.frozen.take() {
+            self.offset = frozen.offset;
+        }
+    }
+
+    /// Shows other lines, or in another order: neither is known of what is held still.
+    fn begin_anew(&mut self) {
         self.frozen = None;
+        self.widest = Widest::default();
+        self.answers = Answers::default();
+        self.offset = None;
     }
 
     /// What chooses lines now.
@@ -100,8 +120,8 @@ impl LineList {
     }
 
     pub(super) fn set_query(&mut self, query: Query) {
-        self.query = query;
-        self.set_typed(None);
+        (self.query, self.typed) = (query, None);
+        self.begin_anew();
     }
 
     /// The filter that was typed is the one in force from now on.
@@ -113,16 +133,15 @@ impl LineList {
 
     /// Tries a filter as long as it is typed, or goes back to the one in force.
     pub(super) fn set_typed(&mut self, typed: Option<Query>) {
-        self.typed = typed;
-        self.widest = Widest::default();
-        self.answers = Answers::default();
-        self.offset = None;
+        if typed.is_some() || self.typed.is_some() {
+            self.typed = typed;
+            self.begin_anew();
+        }
     }
 
     pub(super) fn set_sort(&mut self, sort: Sort) {
         self.sort = sort;
-        self.widest = Widest::default();
-        self.offset = None;
+        self.begin_anew();
     }
 
     /// Whether lines stand where they first stood, and fade, rather than in a list.
@@ -183,7 +202,7 @@ impl LineList {
         }
         let lines = self.candidates(overseer, now);
         if let Some(at) = lines.iter().position(|(id, _)| Some(*id) == selection) {
-            self.scroll_to(at);
+            self.scroll_to(lines[at].0, at);
         }
     }
 
@@ -210,7 +229,7 @@ impl LineList {
         }
         match &self.frozen {
             Some(frozen) => of_rows(&frozen.rows),
-            None if self.shows_slots() => of_rows(&self.listing.rows),
+            None if self.shows_slots() => of_rows(&overseer.last_frame().rows),
             None => {
                 let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
                 lines.into_iter().map(|line| (line.id(), Candidate::Known(line))).collect()
@@ -218,11 +237,16 @@ impl LineList {
         }
     }
 
-    /// Scrolls to where a line, by its number among the candidates, is seen.
-    pub(super) fn scroll_to(&mut self, to: usize) {
+    /// Scrolls to where a line is seen, which has this number among the candidates.
+    pub(super) fn scroll_to(&mut self, id: LineId, to: usize) {
         if self.shows_slots() {
             return;
         }
+        // What is held still may have gaps.
+        let rows = self.frozen.as_ref().map(|frozen| &frozen.rows);
+        let to = rows
+            .and_then(|rows| rows.iter().position(|row| row.as_ref().is_some_and(|row| row.id == id)))
+            .unwrap_or(to);
         let height = usize::from(self.area.height).max(1);
         let first = self.listing.first;
         self.offset = Some(first.clamp((to + 1).saturating_sub(height), to));
@@ -259,16 +283,18 @@ impl LineList {
 
     /// Holds everything still, or lets it go on.
     pub(super) fn freeze(&mut self, overseer: &Overseer, now: BootNs) {
-        if self.frozen.take().is_some() {
+        if self.is_frozen() {
+            self.unfreeze();
             return;
         }
         let rows = if self.shows_slots() {
-            self.listing.rows.clone()
+            let rows = &overseer.last_frame().rows;
+            rows[..rows.iter().rposition(Option::is_some).map_or(0, |last| last + 1)].to_vec()
         } else {
             let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
             lines.iter().map(|line| Some(readable(overseer, line, now))).collect()
         };
-        self.offset = Some(self.listing.first);
-        self.frozen = Some(Frozen { since: now, new: 0, rows });
+        let offset = self.offset.replace(self.listing.first);
+        self.frozen = Some(Frozen { since: now, new: 0, rows, offset });
     }
 }

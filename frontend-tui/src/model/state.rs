@@ -250,7 +250,7 @@ impl State {
         let Some(last) = lines.len().checked_sub(1) else { return };
         let to = to.min(last);
         self.selection = Some(lines[to].0);
-        self.lines.scroll_to(to);
+        self.lines.scroll_to(lines[to].0, to);
     }
 
     /// Goes through all that is known.

@@ -187,6 +187,7 @@ fn draw_list(
     let wanted = Wanted { chart: row::CHART, by_rate, units: overseer.settings().text.units };
     let columns = Columns::fit(state.lines.widest(), wanted, width);
     let has_heading = areas.heading.height > 0;
+    let at = state.lines.shown_at(now);
     if has_heading && listing.shown > 0 {
         screen.render_widget(row::heading(&columns, theme), areas.heading);
     }
@@ -194,7 +195,7 @@ fn draw_list(
         if let Some(row) = row.as_ref().filter(|row| row.alpha > 0) {
             let is_selected = state.selection == Some(row.id);
             let marks = Marks { is_selected, search: &state.search, has_heading };
-            draw_line(screen, area, row::line(row, &columns, marks, theme, (now, width)));
+            draw_line(screen, area, row::line(row, &columns, marks, theme, (at, width)));
         }
     }
     draw_emptiness(screen, area, overseer, state, status, theme);
