@@ -326,7 +326,7 @@ impl App {
         };
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
         // Time goes by in the history, too.
-        let history = (self.state.mode == Mode::History).then_some(MINUTE);
+        let history = self.state.shows_history().then_some(MINUTE);
         let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).chain(history).min();
         let next = match &self.player {

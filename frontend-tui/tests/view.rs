@@ -333,6 +333,19 @@ fn the_history_of_what_the_view_saw_itself() {
 }
 
 #[test]
+fn filter_and_order_of_the_list_are_not_told_of_the_history() {
+    let (overseer, now) = with_history(false);
+    let mut view = Used::new(overseer, (100, 24), now);
+    view.after(Action::Sort);
+    view.state.set_filter("peer:none", &view.overseer).unwrap();
+    assert!(view.screen().contains("filter: peer:none · by last seen"), "{}", view.screen());
+    for mode in [Mode::History, Mode::HistoryFilter] {
+        let screen = view.after(Action::Open(mode));
+        assert!(!screen.contains("peer:none") && !screen.contains("by last"), "{mode:?}: {screen}");
+    }
+}
+
+#[test]
 fn a_row_of_the_history_that_was_gone_into() {
     let keys = [Action::Open(Mode::History), Action::Move(1), Action::Accept, Action::By(1)];
     each_size_of_history("history_row", true, &keys);

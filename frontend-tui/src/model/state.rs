@@ -125,6 +125,12 @@ impl State {
         matches!(self.mode, Mode::Filter | Mode::HistoryFilter)
     }
 
+    /// Whether the history is shown, which has a filter of its own.
+    #[must_use]
+    pub fn shows_history(&self) -> bool {
+        matches!(self.mode, Mode::History | Mode::HistoryFilter)
+    }
+
     /// The wall clock in seconds since 1970.
     #[must_use]
     pub fn second(&self, now: BootNs) -> i64 {

@@ -253,7 +253,7 @@ fn draw_pane(
     theme: Theme,
     now: BootNs,
 ) {
-    if matches!(state.mode, Mode::History | Mode::HistoryFilter) {
+    if state.shows_history() {
         let second = state.second(now);
         let shown = state.history.look(overseer.history(), second).clone();
         let units = overseer.settings().text.units;
