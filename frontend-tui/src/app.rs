@@ -364,9 +364,7 @@ impl App {
     /// Does what an event of the terminal means; breaks to leave.
     fn react(&mut self, event: &Event, terminal: &mut Terminal) -> io::Result<ControlFlow<()>> {
         self.set_clock();
-        if matches!(self.state.mode, Mode::List | Mode::History)
-            && let Some(action) = self.player.as_ref().and_then(|_| play_action(event))
-        {
+        if let Some(action) = self.player.as_ref().and_then(|_| play_action(event, self.state.mode)) {
             self.steer(action);
             return Ok(ControlFlow::Continue(()));
         }

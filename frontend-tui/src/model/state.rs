@@ -116,7 +116,7 @@ impl State {
     /// Whether letters are typed rather than keys pressed.
     #[must_use]
     pub fn is_typing(&self) -> bool {
-        self.is_filtering() || matches!(self.mode, Mode::Search | Mode::EditRule)
+        self.mode.is_typing()
     }
 
     /// Whether a filter is typed, of the list or of the history.
