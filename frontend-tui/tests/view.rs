@@ -739,6 +739,32 @@ fn what_is_held_still_stays_until_it_is_asked_for_otherwise() {
 }
 
 #[test]
+fn the_wheel_scrolls_through_all_that_is_known() {
+    for (lines, size) in [(40, (80, 14)), (200, (80, 24))] {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, lines + 1, &mut overseer);
+        let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..lines {
+            seen.extend(view.after(Action::Scroll(3)).split_whitespace().map(ToOwned::to_owned));
+        }
+        let unseen = (1..=lines).filter(|number| !seen.contains(&format!("proc-{number:03}"))).count();
+        assert_eq!(unseen, 0, "{}", view.screen());
+        assert_eq!(view.state.selection, None);
+        (0..lines).for_each(|_| drop(view.after(Action::Scroll(-3))));
+        assert!(view.screen().contains(&format!("proc-{lines:03}")));
+    }
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    numbered(1, 5, &mut overseer);
+    let mut view = Used::new(overseer, (80, 24), 5 * SECOND);
+    let before = view.screen();
+    assert_eq!(view.after(Action::Scroll(3)), before, "there is no more than that");
+    view.after(Action::Open(Mode::Detail));
+    view.after(Action::Scroll(3));
+    assert_eq!(view.state.field, 3);
+}
+
+#[test]
 fn a_list_that_was_held_still_goes_on_where_it_was() {
     for last in [Action::Freeze, Action::Back] {
         let mut overseer = Overseer::with_list(Config::default(), "");

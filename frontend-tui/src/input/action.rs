@@ -49,6 +49,8 @@ pub enum Action {
     Repaint,
     /// Go up or down by so many lines.
     Move(isize),
+    /// Scroll by so many lines; in a pane without a list, go up or down.
+    Scroll(isize),
     /// Go up or down by so many screens.
     MoveScreens(isize),
     /// Go to the first line.
@@ -186,8 +188,8 @@ pub fn action(event: &Event, mode: Mode) -> Option<Action> {
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         Event::Key(key) => of_key(event, key, mode),
         Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::ScrollUp => Some(Action::Move(-3)),
-            MouseEventKind::ScrollDown => Some(Action::Move(3)),
+            MouseEventKind::ScrollUp => Some(Action::Scroll(-3)),
+            MouseEventKind::ScrollDown => Some(Action::Scroll(3)),
             MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
                 Some(Action::Point(mouse.column, mouse.row))
             }
@@ -345,6 +347,6 @@ mod tests {
             assert_eq!(play_action(&space, mode), None, "{mode:?}");
         }
         let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 0, row: 0, modifiers: none };
-        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
+        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Scroll(3)));
     }
 }

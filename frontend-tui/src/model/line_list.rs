@@ -257,15 +257,16 @@ impl LineList {
         isize::try_from(self.area.height.max(2) - 1).unwrap_or(1)
     }
 
-    /// Goes through all that is known.
-    pub(super) fn scroll(&mut self, screens: isize) {
+    /// Goes through all that is known; from slots into the list of it, where there is more than they have.
+    pub(super) fn scroll(&mut self, lines: isize, overseer: &Overseer) {
         if self.shows_slots() {
-            self.set_sort(Sort::LastSeen);
-            self.offset = Some(0);
+            if self.listing.shown < overseer.known().len() {
+                self.set_sort(Sort::LastSeen);
+                self.offset = Some(0);
+            }
             return;
         }
         let last = self.listing.all.saturating_sub(usize::from(self.area.height));
-        let lines = screens.saturating_mul(self.screen_step());
         self.offset = Some(self.listing.first.saturating_add_signed(lines).min(last));
     }
 

@@ -149,17 +149,16 @@ impl State {
         match action {
             Action::Quit => return Effect::Quit,
             Action::Repaint => return Effect::Repaint,
-            Action::Move(lines) if self.mode == Mode::Detail => {
-                self.field = self.field.saturating_add_signed(lines);
+            Action::Move(lines) if self.has_list() => self.step(lines, overseer, now),
+            Action::Scroll(lines) if self.has_list() => self.lines.scroll(lines, overseer),
+            Action::Move(lines) | Action::Scroll(lines) => self.scroll_pane(lines),
+            Action::MoveScreens(screens) if self.has_list() => {
+                self.lines.scroll(screens.saturating_mul(self.lines.screen_step()), overseer);
             }
-            Action::Move(lines) if self.mode == Mode::History => {
-                self.history.at = self.history.at.saturating_add_signed(lines);
+            Action::MoveScreens(screens) => {
+                let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
+                self.scroll_pane(screens.saturating_mul(step));
             }
-            Action::Move(lines) if matches!(self.mode, Mode::Rules | Mode::Help) => {
-                self.pane_offset = self.pane_offset.saturating_add_signed(lines);
-            }
-            Action::Move(lines) => self.step(lines, overseer, now),
-            Action::MoveScreens(screens) => self.scroll(screens),
             Action::First => self.go_to(0, overseer, now),
             Action::Last => self.go_to(usize::MAX, overseer, now),
             Action::Point(column, row) => self.selection = self.lines.point(column, row).or(self.selection),
@@ -259,17 +258,16 @@ impl State {
         self.lines.scroll_to(lines[to].0, to);
     }
 
-    /// Goes through all that is known.
-    fn scroll(&mut self, screens: isize) {
-        if self.mode == Mode::List {
-            self.lines.scroll(screens);
-            return;
-        }
-        let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
-        let lines = screens.saturating_mul(step);
+    /// Whether the list has all of the screen.
+    fn has_list(&self) -> bool {
+        matches!(self.mode, Mode::List | Mode::Search | Mode::Filter)
+    }
+
+    /// Goes up or down in what is open.
+    fn scroll_pane(&mut self, lines: isize) {
         let at = match self.mode {
             Mode::Detail => &mut self.field,
-            Mode::History => &mut self.history.at,
+            Mode::History | Mode::HistoryFilter => &mut self.history.at,
             _ => &mut self.pane_offset,
         };
         *at = at.saturating_add_signed(lines);
