@@ -12,6 +12,10 @@ pub(crate) trait Width {
 
 impl Width for str {
     fn width(&self) -> usize {
+        // Most texts are, and a list measures a thousand lines at once.
+        if self.is_ascii() {
+            return self.bytes().filter(|byte| !byte.is_ascii_control()).count();
+        }
         graphemes(self).map(|(_, _, cells)| cells).sum()
     }
 }
