@@ -61,7 +61,8 @@ const LEAVING_TIME: Duration = Duration::from_secs(1);
 const NO_THREAD: &str =
     "cannot start a thread: too little memory, or too many processes (ulimit -v, ulimit -u, TasksMax=)";
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
-const MESSAGES: usize = 64;
+/// Each is up to 64 KiB of events, and what waited at once stays with the thread that read it.
+const MESSAGES: usize = 8;
 
 /// What is shown, and how.
 #[derive(Debug)]
