@@ -4,6 +4,7 @@
 mod completion;
 mod number;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -555,6 +556,20 @@ pub(crate) fn is_asked_for(field: &str) -> bool {
     ASKED_FOR.contains(&field)
 }
 
+/// A value as a filter has it after `FIELD:`, in quotes where it would be something else without; `None` where there is none.
+/// What a quote ends cannot be quoted: what stands before it is asked for.
+#[must_use]
+pub fn quoted(value: &str) -> Option<Cow<'_, str>> {
+    let before = value.split('"').next().filter(|before| !before.is_empty())?;
+    Some(if is_plain(value) { before.into() } else { format!("\"{before}\"").into() })
+}
+
+/// Whether a value of a field means itself as it stands.
+fn is_plain(value: &str) -> bool {
+    let is_special = |c: char| c.is_whitespace() || matches!(c, '"' | '/');
+    !value.contains(is_special) && !value.starts_with(':') && !looks_like_a_regex(value)
+}
+
 /// Whether it has what no line has as text, and regexes often have.
 fn looks_like_a_regex(word: &str) -> bool {
     word.contains(['|', '\\'])
@@ -583,6 +598,26 @@ mod tests {
     fn holds_for(query: &str, state: &str) -> bool {
         let details = ConnectionDetails { state: state.into(), ..ConnectionDetails::of(LINE, None) };
         Query::parse(query).unwrap().holds(LINE, &details, ConnectionState::Ordinary)
+    }
+
+    #[test]
+    fn a_value_of_a_connection_is_asked_for_whatever_it_has_in_it() {
+        for value in [
+            "curl", "a b", "a/b", "/a/", "a|b", "u\\x2d0", "a.*b", "a.+", "^a", "a$", "$", "^", ":: a", ":a",
+            "-a", "!a", "@web", "a>1", "rtt>1", "new", "open", "&&", "a\"b", "a|b\"c", "ä|B", "\u{2028}",
+            "443", "~", "*",
+        ] {
+            let details = |process: &str| ConnectionDetails { process: process.into(), ..Default::default() };
+            for (sign, chosen) in [("", true), ("-", false)] {
+                let text = format!("{sign}proc:{}", quoted(value).unwrap());
+                let query = Query::parse(&text).unwrap();
+                assert_eq!(query.holds("", &details(value), ConnectionState::Ordinary), chosen, "{text}");
+                assert_eq!(query.holds("", &details("else"), ConnectionState::Ordinary), !chosen, "{text}");
+            }
+            let more = completions("proc:", &[details(value)], &Names::default());
+            assert!(more.iter().all(|(more, _)| Query::parse(&format!("proc:{more}")).is_ok()), "{more:?}");
+        }
+        assert_eq!((quoted(""), quoted("\"x")), (None, None));
     }
 
     #[test]

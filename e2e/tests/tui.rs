@@ -349,7 +349,11 @@ fn events_come_from_standard_input_and_recordings_with_keys_from_the_terminal() 
     terminal
         .wait_for("the first line", |screen| screen.contains("proc-0") && screen.contains("▶ 0:00 / 0:12 "));
     assert!(!terminal.screen().contains("proc-1"));
+    // Whatever is open.
+    terminal.type_keys("Enter");
+    terminal.wait_for("the details", |screen| screen.contains("last seen"));
     terminal.type_keys("Space");
+    terminal.type_keys("Escape");
     terminal.wait_for("it to stand still", |screen| screen.contains("‖ 0:0"));
     terminal.type_keys("Right");
     terminal.wait_for("later lines", |screen| screen.contains("proc-2") && screen.contains("/ 0:12"));

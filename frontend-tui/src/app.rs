@@ -61,7 +61,8 @@ const LEAVING_TIME: Duration = Duration::from_secs(1);
 const NO_THREAD: &str =
     "cannot start a thread: too little memory, or too many processes (ulimit -v, ulimit -u, TasksMax=)";
 /// Messages that may wait for the screen; then the source waits, too, and the pipe keeps only what is true.
-const MESSAGES: usize = 64;
+/// Each is up to 64 KiB of events, and what waited at once stays with the thread that read it.
+const MESSAGES: usize = 8;
 
 /// What is shown, and how.
 #[derive(Debug)]
@@ -326,7 +327,7 @@ impl App {
         };
         let fade = fade.map(|change| change.max(FADE_INTERVAL));
         // Time goes by in the history, too.
-        let history = (self.state.mode == Mode::History).then_some(MINUTE);
+        let history = self.state.shows_history().then_some(MINUTE);
         let tick = view::ticks(&self.overseer, &self.state, self.state.lines.listed(), now).then_some(TICK);
         let next = fade.into_iter().chain(tick).chain(history).min();
         let next = match &self.player {
@@ -364,9 +365,7 @@ impl App {
     /// Does what an event of the terminal means; breaks to leave.
     fn react(&mut self, event: &Event, terminal: &mut Terminal) -> io::Result<ControlFlow<()>> {
         self.set_clock();
-        if matches!(self.state.mode, Mode::List | Mode::History)
-            && let Some(action) = self.player.as_ref().and_then(|_| play_action(event))
-        {
+        if let Some(action) = self.player.as_ref().and_then(|_| play_action(event, self.state.mode)) {
             self.steer(action);
             return Ok(ControlFlow::Continue(()));
         }

@@ -12,3 +12,4 @@ pub mod printed;
 pub mod readers;
 pub mod terminal;
 pub mod ui;
+mod width;

@@ -119,7 +119,7 @@ impl Player {
         if self.is_paused || self.has_ended() {
             return;
         }
-        self.now = self.now.saturating_add(scaled(elapsed, self.speed));
+        self.now = self.now.saturating_add(scaled(elapsed, self.speed)).min(self.end());
         self.catch_up(take);
         if let Some((next, _)) = self.events.get(self.next)
             && next - self.now > LONG_SILENCE
@@ -206,9 +206,10 @@ impl Player {
         };
         let clock = |ns: u64| format!("{}:{:02}", ns / 60_000_000_000, ns / 1_000_000_000 % 60);
         let (elapsed, all) = (self.now - self.start(), self.end() - self.start());
-        let speed =
-            if self.speed >= 1.0 { format!("×{}", self.speed) } else { format!("×1/{}", 1.0 / self.speed) };
-        let text = format!(" {mark} {} / {} {speed} ", clock(elapsed), clock(all));
+        let part = 1.0 / self.speed;
+        let is_part = self.speed < 1.0 && (part - part.round()).abs() < 1e-9;
+        let speed = if is_part { format!("1/{part:.0}") } else { self.speed.to_string() };
+        let text = format!(" {mark} {} / {} ×{speed} ", clock(elapsed), clock(all));
         let left = width.saturating_sub(text.chars().count());
         let keys = keys::of_recording(glyphs, left);
         let room = left.saturating_sub(keys.chars().count()).min(40);
@@ -304,6 +305,25 @@ mod tests {
         );
         assert_eq!(lines(|take| player.play(Duration::from_secs(9), take)), "c");
         assert!(player.has_ended() && player.next_in().is_none());
+    }
+
+    #[test]
+    fn progress_ends_at_the_end_and_tells_the_speed_as_it_was_asked_for() {
+        for (speed, told) in [
+            (1000.0, "×1000"),
+            (1.5, "×1.5"),
+            (0.5, "×1/2"),
+            (0.3, "×0.3"),
+            (1.0 / 16.0, "×1/16"),
+            (0.1, "×1/10"),
+        ] {
+            let mut player = Player::new(recording(), speed).unwrap();
+            for _ in 0..4 {
+                player.play(Duration::from_secs(2000), |_, _| ());
+            }
+            let progress = player.progress(Glyphs::unicode(), 100);
+            assert!(progress.starts_with(&format!(" ■ 1:30 / 1:30 {told} ━")), "{progress}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use leco_core::config::Config;
 use leco_core::model::overseer::Overseer;
 use leco_os::clock::Now;
-use leco_tui::input::action::{Action, Mode, Offer};
+use leco_tui::input::action::{Action, Alone, Mode, Offer};
 use leco_tui::model::state::State;
 use leco_tui::ui::theme::{ColorDepth, Theme};
 use leco_tui::ui::view;
@@ -333,6 +333,19 @@ fn the_history_of_what_the_view_saw_itself() {
 }
 
 #[test]
+fn filter_and_order_of_the_list_are_not_told_of_the_history() {
+    let (overseer, now) = with_history(false);
+    let mut view = Used::new(overseer, (100, 24), now);
+    view.after(Action::Sort);
+    view.state.set_filter("peer:none", &view.overseer).unwrap();
+    assert!(view.screen().contains("filter: peer:none · by last seen"), "{}", view.screen());
+    for mode in [Mode::History, Mode::HistoryFilter] {
+        let screen = view.after(Action::Open(mode));
+        assert!(!screen.contains("peer:none") && !screen.contains("by last"), "{mode:?}: {screen}");
+    }
+}
+
+#[test]
 fn a_row_of_the_history_that_was_gone_into() {
     let keys = [Action::Open(Mode::History), Action::Move(1), Action::Accept, Action::By(1)];
     each_size_of_history("history_row", true, &keys);
@@ -551,6 +564,47 @@ fn amounts_are_in_bits_where_the_config_says_so() {
 }
 
 #[test]
+fn what_merged_connections_moved_has_room() {
+    let overseer = |settings: &str| {
+        let config = format!("{settings}[rx-group]\n:: curl :: = curl\n");
+        let mut overseer = Overseer::new(Config::parse(config.as_bytes(), "widget.ini".as_ref()));
+        for (ns, tx) in [(1, 1_034_240), (2, 512)] {
+            let line =
+                format!("18:34 :: me :: curl :: {ns}.test 443 :: v 2K / {} ^", leco_core::text::bytes(tx));
+            let event = json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 2048, "tx": tx});
+            overseer.receive(event.to_string().as_bytes(), SECOND);
+        }
+        overseer
+    };
+    for width in [110, 80, 60] {
+        let screen = Used::new(overseer(""), (width, 12), SECOND).screen();
+        assert!(screen.contains("×2") && screen.contains(" 1010.5K "), "{width}: {screen}");
+    }
+    let screen = Used::new(overseer("[text]\nunits = bits\n"), (110, 12), SECOND).screen();
+    assert!(screen.contains(" 8.3Mb "), "{screen}");
+}
+
+#[test]
+fn columns_stand_under_each_other_whatever_names_are_made_of() {
+    for name in ["❤️", "👨‍👩‍👧", "\u{1100}\u{1161}\u{11a8}", "لا", "ﾊﾟ", "1️⃣", "日", "e\u{301}"]
+    {
+        let mut overseer = Overseer::new(Config::default());
+        for (ns, process) in [(1, format!("{}.py", name.repeat(16))), (2, "plain".to_owned())] {
+            let line = format!("18:34 :: me :: {process} :: example.org 443 :: v 1.2M / 80.5K ^");
+            overseer.receive(json!({"ns": ns, "ns_trx": ns, "line": line}).to_string().as_bytes(), SECOND);
+        }
+        let mut view = Used::new(overseer, (120, 8), SECOND);
+        for width in [120, 80, 72, 60, 50, 44, 40] {
+            view.size.0 = width;
+            let rows = view.rows();
+            let after = rows.iter().filter_map(|row| Some(row.split_once(" 80.5K")?.1.chars().count()));
+            let after: Vec<_> = after.collect();
+            assert!(after.len() == 2 && after[0] == after[1], "{name} {width}: {rows:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_listener_is_told_as_a_whole_over_empty_columns() {
     let overseer = || {
         let mut overseer = Overseer::new(Config::default());
@@ -602,6 +656,188 @@ fn what_a_rule_would_do_is_above_its_examples() {
         let screen = view.after(Action::MoveScreens(1));
         assert!(screen.contains(" at the end of the config would "), "{screen}");
     }
+}
+
+/// So many lines of a list, each of which a second later than the one before.
+fn numbered(from: u64, to: u64, overseer: &mut Overseer) {
+    for number in from..to {
+        let line = format!("18:34 :: me :: proc-{number:03} :: peer.example 443 :: v 1K / 2K ^");
+        let at = number * SECOND;
+        let event = json!({"ns": at, "ns_trx": at, "line": line, "rx": number * 100_000, "tx": 2048});
+        overseer.receive(event.to_string().as_bytes(), at);
+    }
+}
+
+fn count_of_lines(rows: &[String]) -> usize {
+    rows.iter().filter(|row| row.contains("peer.example")).count()
+}
+
+#[test]
+fn all_is_held_still_whatever_part_of_it_has_room() {
+    for (size, lines) in [((80, 24), 18), ((80, 12), 9)] {
+        for mode in [Mode::Detail, Mode::Help, Mode::Rules] {
+            let mut overseer = Overseer::with_list(Config::default(), "");
+            numbered(1, lines + 1, &mut overseer);
+            let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+            view.after(Action::Open(mode));
+            view.after(Action::Freeze);
+            view.after(Action::Back);
+            let rows = view.rows();
+            assert_eq!(
+                count_of_lines(&rows),
+                usize::try_from(lines).unwrap(),
+                "{size:?} {mode:?}: {rows:#?}"
+            );
+            assert!(rows[0].contains("FROZEN"), "{rows:#?}");
+            for at in [Action::Last, Action::First] {
+                view.after(at);
+                assert!(view.rows().iter().any(|row| row.starts_with('>')), "{:#?}", view.rows());
+            }
+        }
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, lines + 1, &mut overseer);
+        let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+        view.after(Action::Open(Mode::Detail));
+        view.state.search = "proc".to_owned();
+        let mut found = std::collections::HashSet::new();
+        for _ in 0..lines {
+            assert!(!view.after(Action::Match(1)).contains("not found"));
+            found.insert(view.state.selected(&view.overseer).unwrap().text().to_owned());
+        }
+        assert_eq!(found.len(), usize::try_from(lines).unwrap());
+    }
+}
+
+#[test]
+fn what_is_held_still_stays_until_it_is_asked_for_otherwise() {
+    let frozen = |sort: usize| {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, 15, &mut overseer);
+        let mut view = Used::new(overseer, (120, 24), 15 * SECOND);
+        (0..sort).for_each(|_| drop(view.after(Action::Sort)));
+        view.after(Action::Freeze);
+        view
+    };
+    for sort in 0..4 {
+        let mut view = frozen(sort);
+        let before = view.rows()[1..].to_vec();
+        assert!(before.iter().any(|row| row.contains("/s ")), "{before:#?}");
+        view.now += 3600 * SECOND;
+        assert_eq!(view.rows()[1..], before);
+    }
+    let typed: Vec<_> = [Action::Open(Mode::Filter)].into_iter().chain(typed("proc:proc-003")).collect();
+    for (actions, lines) in [(vec![Action::Sort], 14), (typed, 1), (vec![Action::Alone(Alone::Listeners)], 0)]
+    {
+        let mut view = frozen(0);
+        for action in actions {
+            view.after(action);
+        }
+        assert_eq!(count_of_lines(&view.rows()), lines, "{:#?}", view.rows());
+        assert!(!view.screen().contains("FROZEN"));
+    }
+    let mut view = frozen(0);
+    view.after(Action::Open(Mode::Filter));
+    assert!(view.after(Action::Back).contains("FROZEN"), "nothing else was asked for");
+}
+
+#[test]
+fn the_wheel_scrolls_through_all_that_is_known() {
+    for (lines, size) in [(40, (80, 14)), (200, (80, 24))] {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, lines + 1, &mut overseer);
+        let mut view = Used::new(overseer, size, (lines + 1) * SECOND);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..lines {
+            seen.extend(view.after(Action::Scroll(3)).split_whitespace().map(ToOwned::to_owned));
+        }
+        let unseen = (1..=lines).filter(|number| !seen.contains(&format!("proc-{number:03}"))).count();
+        assert_eq!(unseen, 0, "{}", view.screen());
+        assert_eq!(view.state.selection, None);
+        (0..lines).for_each(|_| drop(view.after(Action::Scroll(-3))));
+        assert!(view.screen().contains(&format!("proc-{lines:03}")));
+    }
+    let mut overseer = Overseer::with_list(Config::default(), "");
+    numbered(1, 5, &mut overseer);
+    let mut view = Used::new(overseer, (80, 24), 5 * SECOND);
+    let before = view.screen();
+    assert_eq!(view.after(Action::Scroll(3)), before, "there is no more than that");
+    view.after(Action::Open(Mode::Detail));
+    view.after(Action::Scroll(3));
+    assert_eq!(view.state.field, 3);
+}
+
+#[test]
+fn a_list_that_was_held_still_goes_on_where_it_was() {
+    for last in [Action::Freeze, Action::Back] {
+        let mut overseer = Overseer::with_list(Config::default(), "");
+        numbered(1, 41, &mut overseer);
+        let mut view = Used::new(overseer, (80, 12), 41 * SECOND);
+        view.state.set_filter("me", &view.overseer).unwrap();
+        assert!(view.screen().contains("proc-040"));
+        view.after(Action::Freeze);
+        view.after(Action::MoveScreens(-1));
+        numbered(41, 61, &mut view.overseer);
+        assert!(!view.screen().contains("proc-060"));
+        let screen = view.after(last);
+        assert!(screen.contains("proc-060"), "{screen}");
+        view.after(Action::MoveScreens(-2));
+        let before = view.rows()[1..].to_vec();
+        view.after(Action::Freeze);
+        assert_eq!(view.rows()[1..], before);
+        view.after(last);
+        assert_eq!(view.rows()[1..], before);
+    }
+}
+
+#[test]
+fn a_filter_that_is_told_is_the_one_in_force() {
+    let lines = ["a\\b [u\\x2d0]", "a|b [^u$]", "plain [unit]"];
+    let view = |filters: &str| {
+        let config = Config::parse(filters.as_bytes(), "widget.ini".as_ref());
+        let mut overseer = Overseer::with_list(config, "");
+        for (ns, who) in (1..).zip(lines) {
+            let line = format!("18:34 :: me :: {who} :: peer{ns}.* 443 :: ");
+            overseer.receive(json!({"ns": ns, "ns_trx": ns, "line": line}).to_string().as_bytes(), SECOND);
+        }
+        Used::new(overseer, (100, 12), SECOND)
+    };
+    for at in 1..=2 {
+        for (alone, filter) in [
+            (Alone::Process, "filter: proc:\"a"),
+            (Alone::Unit, "filter: unit:\""),
+            (Alone::Peer, "filter: peer:\"peer"),
+        ] {
+            let mut view = view("");
+            (0..at).for_each(|_| drop(view.after(Action::Move(1))));
+            let screen = view.after(Action::Alone(alone));
+            assert!(screen.contains(filter) && screen.contains("1 of 3 lines"), "{at}: {screen}");
+            let screen = view.after(Action::Alone(alone));
+            assert!(!screen.contains("filter: ") && screen.contains("3 of 3 lines"), "{at}: {screen}");
+        }
+    }
+    let mut view = view("[filters]\nweb = port:80\n");
+    view.state.set_filter("@web", &view.overseer).unwrap();
+    view.overseer.reload(Config::default());
+    view.state.reloaded(&view.overseer);
+    let stays = |screen: &str| screen.contains("filter: @web") && screen.contains("0 of 3 lines");
+    assert!(stays(&view.screen()), "{}", view.screen());
+    for actions in [
+        vec![Action::Open(Mode::Filter), Action::Back],
+        vec![Action::Open(Mode::Filter), Action::Accept],
+        [Action::Open(Mode::Filter)].into_iter().chain(typed(" x")).chain([Action::Back]).collect(),
+        vec![Action::Alone(Alone::Listeners)],
+    ] {
+        let screens: Vec<_> = actions.into_iter().map(|action| view.after(action)).collect();
+        assert!(stays(screens.last().unwrap()), "{screens:#?}");
+    }
+    assert!(view.screen().contains("there is no saved filter web"), "{}", view.screen());
+    let tried: Vec<_> = [Action::Open(Mode::Filter), Action::Edit(InputRequest::DeleteLine)]
+        .into_iter()
+        .chain(typed("plain"))
+        .map(|action| view.after(action))
+        .collect();
+    assert!(tried.last().unwrap().contains("1 of 3 lines"), "{tried:#?}");
+    assert!(stays(&view.after(Action::Back)));
 }
 
 #[test]

@@ -476,6 +476,12 @@ impl Overseer {
         &self.frame
     }
 
+    /// What was shown last.
+    #[must_use]
+    pub fn last_frame(&self) -> &Frame {
+        &self.frame
+    }
+
     /// Time until a visible line changes its alpha; `None` while none will.
     #[must_use]
     pub fn next_change(&self, now: BootNs) -> Option<Duration> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{FIELDS, NUMBERS, Names, WORDS};
+use super::{FIELDS, NUMBERS, Names, WORDS, is_plain};
 use crate::wire::details::ConnectionDetails;
 use crate::wire::event::{Direction, State};
 
@@ -73,8 +73,7 @@ fn values_seen(field: &str, begun: &str, seen: &[ConnectionDetails]) -> Vec<Stri
     let goes_on = |value: &String| {
         let (start, rest) = value.split_at_checked(begun.len())?;
         // What would have to be quoted is not offered.
-        let is_word = !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '/'));
-        (start.eq_ignore_ascii_case(begun) && !rest.is_empty() && is_word).then(|| rest.to_owned())
+        (start.eq_ignore_ascii_case(begun) && !rest.is_empty() && is_plain(value)).then(|| rest.to_owned())
     };
     values.iter().filter_map(goes_on).take(MAX_VALUES).collect()
 }

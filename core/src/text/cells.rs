@@ -4,8 +4,6 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use unicode_width::UnicodeWidthStr;
-
 use super::SEPARATOR;
 
 /// What stands before a peer.
@@ -97,12 +95,6 @@ impl<'l> Cells<'l> {
         let amounts = traffic(last).filter(|_| !last.is_empty())?;
         let before = line.len() - last.len();
         Some(amounts.map(|at| at.start + before..at.end + before))
-    }
-
-    /// Cells of a terminal that all which is said of the peer needs.
-    #[must_use]
-    pub fn whole_peer(&self) -> usize {
-        self.peer.width() + self.port.width() + self.state.width()
     }
 }
 

@@ -32,6 +32,14 @@ pub enum Mode {
     Help,
 }
 
+impl Mode {
+    /// Whether letters are typed rather than keys pressed.
+    #[must_use]
+    pub fn is_typing(self) -> bool {
+        matches!(self, Self::Search | Self::Filter | Self::HistoryFilter | Self::EditRule)
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -41,6 +49,8 @@ pub enum Action {
     Repaint,
     /// Go up or down by so many lines.
     Move(isize),
+    /// Scroll by so many lines; in a pane without a list, go up or down.
+    Scroll(isize),
     /// Go up or down by so many screens.
     MoveScreens(isize),
     /// Go to the first line.
@@ -135,9 +145,12 @@ pub enum PlayAction {
     Speed(f64),
 }
 
-/// What a key means for a recording, before it means anything else.
+/// What a key means for a recording, before it means anything else: the same wherever nothing is typed or asked.
 #[must_use]
-pub fn play_action(event: &Event) -> Option<PlayAction> {
+pub fn play_action(event: &Event, mode: Mode) -> Option<PlayAction> {
+    if mode.is_typing() || mode == Mode::Confirm {
+        return None;
+    }
     let Event::Key(KeyEvent { code, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
         return None;
     };
@@ -175,8 +188,8 @@ pub fn action(event: &Event, mode: Mode) -> Option<Action> {
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
         Event::Key(key) => of_key(event, key, mode),
         Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::ScrollUp => Some(Action::Move(-3)),
-            MouseEventKind::ScrollDown => Some(Action::Move(3)),
+            MouseEventKind::ScrollUp => Some(Action::Scroll(-3)),
+            MouseEventKind::ScrollDown => Some(Action::Scroll(3)),
             MouseEventKind::Down(MouseButton::Left) | MouseEventKind::Drag(MouseButton::Left) => {
                 Some(Action::Point(mouse.column, mouse.row))
             }
@@ -326,7 +339,14 @@ mod tests {
         };
         assert_eq!(action(&Event::Key(release), Mode::List), None);
         assert_eq!(action(&Event::Resize(20, 3), Mode::List), None);
+        let space = press(KeyCode::Char(' '), none);
+        for mode in [Mode::List, Mode::Detail, Mode::History, Mode::Rules, Mode::Help] {
+            assert_eq!(play_action(&space, mode), Some(PlayAction::Pause), "{mode:?}");
+        }
+        for mode in [Mode::Search, Mode::Filter, Mode::HistoryFilter, Mode::EditRule, Mode::Confirm] {
+            assert_eq!(play_action(&space, mode), None, "{mode:?}");
+        }
         let wheel = MouseEvent { kind: MouseEventKind::ScrollDown, column: 0, row: 0, modifiers: none };
-        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Move(3)));
+        assert_eq!(action(&Event::Mouse(wheel), Mode::List), Some(I::Scroll(3)));
     }
 }

@@ -5,11 +5,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leco_cli::history::By;
 use leco_core::model::history::{Coverage, History, Moved};
-use leco_core::query::{Names, Query, QueryError};
+use leco_core::query::{Names, Query, QueryError, quoted};
 use leco_core::wire::history::{HISTORY_FIELDS, HistoryFlow};
 use leco_os::time_zone::{start_of_day, start_of_hour};
-
-use crate::model::typing::term;
 
 /// Who pressed no key for so long has left: seconds.
 const PAUSE: i64 = 600;
@@ -78,6 +76,7 @@ impl Range {
 #[derive(Debug)]
 struct Step {
     filter: String,
+    query: Query,
     by: By,
     at: usize,
 }
@@ -91,8 +90,10 @@ pub struct HistoryView {
     pub by: By,
     /// Of which time.
     pub range: Range,
-    /// Which connections.
+    /// Which connections, as it was typed.
     pub filter: String,
+    /// What that stood for when it could last be read.
+    query: Query,
     steps: Vec<Step>,
     /// The selected row.
     pub at: usize,
@@ -112,6 +113,7 @@ impl Default for HistoryView {
             by: By::default(),
             range: Range::default(),
             filter: String::new(),
+            query: Query::default(),
             steps: Vec::new(),
             at: 0,
             key: None,
@@ -174,22 +176,21 @@ impl HistoryView {
     }
 
     /// Looks it up, where that was not done in this second.
-    pub fn look(&mut self, history: Option<&History>, names: &Names, now: i64) -> &Shown {
+    pub fn look(&mut self, history: Option<&History>, now: i64) -> &Shown {
         let asked = Some((now, self.by, self.range, self.filter.clone()));
         if self.shown.asked != asked
             && let Some(history) = history
         {
-            let filter = Query::parse_with(&self.filter, names).unwrap_or_default();
             let coverage = history.coverage();
             let begin = |is_whole| self.range.begin(now, self.left, is_whole, &self.zone);
             let is_whole = coverage.stored.is_some_and(|(_, until)| begin(false) < until);
             let range = (begin(is_whole), now + 1);
-            let rows = history.sums(range, &filter, |flow| label(self.by, flow));
+            let rows = history.sums(range, &self.query, |flow| label(self.by, flow));
             let mut total = Moved::default();
             for (_, moved) in &rows {
                 total.add(moved);
             }
-            let rates = history.rates(range, &filter, PARTS);
+            let rates = history.rates(range, &self.query, PARTS);
             self.shown = Shown { asked, range, rows, total, rates, coverage };
         }
         self.at = self.at.min(self.shown.rows.len().saturating_sub(1));
@@ -214,33 +215,49 @@ impl HistoryView {
         Ok(())
     }
 
+    /// Names may stand for something else now; what stands for nothing any more stays what it was.
+    pub(super) fn reloaded(&mut self, names: &Names) {
+        if let Ok(query) = read(&self.filter, names) {
+            self.query = query;
+        }
+        self.shown.asked = None;
+    }
+
     /// Goes into the selected row: only that from now on.
-    pub(super) fn go_into(&mut self) {
+    pub(super) fn go_into(&mut self, names: &Names) -> Result<(), QueryError> {
         let rows = &self.shown.rows;
-        let Some((value, _)) = rows.get(self.at) else { return };
+        let Some((value, _)) = rows.get(self.at) else { return Ok(()) };
         let others = || rows.iter().map(|(other, _)| other.as_str()).filter(|other| other != value);
-        let Some(more) = exact(self.by, value, others) else { return };
+        let Some(more) = exact(self.by, value, others) else { return Ok(()) };
         let filter = format!("{} {more}", self.filter).trim().to_owned();
-        let before = std::mem::replace(&mut self.filter, filter);
-        self.steps.push(Step { filter: before, by: self.by, at: self.at });
+        let query = std::mem::replace(&mut self.query, read(&filter, names)?);
+        let filter = std::mem::replace(&mut self.filter, filter);
+        self.steps.push(Step { filter, query, by: self.by, at: self.at });
         self.by = if self.by == By::Program { By::Peer } else { By::Program };
         self.at = 0;
+        Ok(())
     }
 
     /// Goes back out of a row, or what was typed; `false` where there is nothing to go out of.
     pub(super) fn go_back(&mut self) -> bool {
-        if let Some(Step { filter, by, at }) = self.steps.pop() {
-            (self.filter, self.by, self.at) = (filter, by, at);
+        if let Some(Step { filter, query, by, at }) = self.steps.pop() {
+            (self.filter, self.query, self.by, self.at) = (filter, query, by, at);
             return true;
         }
+        self.query = Query::default();
         (!std::mem::take(&mut self.filter).is_empty()).then(|| self.at = 0).is_some()
     }
 
     /// Takes a filter that was typed.
-    pub(super) fn set_filter(&mut self, filter: &str) {
-        filter.trim().clone_into(&mut self.filter);
+    pub(super) fn set_filter(&mut self, filter: &str, names: &Names) -> Result<(), QueryError> {
+        // What stays as it was may name what the config has no more.
+        if filter.trim() != self.filter {
+            self.query = read(filter, names)?;
+            filter.trim().clone_into(&mut self.filter);
+        }
         self.steps.clear();
         self.at = 0;
+        Ok(())
     }
 
     /// A moment as a person says it: without a date where that is today's; `None` where nobody knows.
@@ -329,7 +346,7 @@ fn exact<'r, I: Iterator<Item = &'r str>>(by: By, value: &str, others: impl Fn()
         let case = if others().any(|other| other.to_lowercase() == lower) { "(?-i)" } else { "" };
         return Some(format!("{field}:/^{case}{regex}$/"));
     }
-    term(field, value)
+    Some(format!("{field}:{}", quoted(value)?))
 }
 
 #[cfg(test)]
@@ -367,6 +384,8 @@ mod tests {
             ("CURL", "b.test 443/udp", 4),
             ("say \"x\"/y", "xa.test 47/x", 8),
             ("dig [u]", "192.0.2.1 53", 16),
+            ("a|b [u\\x2d0]", "c.test 443", 32),
+            ("^x$", ":d 443", 64),
         ];
         for (at, (who, peer, rx)) in (1..).zip(said) {
             receive(&mut overseer, START + at, who, peer, rx);
@@ -376,20 +395,43 @@ mod tests {
         for by in ALL {
             view.by = by;
             let names = overseer.names().clone();
-            let rows = view.look(overseer.history(), &names, now).rows.clone();
+            let rows = view.look(overseer.history(), now).rows.clone();
             for (at, (row, moved)) in rows.iter().enumerate() {
-                view.look(overseer.history(), &names, now);
+                view.look(overseer.history(), now);
                 view.at = at;
-                view.go_into();
+                view.go_into(&names).unwrap();
                 assert!(view.filter.is_empty() || Query::parse(&view.filter).is_ok(), "{}", view.filter);
-                let shown = view.look(overseer.history(), &names, now);
+                let shown = view.look(overseer.history(), now);
                 let total = shown.total;
                 assert_eq!(total, *moved, "{row:?} of {by:?}: {}", view.filter);
                 assert!(view.go_back() && !view.go_back());
                 assert_eq!((view.by, view.at, view.filter.as_str()), (by, at, ""));
             }
-            assert_eq!(rows.iter().map(|(_, moved)| moved.bytes.rx).sum::<u64>(), 31);
+            assert_eq!(rows.iter().map(|(_, moved)| moved.bytes.rx).sum::<u64>(), 127);
         }
+    }
+
+    #[test]
+    fn a_filter_stays_what_it_was_where_the_config_has_no_more_what_it_names() {
+        let mut overseer = overseer();
+        for (at, (who, rx)) in (1..).zip([("curl", 1), ("ssh", 2)]) {
+            receive(&mut overseer, START + at, who, "a.test 443", rx);
+        }
+        let names = Names { filters: vec![("web".to_owned(), "proc:curl".to_owned())], ..Names::default() };
+        let mut view = HistoryView::default();
+        view.set_filter("@web", &names).unwrap();
+        let bytes = |view: &mut HistoryView| view.look(overseer.history(), START + 60).total.bytes.rx;
+        assert_eq!(bytes(&mut view), 1);
+        let gone = Names::default();
+        view.reloaded(&gone);
+        assert_eq!(bytes(&mut view), 1);
+        view.set_filter("@web", &gone).unwrap();
+        assert!(view.set_filter("@web x", &gone).is_err() && view.go_into(&gone).is_err());
+        assert_eq!((bytes(&mut view), view.filter.as_str()), (1, "@web"));
+        view.set_filter("proc:ssh", &gone).unwrap();
+        assert_eq!(bytes(&mut view), 2);
+        assert!(view.go_back());
+        assert_eq!(bytes(&mut view), 3);
     }
 
     #[test]
@@ -405,10 +447,10 @@ mod tests {
         let mut view = HistoryView { by: By::Host, ..HistoryView::default() };
         let names = overseer.names().clone();
         let mut rows = || {
-            let rows = &view.look(overseer.history(), &names, START + 60).rows;
+            let rows = &view.look(overseer.history(), START + 60).rows;
             let rows =
                 rows.iter().map(|(name, moved)| (name.clone(), moved.connections, moved.bytes.rx)).collect();
-            view.go_into();
+            view.go_into(&names).unwrap();
             rows
         };
         let all: Vec<_> = rows();
@@ -447,7 +489,7 @@ mod tests {
         assert!(view.welcome(START + 1268).is_some() && view.welcome(START + 1269).is_none());
         view.open();
         assert_eq!((view.range, view.welcome(START + 1220)), (Range::SinceLeft, None));
-        let shown = view.look(overseer.history(), &Names::default(), START + 1300);
+        let shown = view.look(overseer.history(), START + 1300);
         assert_eq!((shown.total.connections, shown.range.0), (2, START + 609));
         view.open();
         view.set_range(1).unwrap();
@@ -464,17 +506,17 @@ mod tests {
         let mut view = HistoryView::default();
         let now = START + 2 * DAY;
         view.range = Range::Week;
-        view.look(overseer.history(), &Names::default(), now);
+        view.look(overseer.history(), now);
         assert_eq!(view.origin(now), "since 2027-01-15 08:00, what this view saw");
         let at = u64::try_from(START).unwrap() * SECOND;
         let event = json!({"ns": 1, "ns_trx": 1, "line": "", "history": {"v": 1, "since": START - DAY,
             "until": START, "at": at, "totals": [], "end": true, "error": "no room."}});
         let _ = overseer.receive(event.to_string().as_bytes(), at);
-        view.look(overseer.history(), &Names::default(), now + 1);
+        view.look(overseer.history(), now + 1);
         let said = "since 2027-01-14 08:00, stored by the pipe until 2027-01-15 08:00, then seen here; the pipe says: no room.";
         assert_eq!(view.origin(now + 1), said);
         view.range = Range::Hour;
-        view.look(overseer.history(), &Names::default(), now + 2);
+        view.look(overseer.history(), now + 2);
         assert!(
             view.origin(now + 2).starts_with("since 07:00, what this view saw"),
             "{}",

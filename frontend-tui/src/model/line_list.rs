@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leco_core::model::known_line::{Answers, LineId};
 use leco_core::model::overseer::{Overseer, Row};
-use leco_core::query::Query;
+use leco_core::query::{Names, Query};
 use leco_os::clock::BootNs;
 use ratatui::layout::Rect;
 
@@ -25,7 +25,10 @@ struct Frozen {
     since: BootNs,
     /// Lines that were new since.
     new: u64,
+    /// All that there are, whatever part of them has room.
     rows: Vec<Option<Row>>,
+    /// Where the list was.
+    offset: Option<usize>,
 }
 
 /// The lines to go through, and which of them are on the screen.
@@ -36,6 +39,8 @@ pub struct LineList {
     /// The filter as it was typed.
     pub filter: String,
     query: Query,
+    /// While another one is typed, that one.
+    typed: Option<Query>,
     answers: Answers,
     frozen: Option<Frozen>,
     /// First line of a list that is shown; `None`: follows the end.
@@ -62,6 +67,12 @@ impl LineList {
         self.frozen.as_ref().map(|frozen| (now.saturating_sub(frozen.since), frozen.new))
     }
 
+    /// The moment that is shown.
+    #[must_use]
+    pub fn shown_at(&self, now: BootNs) -> BootNs {
+        self.frozen.as_ref().map_or(now, |frozen| frozen.since)
+    }
+
     /// How many lines there are to scroll through, and how many the filter chooses, at the last listing.
     #[must_use]
     pub fn listed(&self) -> &Listing {
@@ -74,8 +85,11 @@ impl LineList {
         &self.widest
     }
 
-    /// Lines may be others now.
-    pub(super) fn reloaded(&mut self) {
+    /// Lines may be others now, and so may names in the filter; what the config has no more stays what it was.
+    pub(super) fn reloaded(&mut self, names: &Names) {
+        if let Ok(query) = Query::parse_with(&self.filter, names) {
+            self.query = query;
+        }
         self.widest = Widest::default();
         self.answers = Answers::default();
     }
@@ -85,26 +99,54 @@ impl LineList {
         self.frozen.is_some()
     }
 
+    /// Goes on from where the list was.
     pub(super) fn unfreeze(&mut self) {
-        self.frozen = None;
+        if let Some(frozen) = self.frozen.take() {
+            self.offset = frozen.offset;
+        }
     }
 
-    pub(super) fn set_query(&mut self, query: Query) {
-        self.query = query;
+    /// Shows other lines, or in another order: neither is known of what is held still.
+    fn begin_anew(&mut self) {
+        self.frozen = None;
         self.widest = Widest::default();
         self.answers = Answers::default();
         self.offset = None;
     }
 
+    /// What chooses lines now.
+    fn query(&self) -> &Query {
+        self.typed.as_ref().unwrap_or(&self.query)
+    }
+
+    pub(super) fn set_query(&mut self, query: Query) {
+        (self.query, self.typed) = (query, None);
+        self.begin_anew();
+    }
+
+    /// The filter that was typed is the one in force from now on.
+    pub(super) fn keep_typed(&mut self) {
+        if let Some(query) = self.typed.take() {
+            self.query = query;
+        }
+    }
+
+    /// Tries a filter as long as it is typed, or goes back to the one in force.
+    pub(super) fn set_typed(&mut self, typed: Option<Query>) {
+        if typed.is_some() || self.typed.is_some() {
+            self.typed = typed;
+            self.begin_anew();
+        }
+    }
+
     pub(super) fn set_sort(&mut self, sort: Sort) {
         self.sort = sort;
-        self.widest = Widest::default();
-        self.offset = None;
+        self.begin_anew();
     }
 
     /// Whether lines stand where they first stood, and fade, rather than in a list.
     pub(crate) fn shows_slots(&self) -> bool {
-        self.sort == Sort::Slots && self.query.is_empty() && self.frozen.is_none()
+        self.sort == Sort::Slots && self.query().is_empty() && self.frozen.is_none()
     }
 
     /// Lists what stands in this part of the screen, which has so many rows while nothing else is open; in slots, so
@@ -118,12 +160,13 @@ impl LineList {
     ) {
         self.area = area;
         let height = usize::from(area.height);
+        let units = overseer.settings().text.units;
         // Slots go on whatever is shown, so that they are filled when they are shown again.
         let frame = overseer.frame_within(now, slots.into(), FADE_TOLERANCE);
         let is_seen = |row: &&Row| row.alpha > 0;
         self.listing = if self.shows_slots() {
             self.widest = Widest::default();
-            frame.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
+            frame.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row, units));
             let selected =
                 frame.rows.iter().position(|row| row.as_ref().is_some_and(|row| Some(row.id) == selection));
             let first = selected.map_or(0, |at| (at + 1).saturating_sub(height));
@@ -137,19 +180,19 @@ impl LineList {
             let rows = frozen.rows.iter().skip(first).take(height).cloned().collect();
             Listing { rows, first, all, shown: frozen.rows.iter().flatten().filter(is_seen).count() }
         } else {
-            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+            let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
             // In the order in which they began, the end is where something comes.
             let usual = if self.sort == Sort::Slots { lines.len() } else { 0 };
             let first = self.first_shown(lines.len(), usual);
             if self.widest == Widest::default() {
                 let ends = lines.iter().take(MEASURED).chain(lines.iter().rev().take(MEASURED));
-                ends.for_each(|line| self.widest.take(&overseer.row(line, now)));
+                ends.for_each(|line| self.widest.take(&overseer.row(line, now), units));
             }
             let rows = lines.iter().skip(first).take(height).map(|line| Some(readable(overseer, line, now)));
             Listing { rows: rows.collect(), first, all: lines.len(), shown: lines.len() }
         };
         self.listing.rows.resize(height, None);
-        self.listing.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row));
+        self.listing.rows.iter().flatten().filter(is_seen).for_each(|row| self.widest.take(row, units));
     }
 
     /// Scrolls to where the selected line is seen, if it is among the lines.
@@ -159,7 +202,7 @@ impl LineList {
         }
         let lines = self.candidates(overseer, now);
         if let Some(at) = lines.iter().position(|(id, _)| Some(*id) == selection) {
-            self.scroll_to(at);
+            self.scroll_to(lines[at].0, at);
         }
     }
 
@@ -186,19 +229,24 @@ impl LineList {
         }
         match &self.frozen {
             Some(frozen) => of_rows(&frozen.rows),
-            None if self.shows_slots() => of_rows(&self.listing.rows),
+            None if self.shows_slots() => of_rows(&overseer.last_frame().rows),
             None => {
-                let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+                let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
                 lines.into_iter().map(|line| (line.id(), Candidate::Known(line))).collect()
             }
         }
     }
 
-    /// Scrolls to where a line, by its number among the candidates, is seen.
-    pub(super) fn scroll_to(&mut self, to: usize) {
+    /// Scrolls to where a line is seen, which has this number among the candidates.
+    pub(super) fn scroll_to(&mut self, id: LineId, to: usize) {
         if self.shows_slots() {
             return;
         }
+        // What is held still may have gaps.
+        let rows = self.frozen.as_ref().map(|frozen| &frozen.rows);
+        let to = rows
+            .and_then(|rows| rows.iter().position(|row| row.as_ref().is_some_and(|row| row.id == id)))
+            .unwrap_or(to);
         let height = usize::from(self.area.height).max(1);
         let first = self.listing.first;
         self.offset = Some(first.clamp((to + 1).saturating_sub(height), to));
@@ -209,15 +257,16 @@ impl LineList {
         isize::try_from(self.area.height.max(2) - 1).unwrap_or(1)
     }
 
-    /// Goes through all that is known.
-    pub(super) fn scroll(&mut self, screens: isize) {
+    /// Goes through all that is known; from slots into the list of it, where there is more than they have.
+    pub(super) fn scroll(&mut self, lines: isize, overseer: &Overseer) {
         if self.shows_slots() {
-            self.set_sort(Sort::LastSeen);
-            self.offset = Some(0);
+            if self.listing.shown < overseer.known().len() {
+                self.set_sort(Sort::LastSeen);
+                self.offset = Some(0);
+            }
             return;
         }
         let last = self.listing.all.saturating_sub(usize::from(self.area.height));
-        let lines = screens.saturating_mul(self.screen_step());
         self.offset = Some(self.listing.first.saturating_add_signed(lines).min(last));
     }
 
@@ -235,16 +284,18 @@ impl LineList {
 
     /// Holds everything still, or lets it go on.
     pub(super) fn freeze(&mut self, overseer: &Overseer, now: BootNs) {
-        if self.frozen.take().is_some() {
+        if self.is_frozen() {
+            self.unfreeze();
             return;
         }
         let rows = if self.shows_slots() {
-            self.listing.rows.clone()
+            let rows = &overseer.last_frame().rows;
+            rows[..rows.iter().rposition(Option::is_some).map_or(0, |last| last + 1)].to_vec()
         } else {
-            let lines = ordered(overseer, &self.query, &self.answers, self.sort, now);
+            let lines = ordered(overseer, self.query(), &self.answers, self.sort, now);
             lines.iter().map(|line| Some(readable(overseer, line, now))).collect()
         };
-        self.offset = Some(self.listing.first);
-        self.frozen = Some(Frozen { since: now, new: 0, rows });
+        let offset = self.offset.replace(self.listing.first);
+        self.frozen = Some(Frozen { since: now, new: 0, rows, offset });
     }
 }

@@ -12,7 +12,7 @@ use leco_core::model::known_line::KnownLine;
 use leco_core::model::overseer::Overseer;
 use leco_core::model::traffic::Bytes;
 use leco_core::rules::{RuleSection, RuleSet, Verdict, as_text, escape, process, process_and_peer};
-use leco_core::text::{SEPARATOR, bytes};
+use leco_core::text::{SEPARATOR, Units};
 use leco_core::wire::details::Peers;
 use leco_os::clean::clean;
 use leco_os::files::open_file;
@@ -102,18 +102,13 @@ pub struct RuleEditor {
 }
 
 impl RuleEditor {
-    /// Begins with a rule that does this to a line, as it was received and as it is shown.
-    pub(crate) fn begin(
-        offer: Offer,
-        (received, shown): (&str, &str),
-        config: Option<&Path>,
-        overseer: &Overseer,
-    ) -> Self {
+    /// Begins with a rule that does this to a line, as it was received.
+    pub(crate) fn begin(offer: Offer, received: &str, config: Option<&Path>, overseer: &Overseer) -> Self {
         // Groups look at what was received, names at what the rules before made of it.
         let (section, key, value) = match offer {
             Offer::Hide => (RuleSection::Group, process_and_peer(received).0, String::new()),
             Offer::Rename => {
-                let (key, value) = process_and_peer(shown);
+                let (key, value) = process_and_peer(&as_ruled(received, overseer));
                 (RuleSection::Proc, key, value)
             }
             Offer::Group => {
@@ -121,21 +116,21 @@ impl RuleEditor {
                 let name = process.replace(":: ", "").replace(" ::", "");
                 (RuleSection::Group, escape(&process), as_text(&name))
             }
-            Offer::Blank => return Self::blank(),
+            Offer::Blank => return Self::blank(overseer),
         };
-        let mut editor = Self { section, ..Self::blank() };
+        let mut editor = Self { section, ..Self::blank(overseer) };
         let text = format!("{key} = {value}");
         editor.set(text.trim_end(), config, overseer);
         editor
     }
 
     /// Begins with nothing.
-    pub(crate) fn blank() -> Self {
+    pub(crate) fn blank(overseer: &Overseer) -> Self {
         Self {
             section: RuleSection::Proc,
             text: String::new(),
             error: None,
-            effect: RuleEffect::default(),
+            effect: RuleEffect { known: overseer.known().len(), ..RuleEffect::default() },
             examples: Vec::new(),
         }
     }
@@ -155,7 +150,7 @@ impl RuleEditor {
     /// Takes what was typed, and tries it.
     pub(crate) fn set(&mut self, text: &str, config: Option<&Path>, overseer: &Overseer) {
         text.clone_into(&mut self.text);
-        self.effect = RuleEffect::default();
+        self.effect = RuleEffect { known: overseer.known().len(), ..RuleEffect::default() };
         self.examples.clear();
         self.error = None;
         if text.trim().is_empty() {
@@ -171,14 +166,14 @@ impl RuleEditor {
 
     fn compare(&mut self, rules: &mut RuleSet, overseer: &Overseer) {
         let effect = &mut self.effect;
-        effect.known = overseer.known().len();
+        let units = overseer.settings().text.units;
         let own = rules.infos().count().saturating_sub(1);
         // Connections and bytes of each group.
         let mut merged = BTreeMap::<String, (usize, Bytes)>::new();
         for line in overseer.known().rev() {
             let received = line.received();
             let (becomes, group) = match rules.apply(received) {
-                Verdict::Show { line, group } => (Some(clean(&line).into_owned()), group),
+                Verdict::Show { line, group } => (Some(units.of_line(&clean(&line)).into_owned()), group),
                 Verdict::Drop => (None, None),
             };
             if let Some(group) = &group {
@@ -222,7 +217,7 @@ impl RuleEditor {
         for example in &mut self.examples {
             let group = example.group.as_ref().and_then(|group| merged.get(group));
             if let (Some((connections, bytes)), Some(after)) = (group, &mut example.after) {
-                *after = as_one(after, *connections, *bytes);
+                *after = as_one(after, *connections, *bytes, units);
             }
         }
     }
@@ -269,11 +264,12 @@ fn without_port(peer: &str) -> &str {
 /// Accepts that the program of a line talks to its peer: appends a style to a config, and returns it. Nothing is written
 /// where it would not take the mark away.
 pub(crate) fn accept(line: &KnownLine<'_>, config: &Path, overseer: &Overseer) -> Result<String, String> {
-    let text = accepting(line.text());
+    let ruled = as_ruled(line.received(), overseer);
+    let text = accepting(&ruled);
     let rule = NewRule { section: "rx-style", text: &text };
     let tried = rule.read_after(&read(config).unwrap_or_default(), config, &overseer.names().lists);
     let tried = tried.map_err(|error| error.to_string())?;
-    if !tried.styles.style(line.text(), &Peers::default()).0.is_accepted {
+    if !tried.styles.style(&ruled, &Peers::default()).0.is_accepted {
         return Err(
             "this line has no process and peer to accept: write a style of [rx-style] with new=no".into()
         );
@@ -282,15 +278,27 @@ pub(crate) fn accept(line: &KnownLine<'_>, config: &Path, overseer: &Overseer) -
     Ok(text)
 }
 
+/// A line as rules and styles read it: its amounts are bytes, whatever they are shown in.
+fn as_ruled(received: &str, overseer: &Overseer) -> String {
+    match overseer.explain(received).verdict {
+        Verdict::Show { line, .. } => clean(&line).into_owned(),
+        Verdict::Drop => received.to_owned(),
+    }
+}
+
 /// The line of several connections, as a list shows it.
-fn as_one(line: &str, connections: usize, total: Bytes) -> String {
+fn as_one(line: &str, connections: usize, total: Bytes, units: Units) -> String {
+    if connections < 2 {
+        return line.to_owned();
+    }
+    let [received, sent] = [total.rx, total.tx].map(|count| units.amount(count));
     let line = match line.rsplit_once(SEPARATOR) {
         Some((line, traffic)) if !traffic.is_empty() && total.total() > 0 => {
-            format!("{line}{SEPARATOR}v {} / {} ^", bytes(total.rx), bytes(total.tx))
+            format!("{line}{SEPARATOR}v {received} / {sent} ^")
         }
         _ => line.to_owned(),
     };
-    if connections > 1 { format!("{} ×{connections}", line.trim_end()) } else { line }
+    format!("{} ×{connections}", line.trim_end())
 }
 
 /// What stands in a config now. Only a file is read: a fifo would be waited for.
@@ -323,7 +331,7 @@ mod tests {
     #[test]
     fn offered_rules_do_what_they_say() {
         let overseer = overseer();
-        let begin = |offer| RuleEditor::begin(offer, (LINE, LINE), None, &overseer);
+        let begin = |offer| RuleEditor::begin(offer, LINE, None, &overseer);
         let group = begin(Offer::Group);
         assert_eq!(
             (group.error.as_deref(), group.effect.merged, group.effect.to_string().as_str()),
@@ -338,6 +346,42 @@ mod tests {
                 None
             )
         );
+    }
+
+    #[test]
+    fn a_rule_does_the_same_whatever_amounts_are_shown_in() {
+        for settings in ["", "[text]\nunits = bits\n"] {
+            let config = format!("{settings}[rx-group]\n:: taken :: = one\n");
+            let mut overseer = Overseer::new(Config::parse(config.as_bytes(), Path::new("w.ini")));
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("widget.ini");
+            fs::write(&file, &config).unwrap();
+            for (ns, process) in (1..).zip(["ssh", "curl", "taken", "nc"]) {
+                let line = format!("18:34 :: me :: {process} :: nas {ns} :: v 1K / 2K ^");
+                let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 1024, "tx": 2048});
+                overseer.receive(event.to_string().as_bytes(), 5);
+            }
+            overseer.receive(br#"{"ns":5,"ns_trx":5,"line":"18:34 :: me :: v 1K / 2K ^"}"#, 5);
+            let effect = |section, text: &str| {
+                let mut editor = RuleEditor { section, ..RuleEditor::blank(&overseer) };
+                editor.set(text, Some(&file), &overseer);
+                editor.effect.to_string()
+            };
+            assert_eq!(RuleEditor::blank(&overseer).effect.to_string(), "affect none of the 5 known lines");
+            assert_eq!(effect(RuleSection::Proc, ""), "affect none of the 5 known lines");
+            assert_eq!(effect(RuleSection::Group, "nothing ="), "affect none of the 5 known lines");
+            assert_eq!(effect(RuleSection::Group, ":: ssh :: ="), "hide 1 line");
+            assert_eq!(effect(RuleSection::Proc, "v 1K = v 2K"), "change 5 lines");
+            assert!(effect(RuleSection::Group, "me :: taken :: =").contains("takes 1 line first"));
+            let short = overseer.known().next_back().unwrap();
+            let rename = RuleEditor::begin(Offer::Rename, short.received(), Some(&file), &overseer);
+            assert!(rename.text.ends_with(" = 18:34 :: me :: v 1K / 2K ^"), "{}", rename.text);
+            let mut group = RuleEditor { section: RuleSection::Group, ..RuleEditor::blank(&overseer) };
+            group.set("nas = nas", Some(&file), &overseer);
+            let after = group.examples[0].after.as_deref().unwrap();
+            let amounts = if settings.is_empty() { "v 3K / 6K ^ ×3" } else { "v 25kb / 49kb ^ ×3" };
+            assert!(after.ends_with(amounts), "{after}");
+        }
     }
 
     #[test]
@@ -379,7 +423,7 @@ mod tests {
             overseer.receive(event.as_bytes(), 5);
         }
         for (line, key, effect) in &lines {
-            let editor = RuleEditor::begin(Offer::Hide, (line, line), Some(&file), &overseer);
+            let editor = RuleEditor::begin(Offer::Hide, line, Some(&file), &overseer);
             assert_eq!((editor.text.as_str(), &editor.error), (format!("{key} =").as_str(), &None));
             assert_eq!(editor.effect.to_string(), *effect, "{line}");
         }
@@ -393,13 +437,13 @@ mod tests {
             let event = serde_json::json!({"ns": ns, "ns_trx": ns, "line": line, "rx": 1024, "tx": 2048});
             overseer.receive(event.to_string().as_bytes(), 7);
         }
-        let editor = RuleEditor::begin(Offer::Group, (LINE, LINE), None, &overseer);
+        let editor = RuleEditor::begin(Offer::Group, LINE, None, &overseer);
         let [example] = editor.examples.as_slice() else { panic!("{editor:?}") };
         assert_eq!((editor.effect.merged, example.before.len()), (5, SHOWN));
         let after = example.after.as_deref().unwrap();
         assert_eq!(after, "18:34 :: me :: fire(fox [app.x] :: host6 443 :: v 4K / 8K ^ ×5");
         assert_eq!(
-            as_one("18:34 :: me :: nc :: nas 22 :: ", 2, Bytes::default()),
+            as_one("18:34 :: me :: nc :: nas 22 :: ", 2, Bytes::default(), Units::Bytes),
             "18:34 :: me :: nc :: nas 22 :: ×2"
         );
     }
@@ -409,7 +453,7 @@ mod tests {
         let line = "18:34 :: me :: $x \\1 \\n ${y} :: nas 22 :: ";
         let mut overseer = Overseer::new(Config::default());
         overseer.receive(serde_json::json!({"ns": 1, "ns_trx": 1, "line": line}).to_string().as_bytes(), 5);
-        let editor = RuleEditor::begin(Offer::Rename, (line, line), None, &overseer);
+        let editor = RuleEditor::begin(Offer::Rename, line, None, &overseer);
         assert!(editor.text.ends_with("= :: $$x \\\\1 \\\\n $${y} :: nas 22 ::"), "{}", editor.text);
         assert!(editor.error.unwrap().contains("by the same text"));
     }
@@ -420,7 +464,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("widget.ini");
         fs::write(&config, "[text]\n").unwrap();
-        let mut editor = RuleEditor::blank();
+        let mut editor = RuleEditor::blank(&overseer);
         for text in
             ["#foo = bar", "; foo", "[text]", " = x", "  foo = bar", "a = b # c", "a = \\U$0", "", "  "]
         {
@@ -430,7 +474,7 @@ mod tests {
             editor.append_to(&config).unwrap_err();
         }
         assert_eq!(fs::read_to_string(&config).unwrap(), "[text]\n");
-        let comment = RuleEditor::begin(Offer::Hide, ("; x", "; x"), Some(&config), &overseer);
+        let comment = RuleEditor::begin(Offer::Hide, "; x", Some(&config), &overseer);
         assert_eq!((comment.text.as_str(), comment.error), ("[;] x =", None));
     }
 
@@ -475,7 +519,7 @@ mod tests {
         let overseer = overseer();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("leco/widget.ini");
-        let mut editor = RuleEditor::begin(Offer::Hide, (LINE, LINE), Some(&config), &overseer);
+        let mut editor = RuleEditor::begin(Offer::Hide, LINE, Some(&config), &overseer);
         editor.set("/ssh/ =", Some(&config), &overseer);
         assert_eq!((editor.error.as_deref(), editor.effect.hidden, editor.effect.changed), (None, 1, 0));
         assert_eq!(

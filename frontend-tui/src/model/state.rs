@@ -95,11 +95,8 @@ impl State {
     /// The rules or the config changed: lines may be others now.
     pub fn reloaded(&mut self, overseer: &Overseer) {
         self.rule_times.clear();
-        // The filter may name one of the config; what the config has no more stays what it was.
-        if let Ok(query) = Query::parse_with(&self.lines.filter, overseer.names()) {
-            self.lines.set_query(query);
-        }
-        self.lines.reloaded();
+        self.lines.reloaded(overseer.names());
+        self.history.reloaded(overseer.names());
     }
 
     /// The selected line, as it was received, where it is still known.
@@ -119,13 +116,19 @@ impl State {
     /// Whether letters are typed rather than keys pressed.
     #[must_use]
     pub fn is_typing(&self) -> bool {
-        self.is_filtering() || matches!(self.mode, Mode::Search | Mode::EditRule)
+        self.mode.is_typing()
     }
 
     /// Whether a filter is typed, of the list or of the history.
     #[must_use]
     pub fn is_filtering(&self) -> bool {
         matches!(self.mode, Mode::Filter | Mode::HistoryFilter)
+    }
+
+    /// Whether the history is shown, which has a filter of its own.
+    #[must_use]
+    pub fn shows_history(&self) -> bool {
+        matches!(self.mode, Mode::History | Mode::HistoryFilter)
     }
 
     /// The wall clock in seconds since 1970.
@@ -146,17 +149,16 @@ impl State {
         match action {
             Action::Quit => return Effect::Quit,
             Action::Repaint => return Effect::Repaint,
-            Action::Move(lines) if self.mode == Mode::Detail => {
-                self.field = self.field.saturating_add_signed(lines);
+            Action::Move(lines) if self.has_list() => self.step(lines, overseer, now),
+            Action::Scroll(lines) if self.has_list() => self.lines.scroll(lines, overseer),
+            Action::Move(lines) | Action::Scroll(lines) => self.scroll_pane(lines),
+            Action::MoveScreens(screens) if self.has_list() => {
+                self.lines.scroll(screens.saturating_mul(self.lines.screen_step()), overseer);
             }
-            Action::Move(lines) if self.mode == Mode::History => {
-                self.history.at = self.history.at.saturating_add_signed(lines);
+            Action::MoveScreens(screens) => {
+                let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
+                self.scroll_pane(screens.saturating_mul(step));
             }
-            Action::Move(lines) if matches!(self.mode, Mode::Rules | Mode::Help) => {
-                self.pane_offset = self.pane_offset.saturating_add_signed(lines);
-            }
-            Action::Move(lines) => self.step(lines, overseer, now),
-            Action::MoveScreens(screens) => self.scroll(screens),
             Action::First => self.go_to(0, overseer, now),
             Action::Last => self.go_to(usize::MAX, overseer, now),
             Action::Point(column, row) => self.selection = self.lines.point(column, row).or(self.selection),
@@ -165,8 +167,8 @@ impl State {
             Action::Open(mode) => self.open(mode, overseer, now),
             Action::Match(by) => self.go_to_match(by, overseer, now),
             Action::Offer(offer) => self.offer(offer, overseer),
-            Action::Back => self.back(overseer),
-            Action::Accept => return self.accept(),
+            Action::Back => self.back(),
+            Action::Accept => return self.accept(overseer),
             Action::By(by) => self.history.turn(by),
             Action::Range(key) => self.notice = self.history.set_range(key).err().map(ToOwned::to_owned),
             Action::GoOut => drop(self.history.go_back()),
@@ -253,20 +255,19 @@ impl State {
         let Some(last) = lines.len().checked_sub(1) else { return };
         let to = to.min(last);
         self.selection = Some(lines[to].0);
-        self.lines.scroll_to(to);
+        self.lines.scroll_to(lines[to].0, to);
     }
 
-    /// Goes through all that is known.
-    fn scroll(&mut self, screens: isize) {
-        if self.mode == Mode::List {
-            self.lines.scroll(screens);
-            return;
-        }
-        let step = isize::try_from(self.pane_height.max(2) - 1).unwrap_or(1);
-        let lines = screens.saturating_mul(step);
+    /// Whether the list has all of the screen.
+    fn has_list(&self) -> bool {
+        matches!(self.mode, Mode::List | Mode::Search | Mode::Filter)
+    }
+
+    /// Goes up or down in what is open.
+    fn scroll_pane(&mut self, lines: isize) {
         let at = match self.mode {
             Mode::Detail => &mut self.field,
-            Mode::History => &mut self.history.at,
+            Mode::History | Mode::HistoryFilter => &mut self.history.at,
             _ => &mut self.pane_offset,
         };
         *at = at.saturating_add_signed(lines);
@@ -294,7 +295,7 @@ impl State {
         self.prompt.saved = None;
     }
 
-    fn back(&mut self, overseer: &Overseer) {
+    fn back(&mut self) {
         match self.mode {
             Mode::List => {
                 // One thing after the other.
@@ -316,8 +317,7 @@ impl State {
                 self.mode = Mode::List;
             }
             Mode::Filter => {
-                let before = Query::parse_with(&self.lines.filter, overseer.names()).unwrap_or_default();
-                self.lines.set_query(before);
+                self.lines.set_typed(None);
                 self.mode = Mode::List;
             }
             Mode::Confirm => self.mode = Mode::EditRule,

@@ -16,20 +16,25 @@ use crate::model::state::{Effect, NO_CONFIG, SELECT_FIRST, State};
 const COMPLETED_FROM: usize = 500;
 
 impl State {
-    pub(super) fn accept(&mut self) -> Effect {
+    pub(super) fn accept(&mut self, overseer: &Overseer) -> Effect {
         match self.mode {
             _ if self.is_filtering() && self.prompt.error.is_some() => return Effect::None,
             Mode::HistoryFilter => {
                 let Self { history, prompt, .. } = self;
-                history.set_filter(prompt.input.value());
-                self.mode = Mode::History;
+                match history.set_filter(prompt.input.value(), overseer.names()) {
+                    Ok(()) => self.mode = Mode::History,
+                    Err(error) => prompt.error = Some(error),
+                }
                 return Effect::None;
             }
             Mode::History => {
-                self.history.go_into();
+                self.notice = self.history.go_into(overseer.names()).err().map(|error| error.message);
                 return Effect::None;
             }
-            Mode::Filter => self.prompt.input.value().trim().clone_into(&mut self.lines.filter),
+            Mode::Filter => {
+                self.prompt.input.value().trim().clone_into(&mut self.lines.filter);
+                self.lines.keep_typed();
+            }
             Mode::EditRule => {
                 let Some(editor) = self.editor.as_ref().filter(|editor| !editor.text.trim().is_empty())
                 else {
@@ -59,7 +64,7 @@ impl State {
             Mode::Filter => match Query::parse_with(&text, overseer.names()) {
                 Ok(query) => {
                     self.prompt.error = None;
-                    self.lines.set_query(query);
+                    self.lines.set_typed(Some(query));
                 }
                 Err(error) => self.prompt.error = Some(error),
             },
@@ -98,9 +103,9 @@ impl State {
             };
             let details = line.details();
             match alone {
-                Alone::Process => term("proc", &details.process),
-                Alone::Unit => details.units.first().and_then(|unit| term("unit", unit)),
-                _ => details.peers.first().and_then(|peer| term("peer", peer)),
+                Alone::Process => term("proc", Some(&details.process)),
+                Alone::Unit => term("unit", details.units.first()),
+                _ => term("peer", details.peers.first()),
             }
         };
         let Some(term) = term else {
@@ -113,9 +118,10 @@ impl State {
             Some(at) => format!("{}{}", &padded[..at], &padded[at + term.len() + 1..]),
             None => format!("{filter} {term}"),
         };
-        filter.trim().clone_into(&mut self.lines.filter);
-        self.lines.set_query(Query::parse_with(&self.lines.filter, overseer.names()).unwrap_or_default());
-        self.lines.show_selection(self.selection, overseer, now);
+        match self.set_filter(&filter, overseer) {
+            Ok(()) => self.lines.show_selection(self.selection, overseer, now),
+            Err(error) => self.notice = Some(error.message),
+        }
     }
 
     /// Puts what was pasted where the cursor is, on one line; where nothing is typed it means nothing.
@@ -133,7 +139,7 @@ impl State {
         self.typed(overseer, now);
     }
 
-    /// Starts with a filter, as if it had been typed.
+    /// Takes a filter, as if it had been typed; where it cannot be read, the one before stays.
     pub fn set_filter(&mut self, filter: &str, overseer: &Overseer) -> Result<(), QueryError> {
         self.lines.set_query(Query::parse_with(filter, overseer.names())?);
         filter.trim().clone_into(&mut self.lines.filter);
@@ -193,10 +199,8 @@ impl State {
 
     pub(super) fn offer(&mut self, offer: Offer, overseer: &Overseer) {
         let editor = match (offer, self.selected(overseer)) {
-            (Offer::Blank, _) => RuleEditor::blank(),
-            (_, Some(line)) => {
-                RuleEditor::begin(offer, (line.received(), line.text()), self.config.as_deref(), overseer)
-            }
+            (Offer::Blank, _) => RuleEditor::blank(overseer),
+            (_, Some(line)) => RuleEditor::begin(offer, line.received(), self.config.as_deref(), overseer),
             (_, None) => {
                 self.notice = Some(SELECT_FIRST.into());
                 return;
@@ -226,9 +230,6 @@ impl State {
 }
 
 /// A term of a filter that asks for this value.
-pub(super) fn term(field: &str, value: &str) -> Option<String> {
-    let is_word = !value.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '/'));
-    // What a quote ends cannot be quoted: what stands before it is asked for.
-    let value = value.split('"').next().filter(|value| !value.is_empty())?;
-    Some(if is_word { format!("{field}:{value}") } else { format!("{field}:\"{value}\"") })
+fn term(field: &str, value: Option<&String>) -> Option<String> {
+    Some(format!("{field}:{}", query::quoted(value?)?))
 }

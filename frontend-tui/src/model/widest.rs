@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How many cells the lines of a list need in each column.
 
-use leco_core::model::overseer::Row;
-use unicode_width::UnicodeWidthStr;
+use std::borrow::Cow;
 
-use leco_core::text::{Cells, is_address};
+use leco_core::model::overseer::Row;
+use leco_core::text::{Cells, Units, is_address};
+
+use crate::width::Width;
 
 /// A column, in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,10 +85,12 @@ pub struct Widest {
 }
 
 impl Widest {
-    /// Takes in a line.
-    pub fn take(&mut self, row: &Row) {
+    /// Takes in a line, whose amounts are shown in these units.
+    pub fn take(&mut self, row: &Row, units: Units) {
         self.tag = self.tag.max(row.tag.text.width());
         if let Some(cells) = Cells::of(&row.text) {
+            let [received, sent] = amounts(row, &cells, units);
+            let cells = Cells { received: &received, sent: &sent, ..cells };
             self.take_cells(&cells, times(row).width());
         }
     }
@@ -104,7 +108,7 @@ impl Widest {
         widen(Process, cells.process.width() + besides, 28);
         widen(Unit, cells.unit.width(), 34);
         widen(Local, cells.local.width(), 46);
-        widen(Peer, cells.whole_peer(), 64);
+        widen(Peer, whole_peer(cells), 64);
         widen(Received, cells.received.width().max(BYTES), 12);
         widen(Sent, cells.sent.width().max(BYTES), 12);
         widen(Rate, RATE, RATE);
@@ -127,6 +131,21 @@ impl Widest {
     #[must_use]
     pub fn has_columns(&self) -> bool {
         self.of(Rate) > 0
+    }
+}
+
+/// Cells that all which is said of the peer needs.
+pub(crate) fn whole_peer(cells: &Cells<'_>) -> usize {
+    [cells.peer, cells.port, cells.state].map(Width::width).iter().sum()
+}
+
+/// Bytes received and sent, as a list shows them: of several connections the line has only what the latest one moved.
+pub(crate) fn amounts<'r>(row: &Row, cells: &Cells<'r>, units: Units) -> [Cow<'r, str>; 2] {
+    let total = row.traffic.total;
+    if row.connections > 1 && total.total() > 0 {
+        [total.rx, total.tx].map(|count| units.amount(count).to_string().into())
+    } else {
+        [cells.received, cells.sent].map(Cow::from)
     }
 }
 

@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 
-use unicode_width::UnicodeWidthStr;
-
 use crate::model::widest::Column::{Chart, Local, Peer, Process, Rate, Received, Sent, Time, Unit, User};
 use crate::model::widest::{Column, Widest};
 use crate::ui::shorten;
+use crate::width::Width;
 use leco_core::text::{Cells, Units};
 
 /// Cells between two columns.

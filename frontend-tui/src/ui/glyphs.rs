@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
+
+use crate::width::Width;
 
 /// Characters that the view draws by itself, by what they stand for.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use leco_core::model::overseer::Overseer;
 use leco_os::clock::BootNs;
-use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
 use crate::model::listing::Sort;
@@ -14,6 +13,7 @@ use crate::ui::glyphs::Glyphs;
 use crate::ui::row::sparkline;
 use crate::ui::shorten;
 use crate::ui::view::Status;
+use crate::width::Width;
 
 /// Cells that a source keeps, and a filter.
 const LEAST_SOURCE: usize = 24;
@@ -132,8 +132,7 @@ fn right_parts(
     if lost > 0 {
         parts.push(part(60, format!("{} malformed", grouped(lost))));
     }
-    // The history has a filter of its own.
-    if !state.lines.filter.is_empty() && state.mode != Mode::History {
+    if !state.lines.filter.is_empty() && !state.shows_history() {
         let filter = format!("filter: {}", state.lines.filter);
         parts.push(shortened(70, filter, shorten::end, LEAST_FILTER));
         // Who filters for what is gone wants to know that it is.
@@ -147,7 +146,7 @@ fn right_parts(
         1 => parts.push(part(85, "1 problem in the config: r")),
         several => parts.push(part(85, format!("{several} problems in the config: r"))),
     }
-    if state.lines.sort != Sort::Slots {
+    if state.lines.sort != Sort::Slots && !state.shows_history() {
         parts.push(part(63, format!("by {}", state.lines.sort.name())));
     }
     let (total, rate) = (overseer.traffic(), overseer.traffic().rate(now));

@@ -8,7 +8,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-use unicode_width::UnicodeWidthStr;
 
 use crate::model::history::{HistoryView, Shown};
 use crate::ui::chart;
@@ -16,6 +15,7 @@ use crate::ui::header::grouped;
 use crate::ui::row::sparkline;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
+use crate::width::Width;
 
 /// From this height on there is a chart with axes; below it has a row for each direction.
 const CHART_FROM: u16 = 14;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The keys that matter now, as many as there is room for.
 
-use unicode_width::UnicodeWidthStr;
-
 use crate::input::action::Mode;
 use crate::model::state::State;
 use crate::ui::glyphs::Glyphs;
+use crate::width::Width;
 
 /// Between two keys.
 const GAP: &str = "   ";

@@ -11,7 +11,6 @@ use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr;
 
 use crate::model::detail::Field;
 use crate::model::rule_editor::RuleEditor;
@@ -19,6 +18,7 @@ use crate::model::rule_timing::slow_from;
 use crate::ui::chart;
 use crate::ui::shorten::wrapped;
 use crate::ui::theme::Theme;
+use crate::width::Width;
 
 /// Cells of the names of fields.
 const NAME_WIDTH: usize = 16;
@@ -63,7 +63,7 @@ fn entry(
     let (name_style, text_style) = styles;
     let beside = width.saturating_sub(name_width + 3);
     let below = width.saturating_sub(4);
-    let longest = text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0);
+    let longest = text.split(' ').map(Width::width).max().unwrap_or(0);
     if beside < LEAST_TEXT || beside < longest && longest <= below {
         let names = wrapped(name.trim(), width.saturating_sub(2)).into_iter();
         let names = names.filter(|part| !part.is_empty());

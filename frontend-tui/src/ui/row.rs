@@ -8,13 +8,13 @@ use leco_core::model::traffic::RECENT;
 use leco_core::text::{Cells, Part, SEPARATOR};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr;
 
-use crate::model::widest::{Column, times};
+use crate::model::widest::{Column, amounts, times, whole_peer};
 use crate::ui::columns::{Columns, LEAST_NAME, peer_within};
 use crate::ui::glyphs::Glyphs;
 use crate::ui::shorten;
 use crate::ui::theme::Theme;
+use crate::width::{Width, graphemes};
 
 /// Bytes a second from which on a line's traffic is bold.
 const MUCH: u64 = 1 << 20;
@@ -69,7 +69,7 @@ pub(crate) fn line<'r>(
     if !marks.is_selected {
         return Line::from(spans).style(style);
     }
-    let used: usize = spans.iter().map(Span::width).sum();
+    let used: usize = spans.iter().map(|span| span.content.width()).sum();
     spans.push(Span::raw(" ".repeat(width.saturating_sub(used))));
     Line::from(spans).style(style.patch(theme.selected()))
 }
@@ -104,17 +104,12 @@ fn in_columns<'r>(
     spans: &mut Vec<Span<'r>>,
 ) {
     let (text, faint) = (theme.text(row.alpha), theme.faint(row.alpha));
-    let total = row.traffic.total;
-    // Of several connections the line has only what the latest one moved.
-    let moved = |said: &'r str, counted: u64| -> Cow<'r, str> {
-        let is_merged = row.connections > 1 && total.total() > 0;
-        if is_merged { columns.units.amount(counted).to_string().into() } else { said.into() }
-    };
+    let [received, sent] = amounts(row, &cells, columns.units);
     let rate = row.rate(now).total();
     let after_peer = |column: Column| -> (Cow<'r, str>, Style) {
         match column {
-            Column::Received => (moved(cells.received, total.rx), text),
-            Column::Sent => (moved(cells.sent, total.tx), text),
+            Column::Received => (received.clone(), text),
+            Column::Sent => (sent.clone(), text),
             Column::Rate if rate >= MUCH => {
                 (format!("{}/s", columns.units.amount(rate)).into(), text.add_modifier(Modifier::BOLD))
             }
@@ -143,7 +138,7 @@ fn in_columns<'r>(
                     0 => 0,
                     state => cells.peer.width().min(LEAST_NAME) + state,
                 };
-                while width < cells.whole_peer()
+                while width < whole_peer(&cells)
                     && let Some((_, more, after)) =
                         shown.next_if(|(next, ..)| width < least || after_peer(*next).0.trim().is_empty())
                 {
@@ -182,7 +177,7 @@ fn whole(number: Cow<'_, str>, width: usize) -> Cow<'_, str> {
 
 /// A line whose parts rules have merged.
 fn flowing<'r>(row: &'r Row, theme: Theme, width: usize, spans: &mut Vec<Span<'r>>) {
-    let used: usize = spans.iter().map(Span::width).sum();
+    let used: usize = spans.iter().map(|span| span.content.width()).sum();
     let times = times(row);
     let room = width.saturating_sub(used + times.width());
     let times = Span::styled(times, theme.faint(row.alpha));
@@ -211,7 +206,16 @@ fn highlight<'r>(spans: Vec<Span<'r>>, search: &str) -> Vec<Span<'r>> {
         let lower = span.content.to_lowercase();
         let at = lower.find(search).filter(|_| lower.len() == span.content.len());
         let whole = at.and_then(|at| {
-            let end = at + search.len();
+            // A part of what is seen as one character would be another one.
+            let mut found =
+                graphemes(&span.content).map(|(begin, grapheme, _)| begin..begin + grapheme.len());
+            let begin = found.find(|grapheme| grapheme.end > at)?;
+            let last = if begin.end < at + search.len() {
+                found.find(|next| next.end >= at + search.len())?
+            } else {
+                begin.clone()
+            };
+            let (at, end) = (begin.start, last.end);
             Some((
                 span.content.get(..at)?.to_owned(),
                 span.content.get(at..end)?.to_owned(),
@@ -263,5 +267,7 @@ mod tests {
         assert_eq!(marked("a Curl b", "curl"), ["a ", "Curl", " b"]);
         assert_eq!(marked("İcurl", "curl"), ["İcurl"], "its lower case is longer");
         assert_eq!(marked("x", "y"), ["x"]);
+        assert_eq!(marked("a👨‍👩‍👧b", "👩"), ["a", "👨‍👩‍👧", "b"]);
+        assert_eq!(marked("❤️x❤", "❤"), ["", "❤️", "x❤"]);
     }
 }

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
 use leco_core::text::is_address;
+
+use crate::width::{Width, graphemes};
 
 /// Stands for what was left out.
 const ELLIPSIS: char = '…';
@@ -95,21 +95,21 @@ pub fn path(text: &str, width: usize) -> Cow<'_, str> {
 /// The begin of a text that fits.
 pub(super) fn start_within(text: &str, width: usize) -> &str {
     let mut used = 0;
-    let cut = text.char_indices().find(|(_, c)| {
-        used += c.width().unwrap_or(0);
+    let cut = graphemes(text).find(|(_, _, cells)| {
+        used += cells;
         used > width
     });
-    &text[..cut.map_or(text.len(), |(at, _)| at)]
+    &text[..cut.map_or(text.len(), |(at, ..)| at)]
 }
 
 /// The end of a text that fits.
 fn end_within(text: &str, width: usize) -> &str {
     let mut used = 0;
-    let cut = text.char_indices().rev().find(|(_, c)| {
-        used += c.width().unwrap_or(0);
+    let cut = graphemes(text).rev().find(|(_, _, cells)| {
+        used += cells;
         used > width
     });
-    &text[cut.map_or(0, |(at, c)| at + c.len_utf8())..]
+    &text[cut.map_or(0, |(at, grapheme, _)| at + grapheme.len())..]
 }
 
 /// A text in lines of at most so many cells, broken at spaces where there are any, else where no name or number is cut.
@@ -135,7 +135,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<&str> {
         }
         if line.is_empty() {
             // A character that is wider than all.
-            line = &rest[..rest.chars().next().map_or(0, char::len_utf8)];
+            line = graphemes(rest).next().map_or("", |(_, grapheme, _)| grapheme);
         }
         lines.push(line);
         rest = rest[line.len()..].trim_start_matches(' ');
@@ -157,6 +157,9 @@ mod tests {
         assert_eq!(middle("example.org", 1), "…");
         assert_eq!(middle("example.org", 0), "");
         assert_eq!(middle("日本語日本語", 6), "日…語");
+        assert_eq!(middle("❤️❤️❤️.py", 6), "❤️…py");
+        assert_eq!(middle("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", 5), "👨‍👩‍👧…👨‍👩‍👧");
+        assert_eq!(middle("\u{1100}\u{1161}\u{11a8}abcdef", 4), "\u{1100}\u{1161}\u{11a8}…f");
         assert_eq!(middle("ec2-203-0-113-77.example", 14), "ec2-203…xample");
         assert_eq!(middle("ec2-203-0-113-77.example", 13), "ec2-…xample");
         assert_eq!(middle("host-4711", 6), "hos…");
@@ -200,6 +203,8 @@ mod tests {
         assert_eq!(wrapped("one two", 3), ["one", "two"]);
         assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
         assert_eq!(wrapped("日本", 1), ["日", "本"]);
+        assert_eq!(wrapped("❤️❤️❤️", 4), ["❤️❤️", "❤️"]);
+        assert_eq!(wrapped("👨‍👩‍👧👨‍👩‍👧", 1), ["👨‍👩‍👧", "👨‍👩‍👧"]);
         assert_eq!(wrapped("to 2001:db8::4711", 12), ["to", "2001:db8::", "4711"]);
         assert_eq!(wrapped("", 5), [""]);
     }

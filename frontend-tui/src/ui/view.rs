@@ -7,7 +7,6 @@ use ratatui::Frame as Screen;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Clear, Paragraph, Scrollbar, ScrollbarOrientation, ScrollbarState};
-use unicode_width::UnicodeWidthStr;
 
 use crate::input::action::Mode;
 use crate::model::listing::{Listing, Sort};
@@ -22,6 +21,7 @@ use crate::ui::row::Marks;
 use crate::ui::shorten::wrapped;
 use crate::ui::theme::Theme;
 use crate::ui::{panes, row};
+use crate::width::{Width, graphemes};
 
 /// The list keeps at least so many rows beside a pane.
 const LEAST_LIST: u16 = 8;
@@ -187,6 +187,7 @@ fn draw_list(
     let wanted = Wanted { chart: row::CHART, by_rate, units: overseer.settings().text.units };
     let columns = Columns::fit(state.lines.widest(), wanted, width);
     let has_heading = areas.heading.height > 0;
+    let at = state.lines.shown_at(now);
     if has_heading && listing.shown > 0 {
         screen.render_widget(row::heading(&columns, theme), areas.heading);
     }
@@ -194,7 +195,7 @@ fn draw_list(
         if let Some(row) = row.as_ref().filter(|row| row.alpha > 0) {
             let is_selected = state.selection == Some(row.id);
             let marks = Marks { is_selected, search: &state.search, has_heading };
-            screen.render_widget(row::line(row, &columns, marks, theme, (now, width)), area);
+            draw_line(screen, area, row::line(row, &columns, marks, theme, (at, width)));
         }
     }
     draw_emptiness(screen, area, overseer, state, status, theme);
@@ -252,9 +253,9 @@ fn draw_pane(
     theme: Theme,
     now: BootNs,
 ) {
-    if matches!(state.mode, Mode::History | Mode::HistoryFilter) {
+    if state.shows_history() {
         let second = state.second(now);
-        let shown = state.history.look(overseer.history(), overseer.names(), second).clone();
+        let shown = state.history.look(overseer.history(), second).clone();
         let units = overseer.settings().text.units;
         state.pane_height = history::draw(screen, area, (&state.history, &shown), (theme, units), second);
         return;
@@ -305,7 +306,14 @@ fn draw_pane(
 
 /// Draws a line over the whole width, as the frame of what is between.
 fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>, theme: Theme) {
-    screen.render_widget(text.into().style(theme.frame()), area);
+    draw_line(screen, area, text.into().style(theme.frame()));
+}
+
+/// Draws a line with each part where the one before it ends: a line as a widget takes a part for as wide as a terminal
+/// that joins Arabic letters would draw it.
+fn draw_line(screen: &mut Screen<'_>, area: Rect, line: Line<'_>) {
+    let style = line.style;
+    screen.render_widget(Paragraph::new(line).style(style), area);
 }
 
 fn draw_footer(
@@ -361,7 +369,7 @@ fn draw_prompt(
     if !inline_hint.is_empty() {
         spans.push(Span::styled(format!("   {inline_hint}"), theme.faint(255)));
     }
-    screen.render_widget(Line::from(spans), area);
+    draw_line(screen, area, Line::from(spans));
     let cursor = begin + input.visual_cursor().saturating_sub(scroll);
     let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     screen.set_cursor_position((area.x + column, area.y));
@@ -411,15 +419,14 @@ fn hints(
 }
 
 /// A text without its first cells.
-fn skip_width(text: &str, cells: usize) -> String {
+fn skip_width(text: &str, cells: usize) -> &str {
     let mut skipped = 0;
-    text.chars()
-        .skip_while(|c| {
-            let is_before = skipped < cells;
-            skipped += c.to_string().width();
-            is_before
-        })
-        .collect()
+    let first = graphemes(text).find(|(_, _, width)| {
+        let is_first = skipped >= cells;
+        skipped += width;
+        is_first
+    });
+    first.map_or("", |(at, ..)| &text[at..])
 }
 
 /// Whether something on screen changes with time alone.
