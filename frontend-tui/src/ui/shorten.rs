@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use leco_core::text::is_address;
+use leco_core::text::cut;
 
 use crate::width::{Width, graphemes};
 
@@ -39,28 +39,8 @@ pub fn end(text: &str, width: usize) -> Cow<'_, str> {
         return text.into();
     }
     let Some(room) = width.checked_sub(1) else { return "".into() };
-    let head = whole_numbers(text, start_within(text, room));
-    format!("{head}{ELLIPSIS}").into()
-}
-
-/// A begin of a text without the part of a number, or of an address, that would be left of it.
-fn whole_numbers<'t>(text: &'t str, head: &'t str) -> &'t str {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | ',');
-    let rest = &text[head.len()..];
-    if !rest.starts_with(is_part) {
-        return head;
-    }
-    // `rfind` tells where a character begins, which may be longer.
-    let begin = head.rfind(|c| !is_part(c)).map_or(0, |at| head.ceil_char_boundary(at + 1));
-    let end = rest.find(|c| !is_part(c)).map_or(text.len(), |at| head.len() + at);
-    let word = &text[begin..end];
-    if word.starts_with(|c: char| c.is_ascii_digit()) || is_address(word) {
-        return &head[..begin];
-    }
-    if rest.starts_with(|c: char| c.is_ascii_digit()) {
-        return head.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
-    }
-    head
+    let head = cut(text, start_within(text, room).len());
+    format!("{}{ELLIPSIS}", &text[..head]).into()
 }
 
 /// An address of at most so many cells: what does not fit is left out of its end, by whole numbers, and marked.
@@ -174,7 +154,7 @@ mod tests {
         assert_eq!(end("18:34 a", 3), "…");
         assert_eq!(end("FROZEN 12 s, 1,234 new", 18), "FROZEN 12 s, …");
         assert_eq!(end("filter: port:65535", 17), "filter: port:…");
-        assert_eq!(end("to fe80::1:2345 x", 12), "to …");
+        assert_eq!(end("to fe80::1:2345 x", 12), "to fe80::1:…");
     }
 
     #[test]
