@@ -3,6 +3,9 @@
 
 use super::is_address;
 
+/// Letters of what numbers are of, such as `udp` behind a port.
+const LONGEST_UNIT: usize = 4;
+
 /// Where a text ends that has room for `at` bytes: there, or before the number that would be cut, which could be read as
 /// another one; in an address behind a whole number.
 #[must_use]
@@ -19,7 +22,11 @@ pub fn cut(text: &str, at: usize) -> usize {
     if is_address(word) {
         return head[begin..].rfind(['.', ':']).map_or(begin, |separator| begin + separator + 1);
     }
-    if word.starts_with(|c: char| c.is_ascii_digit()) {
+    let is_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ':' | '/');
+    let unit = word.trim_start_matches(is_number);
+    let has_unit = unit.len() <= LONGEST_UNIT && unit.chars().all(|c| c.is_ascii_alphabetic());
+    let is_within = at < begin + word.len() - unit.len();
+    if word.starts_with(|c: char| c.is_ascii_digit()) && (has_unit || is_within) {
         return begin;
     }
     if rest.starts_with(|c: char| c.is_ascii_digit()) {
@@ -43,6 +50,12 @@ mod tests {
             ("v 878.9K", 7, "v "),
             ("a 443/udp", 6, "a "),
             ("example.org", 9, "example.o"),
+            ("0.debian.pool.ntp.org", 13, "0.debian.pool"),
+            ("1e100.net", 7, "1e100.n"),
+            ("1e100.net", 4, "1e"),
+            ("1234567.fls.example", 4, ""),
+            ("1234567.fls.example", 10, "1234567.fl"),
+            ("18:34:05 a", 6, ""),
             ("host-4711", 7, "host-"),
             ("host1.example.org", 5, "host1"),
             ("ip1,234", 5, "ip"),

@@ -2,7 +2,7 @@
 //! The parts of a line in columns: what each needs, and where each goes.
 
 use leco_core::ini::Rgba;
-use leco_core::text::{Cells, is_address};
+use leco_core::text::Cells;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::columns::{Place, Places, Widths};
@@ -39,7 +39,7 @@ pub(crate) fn measure(
         unit: beside(fonts, cells.unit),
         local: width(fonts, cells.local),
         peer,
-        address: if is_address(cells.peer.trim_start_matches("<-").trim()) { peer } else { 0 },
+        address: if cells.has_address() { peer } else { 0 },
         traffic: traffic(&cells).map(|part| tabular_width(fonts, part)),
     }
 }
@@ -163,6 +163,7 @@ mod tests {
         for line in [
             "18:32 :: me :: curl [app-curl] :: <- 198.51.100.123 443 !unreachable :: v 878.9K / 240.1K ^",
             "18:32 :: me :: curl [app-curl] :: 2001:db8:1111:2222:3333:4444:5555:6666 65535/udp !refused :: v 87G / 24G ^",
+            "18:32 :: me :: nginx [nginx] :: listening 198.51.100.123 8080 :: ",
             "11-28 18:32 :: postgres :: postgres [system-postgresql] :: 192.0.2.1 5432 !blocked :: v 0B / 0B ^",
         ] {
             let whole: Vec<&str> = line.split([' ', ':', '.']).collect();
@@ -180,6 +181,10 @@ mod tests {
             }
             seen += &format!("{}\n{}\n", drawn(&mut fonts, line, 600), drawn(&mut fonts, line, 300));
         }
-        assert!(seen.contains("198.51.100.123") && seen.contains("!unreachable"), "{seen}");
+        assert!(seen.contains("198.51.100.123| 443| !unreachable"), "{seen}");
+        assert!(seen.contains("listening 198.51.100.123| 8080"), "{seen}");
+        let long =
+            "18:32 :: me :: curl [app-curl] :: 2001:db8:1111:2222:3333:4444:5555:6666 443 :: v 87G / 24G ^";
+        assert!(drawn(&mut fonts, long, 320).contains("curl"), "the process keeps its room");
     }
 }

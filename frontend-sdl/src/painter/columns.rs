@@ -167,8 +167,9 @@ impl Places {
             taken
         };
         let share = |wanted: i32, percent: i32| wanted.min(width * percent / 100);
-        let mut peer = take(share(wanted.peer, PEER_PERCENT).max(share(wanted.address, ADDRESS_PERCENT)));
+        let mut peer = take(share(wanted.peer, PEER_PERCENT));
         let mut process = take(beside(wanted.process.min(LEAST_PROCESS * height)));
+        peer += take((share(wanted.address, ADDRESS_PERCENT) - peer).max(0));
         let amounts = wanted.traffic.iter().sum::<i32>();
         let has_traffic = take(beside(amounts)) > 0;
         let time = take(beside(wanted.time));
