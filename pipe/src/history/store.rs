@@ -58,6 +58,8 @@ pub struct Pair {
 pub struct Store {
     path: PathBuf,
     connection: Connection,
+    /// Bytes of what is no total, when that was last measured.
+    others: i64,
 }
 
 impl Store {
@@ -170,7 +172,7 @@ impl Store {
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
         connection.execute_batch(IN_MEMORY).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), connection })
+        Ok(Self { path: path.to_owned(), connection, others: 0 })
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -225,13 +227,16 @@ impl Store {
     ) -> Result<(), StoreError> {
         let path = &self.path;
         totals::tidy(&mut self.connection, boot, now, zone, limits)
-            .map_err(|error| StoreError::of_sqlite(path, error))
+            .map_err(|error| StoreError::of_sqlite(path, error))?;
+        self.others = 0;
+        self.bound(limits)
     }
 
     /// Forgets the oldest totals where the file is too large.
     pub(super) fn bound(&mut self, limits: Limits) -> Result<(), StoreError> {
         let path = &self.path;
-        totals::bound(&mut self.connection, limits).map_err(|error| StoreError::of_sqlite(path, error))
+        totals::bound(&mut self.connection, limits, &mut self.others)
+            .map_err(|error| StoreError::of_sqlite(path, error))
     }
 
     /// Flows whose ids are wanted.

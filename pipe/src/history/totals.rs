@@ -320,9 +320,15 @@ impl Totals {
             return;
         }
         let hour = self.hour_of(now.wall.as_second());
-        if self.waiting.get(&conn.ns).is_some_and(|waiting| waiting.hour != hour) {
+        let has_changed = |waiting: &Waiting| {
+            waiting.hour != hour || (failure > 0 && waiting.failure > 0 && waiting.failure != failure)
+        };
+        if self.waiting.get(&conn.ns).is_some_and(has_changed) {
             self.settle(conn.ns);
         }
+        // What passes after a failure takes nothing back.
+        let waiting = self.waiting.get(&conn.ns).map_or(0, |waiting| waiting.failure);
+        let failure = if failure > 0 { failure } else { waiting };
         let who = &labels.who;
         let flow = Flow {
             program: who.script.as_deref().unwrap_or(&who.comm).to_owned(),

@@ -127,8 +127,7 @@ pub(in crate::history) fn tidy(
         )?;
     }
     forget_flows(&transaction)?;
-    transaction.commit()?;
-    bound(connection, limits)
+    transaction.commit()
 }
 
 /// Packs what an earlier version kept in a row each, day after day: it may be ended meanwhile.
@@ -285,18 +284,22 @@ pub(super) fn used_by_others(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Forgets the oldest until totals are within their bounds again. Pages that become free are used again: the file does not
-/// grow.
-pub(in crate::history) fn bound(connection: &mut Connection, limits: Limits) -> rusqlite::Result<()> {
+/// grow. `others` is what the rest took when it was last measured, which visits all of it.
+pub(in crate::history) fn bound(
+    connection: &mut Connection,
+    limits: Limits,
+    others: &mut i64,
+) -> rusqlite::Result<()> {
     let most = i64::try_from(limits.bytes).unwrap_or(i64::MAX);
-    if used(connection)? <= most {
+    if used(connection)? - *others <= most {
         return Ok(());
     }
-    let others = used_by_others(connection)?;
-    if used(connection)? - others <= most {
+    *others = used_by_others(connection)?;
+    if used(connection)? - *others <= most {
         return Ok(());
     }
     let wanted = most - most / 100 * SPARE_PERCENT;
-    while used(connection)? - others > wanted {
+    while used(connection)? - *others > wanted {
         let transaction = connection.transaction()?;
         let oldest = oldest(&transaction, "hours")?.into_iter().chain(oldest(&transaction, "packed")?).min();
         let Some(oldest) = oldest else { return Ok(()) };

@@ -78,8 +78,8 @@ fn a_connection_that_fails_in_two_ways_counts_once_in_each() {
     let path = dir.path().join("seen.sqlite");
     let labels = fixtures::labels("curl", None);
     let open = || Memory::open(&path, "boot", &saved(&TimeZone::UTC)).unwrap().0;
-    let mut expected = sums(2, 0, 30);
-    (expected.failures[0], expected.failures[5]) = (1, 2);
+    let mut expected = sums(3, 0, 37);
+    (expected.failures[0], expected.failures[5]) = (2, 3);
     let mut memory = open();
     for (second, state, sent) in [(0, State::Blocked, 0), (9, State::Open, 10), (18, State::Refused, 10)] {
         memory.count(&Conn { state, ..conn(1, 0, sent) }, &labels, &at(START + second));
@@ -88,6 +88,10 @@ fn a_connection_that_fails_in_two_ways_counts_once_in_each() {
     for state in [State::Blocked, State::Open] {
         memory.count(&Conn { state, ..conn(2, 0, 20) }, &labels, &at(START + 30));
         memory.flush();
+    }
+    // All of it before anything is written.
+    for (state, sent) in [(State::Blocked, 0), (State::Open, 7), (State::Refused, 7), (State::Closed, 7)] {
+        memory.count(&Conn { state, ..conn(3, 0, sent) }, &labels, &at(START + 40));
     }
     // Each reader that comes is told all that is known, and so is the next pipe.
     for hour in 0..3 {
