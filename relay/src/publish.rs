@@ -41,8 +41,18 @@ const FORBIDDEN: usize = 4096;
 /// What is lost is said once in this time.
 const LOSS: Duration = Duration::from_secs(60);
 
-/// What sources bring; an error is the last.
-type Messages = mpsc::Receiver<io::Result<Message>>;
+/// What sources bring.
+enum Read {
+    Message(Message),
+    /// Totals, which are no connection's.
+    Totals,
+    /// So many lines that were too long to keep.
+    Overlong(usize),
+    /// Nothing comes after that.
+    Failed(io::Error),
+}
+
+type Messages = mpsc::Receiver<Read>;
 
 /// A message that was sent, by its connection, and what became of it.
 type Sent = Pin<Box<dyn Future<Output = (String, Result<(), PublishError>)>>>;
@@ -76,6 +86,7 @@ pub(crate) fn run(options: &Publish) -> anyhow::Result<ExitCode> {
         sent: FuturesUnordered::new(),
         pause: None,
         losses: Losses::of("lost"),
+        ignored: Losses::of("ignored"),
         forbidden: HashSet::new(),
         refusals: Losses::of("refused"),
         said: String::new(),
@@ -98,13 +109,15 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<Messages> {
     let (sender, receiver) = mpsc::channel(READ);
     let mut sources = Sources::open(specs)?;
     std::thread::spawn(move || {
-        let mut said = String::new();
-        let (mut ignored, mut lost, mut overlong) = (Losses::of("ignored"), Losses::of("lost"), 0);
+        let (mut said, mut overlong) = (String::new(), 0);
+        // Where nobody takes it, this ends soon.
+        let send = |read| drop(sender.blocking_send(read));
         while !sender.is_closed() {
             let state = sources.state();
-            let more = usize::try_from(state.overlong.saturating_sub(overlong)).unwrap_or(usize::MAX);
-            lost.add(more, "longer than 64 KiB");
-            overlong = state.overlong;
+            if state.overlong > overlong {
+                send(Read::Overlong(usize::try_from(state.overlong - overlong).unwrap_or(usize::MAX)));
+                overlong = state.overlong;
+            }
             if state.has_ended {
                 break;
             }
@@ -113,18 +126,15 @@ fn follow(specs: &[SourceSpec], mut maker: Maker) -> anyhow::Result<Messages> {
                 said = state.text;
             }
             let read = sources.wait(None, |_, line| match maker.make(line) {
-                // Where nobody takes it, this ends soon.
-                Ok(Some(message)) => drop(sender.blocking_send(Ok(message))),
-                Ok(None) => ignored.add(1, TOTALS),
+                Ok(Some(message)) => send(Read::Message(message)),
+                Ok(None) => send(Read::Totals),
                 Err(error) => report(error),
             });
             if let Err(error) = read {
-                let _ = sender.blocking_send(Err(error));
+                send(Read::Failed(error));
                 break;
             }
         }
-        ignored.tell();
-        lost.tell();
     });
     Ok(receiver)
 }
@@ -141,6 +151,7 @@ struct Publisher {
     /// Until then nothing is sent.
     pause: Option<Instant>,
     losses: Losses,
+    ignored: Losses,
     /// Subjects under which this user may not publish.
     forbidden: HashSet<String>,
     refusals: Losses,
@@ -167,7 +178,9 @@ impl Publisher {
                 // All that was taken from disk was refused.
                 continue;
             }
-            if has_ended && self.waiting.is_empty() && !is_spooled {
+            // Whoever starts it again after a failure sends what waits on disk.
+            let is_kept = self.has_failed && self.spool.is_some();
+            if has_ended && (is_kept || (self.waiting.is_empty() && !is_spooled)) {
                 return Ok(());
             }
             let pause = self.pause.unwrap_or_else(Instant::now);
@@ -215,10 +228,12 @@ impl Publisher {
         self.can_wait && (is_away || self.waiting.len() >= IN_MEMORY)
     }
 
-    fn receive(&mut self, read: io::Result<Message>) {
+    fn receive(&mut self, read: Read) {
         match read {
-            Ok(message) => self.take(message),
-            Err(error) => {
+            Read::Message(message) => self.take(message),
+            Read::Totals => self.ignored.add(1, TOTALS),
+            Read::Overlong(lines) => self.losses.add(lines, "longer than 64 KiB"),
+            Read::Failed(error) => {
                 report(error);
                 self.has_failed = true;
             }
@@ -228,15 +243,19 @@ impl Publisher {
     /// Takes a message from a source: behind those on disk, where there are some, or while the server is away.
     fn take(&mut self, message: Message) {
         match &mut self.spool {
-            Some(spool) if spool.is_in_use() || self.streams.is_none() => {
-                match spool.append(&message).and_then(|()| spool.trim()) {
-                    Ok((lost, were_taken)) => {
-                        let lost = lost + if were_taken { self.waiting.clear() } else { 0 };
-                        self.losses.add(lost, "the spool is full");
+            Some(spool) if spool.is_in_use() || self.streams.is_none() => match spool.trim() {
+                Ok((lost, were_taken)) => {
+                    let lost = lost + if were_taken { self.waiting.clear() } else { 0 };
+                    self.losses.add(lost, "the spool is full");
+                    if let Err(error) = spool.append(&message) {
+                        self.losses.add(1, &format!("cannot write the spool: {error}"));
                     }
-                    Err(error) => self.losses.add(1, &format!("cannot write the spool: {error}")),
                 }
-            }
+                Err(error) => {
+                    let reason = format!("the spool is full, and its oldest cannot be removed: {error}");
+                    self.losses.add(1, &reason);
+                }
+            },
             _ => {
                 self.waiting.push(message);
                 if self.waiting.len() > IN_MEMORY {
@@ -349,6 +368,7 @@ impl Publisher {
             self.losses.add(self.waiting.len(), "there is no spool");
         }
         self.losses.tell();
+        self.ignored.tell();
         self.refusals.tell();
     }
 }
