@@ -107,8 +107,7 @@ fn once_waits_for_each_of_its_sources_and_names_those_that_never_came() {
     assert_eq!(text(&output.stdout), "from the :: recording\n");
     let told = text(&output.stderr);
     // It is being connected to, or was in vain.
-    let is_named =
-        told.starts_with("leco-tui: nothing of this source is printed: ") && told.ends_with(" never\n");
+    let is_named = told.starts_with("leco-tui: nothing came in time: ") && told.ends_with(" never\n");
     assert!(is_named, "{told}");
 }
 

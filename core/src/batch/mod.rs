@@ -80,7 +80,7 @@ pub fn once(
     let start = Instant::now();
     let mut last_line: Option<Instant> = None;
     loop {
-        let last_of_all = last_line.filter(|_| sources.were_all_heard());
+        let last_of_all = last_line.filter(|_| sources.awaited().is_empty());
         let quiet_left = last_of_all.map_or(wait, |last| QUIET.saturating_sub(last.elapsed()));
         let left = wait.saturating_sub(start.elapsed()).min(quiet_left);
         if left.is_zero() {
@@ -104,8 +104,9 @@ pub fn once(
     if last_line.is_none() && !state.is_reading && !state.has_ended {
         return Err(PlainError::Waiting(state.text + &state.remedy));
     }
-    for awaited in sources.awaited() {
-        say::err(format_args!("{program}: nothing of this source is printed: {awaited}"));
+    // Of the only source that is what it knows.
+    for awaited in sources.awaited().iter().filter(|_| sources.specs().len() > 1) {
+        say::err(format_args!("{program}: nothing came in time: {awaited}"));
     }
     if let Some(notice) = not_understood(overseer.counts().malformed, state.overlong) {
         say::err(format_args!("{program}: {notice}"));

@@ -325,17 +325,11 @@ impl Sources {
         Ok(false)
     }
 
-    /// Whether each has brought a line, or never will.
-    #[must_use]
-    pub fn were_all_heard(&self) -> bool {
-        self.all.iter().zip(&self.heard).all(|(source, heard)| *heard || source.has_ended())
-    }
-
-    /// Those that have brought no line and can bring none now, in words.
+    /// Those that have brought no line and still may, in words.
     #[must_use]
     pub fn awaited(&self) -> Vec<String> {
         let all = self.all.iter().zip(&self.heard);
-        let awaited = all.filter(|(source, heard)| !**heard && !source.is_reading() && !source.has_ended());
+        let awaited = all.filter(|(source, heard)| !**heard && !source.has_ended());
         awaited.map(|(source, _)| source.describe()).collect()
     }
 

@@ -220,6 +220,11 @@ impl HistoryView {
         if let Ok(query) = read(&self.filter, names) {
             self.query = query;
         }
+        for step in &mut self.steps {
+            if let Ok(query) = read(&step.filter, names) {
+                step.query = query;
+            }
+        }
         self.shown.asked = None;
     }
 
@@ -432,6 +437,14 @@ mod tests {
         assert_eq!(bytes(&mut view), 2);
         assert!(view.go_back());
         assert_eq!(bytes(&mut view), 3);
+
+        let another = Names { filters: vec![("web".to_owned(), "proc:ssh".to_owned())], ..Names::default() };
+        view.set_filter("@web", &names).unwrap();
+        assert_eq!(bytes(&mut view), 1);
+        view.go_into(&names).unwrap();
+        view.reloaded(&another);
+        assert!(view.go_back());
+        assert_eq!((bytes(&mut view), view.filter.as_str()), (2, "@web"));
     }
 
     #[test]

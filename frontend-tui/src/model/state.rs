@@ -97,6 +97,9 @@ impl State {
         self.rule_times.clear();
         self.lines.reloaded(overseer.names());
         self.history.reloaded(overseer.names());
+        if matches!(self.mode, Mode::Filter | Mode::HistoryFilter) {
+            self.typed(overseer, 0);
+        }
     }
 
     /// The selected line, as it was received, where it is still known.
