@@ -176,7 +176,6 @@ fn a_stalled_reader_is_told_the_end_of_it_all_and_ends_nothing() {
     drop(unread);
 }
 
-/// What systemd does for a service with a socket: passes it, hears that it is ready, and that it lives.
 #[test]
 fn a_reader_stays_where_another_leaves_while_outputs_are_reopened() {
     if !can_test_the_kernel() {
@@ -203,6 +202,7 @@ fn a_reader_stays_where_another_leaves_while_outputs_are_reopened() {
     of_port(&staying, port);
 }
 
+/// What systemd does for a service with a socket: passes it, hears that it is ready, and that it lives.
 #[test]
 fn a_service_manager_passes_a_socket_and_is_told_how_the_pipe_is_doing() {
     if !can_test_the_kernel() {

@@ -147,7 +147,7 @@ done
 check "the socket of the relay is not for others" fails runuser -u other -- test -w /run/leco-relay.sock
 systemctl kill --signal KILL "${relays[@]}"
 send 28001 6500
-check "killed, they start again" systemctl restart "${relays[@]}"
+check "killed, they can be started again" systemctl restart "${relays[@]}"
 check "and nothing is lost" eventually lists from_relay 28000 6400 28001 6500
 systemctl stop "${relays[@]}" leco-relay.socket nats
 check "the relays stop" fails running "${relays[@]}"
