@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 
 use crate::report::Report;
 
@@ -47,11 +48,24 @@ pub(crate) fn family(process: u32) -> Result<Vec<u32>> {
     Ok(all)
 }
 
+/// A value of a process or thread, unless it has ended.
+pub(crate) fn unless_ended<T>(value: Result<T>) -> Result<Option<T>> {
+    let has_ended = |error: &anyhow::Error| {
+        let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        number == Some(Errno::NOENT.raw_os_error()) || number == Some(Errno::SRCH.raw_os_error())
+    };
+    match value {
+        Err(error) if has_ended(&error) => Ok(None),
+        value => value.map(Some),
+    }
+}
+
 /// Times any of a process's threads went to sleep: each was woken before.
 pub(crate) fn sleeps(process: u32) -> Result<u64> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        total += field(&task?.path().join("status"), "voluntary_ctxt_switches:")?;
+        let sleeps = field(&task?.path().join("status"), "voluntary_ctxt_switches:");
+        total += unless_ended(sleeps)?.unwrap_or(0);
     }
     Ok(total)
 }
@@ -61,7 +75,8 @@ pub(crate) fn on_cpu(process: u32) -> Result<u64> {
     let mut total = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let path = task?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string());
+        let Some(text) = unless_ended(text)? else { continue };
         let first = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
         total += first.with_context(|| format!("no time in {}", path.display()))?;
     }

@@ -76,7 +76,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
          and names no process. CPU is that of the processes: neither what LECO's programs cost those who send \
          (see Kernel), nor what capturing costs the kernel. LECO's include its pipe, and its pipe sees \
          the whole machine. Of {COUNTED} connections, 20 a second, that last {} ms each, those are shown whose port was \
-         on the screen at any time.",
+         at any time on the screen with which a program starts.",
         LASTS.as_millis()
     ));
     let stage =
@@ -150,6 +150,13 @@ fn measure_one(
 ) -> Result<()> {
     let mut view = start(stage)?;
     report.tell(&format!("{name}: start to the first picture"), view.starts.as_secs_f64() * 1000.0, "ms");
+    // Some list what came first, and keep it.
+    if !LIST_NO_CONNECTIONS.contains(&name)
+        && let Some(terminal) = &mut view.terminal
+    {
+        let shown = count_shown(terminal, stage)?;
+        report.tell(&format!("{name}: connections shown, of {COUNTED}"), shown as f64, "");
+    }
     for rate in RATES {
         let mut traffic = None;
         if rate > 0 {
@@ -180,12 +187,6 @@ fn measure_one(
         ] {
             report.point(title, ("events/s", unit), name, f64::from(rate), value);
         }
-    }
-    if !LIST_NO_CONNECTIONS.contains(&name)
-        && let Some(terminal) = &mut view.terminal
-    {
-        let shown = count_shown(terminal, stage)?;
-        report.tell(&format!("{name}: connections shown, of {COUNTED}"), shown as f64, "");
     }
     Ok(())
 }
@@ -231,11 +232,12 @@ impl View {
         self.processes.iter_mut().try_for_each(Watched::check)
     }
 
-    /// Of all of its processes.
+    /// Of all of its processes; what those took that end meanwhile is not counted.
     fn sum<T: std::iter::Sum>(&self, of: impl Fn(u32) -> Result<T>) -> Result<T> {
         let families = self.processes.iter().map(|process| process::family(process.id()));
         let families = families.collect::<Result<Vec<_>>>()?;
-        families.into_iter().flatten().map(of).sum()
+        let each = families.into_iter().flatten().map(|process| process::unless_ended(of(process)));
+        each.filter_map(Result::transpose).sum()
     }
 }
 
