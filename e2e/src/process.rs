@@ -15,6 +15,7 @@ use crate::{Netns, program, program_for_everybody, wait_for, wait_or_explain};
 /// Lines that a process writes, as they come.
 pub struct LineReader {
     lines: Arc<Mutex<Vec<(u64, String)>>>,
+    thread: thread::JoinHandle<()>,
 }
 
 /// The boot clock now, in ns.
@@ -29,14 +30,20 @@ impl LineReader {
     pub fn new(from: impl Read + Send + 'static) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
                 if let Ok(mut lines) = sink.lock() {
                     lines.push((boot_clock(), String::from_utf8_lossy(&line).into_owned()));
                 }
             }
         });
-        Self { lines }
+        Self { lines, thread }
+    }
+
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Every line so far.
@@ -182,12 +189,14 @@ impl EventPipe {
         rustix::process::kill_process(pid, signal).unwrap_or_else(|error| panic!("signal: {error}"));
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself, and all that it said has been read.
     ///
     /// # Panics
     /// When it does not by the deadline.
     pub fn wait(&mut self) -> ExitStatus {
-        wait_for("the pipe to end", || self.child.try_wait().ok().flatten())
+        let status = wait_for("the pipe to end", || self.child.try_wait().ok().flatten());
+        wait_for("what it said", || (self.stderr.has_ended() && self.stdout.has_ended()).then_some(()));
+        status
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use leco_e2e::desktop::can_use;
 use leco_e2e::vm::{VmKernel, which};
-use leco_e2e::{DEADLINE, Flood, Part, Random, Wanted, Whole, can_test_the_kernel, program, skip};
+use leco_e2e::{DEADLINE, Part, Random, Wanted, Whole, can_test_the_kernel, program, skip};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -75,7 +75,6 @@ fn stops_and_a_flood_of_the_ring() {
     if !can_test_the_kernel() {
         return;
     }
-    let _flood = Flood::begin();
     let loader = ["--ring-size", "4096"].map(ToOwned::to_owned).to_vec();
     let mut whole = Whole::start(Wanted { name: "stopped", loader, ..Wanted::default() }).unwrap();
     one_round(&mut whole, "before");

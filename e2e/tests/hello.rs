@@ -18,8 +18,8 @@ use leco_bpf::read::stream::Stream;
 use leco_e2e::desktop::can_use;
 use leco_e2e::vm::find_program;
 use leco_e2e::{
-    DEADLINE, EventPipe, FAR_V4, FAR_V6, Flood, Kernel, Netns, Peer, Side, can_test_the_kernel, program,
-    skip, wait_for, wait_or_explain,
+    DEADLINE, EventPipe, FAR_V4, FAR_V6, Kernel, Netns, Peer, Side, can_test_the_kernel, program, skip,
+    wait_for, wait_or_explain,
 };
 use rustix::process::{Pid, Signal};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -796,7 +796,6 @@ fn a_flood_of_datagrams_names_nothing_and_loses_no_connection() {
     if !can_test_the_kernel() {
         return;
     }
-    let _flood = Flood::begin();
     let scene = Scene::new(&[]);
     let server = scene.netns.at_far_end(|| UdpSocket::bind((FAR_V4, 0)).unwrap());
     let port = server.local_addr().unwrap().port();
