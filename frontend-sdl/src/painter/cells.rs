@@ -88,8 +88,11 @@ pub(super) fn lay_out_cells<'l>(
     let port = if least + port <= room { port } else { 0 };
     let state = if least + port + state <= room { state } else { 0 };
     let mut end = put(fonts, cells.peer, columns.peer.x, end_of(columns.peer) - port - state, fg);
+    // What rules have put in their place may be long, and is cut.
     for (part, width) in [(cells.port, port), (cells.state, state)] {
-        if width > 0 {
+        let word = part.trim_start();
+        let is_plain = !word.contains(' ') && word.starts_with(|c: char| c == '!' || c.is_ascii_digit());
+        if width > 0 || !is_plain {
             end = put(fonts, part, end, end_of(columns.peer), fg);
         }
     }
