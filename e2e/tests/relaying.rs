@@ -351,7 +351,7 @@ fn a_spool_that_cannot_be_emptied_is_sent_all_the_same() {
         let text = format!("leco.web1.- 0f1e2d3c-{connection}-5-0 {}", event(*connection, 5, "x"));
         fs::write(spool.join(format!("{connection:012}.events")), text).unwrap();
     }
-    // What is mounted cannot be removed, whoever one is.
+    // What is mounted cannot be removed, not even by root.
     let mounted = "for file in \"$0\"/*; do mount --bind \"$file\" \"$file\"; done; exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", mounted]).arg(&spool);

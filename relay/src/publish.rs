@@ -178,7 +178,7 @@ impl Publisher {
                 // All that was taken from disk was refused.
                 continue;
             }
-            // Whoever starts it again after a failure sends what waits on disk.
+            // The next publisher sends what waits on disk, once this one is started again.
             let is_kept = self.has_failed && self.spool.is_some();
             if has_ended && (is_kept || (self.waiting.is_empty() && !is_spooled)) {
                 return Ok(());
