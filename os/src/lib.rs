@@ -3,6 +3,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see say")]
 
+pub mod bell;
 pub mod causes;
 pub mod clean;
 pub mod clock;

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +18,13 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::Context;
 use futures_util::StreamExt;
 use leco_cli::relay::Subscribe;
+use leco_os::bell::Bell;
 use leco_os::causes::causes;
 use leco_os::clock::{Now, boot_ns};
 use leco_os::sandbox::{Network, Sandbox};
 use leco_pipe::outputs::{OutputSpec, Outputs};
 use leco_pipe::systemd::passed_descriptors;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 use crate::message::{ROOT, TOTALS, token};
@@ -114,25 +114,6 @@ pub(crate) fn run(options: &Subscribe) -> anyhow::Result<ExitCode> {
 struct Wishes {
     end: AtomicBool,
     reopen: AtomicBool,
-}
-
-/// Wakes the thread that hands on.
-#[derive(Clone)]
-struct Bell(Arc<OwnedFd>);
-
-impl Bell {
-    fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
-    }
-
-    fn ring(&self) {
-        // It cannot count so far that it would not take one more.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    fn silence(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
 }
 
 struct Sender {
@@ -244,7 +225,7 @@ impl Hub {
     fn wait(&mut self, bell: &Bell, time: Option<u64>) -> io::Result<()> {
         let time = time.and_then(|time| Timespec::try_from(Duration::from_nanos(time)).ok());
         let ready: Vec<PollFlags> = {
-            let mut fds = vec![PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN)];
+            let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
             fds.extend(self.outputs.poll().into_iter().map(|(fd, wish)| PollFd::from_borrowed_fd(fd, wish)));
             match poll(&mut fds, time.as_ref()) {
                 Ok(_) => {}

@@ -2,13 +2,12 @@
 //! A config that is followed while the one who follows it does something else.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use rustix::event::{EventfdFlags, eventfd};
+use leco_os::bell::Bell;
 
 use super::file::Fingerprint;
 use super::watch::{ConfigWatch, Reload};
@@ -22,7 +21,7 @@ type Looked = (ConfigWatch, io::Result<Option<Reload>>);
 pub struct ConfigFollower {
     state: State,
     /// Says that the thread is done.
-    done: Arc<OwnedFd>,
+    done: Bell,
 }
 
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl ConfigFollower {
     /// Starts to follow a path, as [`ConfigWatch::follow`] does.
     pub fn follow(path: &Path, in_force: Option<Fingerprint>) -> io::Result<Self> {
         let state = State::Waiting(ConfigWatch::follow(path, in_force)?);
-        Ok(Self { state, done: Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?) })
+        Ok(Self { state, done: Bell::new()? })
     }
 
     /// What changed, where that is known by now. Never waits, and reads no config: the descriptor tells when to
@@ -47,8 +46,7 @@ impl ConfigFollower {
             State::Waiting(watch) => self.read(watch),
             State::Reading(looked) => match looked.try_recv() {
                 Ok((watch, reload)) => {
-                    // It says only that something came, not how often.
-                    let _ = rustix::io::read(&self.done, &mut [0; 8]);
+                    self.done.silence();
                     self.state = State::Waiting(watch);
                     reload
                 }
@@ -65,13 +63,13 @@ impl ConfigFollower {
     fn read(&mut self, watch: ConfigWatch) -> io::Result<Option<Reload>> {
         let (give, take) = mpsc::channel::<ConfigWatch>();
         let (sender, looked) = mpsc::channel();
-        let done = Arc::clone(&self.done);
+        let done = self.done.clone();
         let reader = thread::Builder::new().name("config".into()).spawn(move || {
             if let Ok(mut watch) = take.recv() {
                 let reload = watch.look();
                 // Who follows may be gone.
                 let _ = sender.send((watch, reload));
-                let _ = rustix::io::write(&done, &1_u64.to_ne_bytes());
+                done.ring();
             }
         });
         if reader.is_ok() {

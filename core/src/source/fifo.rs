@@ -156,7 +156,8 @@ impl Fifo {
         let old = self.file.take();
         self.look_again()?;
         drop(old);
-        Ok(())
+        // Where there was no descriptor for both, nothing else would say when to try again.
+        if matches!(self.state, FifoState::Unreadable(_)) { self.look_again() } else { Ok(()) }
     }
 
     /// Brings watch and file in line with what is at the path now.

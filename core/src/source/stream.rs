@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
+use leco_os::bell::Bell;
 use leco_os::files::read_file;
+use leco_os::limits;
 
 use super::{LineBuffer, Owner, OwnerError};
 
@@ -32,11 +34,8 @@ pub(crate) enum Peer {
 
 #[derive(Debug)]
 enum State {
-    /// A thread connects; the pipe becomes readable when it is done.
-    Connecting {
-        done: io::PipeReader,
-        result: Receiver<io::Result<OwnedFd>>,
-    },
+    /// A thread connects; the bell rings when it is done.
+    Connecting(Receiver<io::Result<OwnedFd>>),
     Reading(File),
 }
 
@@ -45,6 +44,8 @@ enum State {
 pub(crate) struct Stream {
     peer: Peer,
     state: State,
+    /// There from the start, so that to connect again takes no descriptor but the lost one's.
+    done: Bell,
     /// Why it is not connected, where it was tried.
     trouble: Option<String>,
     /// What listens there is another user's.
@@ -56,14 +57,15 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
-        let state = connecting(peer.clone(), Duration::ZERO)?;
+        let done = Bell::new()?;
+        let state = State::Connecting(connecting(peer.clone(), Duration::ZERO, &done)?);
         let (back_off, lines) = (BACK_OFF.0, LineBuffer::default());
-        Ok(Self { peer, state, trouble: None, is_refused: false, back_off, connected: 0, lines })
+        Ok(Self { peer, state, done, trouble: None, is_refused: false, back_off, connected: 0, lines })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         match &self.state {
-            State::Connecting { done, .. } => done.as_fd(),
+            State::Connecting(_) => self.done.as_fd(),
             State::Reading(file) => file.as_fd(),
         }
     }
@@ -88,22 +90,27 @@ impl Stream {
     /// Takes what is ready.
     pub(crate) fn take(&mut self, buffer: &mut [u8], deliver: impl FnMut(&[u8])) -> io::Result<()> {
         match &mut self.state {
-            State::Connecting { result, .. } => match result.try_recv() {
-                Ok(Ok(socket)) => {
-                    self.state = State::Reading(File::from(socket));
-                    self.trouble = None;
-                    self.is_refused = false;
-                    self.connected += 1;
-                    Ok(())
+            State::Connecting(result) => {
+                self.done.silence();
+                match result.try_recv() {
+                    Ok(Ok(socket)) => {
+                        self.state = State::Reading(File::from(socket));
+                        self.trouble = None;
+                        self.is_refused = false;
+                        self.connected += 1;
+                        Ok(())
+                    }
+                    Ok(Err(error)) => {
+                        let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<OwnerError>());
+                        self.is_refused = refusal.is_some();
+                        self.again(limits::explain(error).to_string())
+                    }
+                    Err(TryRecvError::Empty) => Ok(()),
+                    Err(TryRecvError::Disconnected) => {
+                        self.again("the thread that connects has ended".into())
+                    }
                 }
-                Ok(Err(error)) => {
-                    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<OwnerError>());
-                    self.is_refused = refusal.is_some();
-                    self.again(error.to_string())
-                }
-                Err(TryRecvError::Empty) => Ok(()),
-                Err(TryRecvError::Disconnected) => self.again("the thread that connects has ended".into()),
-            },
+            }
             State::Reading(file) => match file.read(buffer) {
                 Ok(0) => self.again("the peer closed it".into()),
                 Ok(count) => {
@@ -126,7 +133,8 @@ impl Stream {
         self.trouble = Some(trouble);
         // What was cut off has no end.
         self.lines.start_anew();
-        self.state = connecting(self.peer.clone(), self.back_off)?;
+        // The thread waits before it connects, and by then the lost socket is closed.
+        self.state = State::Connecting(connecting(self.peer.clone(), self.back_off, &self.done)?);
         self.back_off = (self.back_off * 2).min(BACK_OFF.1);
         Ok(())
     }
@@ -143,22 +151,32 @@ impl Stream {
         };
         match (&self.state, &self.trouble) {
             (State::Reading(_), _) => format!("reading {peer}"),
-            (State::Connecting { .. }, None) => format!("connecting to {peer}"),
-            (State::Connecting { .. }, Some(trouble)) if self.is_refused => format!("{peer}: {trouble}"),
-            (State::Connecting { .. }, Some(trouble)) => format!("waiting ({trouble}): {peer}"),
+            (State::Connecting(_), None) => format!("connecting to {peer}"),
+            (State::Connecting(_), Some(trouble)) if self.is_refused => format!("{peer}: {trouble}"),
+            (State::Connecting(_), Some(trouble)) => format!("waiting ({trouble}): {peer}"),
         }
     }
 }
 
+/// Rings even where what has it panics.
+struct RingsAtEnd(Bell);
+
+impl Drop for RingsAtEnd {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
 /// Connects on a thread of its own, since finding an address and connecting to it may take long.
-fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
-    let (done, mut ended) = io::pipe()?;
+fn connecting(peer: Peer, after: Duration, done: &Bell) -> io::Result<Receiver<io::Result<OwnedFd>>> {
     let (sender, result) = channel();
+    let done = RingsAtEnd(done.clone());
     let started = thread::Builder::new().name("connect".into()).spawn(move || {
+        // Dropped in reverse: it rings when there is an answer or nobody left to give one.
+        let (_done, sender) = (done, sender);
         thread::sleep(after);
-        // Nobody waits any more when these fail.
+        // Nobody waits any more when this fails.
         let _ = sender.send(connect(&peer));
-        let _ = ended.write_all(&[0]);
     });
     started.map_err(|error| {
         io::Error::new(
@@ -166,7 +184,7 @@ fn connecting(peer: Peer, after: Duration) -> io::Result<State> {
             format!("cannot start a thread: {error} (ulimit -v, ulimit -u, TasksMax=)"),
         )
     })?;
-    Ok(State::Connecting { done, result })
+    Ok(result)
 }
 
 fn connect(peer: &Peer) -> io::Result<OwnedFd> {

@@ -6,12 +6,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use leco_os::bell::Bell;
 use leco_os::clean::clean;
 use leco_os::clock::BootNs;
 use nix::unistd::{Uid, User};
 
 use super::process::is_blank;
-use crate::enrich::asker::{Asker, Bell};
+use crate::enrich::asker::Asker;
 use crate::enrich::cache::TimedCache;
 
 /// Users that are remembered, and asked for at once.
@@ -81,7 +82,7 @@ impl Users {
 
     /// Takes what came; users that have another name than before.
     pub(super) fn take(&mut self, now: BootNs) -> Vec<(u32, Option<Rc<str>>)> {
-        self.asker.bell().stop();
+        self.asker.bell().silence();
         let mut changed = Vec::new();
         while let Some((uid, name)) = self.asker.take() {
             let before = self.names.get_stale(&uid).cloned().flatten();

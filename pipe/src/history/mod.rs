@@ -24,6 +24,7 @@ use hashlink::LruCache;
 use jiff::tz::TimeZone;
 use leco_bpf::read::record::{Conn, Direction};
 use leco_core::text::{Protocol, network, port_of};
+use leco_os::bell::Bell;
 use leco_os::clean::clean_bytes;
 use leco_os::clock::BootNs;
 use leco_os::environment::folder_in;
@@ -31,7 +32,7 @@ use leco_os::reclaim::give_back;
 use siphasher::sip::SipHasher13;
 
 use crate::clock::Now;
-use crate::enrich::asker::{Asker, Bell};
+use crate::enrich::asker::Asker;
 use crate::enrich::labels::Labels;
 pub use crate::history::errors::StoreError;
 pub use crate::history::names::{KeptName, NAME_ROWS};
@@ -180,7 +181,7 @@ impl Memory {
     /// Pages that are there, each with who asked.
     pub(crate) fn take_pages(&mut self) -> Vec<(u64, Page)> {
         let Some(Pages { asker, bell }) = &mut self.pages else { return Vec::new() };
-        bell.stop();
+        bell.silence();
         std::iter::from_fn(|| asker.take()).map(|(question, page)| (question.receiver, page)).collect()
     }
 

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use leco_os::bell::Bell;
 use leco_os::clock::BootNs;
 
-use crate::enrich::asker::{Asker, Bell};
+use crate::enrich::asker::Asker;
 use crate::enrich::cache::TimedCache;
 use crate::enrich::hello::host_name::host_name;
 
@@ -55,7 +56,7 @@ impl ReverseDns {
 
     /// Takes the answers; the addresses that have a name now.
     pub(crate) fn take_answers(&mut self, now: BootNs) -> Vec<IpAddr> {
-        self.asker.bell().stop();
+        self.asker.bell().silence();
         let mut named = Vec::new();
         while let Some((address, name)) = self.asker.take() {
             // The owner of an address may give it any name.

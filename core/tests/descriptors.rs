@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Sources without a descriptor to spare. The limit is that of the process: a file of its own, and one test.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use leco_core::source::{SourceSpec, Sources};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// More than the test needs, and few enough to be filled at once.
+const LIMIT: u64 = 256;
+
+/// Takes every descriptor that is left.
+fn fill(taken: &mut Vec<OwnedFd>) {
+    while let Ok(another) = rustix::io::dup(rustix::stdio::stdin()) {
+        taken.push(another);
+    }
+}
+
+fn open(spec: &str) -> Sources {
+    Sources::open(&[SourceSpec::parse(spec).unwrap()]).unwrap()
+}
+
+fn wait_for(sources: &mut Sources, text: &str) {
+    let start = Instant::now();
+    let mut seen = false;
+    while !seen {
+        assert!(start.elapsed() < DEADLINE, "{text}: {:?}", sources.state());
+        sources.wait(Some(DEADLINE), |_, line| seen |= line == text.as_bytes()).unwrap();
+    }
+}
+
+fn socket(path: &Path) {
+    let listener = UnixListener::bind(path).unwrap();
+    let mut sources = open(&format!("unix:{}", path.display()));
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(b"one\n").unwrap();
+    wait_for(&mut sources, "one");
+    let mut taken = Vec::new();
+    fill(&mut taken);
+    // The server's end is gone, and what took its place is not the view's to use.
+    drop(server);
+    fill(&mut taken);
+    let start = Instant::now();
+    while sources.state().is_reading {
+        assert!(start.elapsed() < DEADLINE, "{:?}", sources.state());
+        sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
+    }
+    while !sources.state().is_reading {
+        assert!(start.elapsed() < DEADLINE, "{:?}", sources.state());
+        sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
+    }
+    taken.pop();
+    listener.accept().unwrap().0.write_all(b"two\n").unwrap();
+    wait_for(&mut sources, "two");
+}
+
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut sources = open(&format!("fifo:{}", path.display()));
+    let write = |text: &str| {
+        let mut writer = OpenOptions::new().write(true).open(path).unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        writer
+    };
+    let writer = write("one\n");
+    wait_for(&mut sources, "one");
+    let mut taken = Vec::new();
+    fill(&mut taken);
+    drop(writer);
+    fill(&mut taken);
+    // The hang-up: it is opened anew.
+    sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
+    assert_eq!(sources.state().text, format!("reading {}", path.display()));
+    taken.pop();
+    let _writer = write("two\n");
+    wait_for(&mut sources, "two");
+}
+
+#[test]
+fn a_source_that_is_lost_comes_back_without_another_descriptor() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum }).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    socket(&dir.path().join("socket"));
+    fifo(&dir.path().join("fifo"));
+    fs::remove_dir_all(dir.path()).unwrap();
+}
