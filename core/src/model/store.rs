@@ -18,6 +18,8 @@ use crate::wire::event::Phase;
 pub(super) type Id = u32;
 
 const NONE: Id = Id::MAX;
+/// A tree of every line would take a fifth of what the lines themselves do.
+const STRIDE: u64 = 16;
 
 /// How long lines are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,12 @@ pub(crate) struct Entry {
 /// Where a line stands in the order: behind a moment, and what came there before. It rises along the order.
 type Place = (OurNs, u64);
 
+/// Whether a place is in the tree: whatever the order in which lines come, as a hash of its number says (Knuth's
+/// multiplicative one).
+fn is_landmark((_, number): Place) -> bool {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & (STRIDE - 1) == 0
+}
+
 /// How a line is kept.
 #[derive(Debug)]
 pub(super) enum Form {
@@ -60,8 +68,8 @@ pub(crate) struct Store {
     hasher: DefaultHashBuilder,
     first: Id,
     last: Id,
-    /// Every line by its place, so that none is far to seek.
-    by_place: BTreeMap<Place, Id>,
+    /// Some of the lines by their places, so that none is far to seek: one in [`STRIDE`] on average.
+    landmarks: BTreeMap<Place, Id>,
     /// Lines that were put into the order so far.
     placed: u64,
     /// Of each rank: how many there are, and from where on the first one is to be looked for.
@@ -90,7 +98,7 @@ impl Store {
             hasher: DefaultHashBuilder::default(),
             first: NONE,
             last: NONE,
-            by_place: BTreeMap::new(),
+            landmarks: BTreeMap::new(),
             placed: 0,
             ranks: [(0, NONE); 2],
             ranks_open,
@@ -279,7 +287,7 @@ impl Store {
     /// Puts no line before any other.
     fn clear_order(&mut self) {
         (self.first, self.last, self.ranks) = (NONE, NONE, [(0, NONE); 2]);
-        self.by_place.clear();
+        self.landmarks.clear();
     }
 
     /// Puts a line behind another one.
@@ -288,7 +296,9 @@ impl Store {
         self.placed += 1;
         let place = (moment.max(self.updated(id)), self.placed);
         self.entries[id as usize].place = place;
-        self.by_place.insert(place, id);
+        if is_landmark(place) {
+            self.landmarks.insert(place, id);
+        }
         let after = if before == NONE { self.first } else { self.entries[before as usize].after };
         let entry = &mut self.entries[id as usize];
         (entry.before, entry.after) = (before, after);
@@ -313,7 +323,9 @@ impl Store {
 
     fn unlink(&mut self, id: Id) {
         let Entry { before, after, rank, place, .. } = self.entries[id as usize];
-        self.by_place.remove(&place);
+        if is_landmark(place) {
+            self.landmarks.remove(&place);
+        }
         self.ranks[rank as usize].0 -= 1;
         for (_, search) in &mut self.ranks {
             if *search == id {
@@ -330,6 +342,23 @@ impl Store {
         }
     }
 
+    /// The last line that stands up to a moment.
+    fn last_until(&self, moment: OurNs) -> Id {
+        let is_until = |id: Id| self.entries.get(id as usize).is_some_and(|entry| entry.place.0 <= moment);
+        // Mostly it is the last of all.
+        if is_until(self.last) {
+            return self.last;
+        }
+        let mut last = self.landmarks.range(..=(moment, u64::MAX)).next_back().map_or(NONE, |(_, id)| *id);
+        loop {
+            let next = self.entries.get(last as usize).map_or(self.first, |entry| entry.after);
+            if !is_until(next) {
+                return last;
+            }
+            last = next;
+        }
+    }
+
     /// Puts a line behind all that stand before it or up to a moment later.
     pub(super) fn put_in_order(&mut self, id: Id, moment: OurNs) {
         self.unlink(id);
@@ -338,8 +367,7 @@ impl Store {
             self.entries[id as usize].rank = rank;
         }
         let latest = self.updated(id).saturating_add(moment);
-        let before = self.by_place.range(..=(latest, u64::MAX)).next_back().map_or(NONE, |(_, id)| *id);
-        self.link(id, before);
+        self.link(id, self.last_until(latest));
     }
 
     /// Puts every line where it stands now on our clock, as `again` says of a machine's time, and all in order.
