@@ -9,7 +9,8 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 /// Replaces each character that could act on a terminal or reorder what is shown around it.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unsafe) {
+    // Most texts are plain, and of very many that takes no time.
+    if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.chars().any(is_unsafe) {
         text.chars().map(|c| if is_unsafe(c) { REPLACEMENT } else { c }).collect::<String>().into()
     } else {
         text.into()

@@ -45,6 +45,8 @@ const NEEDED_DESCRIPTORS: usize = 16;
 
 /// Seconds.
 const DAY: i64 = 24 * 3600;
+/// Of a longer time most of the history's file is read.
+const LONG: i64 = 3 * DAY;
 /// More than that scrolls away.
 const ROWS_ON_A_TERMINAL: usize = 20;
 
@@ -280,15 +282,18 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         path.display()
     );
     if cli.history {
+        let since = start_of_total(since.unwrap_or(now - DAY), now, &zone);
+        let range = (since, cli.until.as_ref().map_or(i64::MAX, second));
+        anyhow::ensure!(range.0 < range.1, "--until is not after --since");
+        if now - since > LONG {
+            Store::read_ahead(&path);
+        }
         let store = Store::open_to_ask(&path)?;
         anyhow::ensure!(
             store.has_totals()?,
             "no totals yet: {} is of an older version of LECO",
             path.display()
         );
-        let since = start_of_total(since.unwrap_or(now - DAY), now, &zone);
-        let range = (since, cli.until.as_ref().map_or(i64::MAX, second));
-        anyhow::ensure!(range.0 < range.1, "--until is not after --since");
         let is_terminal = io::stdout().is_terminal();
         let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));
         let answer = Question { by: cli.by, range, filter: &filter, top, zone: &zone }.answer(&store)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Sums by flow, added up as the file has them: in the order of their ids, hour after hour.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::history::totals::Sums;
 

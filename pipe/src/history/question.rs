@@ -2,9 +2,11 @@
 //! What was counted, put together by what is asked for, and written as a table, as JSON or as CSV.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
+use hashbrown::HashMap;
 use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
@@ -27,6 +29,8 @@ use crate::history::totals::{Column, FlowRef, Sums};
 
 /// Cells of the longest bar.
 const BAR: u64 = 24;
+/// Stands before the last row of a table.
+const TOTAL: &str = "total";
 /// Of long names, so many cells of a table are shown.
 const LABEL: usize = 48;
 
@@ -199,10 +203,7 @@ struct ByLabel(HashMap<String, Sums>);
 
 impl ByLabel {
     fn add(&mut self, label: &str, sums: &Sums) {
-        match self.0.get_mut(label) {
-            Some(known) => known.add(sums),
-            None => drop(self.0.insert(label.to_owned(), *sums)),
-        }
+        self.0.entry_ref(label).or_default().add(sums);
     }
 
     /// As it is shown: the file is a file, anything may stand in it.
@@ -247,20 +248,22 @@ pub(super) fn known(flow: &FlowRef<'_>, user: &str) -> HistoryFlow {
 impl Answer {
     /// As a table: numbers under each other, and with bars where a person looks at it.
     pub fn table(&self, by: By, with_bars: bool, out: &mut dyn Write) -> io::Result<()> {
-        let mut rows: Vec<(String, &Sums)> =
-            self.rows.iter().map(|(label, sums)| (shortened(label), sums)).collect();
-        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), sums));
-        rows.extend(rest);
-        let total = ("total".to_owned(), &self.total);
-        let width = rows.iter().chain([&total]).map(|(label, _)| cells(label)).max().unwrap_or(0);
-        let width = width.max(by.word().len());
+        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), *sums));
+        let rows = || self.rows.iter().chain(&rest).map(|(label, sums)| (shortened(label), sums));
+        let width = rows().map(|(label, _)| cells(&label)).max().unwrap_or(0);
+        let width = width.max(by.word().len()).max(TOTAL.len());
         let most = self.rows.iter().map(|(_, sums)| moved(sums)).max().unwrap_or(0);
         writeln!(out, "{:<width$}  received      sent  connections  failed", by.word())?;
-        for (label, sums) in &rows {
-            let bar = if with_bars { bar(moved(sums), most) } else { String::new() };
-            writeln!(out, "{}", row(label, width, sums, &bar).trim_end())?;
+        let mut line = String::new();
+        for (label, sums) in rows() {
+            row(&label, width, sums, &mut line);
+            if with_bars {
+                line.push_str(&bar(moved(sums), most));
+            }
+            writeln!(out, "{}", line.trim_end())?;
         }
-        writeln!(out, "{}", row(&total.0, width, total.1, "").trim_end())
+        row(TOTAL, width, &self.total, &mut line);
+        writeln!(out, "{}", line.trim_end())
     }
 
     /// As objects, one on a line.
@@ -296,12 +299,26 @@ fn moved(sums: &Sums) -> u64 {
     sums.rx.saturating_add(sums.tx)
 }
 
-fn row(label: &str, width: usize, sums: &Sums, bar: &str) -> String {
-    let padding = " ".repeat(width.saturating_sub(cells(label)));
-    let failed: u64 = sums.failures.iter().sum();
-    let failed = if failed > 0 { failed.to_string() } else { String::new() };
-    let (rx, tx) = (bytes(sums.rx).to_string(), bytes(sums.tx).to_string());
-    format!("{label}{padding}  {rx:>8}  {tx:>8}  {:>11}  {failed:>6}  {bar}", sums.connections)
+/// A row up to its bar, in place of the one before.
+fn row(label: &str, width: usize, sums: &Sums, line: &mut String) {
+    const SPACES: &str = "           ";
+    line.clear();
+    line.push_str(label);
+    line.extend(std::iter::repeat_n(' ', width.saturating_sub(cells(label))));
+    let failed = sums.failures.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let failed: &dyn Display = if failed > 0 { &failed } else { &"" };
+    for (number, width) in
+        [(&bytes(sums.rx) as &dyn Display, 8), (&bytes(sums.tx), 8), (&sums.connections, 11), (failed, 6)]
+    {
+        line.push_str("  ");
+        let before = line.len();
+        // Writing to memory cannot fail.
+        let _ = write!(line, "{number}");
+        // All of them are ASCII.
+        let padding = usize::saturating_sub(width, line.len() - before);
+        line.insert_str(before, SPACES.get(..padding).unwrap_or_default());
+    }
+    line.push_str("  ");
 }
 
 /// Its width; most names are plain, and of very many that takes no time.
@@ -317,9 +334,9 @@ fn bar(part: u64, most: u64) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-fn shortened(label: &str) -> String {
+fn shortened(label: &str) -> Cow<'_, str> {
     if cells(label) <= LABEL {
-        return label.to_owned();
+        return label.into();
     }
     let mut short = String::new();
     for character in label.chars() {
@@ -328,7 +345,7 @@ fn shortened(label: &str) -> String {
             break;
         }
     }
-    short + "…"
+    (short + "…").into()
 }
 
 fn object(key: &str, label: &str, sums: &Sums) -> Value {

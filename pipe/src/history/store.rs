@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use leco_os::files::{PlaceError, make_file};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Advice, CWD, Mode, OFlags, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -153,6 +153,17 @@ impl Store {
                 Err(StoreError::Damaged(path, error.to_string()))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Has the kernel read the whole file while its first pages are looked at, as far as there is memory to spare: one page
+    /// after the other is slower. For a process that has not opened it yet: its locks would end with this.
+    pub fn read_ahead(path: &Path) {
+        // Whatever is there, nobody waits for it.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
+            // It is read either way.
+            let _ = fadvise(&file, 0, None, Advice::WillNeed);
         }
     }
 
