@@ -7,6 +7,7 @@ pub mod glyphs;
 mod header;
 mod history;
 pub(crate) mod keys;
+pub(crate) mod one_line;
 mod panes;
 mod row;
 pub mod shorten;

@@ -16,6 +16,7 @@ use crate::ui::glyphs::Glyphs;
 use crate::ui::header;
 use crate::ui::history;
 use crate::ui::keys;
+use crate::ui::one_line;
 use crate::ui::panes::Pane;
 use crate::ui::row::Marks;
 use crate::ui::shorten::wrapped;
@@ -195,7 +196,8 @@ fn draw_list(
         if let Some(row) = row.as_ref().filter(|row| row.alpha > 0) {
             let is_selected = state.selection == Some(row.id);
             let marks = Marks { is_selected, search: &state.search, has_heading };
-            draw_line(screen, area, row::line(row, &columns, marks, theme, (at, width)));
+            let line = row::line(row, &columns, marks, theme, (at, width));
+            one_line::draw(screen.buffer_mut(), area, line);
         }
     }
     draw_emptiness(screen, area, overseer, state, status, theme);
@@ -306,14 +308,7 @@ fn draw_pane(
 
 /// Draws a line over the whole width, as the frame of what is between.
 fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>, theme: Theme) {
-    draw_line(screen, area, text.into().style(theme.frame()));
-}
-
-/// Draws a line with each part where the one before it ends: a line as a widget takes a part for as wide as a terminal
-/// that joins Arabic letters would draw it.
-fn draw_line(screen: &mut Screen<'_>, area: Rect, line: Line<'_>) {
-    let style = line.style;
-    screen.render_widget(Paragraph::new(line).style(style), area);
+    one_line::draw(screen.buffer_mut(), area, text.into().style(theme.frame()));
 }
 
 fn draw_footer(
@@ -369,7 +364,7 @@ fn draw_prompt(
     if !inline_hint.is_empty() {
         spans.push(Span::styled(format!("   {inline_hint}"), theme.faint(255)));
     }
-    draw_line(screen, area, Line::from(spans));
+    one_line::draw(screen.buffer_mut(), area, Line::from(spans));
     let cursor = begin + input.visual_cursor().saturating_sub(scroll);
     let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     screen.set_cursor_position((area.x + column, area.y));
