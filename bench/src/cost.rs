@@ -3,29 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use leco_e2e::{Kernel, program};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
-use libbpf_rs::{Link, Object, ObjectBuilder};
 
 use crate::cpus::Pinned;
+use crate::empty::{self, Empty};
+use crate::loopback::{BULK, CONNECT, CONNECTS, Kind, PIECES, TCP, UDP};
 use crate::original::Original;
 use crate::report::Report;
 use crate::statistics::Estimate;
 
-const ROUND_TRIPS: usize = 10_000;
-const CONNECTS: usize = 3_000;
-const BULK_BYTES: usize = 1 << 30;
-const BULK_WRITE: usize = 64 << 10;
 /// How often each side has its turn; the median counts.
 const ROUNDS: usize = 25;
-/// Of a turn's traffic.
-const PIECES: usize = 20;
 /// What is left of a throughput is known so well that a figure close to its limit says something.
 const SPREAD: f64 = 0.05;
 /// Nanoseconds that a send or recv over a known socket may cost, less those of a program that does nothing.
@@ -34,51 +26,23 @@ const HOT_NS: f64 = 25.0;
 const PROGRAM_ROUNDS: usize = 15;
 const STATS_SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// A kind of traffic, and how much of its throughput has to be left with every hook attached.
-#[derive(Clone, Copy)]
-struct Kind {
-    name: &'static str,
-    /// Makes so much of it.
-    run: fn(usize) -> Result<()>,
-    count: usize,
-    least: f64,
-}
-
-const TCP: Kind = Kind { name: "TCP ping-pong", run: tcp_ping_pong, count: ROUND_TRIPS, least: 0.97 };
-const UDP: Kind = Kind { name: "UDP sendto/recvfrom", run: udp_ping_pong, count: ROUND_TRIPS, least: 0.93 };
-const CONNECT: Kind = Kind { name: "connect/close", run: connects, count: CONNECTS, least: 0.95 };
-const BULK: Kind = Kind { name: "TCP bulk", run: bulk, count: BULK_BYTES / BULK_WRITE, least: 0.99 };
-
-impl Kind {
-    fn run(&self) -> Result<()> {
-        let _pinned = Pinned::to_last()?;
-        (self.run)(self.count)
-    }
-
-    /// Seconds of the median piece, after one that is not counted: what else runs on the machine meets some of them.
-    fn time(&self) -> Result<f64> {
-        let _pinned = Pinned::to_last()?;
-        (self.run)(self.count / PIECES)?;
-        let pieces = (0..PIECES).map(|_| {
-            let start = Instant::now();
-            (self.run)(self.count / PIECES)?;
-            Ok(start.elapsed().as_secs_f64())
-        });
-        Ok(Estimate::median(pieces.collect::<Result<_>>()?).value)
-    }
-}
-
 /// What is loaded while traffic is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Nothing,
+    Empty,
+    Least,
     Leco,
     Original,
 }
 
+/// Those that are held against nothing.
+const SIDES: [Side; 3] = [Side::Leco, Side::Empty, Side::Original];
+
 /// Something that is loaded as long as this lives.
 enum Loaded {
     Nothing,
+    Programs { _programs: Empty },
     Leco { _pipe: Reading, _kernel: Kernel },
     Original(Original),
 }
@@ -89,6 +53,8 @@ impl Side {
         let _pinned = Pinned::to_others()?;
         Ok(match self {
             Self::Nothing => Loaded::Nothing,
+            Self::Empty => Loaded::Programs { _programs: Empty::at_every_hook()? },
+            Self::Least => Loaded::Programs { _programs: Empty::counting()? },
             Self::Leco => {
                 let kernel = Kernel::load(&[]);
                 Loaded::Leco { _pipe: Reading::start(&kernel)?, _kernel: kernel }
@@ -100,6 +66,8 @@ impl Side {
     fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::Empty => "programs that do nothing at the same hooks",
+            Self::Least => "the least that counting takes",
             Self::Leco => "LECO",
             Self::Original => "the original's design",
         }
@@ -110,7 +78,7 @@ impl Side {
 pub(crate) fn measure_programs(report: &mut Report) -> Result<()> {
     report.note(
         "ns per hook: what the kernel counts for a program (`kernel.bpf_stats_enabled`), less what it counts for empty \
-         programs that run beside it. What it takes to get to a program is in the throughput alone: plain tracepoints, as \
+         programs that run beside it. `least_send` and `least_recv` only find a socket's storage and add to it. What it takes to get to a program is in the throughput alone: plain tracepoints, as \
          in the original's design, take longer.",
     );
     for side in [Side::Leco, Side::Original] {
@@ -118,16 +86,16 @@ pub(crate) fn measure_programs(report: &mut Report) -> Result<()> {
             measure_programs_of(side, &kind, report)?;
         }
     }
-    Ok(())
+    measure_programs_of(Side::Least, &TCP, report)
 }
 
 fn measure_programs_of(side: Side, kind: &Kind, report: &mut Report) -> Result<()> {
     // Others on this machine may have loaded programs of these names.
     let others: Vec<u32> = runs().into_keys().collect();
     // The first at a tracepoint finds what all of them read further away than the last: some before, some after.
-    let _before = Empty::attach()?;
+    let _before = Empty::where_bytes_are_counted()?;
     let _loaded = side.load()?;
-    let _after = Empty::attach()?;
+    let _after = Empty::where_bytes_are_counted()?;
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for _ in 0..report.scaled(PROGRAM_ROUNDS, 3) {
         fs::write(STATS_SWITCH, "1").context(STATS_SWITCH)?;
@@ -160,43 +128,25 @@ fn round(before: &BTreeMap<u32, Runs>, after: &BTreeMap<u32, Runs>) -> Result<Ve
         Some((&before.name, after.ns - before.ns, after.count - before.count))
     });
     let spent: Vec<_> = spent.collect();
-    let empty = spent.iter().filter(|(name, ..)| name.starts_with(EMPTY));
+    let empty = spent.iter().filter(|(name, ..)| name.starts_with(empty::PREFIX));
     let (ns, count) = empty.fold((0, 0), |(ns, count), (_, more, runs)| (ns + more, count + runs));
     ensure!(count > 0, "the empty programs did not run");
     let empty = ns as f64 / count as f64;
     let figures = spent.iter().filter(|(name, _, runs)| {
         // What ran less is not what this traffic is about.
-        !name.starts_with(EMPTY) && *runs >= CONNECTS as u64
+        !name.starts_with(empty::PREFIX) && *runs >= CONNECTS as u64
     });
     Ok(figures.map(|(name, ns, runs)| ((*name).clone(), *ns as f64 / *runs as f64 - empty)).collect())
 }
 
-/// What names of empty programs begin with.
-const EMPTY: &str = "empty_";
-
-/// Programs that do nothing, attached.
-struct Empty {
-    _links: Vec<Link>,
-    _object: Object,
-}
-
-impl Empty {
-    fn attach() -> Result<Self> {
-        let bytes = include_bytes!(concat!(env!("OUT_DIR"), "/empty.bpf.o"));
-        let object = ObjectBuilder::default().open_memory(bytes)?.load().context("the empty programs")?;
-        let links = object.progs_mut().map(|program| program.attach()).collect::<Result<_, _>>()?;
-        Ok(Self { _links: links, _object: object })
-    }
-}
-
-/// Throughput with LECO and with the original's design loaded, each between two turns with nothing, of the kinds of
+/// Throughput with each side loaded, each between two turns with nothing, of the kinds of
 /// traffic whose name contains this.
 pub(crate) fn measure_throughput(which: &str, report: &mut Report) -> Result<()> {
     let rounds = report.scaled(ROUNDS, 3);
     report.note(&format!(
-        "Throughput with something loaded, as a share of that with nothing: {rounds} rounds, in which LECO and the \
-         original's design have a turn in changing order. Each is held against the turns with nothing before and after \
-         it. A turn's time is that of the median of {PIECES} pieces. Traffic is over loopback and stays on one CPU (the \
+        "Throughput with something loaded, as a share of that with nothing: {rounds} rounds, in which LECO, programs that \
+         do nothing at the same hooks, and the original's design have a turn in changing order. Each is held against the \
+         turns with nothing before and after it. A turn's time is that of the median of {PIECES} pieces. Traffic is over loopback and stays on one CPU (the \
          sender of the bulk on another), with one reader of what is announced on the others."
     ));
     let kinds: Vec<_> =
@@ -209,26 +159,30 @@ pub(crate) fn measure_throughput(which: &str, report: &mut Report) -> Result<()>
         }
         seconds
     };
-    let mut ratios = vec![[Vec::new(), Vec::new()]; kinds.len()];
-    let (mut sides, mut before) = ([Side::Leco, Side::Original], turn(Side::Nothing)?);
+    let mut ratios = vec![[const { Vec::new() }; SIDES.len()]; kinds.len()];
+    let (mut sides, mut before) = ([0, 1, 2], turn(Side::Nothing)?);
     for _ in 0..rounds {
         for side in sides {
-            let (with, after) = (turn(side)?, turn(Side::Nothing)?);
-            for (place, [leco, original]) in ratios.iter_mut().enumerate() {
-                let ratios = if side == Side::Leco { leco } else { original };
-                ratios.push(f64::midpoint(before[place], after[place]) / with[place]);
+            let (with, after) = (turn(SIDES[side])?, turn(Side::Nothing)?);
+            for (place, ratios) in ratios.iter_mut().enumerate() {
+                ratios[side].push(f64::midpoint(before[place], after[place]) / with[place]);
             }
             before = after;
         }
-        sides.reverse();
+        sides.rotate_left(1);
     }
-    for (kind, [leco, original]) in kinds.iter().zip(ratios) {
-        let leco = Estimate::median(leco);
-        let figure = format!("{}: throughput left with {}", kind.name, Side::Leco.name());
-        report.at_least(&figure, leco, kind.least, "");
-        report.limit(&format!("{figure}: spread"), leco.spread().unwrap_or(0.0), SPREAD, "");
-        let figure = format!("{}: throughput left with {}", kind.name, Side::Original.name());
-        report.tell(&figure, Estimate::median(original), "");
+    for (kind, ratios) in kinds.iter().zip(ratios) {
+        for (side, ratios) in SIDES.into_iter().zip(ratios) {
+            let figure = format!("{}: throughput left with {}", kind.name, side.name());
+            let left = Estimate::median(ratios);
+            if side == Side::Leco {
+                let spread = left.spread().unwrap_or(0.0);
+                report.at_least(&figure, left, kind.least, "");
+                report.limit(&format!("{figure}: spread"), spread, SPREAD, "");
+            } else {
+                report.tell(&figure, left, "");
+            }
+        }
     }
     Ok(())
 }
@@ -268,65 +222,4 @@ fn runs() -> BTreeMap<u32, Runs> {
             (info.id, Runs { name, ns: info.run_time_ns, count: info.run_cnt })
         })
         .collect()
-}
-
-fn tcp_ping_pong(round_trips: usize) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut near = TcpStream::connect(listener.local_addr()?)?;
-    let (mut far, _) = listener.accept()?;
-    near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
-    let mut byte = [0];
-    for _ in 0..round_trips {
-        near.write_all(b"x")?;
-        far.read_exact(&mut byte)?;
-        far.write_all(b"y")?;
-        near.read_exact(&mut byte)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn udp_ping_pong(round_trips: usize) -> Result<()> {
-    let [near, far] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0"));
-    let (near, far) = (near?, far?);
-    let (near_address, far_address) = (near.local_addr()?, far.local_addr()?);
-    let mut byte = [0];
-    for _ in 0..round_trips {
-        near.send_to(b"x", far_address)?;
-        far.recv_from(&mut byte)?;
-        far.send_to(b"y", near_address)?;
-        near.recv_from(&mut byte)?;
-    }
-    Ok(())
-}
-
-fn connects(count: usize) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let mut byte = [0];
-    for _ in 0..count {
-        let mut near = TcpStream::connect(address)?;
-        let (mut far, _) = listener.accept()?;
-        near.write_all(b"x")?;
-        far.read_exact(&mut byte)?;
-    }
-    Ok(())
-}
-
-fn bulk(writes: usize) -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let sender = std::thread::spawn(move || -> Result<()> {
-        let _pinned = Pinned::to_others()?;
-        let mut near = TcpStream::connect(address)?;
-        let bytes = vec![b'x'; BULK_WRITE];
-        for _ in 0..writes {
-            near.write_all(&bytes)?;
-        }
-        Ok(())
-    });
-    let (mut far, _) = listener.accept()?;
-    let mut bytes = vec![0; 2 * BULK_WRITE];
-    while far.read(&mut bytes)? > 0 {}
-    sender.join().map_err(|_| anyhow::anyhow!("the sender failed"))?
 }

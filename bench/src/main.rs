@@ -12,9 +12,11 @@
 
 mod cost;
 mod cpus;
+mod empty;
 mod fleet;
 mod history;
 mod latency;
+mod loopback;
 mod machine;
 mod model;
 mod notify;

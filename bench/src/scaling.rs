@@ -16,8 +16,8 @@ use leco_e2e::program;
 use leco_os::say;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cost::udp_ping_pong;
 use crate::cpus::Pinned;
+use crate::loopback::udp_ping_pong;
 use crate::model::{self, LINE, median_us};
 use crate::process;
 use crate::receivers::Served;
@@ -53,7 +53,7 @@ pub(crate) fn measure_live(report: &mut Report) -> Result<()> {
         let times = (0..report.scaled(15, 3)).map(|_| -> Result<f64> {
             let _pinned = Pinned::to_last()?;
             let start = Instant::now();
-            udp_ping_pong(ROUND_TRIPS)?;
+            udp_ping_pong(ROUND_TRIPS, &mut || ())?;
             Ok(start.elapsed().as_secs_f64() * 1e6 / ROUND_TRIPS as f64)
         });
         let trip = Estimate::median(times.collect::<Result<Vec<_>>>()?);
