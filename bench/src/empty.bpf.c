@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Programs that do nothing, where LECO's are: what is measured of them is the measuring itself, and getting there. And two
- * that do the least that counting a socket's bytes takes. */
+/* Programs that do nothing, where LECO's are: what is measured of them is the measuring itself, and getting there. And
+ * some that do the least that knowing every socket and counting its bytes takes. */
 #include "../../bpf/src/bpf/kernel.h"
 #include <bpf/bpf_helpers.h>
+#include "../../bpf/src/bpf/leco.h"
 
 #define NOTHING(section, name, result)                                                                                 \
 	SEC(section)                                                                                                   \
@@ -26,29 +27,38 @@ NOTHING("cgroup/recvmsg4", recvmsg, 1)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
-	__type(value, __u64[2]);
+	__type(value, struct tracked);
 } counted SEC(".maps");
 
-static __always_inline int count(unsigned long long *ctx, int place)
+static __always_inline int count(unsigned long long *ctx, int is_send)
 {
-	__u64 *bytes = bpf_sk_storage_get(&counted, (void *)ctx[0], 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (bytes)
-		__sync_fetch_and_add(&bytes[place], ctx[1]);
+	struct tracked *t = bpf_sk_storage_get(&counted, (void *)ctx[0], 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (t)
+		__sync_fetch_and_add(is_send ? &t->conn.tx : &t->conn.rx, ctx[1]);
+	return 0;
+}
+
+/* What connects, and what listens: accepted sockets have what their listener has. */
+SEC("tp_btf/inet_sock_set_state")
+int least_state(unsigned long long *ctx)
+{
+	if (ctx[2] == TCP_SYN_SENT || ctx[2] == TCP_LISTEN)
+		bpf_sk_storage_get(&counted, (void *)ctx[0], 0, BPF_SK_STORAGE_GET_F_CREATE);
 	return 0;
 }
 
 SEC("tp_btf/sock_send_length")
 int least_send(unsigned long long *ctx)
 {
-	return count(ctx, 0);
+	return count(ctx, 1);
 }
 
 SEC("tp_btf/sock_recv_length")
 int least_recv(unsigned long long *ctx)
 {
-	return count(ctx, 1);
+	return count(ctx, 0);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Programs that do nothing, and those that do the least that counting bytes takes.
+//! Programs that do nothing, and those that do the least that knowing every socket and counting its bytes takes.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -10,10 +10,12 @@ use libbpf_rs::{Link, Object, ObjectBuilder};
 
 /// What names of programs that do nothing begin with.
 pub(crate) const PREFIX: &str = "empty_";
-/// What names of those begin with that find a socket's storage and add to it.
-pub(crate) const LEAST: &str = "least_";
 /// Programs that do nothing where bytes are counted.
 const COUNTING: [&str; 2] = ["empty_send", "empty_recv"];
+/// Those that find a socket's storage and add to it.
+const LEAST_COUNTING: [&str; 2] = ["least_send", "least_recv"];
+/// What does nothing where the least is done.
+const INSTEAD: [&str; 3] = ["empty_send", "empty_recv", "empty_state"];
 
 /// Such programs, attached until this is dropped.
 pub(crate) struct Empty {
@@ -34,7 +36,12 @@ impl Empty {
 
     /// Those that do the least that counting takes.
     pub(crate) fn counting() -> Result<Self> {
-        Self::attach(|name| name.starts_with(LEAST))
+        Self::attach(|name| LEAST_COUNTING.contains(&name))
+    }
+
+    /// The same and a storage for every socket, and what does nothing at all other hooks.
+    pub(crate) fn knowing_every_socket() -> Result<Self> {
+        Self::attach(|name| !INSTEAD.contains(&name))
     }
 
     fn attach(is_wanted: impl Fn(&str) -> bool) -> Result<Self> {
