@@ -43,11 +43,14 @@ pub fn instead_of_running(
     }
 }
 
+/// Bytes that are written at once where very much is asked for.
+const MANY_LINES: usize = 64 << 10;
+
 /// Writes to standard output what was asked for: unlike other words it may not be left out without an error. A reader
 /// that has seen enough is none.
 pub fn asked(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     start::has_stdout()?;
-    let mut out = io::BufWriter::new(io::stdout());
+    let mut out = io::BufWriter::with_capacity(MANY_LINES, io::stdout());
     let written = write(&mut out).and_then(|()| out.flush());
     written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

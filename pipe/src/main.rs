@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 use std::io::{self, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -297,6 +298,8 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         let is_terminal = io::stdout().is_terminal();
         let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));
         let answer = Question { by: cli.by, range, filter: &filter, top, zone: &zone }.answer(&store)?;
+        // To give back the memory of very many rows takes longer than to end.
+        let answer = ManuallyDrop::new(answer);
         return print(|out| match cli {
             Cli { json: true, .. } => answer.json(cli.by, out),
             Cli { csv: true, .. } => answer.csv(cli.by, out),

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
+use std::panic::resume_unwind;
+use std::thread;
 
+use compact_str::{CompactString, ToCompactString, format_compact};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -27,6 +30,10 @@ use crate::history::seen::user_name;
 use crate::history::store::Store;
 use crate::history::totals::{Column, FlowRef, Sums};
 
+/// Ids of all flows.
+const EVERY: (i64, i64) = (i64::MIN, i64::MAX);
+/// From so many flows on, to start a thread is worth it.
+const MANY: i64 = 20_000;
 /// Cells of the longest bar.
 const BAR: u64 = 24;
 /// Stands before the last row of a table.
@@ -54,7 +61,7 @@ pub struct Question<'q> {
 pub struct Answer {
     /// What each row is of, and its sums: the one with most bytes first; of hours and days the earliest. Among hours, what is
     /// known of a whole day only has no time.
-    pub rows: Vec<(String, Sums)>,
+    pub rows: Vec<(CompactString, Sums)>,
     /// How many rows were put together at the end, and their sums.
     pub rest: Option<(usize, Sums)>,
     /// All together.
@@ -92,12 +99,13 @@ impl Question<'_> {
     }
 
     /// Sums of each hour or day, the earliest first.
-    fn by_time(&self, store: &Store) -> Result<Vec<(String, Sums)>, StoreError> {
+    fn by_time(&self, store: &Store) -> Result<Vec<(CompactString, Sums)>, StoreError> {
         let mut chosen = HashSet::new();
         let has_filter = !self.filter.is_empty();
         if has_filter {
             let mut users = Users::default();
             store.flows(
+                EVERY,
                 |_| true,
                 |id, flow| {
                     if self.chooses(flow, users.name(flow.uid)) {
@@ -137,9 +145,48 @@ impl Question<'_> {
     }
 
     /// Sums of everything that has one name, what moved most first.
-    fn by_label(&self, store: &Store) -> Result<Vec<(String, Sums)>, StoreError> {
+    fn by_label(&self, store: &Store) -> Result<Vec<(CompactString, Sums)>, StoreError> {
         let mut by_flow = ByFlow::default();
         store.totals(self.range, |total| by_flow.add(total.flow, &total.sums))?;
+        let mut rows = self.of_labels(store, &by_flow)?.shown();
+        let weight = |sums: &Sums| (moved(sums), sums.connections);
+        rows.sort_unstable_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
+        Ok(rows)
+    }
+
+    /// Names of all flows, of many in two threads.
+    fn of_labels(&self, store: &Store, by_flow: &ByFlow) -> Result<ByLabel, StoreError> {
+        let last = store.last_flow()?;
+        if last < MANY {
+            return self.of_labels_between(store, by_flow, EVERY);
+        }
+        let (first, second) = ((i64::MIN, last / 2), (last / 2 + 1, i64::MAX));
+        let path = store.path();
+        let both: Result<_, StoreError> = thread::scope(|scope| {
+            let other = || self.of_labels_between(&Store::open_to_ask(path)?, by_flow, second);
+            let other = thread::Builder::new().spawn_scoped(scope, other);
+            let own = self.of_labels_between(store, by_flow, first)?;
+            // A flow goes with the last of its totals: in what is read later, what counts here is missing only where it has
+            // become too old meanwhile.
+            let other = match other {
+                Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => self.of_labels_between(store, by_flow, second),
+            };
+            Ok((own, other?))
+        });
+        let (mut own, other) = both?;
+        for (label, sums) in other.0 {
+            own.add(&label, &sums);
+        }
+        Ok(own)
+    }
+
+    fn of_labels_between(
+        &self,
+        store: &Store,
+        by_flow: &ByFlow,
+        ids: (i64, i64),
+    ) -> Result<ByLabel, StoreError> {
         let mut by_label = ByLabel::default();
         let column = match self.by {
             _ if !self.filter.is_empty() => None,
@@ -149,65 +196,66 @@ impl Question<'_> {
             By::User | By::Port | By::Host | By::Hour | By::Day => None,
         };
         if let Some(column) = column {
-            store.labels(column, |id, label| {
+            store.labels(column, ids, |id, label| {
                 if let Some(sums) = by_flow.of(id) {
                     by_label.add(label, &sums);
                 }
             })?;
-        } else {
-            let mut users = Users::default();
-            let mut ports = HashMap::new();
-            store.flows(
-                |id| by_flow.of(id).is_some(),
-                |id, flow| {
-                    let user = users.name(flow.uid);
-                    if let Some(sums) = by_flow.of(id).filter(|_| self.chooses(flow, user)) {
-                        let label = match self.by {
-                            By::Program => flow.program,
-                            By::Unit => flow.unit,
-                            By::User => user,
-                            By::Peer => flow.peer,
-                            By::Port => {
-                                let port = || known(flow, user).port();
-                                ports.entry((flow.protocol, flow.port)).or_insert_with(port).as_str()
-                            }
-                            By::Host | By::Hour | By::Day => "",
-                        };
-                        by_label.add(label, &sums);
-                    }
-                },
-            )?;
+            return Ok(by_label);
         }
-        let mut rows = by_label.shown();
-        let weight = |sums: &Sums| (moved(sums), sums.connections);
-        rows.sort_unstable_by(|a, b| weight(&b.1).cmp(&weight(&a.1)).then_with(|| a.0.cmp(&b.0)));
-        Ok(rows)
+        let mut users = Users::default();
+        let mut ports = HashMap::new();
+        store.flows(
+            ids,
+            |id| by_flow.of(id).is_some(),
+            |id, flow| {
+                let user = users.name(flow.uid);
+                if let Some(sums) = by_flow.of(id).filter(|_| self.chooses(flow, user)) {
+                    let label = match self.by {
+                        By::Program => flow.program,
+                        By::Unit => flow.unit,
+                        By::User => user,
+                        By::Peer => flow.peer,
+                        By::Port => {
+                            let port = || known(flow, user).port();
+                            ports.entry((flow.protocol, flow.port)).or_insert_with(port).as_str()
+                        }
+                        By::Host | By::Hour | By::Day => "",
+                    };
+                    by_label.add(label, &sums);
+                }
+            },
+        )?;
+        Ok(by_label)
     }
 
     fn chooses(&self, flow: &FlowRef<'_>, user: &str) -> bool {
         self.filter.is_empty() || self.filter.chooses(known(flow, user))
     }
 
-    fn time(&self, start: i64, is_day: bool) -> String {
+    fn time(&self, start: i64, is_day: bool) -> CompactString {
         let format = if is_day { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" };
         match Timestamp::from_second(start) {
-            Ok(time) => self.zone.to_datetime(time).strftime(format).to_string(),
-            Err(_) => "-".to_owned(),
+            Ok(time) => self.zone.to_datetime(time).strftime(format).to_compact_string(),
+            Err(_) => "-".into(),
         }
     }
 }
 
-/// Sums of everything that has one name, as it stands in the file.
+/// Sums of everything that has one name, as it stands in the file. There may be very many, most of them short.
 #[derive(Default)]
-struct ByLabel(HashMap<String, Sums>);
+struct ByLabel(HashMap<CompactString, Sums>);
 
 impl ByLabel {
     fn add(&mut self, label: &str, sums: &Sums) {
-        self.0.entry_ref(label).or_default().add(sums);
+        match self.0.get_mut(label) {
+            Some(known) => known.add(sums),
+            None => drop(self.0.insert(label.into(), *sums)),
+        }
     }
 
     /// As it is shown: the file is a file, anything may stand in it.
-    fn shown(mut self) -> Vec<(String, Sums)> {
+    fn shown(mut self) -> Vec<(CompactString, Sums)> {
         let odd = self.0.extract_if(|label, _| label.is_empty() || matches!(clean(label), Cow::Owned(_)));
         for (label, sums) in odd.collect::<Vec<_>>() {
             let shown = if label.is_empty() { "-".into() } else { clean(&label) };
@@ -248,7 +296,7 @@ pub(super) fn known(flow: &FlowRef<'_>, user: &str) -> HistoryFlow {
 impl Answer {
     /// As a table: numbers under each other, and with bars where a person looks at it.
     pub fn table(&self, by: By, with_bars: bool, out: &mut dyn Write) -> io::Result<()> {
-        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), *sums));
+        let rest = self.rest.as_ref().map(|(count, sums)| (format_compact!("({count} more)"), *sums));
         let rows = || self.rows.iter().chain(&rest).map(|(label, sums)| (shortened(label), sums));
         let width = rows().map(|(label, _)| cells(&label)).max().unwrap_or(0);
         let width = width.max(by.word().len()).max(TOTAL.len());
@@ -285,7 +333,7 @@ impl Answer {
         let failures: Vec<_> =
             Sums { failures: [1; 6], ..Sums::default() }.failures().map(|(kind, _)| kind).collect();
         write!(out, "{},rx,tx,connections,{}\r\n", by.word(), failures.join(","))?;
-        let rest = self.rest.as_ref().map(|(count, sums)| (format!("({count} more)"), *sums));
+        let rest = self.rest.as_ref().map(|(count, sums)| (format_compact!("({count} more)"), *sums));
         for (label, sums) in self.rows.iter().chain(&rest) {
             let failures: Vec<String> = sums.failures.iter().map(ToString::to_string).collect();
             let Sums { rx, tx, connections, .. } = sums;
@@ -403,7 +451,7 @@ mod tests {
     fn no_cell_of_csv_is_a_formula() {
         let hostile = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", "a,b", "a\"b", "plain"];
         let answer = Answer {
-            rows: hostile.map(|label| (label.to_owned(), sums(1, 2, 3))).to_vec(),
+            rows: hostile.map(|label| (label.into(), sums(1, 2, 3))).to_vec(),
             rest: Some((4, sums(5, 6, 7))),
             ..Answer::default()
         };

@@ -174,7 +174,10 @@ impl Store {
             Found::Empty => return Err(StoreError::Empty(path.to_owned())),
             Found::Marked | Found::Unmarked => {}
         }
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        // Whatever is asked, all of it is as it was at the first question: hours become days meanwhile.
+        store.sql("BEGIN")?;
+        Ok(store)
     }
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
@@ -253,15 +256,30 @@ impl Store {
     /// Flows whose ids are wanted.
     pub fn flows(
         &self,
+        ids: (i64, i64),
         is_wanted: impl Fn(i64) -> bool,
         each: impl FnMut(i64, &FlowRef<'_>),
     ) -> Result<(), StoreError> {
-        totals::flows(&self.connection, is_wanted, each).map_err(|error| self.unreadable(error))
+        totals::flows(&self.connection, ids, is_wanted, each).map_err(|error| self.unreadable(error))
     }
 
-    /// One text of each flow.
-    pub fn labels(&self, column: Column, each: impl FnMut(i64, &str)) -> Result<(), StoreError> {
-        totals::labels(&self.connection, column, each).map_err(|error| self.unreadable(error))
+    /// One text of each flow from one id up to another.
+    pub fn labels(
+        &self,
+        column: Column,
+        ids: (i64, i64),
+        each: impl FnMut(i64, &str),
+    ) -> Result<(), StoreError> {
+        totals::labels(&self.connection, column, ids, each).map_err(|error| self.unreadable(error))
+    }
+
+    /// The highest id of a flow; 0 where there is none.
+    pub(super) fn last_flow(&self) -> Result<i64, StoreError> {
+        self.first("SELECT coalesce(max(id), 0) FROM flow")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What went wrong while reading: damage is told as such.

@@ -36,6 +36,7 @@ pub enum Column {
 pub(in crate::history) fn labels(
     connection: &Connection,
     column: Column,
+    (first, last): (i64, i64),
     mut each: impl FnMut(i64, &str),
 ) -> rusqlite::Result<()> {
     let column = match column {
@@ -43,8 +44,9 @@ pub(in crate::history) fn labels(
         Column::Unit => "unit",
         Column::Peer => "peer",
     };
-    let mut query = connection.prepare(&format!("SELECT id, {column} FROM flow"))?;
-    let mut rows = query.query([])?;
+    let mut query =
+        connection.prepare(&format!("SELECT id, {column} FROM flow WHERE id BETWEEN ?1 AND ?2"))?;
+    let mut rows = query.query([first, last])?;
     while let Some(row) = rows.next()? {
         each(row.get(0)?, row.get_ref(1)?.as_str()?);
     }
@@ -54,12 +56,14 @@ pub(in crate::history) fn labels(
 /// Flows whose ids are wanted.
 pub(in crate::history) fn flows(
     connection: &Connection,
+    (first, last): (i64, i64),
     is_wanted: impl Fn(i64) -> bool,
     mut each: impl FnMut(i64, &FlowRef<'_>),
 ) -> rusqlite::Result<()> {
-    let mut query =
-        connection.prepare("SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow")?;
-    let mut rows = query.query([])?;
+    let mut query = connection.prepare(
+        "SELECT id, program, unit, uid, direction, protocol, port, peer FROM flow WHERE id BETWEEN ?1 AND ?2",
+    )?;
+    let mut rows = query.query([first, last])?;
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
         if is_wanted(id) {

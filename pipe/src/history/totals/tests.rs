@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use leco_cli::history::By;
 use leco_core::query::Query;
@@ -64,7 +65,7 @@ fn nothing_is_counted_twice_or_lost_over_restarts_and_kills() {
     let answer = ask(&path, By::Program, &zone, "");
     let mut expected = sums(2, 6000, 70);
     expected.failures[0] = 1;
-    assert_eq!(answer.rows, [("curl".to_owned(), expected)]);
+    assert_eq!(answer.rows, [(CompactString::from("curl"), expected)]);
     // Of another boot, the same numbers are other connections.
     let mut memory = Memory::open(&path, "next", &saved(&zone)).unwrap().0;
     memory.count(&conn(1, 7, 7), &labels, &at(START + 50));
@@ -105,7 +106,10 @@ fn a_connection_that_fails_in_two_ways_counts_once_in_each() {
         memory = open();
     }
     drop(memory);
-    assert_eq!(ask(&path, By::Hour, &TimeZone::UTC, "").rows, [("2027-01-15 08:00".to_owned(), expected)]);
+    assert_eq!(
+        ask(&path, By::Hour, &TimeZone::UTC, "").rows,
+        [(CompactString::from("2027-01-15 08:00"), expected)]
+    );
 }
 
 #[test]
@@ -145,12 +149,10 @@ fn bytes_count_in_the_hour_in_which_they_moved_and_names_by_what_is_known_when_i
     memory.count(&conn(1, 250, 0), &named, &at(half - 1));
     memory.count(&conn(1, 1000, 0), &named, &at(half));
     memory.finish();
-    assert_eq!(ask(&path, By::Peer, &zone, "").rows, [("a.test".to_owned(), sums(1, 1000, 0))]);
+    assert_eq!(ask(&path, By::Peer, &zone, "").rows, [(CompactString::from("a.test"), sums(1, 1000, 0))]);
     let hours = ask(&path, By::Hour, &zone, "");
-    assert_eq!(
-        hours.rows,
-        [("2027-01-15 13:00".to_owned(), sums(1, 250, 0)), ("2027-01-15 14:00".to_owned(), sums(0, 750, 0)),]
-    );
+    let rows = [("2027-01-15 13:00", sums(1, 250, 0)), ("2027-01-15 14:00", sums(0, 750, 0))];
+    assert_eq!(hours.rows, rows.map(|(label, sums)| (CompactString::from(label), sums)));
     assert_eq!(ask(&path, By::Program, &zone, "peer:a.test port:443").rows.len(), 1);
     assert_eq!(ask(&path, By::Program, &zone, "proc:wget").rows.len(), 0);
 }
@@ -334,4 +336,38 @@ fn damaged_totals_are_told_as_damage() {
         assert!(dir.path().join("damaged.sqlite.damaged").exists(), "{damage}");
         std::fs::remove_file(dir.path().join("damaged.sqlite.damaged")).unwrap();
     }
+}
+
+#[test]
+fn an_answer_is_whole_while_hours_are_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let zone = TimeZone::UTC;
+    let mut store = fill(&path, &zone, 0..10, 3);
+    store.tidy("boot", START + 10 * HOUR, &zone, LIMITS).unwrap();
+    let mut store = fill(&path, &zone, 10..20, 3);
+    let asked = Store::open_to_ask(&path).unwrap();
+    let mut connections = 0;
+    asked
+        .totals((0, i64::MAX), |total| {
+            if connections == 0 {
+                store.tidy("boot", START + 30 * HOUR, &zone, LIMITS).unwrap();
+            }
+            connections += total.sums.connections;
+        })
+        .unwrap();
+    assert_eq!(connections, 20 * 3);
+}
+
+#[test]
+fn of_very_many_flows_each_counts_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    drop(fill(&path, &TimeZone::UTC, 0..1, 20_500));
+    for (by, rows) in [(By::Peer, 20_500), (By::Program, 50), (By::User, 1)] {
+        let answer = ask(&path, by, &TimeZone::UTC, "");
+        assert_eq!((answer.rows.len(), answer.total.connections), (rows, 20_500), "{by:?}");
+    }
+    let chosen = ask(&path, By::Peer, &TimeZone::UTC, "peer:99.example");
+    assert_eq!(chosen.rows.len(), 205);
 }
