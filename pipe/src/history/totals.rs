@@ -323,8 +323,10 @@ impl Totals {
         let has_changed = |waiting: &Waiting| {
             waiting.hour != hour || (failure > 0 && waiting.failure > 0 && waiting.failure != failure)
         };
-        if self.waiting.get(&conn.ns).is_some_and(has_changed) {
-            self.settle(conn.ns);
+        if self.waiting.get(&conn.ns).is_some_and(has_changed)
+            && let Some(waiting) = self.waiting.remove(&conn.ns)
+        {
+            self.settle(conn.ns, waiting);
         }
         // What passes after a failure takes nothing back.
         let waiting = self.waiting.get(&conn.ns).map_or(0, |waiting| waiting.failure);
@@ -354,8 +356,8 @@ impl Totals {
     }
 
     /// Adds what is new of a connection.
-    fn settle(&mut self, ns: BootNs) {
-        let Some(Waiting { hour, flow, rx, tx, failure, is_open }) = self.waiting.remove(&ns) else { return };
+    fn settle(&mut self, ns: BootNs, waiting: Waiting) {
+        let Waiting { hour, flow, rx, tx, failure, is_open } = waiting;
         let known = self.known.get(ns);
         let before = known.unwrap_or_default();
         let mut sums = Sums {
@@ -391,9 +393,9 @@ impl Totals {
 
     /// All that waits, to be written.
     pub(super) fn take(&mut self) -> TotalsBatch {
-        let waiting: Vec<BootNs> = self.waiting.keys().copied().collect();
-        for ns in waiting {
-            self.settle(ns);
+        // A map keeps the room that it needed once: after a burst that would be megabytes.
+        for (ns, waiting) in std::mem::take(&mut self.waiting) {
+            self.settle(ns, waiting);
         }
         std::mem::take(&mut self.batch)
     }
