@@ -197,7 +197,7 @@ fn draw_list(
             let is_selected = state.selection == Some(row.id);
             let marks = Marks { is_selected, search: &state.search, has_heading };
             let line = row::line(row, &columns, marks, theme, (at, width));
-            one_line::draw(screen.buffer_mut(), area, line);
+            one_line::draw(screen.buffer_mut(), area, &line);
         }
     }
     draw_emptiness(screen, area, overseer, state, status, theme);
@@ -308,7 +308,7 @@ fn draw_pane(
 
 /// Draws a line over the whole width, as the frame of what is between.
 fn draw_bar(screen: &mut Screen<'_>, area: Rect, text: impl Into<Line<'static>>, theme: Theme) {
-    one_line::draw(screen.buffer_mut(), area, text.into().style(theme.frame()));
+    one_line::draw(screen.buffer_mut(), area, &text.into().style(theme.frame()));
 }
 
 fn draw_footer(
@@ -364,7 +364,7 @@ fn draw_prompt(
     if !inline_hint.is_empty() {
         spans.push(Span::styled(format!("   {inline_hint}"), theme.faint(255)));
     }
-    one_line::draw(screen.buffer_mut(), area, Line::from(spans));
+    one_line::draw(screen.buffer_mut(), area, &Line::from(spans));
     let cursor = begin + input.visual_cursor().saturating_sub(scroll);
     let column = u16::try_from(cursor).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
     screen.set_cursor_position((area.x + column, area.y));
