@@ -92,7 +92,7 @@ fn measure_fading(
         report.limit(&format!("{name}: memory (PSS), 20 lines fading"), pss, *most, "MB");
         report.limit(&format!("{name}: CPU, 20 lines fading, 2 events/s"), *share, 0.3, "%");
         report.limit(&format!("{name}: memory beside conky's"), pss / conky_pss, 0.5, "×");
-        report.tell(&format!("{name}: CPU beside conky's"), share / shares[2], "×");
+        report.limit(&format!("{name}: CPU beside conky's"), share / shares[2], 0.5, "×");
     }
     report.tell("conky, 5 lines at 1 s: memory (PSS)", conky_pss, "MB");
     report.tell("conky, 5 lines at 1 s: CPU", shares[2], "%");

@@ -16,8 +16,8 @@ use crate::painter::Painter;
 use crate::presenter::{Geometry, Presenter};
 use crate::report::report;
 
-/// A line is drawn anew when its opacity is off by more steps (of 1/255) than this.
-const ALPHA_TOLERANCE: u8 = 1;
+/// A line is drawn anew when its opacity is off by more steps (of 1/255) than this, which nobody sees.
+const ALPHA_TOLERANCE: u8 = 2;
 /// After so many frames the memory that a start or a reload took is given back.
 const START_FRAMES: u32 = 2;
 

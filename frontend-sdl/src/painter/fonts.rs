@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Fonts: the one of the config or of the system, and others for characters that it lacks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,6 +19,8 @@ use super::pixels::{Pixmap, pixels, scale, side};
 const MAX_SEARCHES: usize = 64;
 /// So many fonts are opened at most beside the first.
 const MAX_FALLBACKS: usize = 12;
+/// Texts whose widths are kept: most parts of a line stay as they are when it is updated.
+const MAX_WIDTHS: usize = 512;
 /// Characters of a block, for which one search answers.
 const BLOCK_BITS: u32 = 7;
 /// Where fonts are on a system without fontconfig.
@@ -86,6 +88,8 @@ pub(crate) struct Fonts {
     is_bold: bool,
     /// Pixels of the widest digit, plain and bold, once that was asked for.
     digit_widths: [i32; 2],
+    /// Pixels of texts in the first face, plain and bold.
+    widths: [HashMap<Box<str>, i32>; 2],
     /// Pixels.
     size: f32,
     ttf: Sdl3TtfContext,
@@ -101,6 +105,7 @@ impl Fonts {
             searched: HashSet::new(),
             is_bold: false,
             digit_widths: [0; 2],
+            widths: Default::default(),
             size,
             ttf,
         };
@@ -208,6 +213,23 @@ impl Fonts {
         if text.is_empty() {
             return 0;
         }
+        if face > 0 {
+            return self.measured(text, face);
+        }
+        let weight = usize::from(self.is_bold);
+        if let Some(width) = self.widths[weight].get(text) {
+            return *width;
+        }
+        let width = self.measured(text, face);
+        let known = &mut self.widths[weight];
+        if known.len() >= MAX_WIDTHS {
+            known.clear();
+        }
+        known.insert(text.into(), width);
+        width
+    }
+
+    fn measured(&mut self, text: &str, face: usize) -> i32 {
         let face = &mut self.faces[face];
         if let Some(emoji) = &mut face.emoji {
             return pixels(width_of_pictures(emoji, text));

@@ -30,6 +30,8 @@ use self::text::{Ink, TextPicture};
 
 /// While a line comes or goes, so often a frame is wanted; a display may be slower.
 const ANIMATION_INTERVAL: Duration = Duration::from_millis(16);
+/// The same of what only fades away: half as many show that as well.
+const GOING_INTERVAL: Duration = Duration::from_millis(33);
 /// A line older than this at its first appearance is no news.
 const NEWS: Duration = Duration::from_secs(1);
 /// What is fainter than this vanishes without an effect: nobody would see it.
@@ -193,12 +195,19 @@ impl Painter {
     /// Time until the next step of an effect, if one is not over.
     #[must_use]
     pub fn next_step(&self, now: BootNs) -> Option<Duration> {
-        let moves = |slot: &Slot| {
-            slot.leaving.is_some() || slot.line.as_ref().is_some_and(|line| line.came.is_some())
-        };
-        let are_moving = self.columns.as_ref().is_some_and(Columns::is_moving);
         let since = Duration::from_nanos(now.saturating_sub(self.updated));
-        (are_moving || self.slots.iter().any(moves)).then(|| ANIMATION_INTERVAL.saturating_sub(since))
+        let are_moving = self.columns.as_ref().is_some_and(Columns::is_moving);
+        let columns = are_moving.then(|| ANIMATION_INTERVAL.saturating_sub(since));
+        let slots = self.slots.iter().filter_map(|slot| {
+            let going = slot.leaving.as_ref().map(|_| GOING_INTERVAL.saturating_sub(since));
+            let came = slot.line.as_ref().and_then(|line| line.came);
+            let coming = came.map(|came| {
+                let begins = Duration::from_nanos(came.saturating_sub(now));
+                begins.max(ANIMATION_INTERVAL.saturating_sub(since))
+            });
+            going.into_iter().chain(coming).min()
+        });
+        slots.chain(columns).min()
     }
 
     /// Takes a frame of the model.
