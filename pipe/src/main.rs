@@ -286,7 +286,7 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         let since = start_of_total(since.unwrap_or(now - DAY), now, &zone);
         let range = (since, cli.until.as_ref().map_or(i64::MAX, second));
         anyhow::ensure!(range.0 < range.1, "--until is not after --since");
-        if now - since > LONG {
+        if range.1.min(now) - since > LONG {
             Store::read_ahead(&path);
         }
         let store = Store::open_to_ask(&path)?;
@@ -298,6 +298,8 @@ fn print_saved(cli: &Cli, tunables: &Tunables) -> anyhow::Result<()> {
         let is_terminal = io::stdout().is_terminal();
         let top = cli.top.or((is_terminal && !cli.json && !cli.csv).then_some(ROWS_ON_A_TERMINAL));
         let answer = Question { by: cli.by, range, filter: &filter, top, zone: &zone }.answer(&store)?;
+        // Who reads slowly must not keep the file from being written.
+        drop(store);
         // To give back the memory of very many rows takes longer than to end.
         let answer = ManuallyDrop::new(answer);
         return print(|out| match cli {

@@ -33,6 +33,13 @@ impl ByFlow {
         }
     }
 
+    /// The id that as many of the flows are below as above, and how many there are: of those with a place of their own.
+    pub(super) fn middle(&self) -> (i64, usize) {
+        let known = || (0_i64..).zip(&self.dense).filter(|(_, sums)| **sums != [0; 3]).map(|(id, _)| id);
+        let count = known().count();
+        (known().nth(count / 2).unwrap_or(0), count)
+    }
+
     /// What was counted of it, where anything was.
     pub(super) fn of(&self, flow: i64) -> Option<Sums> {
         let dense = dense(flow).and_then(|at| self.dense.get(at)).copied().unwrap_or_default();

@@ -98,7 +98,7 @@ impl PageQuestion {
     }
 
     fn read(&self, path: &Path) -> Result<Page, StoreError> {
-        let store = Store::open_to_ask(path)?;
+        let store = Store::open_again(path)?;
         let mut users = Users::default();
         let mut place = match self.from.place {
             Some(place) => place,

@@ -33,7 +33,7 @@ use crate::history::totals::{Column, FlowRef, Sums};
 /// Ids of all flows.
 const EVERY: (i64, i64) = (i64::MIN, i64::MAX);
 /// From so many flows on, to start a thread is worth it.
-const MANY: i64 = 20_000;
+const MANY: usize = 20_000;
 /// Cells of the longest bar.
 const BAR: u64 = 24;
 /// Stands before the last row of a table.
@@ -156,14 +156,14 @@ impl Question<'_> {
 
     /// Names of all flows, of many in two threads.
     fn of_labels(&self, store: &Store, by_flow: &ByFlow) -> Result<ByLabel, StoreError> {
-        let last = store.last_flow()?;
-        if last < MANY {
+        let (middle, count) = by_flow.middle();
+        if count < MANY {
             return self.of_labels_between(store, by_flow, EVERY);
         }
-        let (first, second) = ((i64::MIN, last / 2), (last / 2 + 1, i64::MAX));
+        let (first, second) = ((i64::MIN, middle), (middle.saturating_add(1), i64::MAX));
         let path = store.path();
         let both: Result<_, StoreError> = thread::scope(|scope| {
-            let other = || self.of_labels_between(&Store::open_to_ask(path)?, by_flow, second);
+            let other = || self.of_labels_between(&Store::open_again(path)?, by_flow, second);
             let other = thread::Builder::new().spawn_scoped(scope, other);
             let own = self.of_labels_between(store, by_flow, first)?;
             // A flow goes with the last of its totals: in what is read later, what counts here is missing only where it has

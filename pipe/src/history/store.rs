@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::num::NonZero;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use leco_os::files::{PlaceError, make_file};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
-use rustix::fs::{Advice, CWD, Mode, OFlags, RenameFlags, fadvise, renameat_with};
+use rustix::fs::{Advice, CWD, Mode, OFlags, RenameFlags, fadvise, fstat, renameat_with};
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_ASIDE: u32 = 8;
 /// What is sorted is in memory: no other file may be opened in the sandbox.
 const IN_MEMORY: &str = "PRAGMA temp_store=MEMORY";
+/// Of more at once the kernel reads only so much as it reads ahead of a reader; that is the usual.
+const READ_AHEAD: usize = 128 << 10;
 /// Version of the table.
 const VERSION: i64 = 4;
 
@@ -156,14 +159,17 @@ impl Store {
         }
     }
 
-    /// Has the kernel read the whole file while its first pages are looked at, as far as there is memory to spare: one page
-    /// after the other is slower. For a process that has not opened it yet: its locks would end with this.
+    /// Has the kernel read the whole file while its first pages are looked at: one page after the other is slower. For a
+    /// process that has not opened it yet, see [`Self::open_again`].
     pub fn read_ahead(path: &Path) {
         // Whatever is there, nobody waits for it.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
-            // It is read either way.
-            let _ = fadvise(&file, 0, None, Advice::WillNeed);
+            let length = fstat(&file).map_or(0, |found| found.st_size.unsigned_abs());
+            for part in (0..length).step_by(READ_AHEAD) {
+                // It is read either way.
+                let _ = fadvise(&file, part, NonZero::new(READ_AHEAD as u64), Advice::WillNeed);
+            }
         }
     }
 
@@ -174,6 +180,12 @@ impl Store {
             Found::Empty => return Err(StoreError::Empty(path.to_owned())),
             Found::Marked | Found::Unmarked => {}
         }
+        Self::open_again(path)
+    }
+
+    /// The same for a process that has opened it before: to look at what is there, and to close it, would end all locks that
+    /// the process has on it (fcntl(2)), and others would write over what is being read.
+    pub(super) fn open_again(path: &Path) -> Result<Self, StoreError> {
         let store = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // Whatever is asked, all of it is as it was at the first question: hours become days meanwhile.
         store.sql("BEGIN")?;
@@ -271,11 +283,6 @@ impl Store {
         each: impl FnMut(i64, &str),
     ) -> Result<(), StoreError> {
         totals::labels(&self.connection, column, ids, each).map_err(|error| self.unreadable(error))
-    }
-
-    /// The highest id of a flow; 0 where there is none.
-    pub(super) fn last_flow(&self) -> Result<i64, StoreError> {
-        self.first("SELECT coalesce(max(id), 0) FROM flow")
     }
 
     pub(super) fn path(&self) -> &Path {

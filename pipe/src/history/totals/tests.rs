@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Totals through a whole memory: over restarts, hours, days, steps of the clock and upgrades.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use compact_str::CompactString;
@@ -11,6 +12,7 @@ use leco_core::query::Query;
 use super::fixtures::{LIMITS, START, fill, flow, sums};
 use super::*;
 use crate::fixtures;
+use crate::history::pages::{Cursor, PageQuestion};
 use crate::history::question::{Answer, Question};
 use crate::history::{Memory, Saved, Store, StoreError};
 
@@ -370,4 +372,39 @@ fn of_very_many_flows_each_counts_once() {
     }
     let chosen = ask(&path, By::Peer, &TimeZone::UTC, "peer:99.example");
     assert_eq!(chosen.rows.len(), 205);
+}
+
+/// Locks that this process has on a database, and on the file by which its readers and writers know of each other.
+fn locks(path: &Path) -> [usize; 2] {
+    ["", "-shm"].map(|suffix| {
+        let file = format!("{}{suffix}", path.display());
+        let inode = format!(":{} ", std::fs::metadata(file).unwrap().ino());
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        all.lines().filter(|line| line.contains(" POSIX ") && line.contains(&inode)).count()
+    })
+}
+
+/// `SQLite` tells processes apart by their locks alone (fcntl(2)): without them others write over what is being read.
+#[test]
+fn what_is_opened_again_leaves_all_locks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.sqlite");
+    let writer = fill(&path, &TimeZone::UTC, 0..1, 20_500);
+    let before = locks(&path);
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+    let head = "{\"ns\":1,\"ns_trx\":1,\"line\":\"x\"".into();
+    let from = Cursor { head, since: START, until: START + HOUR, at: 7, place: None };
+    let page = PageQuestion { receiver: 1, filter: None, from, written: None }.answer(&path);
+    assert!(page.lines.len() > 10_000);
+    assert_eq!(locks(&path), before, "after a page");
+    drop(writer);
+    let asked = Store::open_to_ask(&path).unwrap();
+    assert!(asked.has_totals().unwrap());
+    let before = locks(&path);
+    let filter = Query::default();
+    let question =
+        Question { by: By::Peer, range: (0, i64::MAX), filter: &filter, top: None, zone: &TimeZone::UTC };
+    assert_eq!(question.answer(&asked).unwrap().rows.len(), 20_500);
+    assert!(before.iter().all(|count| *count > 0), "{before:?}");
+    assert_eq!(locks(&path), before, "after a question in two threads");
 }
