@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -49,15 +50,8 @@ fn socket(path: &Path) {
     // The server's end is gone, and what took its place is not the view's to use.
     drop(server);
     fill(&mut taken);
-    let start = Instant::now();
-    while sources.state().is_reading {
-        assert!(start.elapsed() < DEADLINE, "{:?}", sources.state());
-        sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
-    }
-    while !sources.state().is_reading {
-        assert!(start.elapsed() < DEADLINE, "{:?}", sources.state());
-        sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
-    }
+    until(&mut sources, false);
+    until(&mut sources, true);
     taken.pop();
     listener.accept().unwrap().0.write_all(b"two\n").unwrap();
     wait_for(&mut sources, "two");
@@ -83,6 +77,53 @@ fn fifo(path: &Path) {
     taken.pop();
     let _writer = write("two\n");
     wait_for(&mut sources, "two");
+    drop(taken);
+    // Another one in its place, while nobody writes to the one that is open.
+    let mut sources = open(&format!("fifo:{}", path.display()));
+    let beside = path.with_extension("new");
+    mknodat(CWD, &beside, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut taken = Vec::new();
+    fill(&mut taken);
+    fs::rename(&beside, path).unwrap();
+    sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
+    taken.pop();
+    let _writer = write("three\n");
+    wait_for(&mut sources, "three");
+}
+
+/// A server that wants a token.
+fn token(file: &Path) {
+    fs::write(file, "secret").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sources = open(&format!("tcp:{address}?token-file={}", file.display()));
+    let greet = |listener: &TcpListener, text: &[u8]| {
+        let (mut server, _) = listener.accept().unwrap();
+        let mut token = [0; 7];
+        server.read_exact(&mut token).unwrap();
+        assert_eq!(&token, b"secret\n");
+        server.write_all(text).unwrap();
+        server
+    };
+    let server = greet(&listener, b"one\n");
+    wait_for(&mut sources, "one");
+    let mut taken = Vec::new();
+    fill(&mut taken);
+    drop(server);
+    fill(&mut taken);
+    until(&mut sources, false);
+    until(&mut sources, true);
+    taken.pop();
+    let _server = greet(&listener, b"two\n");
+    wait_for(&mut sources, "two");
+}
+
+fn until(sources: &mut Sources, is_reading: bool) {
+    let start = Instant::now();
+    while sources.state().is_reading != is_reading {
+        assert!(start.elapsed() < DEADLINE, "{:?}", sources.state());
+        sources.wait(Some(DEADLINE), |_, _| ()).unwrap();
+    }
 }
 
 #[test]
@@ -92,5 +133,6 @@ fn a_source_that_is_lost_comes_back_without_another_descriptor() {
     let dir = tempfile::tempdir().unwrap();
     socket(&dir.path().join("socket"));
     fifo(&dir.path().join("fifo"));
+    token(&dir.path().join("token"));
     fs::remove_dir_all(dir.path()).unwrap();
 }

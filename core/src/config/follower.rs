@@ -44,18 +44,20 @@ impl ConfigFollower {
     pub fn look(&mut self) -> io::Result<Option<Reload>> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Waiting(watch) => self.read(watch),
-            State::Reading(looked) => match looked.try_recv() {
-                Ok((watch, reload)) => {
-                    self.done.silence();
-                    self.state = State::Waiting(watch);
-                    reload
+            State::Reading(looked) => {
+                self.done.silence();
+                match looked.try_recv() {
+                    Ok((watch, reload)) => {
+                        self.state = State::Waiting(watch);
+                        reload
+                    }
+                    Err(mpsc::TryRecvError::Empty) => {
+                        self.state = State::Reading(looked);
+                        Ok(None)
+                    }
+                    Err(mpsc::TryRecvError::Disconnected) => Err(io::ErrorKind::BrokenPipe.into()),
                 }
-                Err(mpsc::TryRecvError::Empty) => {
-                    self.state = State::Reading(looked);
-                    Ok(None)
-                }
-                Err(mpsc::TryRecvError::Disconnected) => Err(io::ErrorKind::BrokenPipe.into()),
-            },
+            }
             State::Over => Ok(None),
         }
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inotify::{WatchDescriptor, WatchMask};
+use leco_os::limits;
 use leco_os::watch::Watcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -187,11 +188,17 @@ impl Fifo {
 
     fn open(&mut self) {
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(&self.path);
+        let open = |path: &Path| OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let mut opened = open(&self.path);
+        let is_limit = |error: &io::Error| limits::named(error).is_some();
+        if opened.as_ref().is_err_and(is_limit) && self.file.take().is_some() {
+            // There is no descriptor for both. Nothing else would say when to try again.
+            opened = open(&self.path);
+        }
         let opened = opened.and_then(|file| Ok((file.metadata()?, file)));
         // What is open counts: the path may lead elsewhere since it was looked at.
         self.state = match opened {
-            Err(error) => FifoState::Unreadable(error.to_string()),
+            Err(error) => FifoState::Unreadable(limits::explain(error).to_string()),
             Ok((opened, _)) if !opened.file_type().is_fifo() => FifoState::NotAFifo,
             Ok((opened, file)) => {
                 if let Err(error) = self.owner.check(&self.path, &opened) {

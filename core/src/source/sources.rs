@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use leco_os::bell::Bell;
 use leco_os::sandbox::{Network, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
@@ -255,6 +256,8 @@ pub struct Sources {
     /// Which have brought a line.
     heard: Vec<bool>,
     buffer: Vec<u8>,
+    /// Rings when a stream is connected, or cannot be; none where there are no streams.
+    connected: Option<Bell>,
 }
 
 impl Sources {
@@ -264,13 +267,18 @@ impl Sources {
             let name = spec.path().map_or_else(|| spec.label(), |path| path.display().to_string());
             io::Error::new(error.kind(), format!("{name}: {error}"))
         };
-        let all = specs.iter().map(|spec| Source::open(spec).map_err(|error| named(spec, error)));
+        let has_streams = specs.iter().any(|spec| matches!(spec.0, Kind::Stream(_)));
+        let connected = has_streams.then(Bell::new).transpose()?;
+        let all = specs
+            .iter()
+            .map(|spec| Source::open(spec, connected.as_ref()).map_err(|error| named(spec, error)));
         Ok(Self {
             all: all.collect::<Result<_, _>>()?,
             labels: specs.iter().map(SourceSpec::label).collect(),
             specs: specs.to_vec(),
             heard: vec![false; specs.len()],
             buffer: vec![0; READ_BYTES],
+            connected,
         })
     }
 
@@ -305,6 +313,10 @@ impl Sources {
             }
             fds.iter().map(|fd| !fd.revents().is_empty()).collect()
         };
+        // Before any stream is asked: what rings from now on is seen the next time.
+        if let Some(bell) = &self.connected {
+            bell.silence();
+        }
         let mut ready = ready.into_iter();
         let has_several = self.all.len() > 1;
         let all = self.all.iter_mut().zip(&mut self.heard).zip(&self.labels);
@@ -384,10 +396,13 @@ impl Sources {
 }
 
 impl Source {
-    fn open(spec: &SourceSpec) -> io::Result<Self> {
+    fn open(spec: &SourceSpec, connected: Option<&Bell>) -> io::Result<Self> {
         Ok(match &spec.0 {
             Kind::Fifo(path, owner) => Self::Fifo(Box::new(Fifo::follow_of(path, *owner)?)),
-            Kind::Stream(peer) => Self::Stream(Box::new(Stream::connect(peer.clone())?)),
+            Kind::Stream(peer) => {
+                let connected = connected.map_or_else(Bell::new, |bell| Ok(bell.clone()))?;
+                Self::Stream(Box::new(Stream::connect(peer.clone(), connected)?))
+            }
             Kind::Udp(address) => {
                 let socket = UdpSocket::bind(address)?;
                 socket.set_nonblocking(true)?;

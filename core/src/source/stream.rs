@@ -44,7 +44,8 @@ enum State {
 pub(crate) struct Stream {
     peer: Peer,
     state: State,
-    /// There from the start, so that to connect again takes no descriptor but the lost one's.
+    /// There from the start, so that to connect again takes no descriptor but the lost one's; one for all streams, which who
+    /// waits for them silences.
     done: Bell,
     /// Why it is not connected, where it was tried.
     trouble: Option<String>,
@@ -56,8 +57,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn connect(peer: Peer) -> io::Result<Self> {
-        let done = Bell::new()?;
+    pub(crate) fn connect(peer: Peer, done: Bell) -> io::Result<Self> {
         let state = State::Connecting(connecting(peer.clone(), Duration::ZERO, &done)?);
         let (back_off, lines) = (BACK_OFF.0, LineBuffer::default());
         Ok(Self { peer, state, done, trouble: None, is_refused: false, back_off, connected: 0, lines })
@@ -90,27 +90,22 @@ impl Stream {
     /// Takes what is ready.
     pub(crate) fn take(&mut self, buffer: &mut [u8], deliver: impl FnMut(&[u8])) -> io::Result<()> {
         match &mut self.state {
-            State::Connecting(result) => {
-                self.done.silence();
-                match result.try_recv() {
-                    Ok(Ok(socket)) => {
-                        self.state = State::Reading(File::from(socket));
-                        self.trouble = None;
-                        self.is_refused = false;
-                        self.connected += 1;
-                        Ok(())
-                    }
-                    Ok(Err(error)) => {
-                        let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<OwnerError>());
-                        self.is_refused = refusal.is_some();
-                        self.again(limits::explain(error).to_string())
-                    }
-                    Err(TryRecvError::Empty) => Ok(()),
-                    Err(TryRecvError::Disconnected) => {
-                        self.again("the thread that connects has ended".into())
-                    }
+            State::Connecting(result) => match result.try_recv() {
+                Ok(Ok(socket)) => {
+                    self.state = State::Reading(File::from(socket));
+                    self.trouble = None;
+                    self.is_refused = false;
+                    self.connected += 1;
+                    Ok(())
                 }
-            }
+                Ok(Err(error)) => {
+                    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<OwnerError>());
+                    self.is_refused = refusal.is_some();
+                    self.again(limits::explain(error).to_string())
+                }
+                Err(TryRecvError::Empty) => Ok(()),
+                Err(TryRecvError::Disconnected) => self.again("the thread that connects has ended".into()),
+            },
             State::Reading(file) => match file.read(buffer) {
                 Ok(0) => self.again("the peer closed it".into()),
                 Ok(count) => {
@@ -198,10 +193,16 @@ fn connect(peer: &Peer) -> io::Result<OwnedFd> {
             Ok(stream.into())
         }
         Peer::Tcp { address, token_file } => {
+            // Before the socket takes what may be the last descriptor.
+            let token = token_file.as_deref().map(|path| {
+                read_file(path, MAX_TOKEN_FILE).map_err(|error| {
+                    let (kind, error) = (error.kind(), limits::explain(error));
+                    io::Error::new(kind, format!("{}: {error}", path.display()))
+                })
+            });
+            let token = token.transpose()?;
             let mut stream = connect_tcp(address)?;
-            if let Some(path) = token_file {
-                let (token, _) = read_file(path, MAX_TOKEN_FILE)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            if let Some((token, _)) = token {
                 stream.write_all(&[token.trim_ascii(), b"\n"].concat())?;
             }
             // A machine that is gone without a word is noticed all the same.
