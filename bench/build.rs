@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // What they count in is LECO's.
+    println!("cargo:rerun-if-changed=../bpf/src/bpf");
     for name in ["empty.bpf", "original.bpf"] {
         let source = format!("src/{name}.c");
         println!("cargo:rerun-if-changed={source}");

@@ -29,7 +29,7 @@ impl Empty {
         Self::attach(|name| COUNTING.contains(&name))
     }
 
-    /// Those that do nothing, at every hook that LECO's have.
+    /// Those that do nothing, at every hook of LECO's that this traffic meets.
     pub(crate) fn at_every_hook() -> Result<Self> {
         Self::attach(|name| name.starts_with(PREFIX))
     }

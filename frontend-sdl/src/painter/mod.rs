@@ -30,7 +30,7 @@ use self::text::{Ink, TextPicture};
 
 /// While a line comes or goes, so often a frame is wanted; a display may be slower.
 const ANIMATION_INTERVAL: Duration = Duration::from_millis(16);
-/// The same of what only fades away: half as many show that as well.
+/// The same of what only goes: nobody follows that with their eyes.
 const GOING_INTERVAL: Duration = Duration::from_millis(33);
 /// A line older than this at its first appearance is no news.
 const NEWS: Duration = Duration::from_secs(1);
