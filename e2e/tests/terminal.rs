@@ -376,6 +376,49 @@ fn a_locale_without_utf8_gets_ascii() {
     assert!(screen.contains("日本語") && screen.contains("größe.test"), "{screen}");
 }
 
+/// tmux draws some names wider than they are, and what stood in a cell stays until something is written over it.
+#[test]
+fn nothing_is_left_of_names_of_which_terminals_disagree_how_wide_they_are() {
+    if !can_use_tmux() {
+        return;
+    }
+    let names = [
+        "日本",
+        "curl",
+        "日本語版",
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+        "\u{92c}\u{94d}\u{930}\u{93e}\u{909}\u{91c}\u{93c}\u{930}",
+        "ssh",
+        "proc-01",
+    ];
+    let lines = names.map(|name| format!("18:32 :: me :: {name} :: 192.0.2.1 443 :: v 1.2M / 80.5K ^"));
+    let events = Events::new(&lines.each_ref().map(String::as_str));
+    for locale in ["C", "C.UTF-8"] {
+        let command = format!("export LC_ALL={locale}; {}", events.command());
+        let terminal = Tmux::start(60, 12, &command);
+        let screen = terminal.wait_for("the view", shows);
+        assert_eq!(screen.matches("192.0.2.1 443").count(), names.len(), "{screen}");
+        assert_eq!(screen.matches(" 1.2M").count(), names.len(), "{screen}");
+        for (key, shown) in [
+            ("?", "select a line"),
+            ("Escape", "? help"),
+            ("f", "filter"),
+            ("ssh", "1 of 7"),
+            ("Enter", "? help"),
+        ] {
+            terminal.type_keys(key);
+            let screen = terminal.wait_for(key, |screen| screen.contains(shown));
+            let are_listed = !["select a line", "1 of 7"].contains(&shown) && key != "Enter";
+            let is_left = |line: &&str| {
+                line.contains("? ?")
+                    || line.chars().any(|c| matches!(c, '\u{900}'..='\u{97f}' | '\u{1f000}'..) || c == '日')
+            };
+            let left: Vec<_> = screen.lines().filter(is_left).collect();
+            assert!(are_listed || left.is_empty(), "{locale}, after {key}: {left:?} in\n{screen}");
+        }
+    }
+}
+
 #[test]
 fn a_terminal_without_a_size_has_that_of_the_environment() {
     if !can_use_tmux() {

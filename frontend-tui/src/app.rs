@@ -31,6 +31,7 @@ use leco_os::{signals, watch};
 use ratatui::layout::Size;
 use signal_hook::iterator::Signals;
 
+use crate::disputed::{self, Disputed};
 use crate::handoff::Batch;
 use crate::input::action::{Action, Mode, PlayAction, action, play_action};
 use crate::model::line_list::FADE_TOLERANCE;
@@ -39,6 +40,7 @@ use crate::model::state::{Effect, State};
 use crate::player::Player;
 use crate::readers::{Message, await_job_control, read_sources, read_terminal, watch_terminal_and_config};
 use crate::terminal::{self, Terminal};
+use crate::ui::glyphs::in_ascii;
 use crate::ui::theme::Theme;
 use crate::ui::view;
 use crate::ui::view::{Source, Status};
@@ -104,7 +106,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
     let signals = Signals::new(signals::asking_to_end())?;
     // Before there are other threads.
     signals::hold_job_control()?;
-    let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse, theme.glyphs())?;
+    let mut terminal = terminal::take(assumed_size, overseer.settings().tui.mouse)?;
     give_back_on_panic();
     let is_played = player.is_some();
     let read = (!is_played).then_some((sources, record));
@@ -137,6 +139,7 @@ pub fn run(overseer: Overseer, options: Options) -> anyhow::Result<()> {
         played: Instant::now(),
         continued,
         resumed: 0,
+        disputed: Disputed::default(),
     };
     let result = app.run(&mut terminal, &receiver);
     terminal::give_back();
@@ -215,6 +218,7 @@ struct App {
     /// How often the program went on after it was stopped, and up to which of those the terminal was taken again.
     continued: Arc<AtomicU64>,
     resumed: u64,
+    disputed: Disputed,
 }
 
 impl App {
@@ -452,14 +456,21 @@ impl App {
         let clocks = self.clocks();
         let now = clocks.boot;
         self.overseer.keep_time(clocks);
-        let Self { overseer, state, status, theme, player, .. } = self;
+        let Self { overseer, state, status, theme, player, disputed, .. } = self;
         let theme = theme.with_states(overseer.settings().window.state_colours());
         if let Some(player) = player {
             status.progress = Some(player.progress(theme.glyphs(), terminal.size()?.width.into()));
         }
         // The terminal shows all of it or nothing.
         execute!(io::stdout(), BeginSynchronizedUpdate)?;
-        terminal.draw(|screen| view::draw(screen, overseer, state, status, theme, now))?;
+        let drawn = terminal.draw(|screen| {
+            view::draw(screen, overseer, state, status, theme, now);
+            if theme.glyphs().is_ascii {
+                in_ascii(screen.buffer_mut());
+            }
+        })?;
+        let again = disputed.rows(drawn.buffer);
+        disputed::draw_again(&again, terminal.backend_mut(), &mut io::stdout())?;
         execute!(io::stdout(), EndSynchronizedUpdate)
     }
 }

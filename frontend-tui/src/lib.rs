@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic: see leco_os::say")]
 
 pub mod app;
+mod disputed;
 pub mod handoff;
 pub mod input;
 pub mod model;

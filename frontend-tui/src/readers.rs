@@ -67,6 +67,7 @@ pub(crate) fn read_sources(
                 text: state.text.clone(),
                 each: if state.each.len() > 1 { state.each.clone() } else { Vec::new() },
                 is_reading: state.is_reading,
+                has_ended: state.has_ended,
                 remedy: state.remedy.clone(),
                 overlong: state.overlong,
             };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The terminal on standard output: taken, drawn on in a size within reason, given back, and gone.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Stdout, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,8 +20,6 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, tcdrain, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 use termini::{NumberCapability, StringCapability, TermInfo};
-
-use crate::ui::glyphs::{Glyphs, ascii};
 
 /// No more is drawn, at the upper left: two cells for each (some 100 MB) are kept. An 8K monitor has fewer in any font
 /// that can be read, but anybody can set a terminal to 65535×65535.
@@ -90,8 +87,8 @@ pub fn wait_until_ours() -> io::Result<()> {
 }
 
 /// Takes the terminal: keys come one by one, and what was on the screen is kept.
-pub fn take(assumed: Size, with_mouse: bool, glyphs: &'static Glyphs) -> io::Result<Terminal> {
-    let tty = Tty { backend: CrosstermBackend::new(stdout()), assumed, with_mouse, glyphs };
+pub fn take(assumed: Size, with_mouse: bool) -> io::Result<Terminal> {
+    let tty = Tty { backend: CrosstermBackend::new(stdout()), assumed, with_mouse };
     enter(with_mouse)?;
     Terminal::new(tty).inspect_err(|_| give_back())
 }
@@ -167,24 +164,19 @@ pub fn is_gone() -> bool {
     say::is_gone(stdout())
 }
 
-/// Draws as crossterm does, on no more than can be meant, and in characters that the terminal has.
+/// Draws as crossterm does, on no more than can be meant.
 #[derive(Debug)]
 pub struct Tty {
     backend: CrosstermBackend<Stdout>,
     assumed: Size,
     with_mouse: bool,
-    glyphs: &'static Glyphs,
 }
 
 impl Backend for Tty {
     type Error = io::Error;
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
-        if !self.glyphs.is_ascii {
-            return self.backend.draw(content);
-        }
-        let cells: Vec<_> = content.map(|(x, y, cell)| (x, y, in_ascii(cell))).collect();
-        self.backend.draw(cells.iter().map(|(x, y, cell)| (*x, *y, &**cell)))
+        self.backend.draw(content)
     }
 
     fn append_lines(&mut self, count: u16) -> io::Result<()> {
@@ -232,16 +224,6 @@ impl Backend for Tty {
     fn flush(&mut self) -> io::Result<()> {
         Backend::flush(&mut self.backend)
     }
-}
-
-/// A cell without characters that ASCII lacks.
-fn in_ascii(cell: &Cell) -> Cow<'_, Cell> {
-    if cell.symbol().is_ascii() {
-        return Cow::Borrowed(cell);
-    }
-    let mut replaced = cell.clone();
-    replaced.set_symbol(&ascii(cell.symbol()));
-    Cow::Owned(replaced)
 }
 
 #[cfg(test)]

@@ -291,7 +291,8 @@ impl HistoryView {
             }
         };
         if let Some(error) = &coverage.error {
-            said += &format!("; the pipe says: {error}");
+            // First, since the rest may be cut.
+            said = format!("the pipe says: {} {said}", leco_os::causes::sentence(error));
         }
         if coverage.cut.is_some_and(|cut| cut > *from) {
             said += "; older totals had no room";
@@ -526,12 +527,12 @@ mod tests {
             "until": START, "at": at, "totals": [], "end": true, "error": "no room."}});
         let _ = overseer.receive(event.to_string().as_bytes(), at);
         view.look(overseer.history(), now + 1);
-        let said = "since 2027-01-14 08:00, stored by the pipe until 2027-01-15 08:00, then seen here; the pipe says: no room.";
+        let said = "the pipe says: no room. since 2027-01-14 08:00, stored by the pipe until 2027-01-15 08:00, then seen here";
         assert_eq!(view.origin(now + 1), said);
         view.range = Range::Hour;
         view.look(overseer.history(), now + 2);
         assert!(
-            view.origin(now + 2).starts_with("since 07:00, what this view saw"),
+            view.origin(now + 2).ends_with("since 07:00, what this view saw"),
             "{}",
             view.origin(now + 2)
         );

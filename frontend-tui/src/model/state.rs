@@ -287,8 +287,8 @@ impl State {
                 }
             }
             Mode::Search => self.prompt.input = Input::default(),
-            Mode::Filter => self.prompt.input = Input::new(self.lines.filter.clone()),
-            Mode::HistoryFilter => self.prompt.input = Input::new(self.history.filter.clone()),
+            Mode::Filter => self.prompt.input = to_be_continued(&self.lines.filter),
+            Mode::HistoryFilter => self.prompt.input = to_be_continued(&self.history.filter),
             Mode::History if self.mode != mode => self.history.open(),
             _ => {}
         }
@@ -355,4 +355,8 @@ impl State {
             None => self.notice = Some("not found".into()),
         }
     }
+}
+/// A filter behind which another term can be typed.
+fn to_be_continued(filter: &str) -> Input {
+    Input::new(if filter.is_empty() { String::new() } else { format!("{filter} ") })
 }

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use ratatui::buffer::Buffer;
+
 use unicode_width::UnicodeWidthChar;
 
 use crate::width::Width;
@@ -133,6 +135,20 @@ impl Glyphs {
         }
         let visible = text.chars().filter(|c| c.width() != Some(0));
         visible.map(|c| ascii(c.encode_utf8(&mut [0; 4])).into_owned()).collect::<String>().into()
+    }
+}
+
+/// Puts what ASCII has in the place of all other characters of a screen: of a wide one a cell each, since a terminal that
+/// writes over one of them leaves the other.
+pub(crate) fn in_ascii(screen: &mut Buffer) {
+    for at in 0..screen.content.len() {
+        let written = match screen.content[at].symbol() {
+            symbol if symbol.is_ascii() => continue,
+            symbol => ascii(symbol).into_owned(),
+        };
+        for (cell, c) in screen.content[at..].iter_mut().zip(written.chars()) {
+            cell.set_char(c);
+        }
     }
 }
 

@@ -12,12 +12,14 @@ use crate::model::state::State;
 use crate::ui::glyphs::Glyphs;
 use crate::ui::row::sparkline;
 use crate::ui::shorten;
-use crate::ui::view::Status;
+use crate::ui::view::{Source, Status};
 use crate::width::Width;
 
 /// Cells that a source keeps, and a filter.
 const LEAST_SOURCE: usize = 24;
 const LEAST_FILTER: usize = 16;
+/// All that is left of what is said of a source that is not read.
+const WAITING: &str = "waiting";
 /// Between parts at the left.
 const GAP: &str = "   ";
 
@@ -100,9 +102,22 @@ fn fitted(left: &[Part], right: &[Part], between: &str, width: usize) -> String 
 
 fn left_parts(status: &Status) -> Vec<Part> {
     let source = &status.source;
-    // What is not read is more important than what is.
-    let importance = if source.is_reading { 30 } else { 80 };
-    vec![part(20, "leco"), shortened(importance, source.text.as_str(), shorten::path, LEAST_SOURCE)]
+    let source = match source {
+        // That nothing comes now is more important than how much came.
+        Source { is_reading: false, has_ended: false, text, .. } => {
+            shortened(91, text, waiting, WAITING.width())
+        }
+        // What is not read is more important than what is.
+        Source { is_reading, text, .. } => {
+            shortened(if *is_reading { 30 } else { 80 }, text, shorten::path, LEAST_SOURCE)
+        }
+    };
+    vec![part(20, "leco"), source]
+}
+
+/// For what is waited, or that something is.
+fn waiting(text: &str, width: usize) -> Cow<'_, str> {
+    if width < LEAST_SOURCE { WAITING.into() } else { shorten::path(text, width) }
 }
 
 fn right_parts(
@@ -184,7 +199,6 @@ mod tests {
 
     use super::*;
     use crate::input::action::Action;
-    use crate::ui::view::Source;
 
     #[test]
     fn thousands_stand_apart() {
@@ -218,15 +232,15 @@ mod tests {
                 let at = |width| line(&overseer, &state, &status, Glyphs::unicode(), "?", (NOW, width));
                 let words = |line: &str| line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
                 let whole = words(&at(1000));
-                let source = if is_reading { vec![] } else { vec!["waiting for"] };
+                let source = if is_reading { vec![] } else { vec![WAITING] };
                 let filter = if filter.is_empty() { vec![] } else { vec!["filter: "] };
                 let frozen = if is_frozen { vec!["FROZEN 12 s, 0 new"] } else { vec![] };
                 let order: Vec<_> = [
                     frozen.clone(),
+                    source,
                     vec!["0 of 1,234 lines"],
                     vec![" ? "],
                     vec!["12 problems in the config: r"],
-                    source,
                     filter.clone(),
                     vec!["1 malformed"],
                     vec!["↓ "],
@@ -251,7 +265,8 @@ mod tests {
                         );
                     }
                 }
-                assert!(at(80).contains("12 problems in the config"), "{}", at(80));
+                let has_room = is_reading || !is_frozen;
+                assert!(!has_room || at(80).contains("12 problems in the config"), "{}", at(80));
                 let is_alone = filter.is_empty() && frozen.is_empty();
                 assert!(!is_alone || at(100).contains("…/leco.fifo"), "{}", at(100));
             }

@@ -13,6 +13,10 @@ const HELP: (&str, &str) = ("?", "help");
 /// There instead.
 const BACK: (&str, &str) = ("Esc", "back");
 
+/// What a key does while the list goes on, and while it does not; as long, so that both fit.
+const FREEZE: &str = "freeze";
+const RESUME: &str = "resume";
+
 /// A key and what it does, the most important first.
 type Keys = &'static [(&'static str, &'static str)];
 
@@ -22,7 +26,7 @@ const OF_LIST: Keys = &[
     ("⏎", "detail"),
     ("/", "search"),
     ("s", "sort"),
-    ("space", "freeze"),
+    ("space", FREEZE),
     ("r", "rules"),
     ("h", "history"),
     ("l", "listeners"),
@@ -33,7 +37,7 @@ const OF_SELECTION: Keys = &[
     ("p u a", "its process, unit, peer alone"),
     ("x e m", "hide, rename, merge"),
     ("y", "copy address"),
-    ("space", "freeze"),
+    ("space", FREEZE),
 ];
 const OF_MARKED: Keys = &[
     ("q", "quit"),
@@ -77,7 +81,8 @@ pub(crate) fn line(state: &State, is_marked: bool, glyphs: &'static Glyphs, widt
         _ if !state.lines.filter.is_empty() => OF_FILTER,
         _ => OF_LIST,
     };
-    fitting(keys, glyphs, width)
+    let line = fitting(keys, glyphs, width);
+    if state.lines.is_frozen() { line.replace(FREEZE, RESUME) } else { line }
 }
 
 /// The same of a recording that is played.

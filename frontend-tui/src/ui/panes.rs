@@ -168,7 +168,8 @@ pub(crate) fn rules(
     }
     if !has_rules {
         let file = file.map_or_else(String::new, |file| format!(" in {}", file.display()));
-        let text = format!("no rules{file}: press t, or select a line and press x, e or m");
+        let text =
+            format!("no rule{file} renames, merges or hides: press t, or select a line and press x, e or m");
         lines.extend(entry("", &text, (0, width), (theme.faint(255), theme.faint(255))));
     }
     Pane::of(lines)

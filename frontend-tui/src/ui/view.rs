@@ -55,6 +55,8 @@ pub struct Source {
     pub each: Vec<String>,
     /// Whether events can arrive now.
     pub is_reading: bool,
+    /// Whether none will.
+    pub has_ended: bool,
     /// What to do where no events come, to be put behind the text.
     pub remedy: String,
     /// Lines of it that were too long to keep; of a recording all that are no events.

@@ -410,7 +410,8 @@ fn object(key: &str, label: &str, sums: &Sums) -> Value {
 
 /// A field of CSV. What begins like a formula gets a quote before it, as OWASP advises.
 fn field(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    // A sign alone is none; what has no name is written so.
+    let is_formula = text.len() > 1 && text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if is_formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r', '\'', ';']) {
         format!("\"{}\"", text.replace('"', "\"\""))

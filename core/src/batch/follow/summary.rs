@@ -125,6 +125,7 @@ fn classes(connection: &Connection<'_>) -> Vec<&'static str> {
         (ConnectionState::Refused, _) => "refused",
         (ConnectionState::TimedOut, _) => "timeout",
         (ConnectionState::Blocked, _) => "blocked",
+        (_, Direction::Listen) if connection.end().is_some() => "closed",
         (_, Direction::Listen) => "listening",
         (_, Direction::In) => "incoming",
         (_, Direction::Out) => "outgoing",
