@@ -45,6 +45,8 @@ use crate::ui::theme::Theme;
 use crate::ui::view;
 use crate::ui::view::{Source, Status};
 
+/// Bytes of events, of which what was needed to read them is given back.
+const GIVE_BACK_AFTER: usize = 1 << 20;
 /// Two frames that show events are at least so far apart: a burst is one change to an eye.
 const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 /// However many messages wait, the screen is drawn at least so often.
@@ -227,12 +229,15 @@ impl App {
         // When events were drawn last: what only fades holds nothing up.
         let mut events_drawn: Option<Instant> = None;
         let mut has_events = false;
+        // Bytes of them since memory was given back.
+        let mut received = 0;
         loop {
             self.play();
             self.let_notice_go();
             self.draw(terminal)?;
-            if !std::mem::replace(&mut has_begun, true) {
+            if !std::mem::replace(&mut has_begun, true) || received > GIVE_BACK_AFTER {
                 give_back();
+                received = 0;
             }
             if std::mem::take(&mut has_events) {
                 events_drawn = Some(Instant::now());
@@ -251,6 +256,7 @@ impl App {
             while let Some(message) = next {
                 match message {
                     Message::Events(lines) => {
+                        received += lines.iter().map(|(_, line)| line.len()).sum::<usize>();
                         self.receive(&lines);
                         has_events = true;
                     }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, Event};
 use leco_core::config::{ConfigWatch, Fingerprint, Reload};
@@ -21,6 +23,13 @@ use crate::ui::view::Source;
 
 /// What reading keys takes at most: an epoll, the terminal, two pipes.
 const INPUT_DESCRIPTORS: usize = 8;
+
+/// What comes so soon after something else is a burst: to wake up twice for it costs more than reading it.
+const BURST_GAP: Duration = Duration::from_millis(3);
+/// In a burst events are gathered for so long, of which a frame takes no notice.
+const TOGETHER: Duration = Duration::from_millis(2);
+/// Where so much came at once the next is read at once: its sender must not be held up.
+const MANY_BYTES: usize = 16 << 10;
 
 /// What happens to the view.
 #[derive(Debug)]
@@ -59,7 +68,7 @@ pub(crate) fn read_sources(
             return;
         }
     };
-    let mut reported = None;
+    let (mut reported, mut last) = (None, None::<Instant>);
     loop {
         let state = sources.state();
         if reported.as_ref() != Some(&state) {
@@ -76,8 +85,11 @@ pub(crate) fn read_sources(
                 return;
             }
         }
-        let mut batch = Batch::default();
-        let message = match sources.wait(None, |origin, line| batch.push(origin, line)) {
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        let message = match sources.wait(None, |origin, line| {
+            bytes += line.len();
+            batch.push(origin, line);
+        }) {
             Ok(_) if batch.is_empty() => continue,
             Ok(_) => match record.as_mut().map_or(Ok(()), |file| file.append(&batch.events())) {
                 Ok(()) => Message::Events(batch),
@@ -91,6 +103,10 @@ pub(crate) fn read_sources(
         let is_broken = matches!(message, Message::Broken(_));
         if sender.send(message).is_err() || is_broken {
             return;
+        }
+        let is_burst = last.replace(Instant::now()).is_some_and(|last| last.elapsed() < BURST_GAP);
+        if is_burst && bytes < MANY_BYTES {
+            thread::sleep(TOGETHER);
         }
     }
 }
