@@ -220,7 +220,7 @@ fn a_summary_is_rewritten_when_something_changes_and_survives_its_source() {
         send(&pipe, &listener);
         listener["ns_trx"] = (listener["ns_trx"].as_u64().unwrap() + 1).into();
         let object = bar.next_where(|object| object["text"] != "curl → nas refused");
-        assert_eq!((&object["text"], &object["class"]), (&json!(text), &json!(["listening"])));
+        assert_eq!((&object["text"], &object["class"]), (&json!(text), &json!([state])));
     }
     assert_sleeps(&bar);
 
