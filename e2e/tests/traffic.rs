@@ -226,7 +226,8 @@ fn the_last_bytes_to_a_second_peer_before_a_silence_are_told_once() {
         stage.expect(other.id(), "udp", first, 0, 11);
         let told = stage.pipe.events();
         let told = told.iter().filter(|event| event["rport"] == second.port() && event["tx"] == 1234);
-        assert_eq!(told.count(), 1, "{level}");
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1, "{level}: {told:#?}");
         peer.finish();
         other.finish();
     }
