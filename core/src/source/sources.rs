@@ -267,13 +267,10 @@ impl Sources {
             let name = spec.path().map_or_else(|| spec.label(), |path| path.display().to_string());
             io::Error::new(error.kind(), format!("{name}: {error}"))
         };
-        let has_streams = specs.iter().any(|spec| matches!(spec.0, Kind::Stream(_)));
-        let connected = has_streams.then(Bell::new).transpose()?;
-        let all = specs
-            .iter()
-            .map(|spec| Source::open(spec, connected.as_ref()).map_err(|error| named(spec, error)));
+        let mut connected = None;
+        let open = |spec| Source::open(spec, &mut connected).map_err(|error| named(spec, error));
         Ok(Self {
-            all: all.collect::<Result<_, _>>()?,
+            all: specs.iter().map(open).collect::<Result<_, _>>()?,
             labels: specs.iter().map(SourceSpec::label).collect(),
             specs: specs.to_vec(),
             heard: vec![false; specs.len()],
@@ -396,12 +393,16 @@ impl Sources {
 }
 
 impl Source {
-    fn open(spec: &SourceSpec, connected: Option<&Bell>) -> io::Result<Self> {
+    /// Makes the bell of the streams with the first of them.
+    fn open(spec: &SourceSpec, connected: &mut Option<Bell>) -> io::Result<Self> {
         Ok(match &spec.0 {
             Kind::Fifo(path, owner) => Self::Fifo(Box::new(Fifo::follow_of(path, *owner)?)),
             Kind::Stream(peer) => {
-                let connected = connected.map_or_else(Bell::new, |bell| Ok(bell.clone()))?;
-                Self::Stream(Box::new(Stream::connect(peer.clone(), connected)?))
+                let bell = match connected {
+                    Some(bell) => bell,
+                    None => connected.insert(Bell::new()?),
+                };
+                Self::Stream(Box::new(Stream::connect(peer.clone(), bell.clone())?))
             }
             Kind::Udp(address) => {
                 let socket = UdpSocket::bind(address)?;
