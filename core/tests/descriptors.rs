@@ -45,14 +45,7 @@ fn socket(path: &Path) {
     let (mut server, _) = listener.accept().unwrap();
     server.write_all(b"one\n").unwrap();
     wait_for(&mut sources, "one");
-    let mut taken = Vec::new();
-    fill(&mut taken);
-    // The server's end is gone, and what took its place is not the view's to use.
-    drop(server);
-    fill(&mut taken);
-    until(&mut sources, false);
-    until(&mut sources, true);
-    taken.pop();
+    let _taken = lose(&mut sources, server);
     listener.accept().unwrap().0.write_all(b"two\n").unwrap();
     wait_for(&mut sources, "two");
 }
@@ -107,15 +100,23 @@ fn token(file: &Path) {
     };
     let server = greet(&listener, b"one\n");
     wait_for(&mut sources, "one");
-    let mut taken = Vec::new();
-    fill(&mut taken);
-    drop(server);
-    fill(&mut taken);
-    until(&mut sources, false);
-    until(&mut sources, true);
-    taken.pop();
+    let _taken = lose(&mut sources, server);
     let _server = greet(&listener, b"two\n");
     wait_for(&mut sources, "two");
+}
+
+/// Closes a server's end where no descriptor is left but that of the source, and waits until it has connected again. One is
+/// left afterwards; the others are taken until what is returned is dropped.
+fn lose(sources: &mut Sources, server: impl Into<OwnedFd>) -> Vec<OwnedFd> {
+    let mut taken = Vec::new();
+    fill(&mut taken);
+    // What takes its place is not the view's to use.
+    drop(server);
+    fill(&mut taken);
+    until(sources, false);
+    until(sources, true);
+    taken.pop();
+    taken
 }
 
 fn until(sources: &mut Sources, is_reading: bool) {
