@@ -84,7 +84,7 @@ fn tcp_ping_pong(round_trips: usize, done: &mut dyn FnMut()) -> Result<()> {
     Ok(())
 }
 
-/// A datagram there and one back, so many times.
+/// Sends a datagram there and one back, as often as asked.
 pub(crate) fn udp_ping_pong(round_trips: usize, done: &mut dyn FnMut()) -> Result<()> {
     let [near, far] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0"));
     let (near, far) = (near?, far?);
