@@ -319,9 +319,7 @@ impl Store {
 
     /// Whether an earlier version made it, which counted nothing.
     pub fn has_totals(&self) -> Result<bool, StoreError> {
-        let count = "SELECT count(*) FROM sqlite_schema WHERE name = 'hours'";
-        let count = self.connection.query_row(count, [], |row| row.get::<_, i64>(0));
-        count.map(|count| count > 0).map_err(|error| self.unreadable(error))
+        totals::has_table(&self.connection, "hours").map_err(|error| self.unreadable(error))
     }
 
     /// When the first pair of all was seen, in seconds since 1970; none where there is none. Of more pairs than are kept

@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 pub use self::reading::{Column, Total};
 pub(super) use self::reading::{flows, labels, read, read_before};
 pub use self::tables::{Limits, start_of_total};
-pub(super) use self::tables::{TABLES, bound, check, first_hour, pack_days, tidy, write};
+pub(super) use self::tables::{TABLES, bound, check, first_hour, has_table, pack_days, tidy, write};
 use crate::clock::Now;
 use crate::enrich::labels::Labels;
 

@@ -143,7 +143,7 @@ pub(in crate::history) fn pack_days(connection: &mut Connection) -> rusqlite::Re
     connection.execute_batch("DROP TABLE days")
 }
 
-pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(in crate::history) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     connection.query_row("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1", [name], |row| row.get(0))
 }
 
