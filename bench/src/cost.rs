@@ -81,7 +81,8 @@ impl Side {
 pub(crate) fn measure_programs(report: &mut Report) -> Result<()> {
     report.note(
         "ns per hook: what the kernel counts for a program (`kernel.bpf_stats_enabled`), less what it counts for empty \
-         programs that run beside it. `least_send` and `least_recv` only find a socket's storage and add to it. What it takes to get to a program is in the throughput alone: plain tracepoints, as \
+         programs that run beside it. `least_send` and `least_recv` only find a socket's storage and add to it. What it \
+         takes to get to a program is in the throughput alone: plain tracepoints, as \
          in the original's design, take longer.",
     );
     for side in [Side::Leco, Side::Original] {

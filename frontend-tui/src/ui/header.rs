@@ -115,7 +115,7 @@ fn left_parts(status: &Status) -> Vec<Part> {
     vec![part(20, "leco"), source]
 }
 
-/// For what is waited, or that something is.
+/// What is waited for, or only that something is.
 fn waiting(text: &str, width: usize) -> Cow<'_, str> {
     if width < LEAST_SOURCE { WAITING.into() } else { shorten::path(text, width) }
 }
